@@ -1,0 +1,130 @@
+# One command from raw scans to the page: `make all`. `make help` lists the rest.
+#
+# Make runs twice. The outer call sets up .venv and asks `hipposeg data` which data set there is; the inner call, which
+# knows DATASET, compares the notebooks' stamps. Works with GNU make 3.81 (macOS) and newer; on Windows use WSL.
+
+PROFILE ?= standard
+PYTHON ?=
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+BIN := .venv/bin
+READY := .venv/.stamp
+OUT := $(if $(HIPPOSEG_OUT),$(HIPPOSEG_OUT),.)
+NUMBERS := 01 02 03 04 05 06 07
+
+# The inner call on target $(1), quiet when everything is up to date.
+inner = dataset=$$($(BIN)/hipposeg data --profile $(PROFILE)) && \
+	if $(MAKE) -q --no-print-directory DATASET=$$dataset $(1) >/dev/null 2>&1; then \
+	echo "Nothing to do: artifacts/$$dataset-$(PROFILE) is up to date ($(2))."; \
+	else $(MAKE) --no-print-directory DATASET=$$dataset $(1); fi
+
+.PHONY: help setup data all $(NUMBERS) figures smoke report test lint verify lab clean lock sync FORCE
+
+# Only the inner call names DATASET on its command line; a variable of that name in the environment means nothing.
+ifneq ($(origin DATASET),command line)
+
+help: ## list the targets
+	@echo "make <target> [PROFILE=smoke|standard|full]    (standard unless said otherwise)"
+	@echo
+	@sed -nE 's/^([a-z0-9 ]+):[^#]*## (.*)/\1|\2/p' Makefile | awk -F'|' '{printf "  %-22s %s\n", $$1, $$2}'
+	@echo
+	@echo "Variables: HIPPOSEG_DATA, HIPPOSEG_OFFLINE, HIPPOSEG_OUT, HIPPOSEG_TORCH, HIPPOSEG_THREADS (see README.md)"
+
+setup: $(READY) ## make .venv with the exact packages of requirements.lock
+
+# A torch build asked for that is not the one installed makes set-up run again.
+chosen := $(shell cat .venv/torch-build 2>/dev/null)
+$(READY): requirements.lock pyproject.toml $(if $(HIPPOSEG_TORCH),$(if $(filter $(HIPPOSEG_TORCH),$(chosen)),,FORCE))
+	@PYTHON="$(PYTHON)" sh tools/setup.sh
+
+data: $(READY) ## find the data set, or download it, and say which it is
+	@$(BIN)/hipposeg data --profile $(PROFILE)
+
+all: $(READY) ## every notebook, its figures and numbers, and the page
+	@$(call inner,page,all notebooks and the page)
+
+01 02 03 04 05 06 07: $(READY) ## one notebook and what it needs
+	@if ls notebooks/$@_*.py >/dev/null 2>&1; then $(call inner,notebook-$@,notebook $@); \
+	else echo "Notebook $@ is not written yet: there is no notebooks/$@_*.py."; fi
+
+figures: $(READY) ## every notebook's figures, without the page
+	@$(call inner,notebooks,all notebooks)
+
+smoke: $(READY) ## the whole path on a tiny phantom, in about two minutes
+	@$(MAKE) --no-print-directory all PROFILE=smoke
+
+report: $(READY) ## figures of notebook 07 and the page, from artifacts alone
+	@$(BIN)/hipposeg report --profile $(PROFILE) --evaluate
+
+test: lint ## lint, unit tests, notebooks' smoke run, artifact checks
+	@$(BIN)/python -m pytest -q
+
+lint: $(READY) ## ruff, import layers, notebooks in sync
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports
+	@$(BIN)/hipposeg sync --check
+
+# The second run starts with the first one's timings.csv: seconds never repeat, are not compared, and a row stands as long
+# as the results beside it are the same.
+verify: $(READY) ## two smoke runs from scratch, compared byte for byte
+	@rm -rf .work/verify
+	@HIPPOSEG_OUT="$(CURDIR)/.work/verify/a" $(MAKE) --no-print-directory all PROFILE=smoke
+	@mkdir -p .work/verify/b/artifacts/phantom-smoke
+	@cp .work/verify/a/artifacts/phantom-smoke/timings.csv .work/verify/b/artifacts/phantom-smoke/
+	@HIPPOSEG_OUT="$(CURDIR)/.work/verify/b" $(MAKE) --no-print-directory all PROFILE=smoke
+	@$(BIN)/hipposeg compare .work/verify/a/artifacts/phantom-smoke .work/verify/b/artifacts/phantom-smoke
+
+lab: $(READY) ## JupyterLab on the notebooks
+	@$(BIN)/jupyter lab notebooks
+
+sync: $(READY) ## write the .ipynb files from their .py sources
+	@$(BIN)/hipposeg sync
+
+lock: $(READY) ## resolve requirements.in into requirements.lock
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url \
+		--custom-compile-command "make lock" requirements.in -o requirements.lock
+	@echo "requirements.lock is resolved; the next target installs it."
+
+clean: ## remove caches, checkpoints and the phantom's output (keeps .venv, data and committed artifacts)
+	@rm -rf .work artifacts/phantom-* .pytest_cache .ruff_cache .import_linter_cache
+	@find src tests notebooks -name __pycache__ -prune -exec rm -rf {} +
+	@echo "Removed .work, artifacts/phantom-* and the tools' caches. Also gone: \`rm -rf .venv\`, if you want that too."
+
+else
+
+WORK := $(OUT)/.work/$(DATASET)-$(PROFILE)
+ARTIFACTS := $(OUT)/artifacts/$(DATASET)-$(PROFILE)
+STAMPS := $(WORK)/stamps
+PAGE := $(if $(filter msd-standard,$(DATASET)-$(PROFILE)),$(OUT),$(ARTIFACTS))/project.html
+SOURCES := $(shell find src -type f ! -path '*/__pycache__/*' ! -path '*.egg-info*')
+PRESENT := $(foreach number,$(NUMBERS),$(if $(wildcard notebooks/$(number)_*.py),$(number)))
+
+.PHONY: notebooks page $(PRESENT:%=notebook-%)
+
+page: $(STAMPS)/page
+notebooks: $(PRESENT:%=$(STAMPS)/%)
+
+# A stamp says that a notebook ran with this source, package, lock, data set and profile. It counts only as long as the
+# executed copy is there.
+define notebook_rule
+notebook-$(1): $(STAMPS)/$(1)
+$(STAMPS)/$(1): $(wildcard notebooks/$(1)_*.py) $(SOURCES) $(READY) $(WORK)/data.json \
+		$(if $(wildcard $(ARTIFACTS)/notebooks/$(1)_*.ipynb),,FORCE)
+	@$(BIN)/hipposeg execute $(1) --profile $(PROFILE)
+	@mkdir -p $(STAMPS) && touch $$@
+endef
+$(foreach number,$(PRESENT),$(eval $(call notebook_rule,$(number))))
+
+# The evaluation reads what every other notebook wrote.
+$(STAMPS)/07: $(patsubst %,$(STAMPS)/%,$(filter-out 07,$(PRESENT)))
+
+$(STAMPS)/page: $(PRESENT:%=$(STAMPS)/%) $(SOURCES) $(if $(wildcard $(PAGE)),,FORCE)
+	@$(BIN)/hipposeg report --profile $(PROFILE) --dataset $(DATASET)
+	@mkdir -p $(STAMPS) && touch $@
+
+endif

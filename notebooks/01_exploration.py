@@ -1,0 +1,535 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 01. Exploration: what is in the data, and what it hides
+# <!-- colab -->
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/hipposeg/hipposeg/blob/main/notebooks/01_exploration.ipynb)
+#
+# **Question.** What do these volumes hold, and what must an honest evaluation know about them before any network is
+# trained?
+#
+# **What you will learn**
+# - how large the boxes are, what the intensities mean, and how rare the two classes are;
+# - how to look at a volume in three planes and as a surface, with the cases chosen by rule and not by taste;
+# - how to find out, from nothing but the numbers, that two volumes come from one person;
+# - how much of the answer a box gives away when it was cut around the truth;
+# - why the folds of this project are made by person.
+#
+# - **Reads:** the data set alone (HIPPOSEG_DATA, or `data/Task04_Hippocampus`, or a download, or the built-in
+#   phantom).
+# - **Writes:** `figures/01_*`, `facts/01_exploration.json`, `folds.json`, and the run of the arm `atlas-no-image`.
+# - **Run time:** about a minute on two CPU cores.
+
+# %%
+# Only on Colab: install the package.
+import sys
+
+if "google.colab" in sys.modules:
+    import subprocess
+
+    package = "hipposeg @ git+https://github.com/hipposeg/hipposeg"
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", package], check=True)
+
+# %% tags=["parameters"]
+profile = "standard"
+
+# %%
+import numpy as np
+import pandas as pd
+from IPython.display import display
+
+from hipposeg.data import statistics as st
+from hipposeg.models import atlas
+from hipposeg.notebook import headless, start
+from hipposeg.runs import RunSpec, train_or_load
+from hipposeg.viz import boxes, exploration, siblings, slices, surface
+from hipposeg.viz.browse import browse
+
+session = start("01_exploration", profile)
+spec, cases = session.spec, session.cohort.cases
+rng = np.random.default_rng(1)
+
+# %% [markdown]
+# ## 1. What is in the files
+#
+# Everything below starts from one table with a row for each case: its box, its intensities, its labels. All of it
+# comes from `hipposeg.data.statistics.describe`, so that what is claimed here can be computed again in one line.
+
+# %%
+table = st.describe(session.cohort)
+sizes = table[[f"size_{axis}" for axis in range(3)]]
+shown = ["subject", "stored_dtype", "median", "maximum", "step", *(f"volume_{name}" for name in spec.names)]
+display(table[shown].head(6).round(2))
+
+# %% [markdown]
+# Before charts, the plain facts that a loader must get right: how many volumes, which voxel size, and whether the
+# files know where in the head they lie.
+
+# %%
+spacings = {tuple(round(float(mm), 3) for mm in case.spacing) for case in cases.values()}
+turned = sum(not np.allclose(case.affine[:3, :3], np.diag(case.spacing)) for case in cases.values())
+session.facts(n_volumes=len(cases), n_people=int(table.subject.nunique()), size_median=sizes.median().tolist(),
+              size_min=sizes.min().tolist(), size_max=sizes.max().tolist())  # fmt: skip
+session.say(f"""
+- **{len(cases)} labelled volumes**, channels: {", ".join(spec.channels)}; voxel sizes found (mm): {sorted(spacings)}.
+- Boxes from {" x ".join(map(str, sizes.min()))} to {" x ".join(map(str, sizes.max()))} voxels, median
+  {" x ".join(f"{size:.0f}" for size in sizes.median())}.
+- Files whose affine holds more than the voxel size and an offset, such as a rotation or a mirrored axis: {turned}.
+""")
+
+# %% [markdown]
+# The boxes differ in size, and networks want one size. How far apart are they?
+
+# %%
+session.save(
+    exploration.box_sizes(table, spec), "box-sizes",
+    "Box sizes along the three axes, one bar for each number of voxels. Dashed: the median.",
+    "Three histograms of box size in voxels, one for each axis.",
+)  # fmt: skip
+
+# %% [markdown]
+# **What we see.** Along each axis the boxes differ in size, so a network's input must be padded or cropped, and that
+# must not look at the label (notebook 02). **What it does not show:** why the boxes differ. Section 5 asks that.
+#
+# Next, the intensities. An MR scanner has no unit: the same tissue may have a hundred times the value in another
+# file. Each case is a line from its 1st to its 99th percentile.
+
+# %%
+session.save(
+    exploration.intensities(table), "intensities",
+    "Intensity range of every case, sorted by its median and coloured by the type in which the file stores it.",
+    "One vertical line for each case from the 1st to the 99th percentile of its intensities, with a dot at the median.",
+)  # fmt: skip
+session.facts(maximum_low=float(table.maximum.min()), maximum_high=float(table.maximum.max()))
+dtypes = table.stored_dtype.value_counts().sort_index()
+session.say(f"""
+Stored types: {", ".join(f"{name} in {count} files" for name, count in dtypes.items())}.
+The brightest voxel of a case lies between {table.maximum.min():,.0f} and {table.maximum.max():,.0f}.
+""")
+
+# %% [markdown]
+# **What we see.** If the lines stood at one height, intensities could be compared between cases as they are. Where
+# they form steps or groups, a network must never see the raw numbers, or it learns which group a scan belongs to. So
+# every image is z-scored on its own. **What it does not show:** whether z-scoring makes tissue comparable. The next
+# figure looks at that.
+
+# %% [markdown]
+# ## 2. Two small classes in a lot of background
+#
+# How many voxels does each class have? This decides the loss (a network that answers "background" everywhere must not
+# score well) and the metric (accuracy is useless here).
+
+# %%
+session.save(
+    exploration.class_shares(table, spec), "class-shares",
+    "Mean share of a box's voxels in each class.",
+    "A bar of 100 % divided into background and the labelled parts; background takes nearly all of it.",
+)  # fmt: skip
+empty = float(table.share_background.mean())
+session.facts(share_background=empty)
+session.say(f"""
+A prediction of nothing at all would be right in **{100 * empty:.1f} %** of the voxels. Its Dice is 0.
+Background is therefore never averaged into a score of this project.
+""")
+
+# %% [markdown]
+# The boxes are already tight, so in a whole-head scan the imbalance would be far worse. Now the volumes in mm³, the
+# number that a clinician asks for in the end.
+
+# %%
+session.save(
+    exploration.volumes(table, spec), "volumes",
+    "Left: volumes of the labelled parts over all cases. Right: the parts of one case against each other.",
+    "Histograms of volume for each label, and a scatter plot of one part's volume against the other's.",
+)  # fmt: skip
+stats = {name: (table[f"volume_{name}"].mean(), table[f"volume_{name}"].std()) for name in spec.names}
+session.facts(**{f"volume_{name}": {"mean": mean, "sd": sd} for name, (mean, sd) in stats.items()})
+shown = "; ".join(f"{name} **{mean:.0f} ± {sd:.0f} mm³**" for name, (mean, sd) in stats.items())
+session.say(f"Mean volume and standard deviation over cases: {shown}.")
+
+# %% [markdown]
+# **What it does not show:** the two hippocampi of one person are in here as two dots. Section 4 finds them.
+#
+# Could a threshold do the job? After z-scoring each box, this is how bright the classes are.
+
+# %%
+edges = np.linspace(-3, 4, 141)
+densities = st.class_densities(session.cohort, edges)
+session.save(
+    exploration.class_intensities(densities, edges, spec), "class-intensities",
+    "Distribution of z-scored intensities in each class, over all cases; each curve has area one.",
+    "Three overlapping density curves of intensity: background and the labelled parts.",
+)  # fmt: skip
+overlap = np.minimum(densities["background"], densities[spec.names[0]]) @ np.diff(edges)
+peak = int(densities[spec.names[0]].argmax())
+weights = {name: densities[name][peak] * table[f"share_{name}"].mean() for name in densities}
+there = weights["background"] / sum(weights.values())
+session.say(f"""
+The curves of background and {spec.names[0]} share **{100 * overlap:.0f} %** of their area. Where {spec.names[0]} has its peak,
+**{100 * there:.0f} %** of all voxels of that intensity are background: no threshold finds the rest.
+""")
+
+# %% [markdown]
+# **What we see.** The labelled parts lie on top of each other and inside the background's range: neighbouring tissue
+# is as bright. A network has to use shape and place. **What it does not show:** texture and borders, which a
+# histogram throws away.
+
+# %% [markdown]
+# ## 3. Looking at cases
+#
+# Which cases to show? A hand-picked example shows what its author likes. Here the rule is: **sort by total volume,
+# take evenly spaced ranks**, so the smallest, the median and the largest are always among them.
+
+# %%
+extremes = dict(zip(("smallest", "median", "largest"), st.at_ranks(table.volume, 3), strict=True))
+views = [
+    slices.CaseView(f"{name}: case {n:03d}, {table.volume[n]:.0f} mm³", cases[n].image[0],
+                    {"image": None, "truth": cases[n].label}, cases[n].spacing)
+    for name, n in extremes.items()
+]  # fmt: skip
+session.save(
+    slices.row_of_cases(views, spec, "Smallest, median and largest total volume"), "samples",
+    "Smallest, median and largest total volume: the slice with most labelled voxels, without and with the labels.",
+    "Sagittal slices of three cases, above as grey images, below with the labelled parts in orange and blue.", "png",
+)  # fmt: skip
+
+# %% [markdown]
+# **What we see.** Outlines follow voxel edges: what is drawn is exactly what is scored. The border between the two
+# parts is a plane that a rater chose, not a change of tissue; compare the image above it. **What it does not show:**
+# how two raters would differ.
+#
+# Three cases are few. Here are more, at evenly spaced ranks from smallest to largest.
+
+# %%
+chosen = st.at_ranks(table.volume, min(18, len(cases)))
+views = [
+    slices.CaseView(f"case {n:03d}, {table.volume[n]:.0f} mm³", cases[n].image[0], {"truth": cases[n].label},
+                    cases[n].spacing)
+    for n in chosen
+]  # fmt: skip
+session.save(
+    slices.montage(views, spec, "From the smallest to the largest volume"), "montage",
+    "Cases at evenly spaced ranks of total volume, in one scale: the slice with most labelled voxels.",
+    "A grid of sagittal slices with both labelled parts drawn over the tissue.", "png",
+)  # fmt: skip
+
+# %% [markdown]
+# One case in all three planes. The letters are A and P (front and back) and S and I (top and bottom); the files do
+# not say which side is left, so no figure of this project does. Dotted lines mark where the other two planes cut. If
+# you run this notebook yourself, sliders appear below: move them through the volume.
+
+# %%
+case, label = cases[extremes["median"]], cases[extremes["median"]].label
+name = f"Case {case.number:03d}"
+session.save(
+    slices.three_plane(case.image[0], {"image": None, "truth": label}, spec, name, spacing=case.spacing),
+    "three-plane", "The case of median volume in three planes, each through its slice with most labelled voxels.",
+    "Sagittal, coronal and axial slices of one hippocampus, without and with the labels.", "png",
+)  # fmt: skip
+if not headless():
+    display(browse(case.image[0], {"truth": label}, spec, name, spacing=case.spacing))
+
+# %% [markdown]
+# Slices hide the shape. The same three cases as surfaces, in one scale, seen from one direction. The smoothing takes
+# off the voxel steps; it is the same for every label map in this project, truth or prediction.
+
+# %%
+if reason := surface.problem():
+    session.say(f"**No surface here.** {reason}")
+else:
+    labels = {f"{rank}: case {n:03d}": cases[n].label for rank, n in extremes.items()}
+    session.save(
+        surface.figure(labels, spec, case.spacing, "Surfaces of the labels, in one scale"), "surface",
+        "Surfaces of the cases of smallest, median and largest volume, seen obliquely from above.",
+        "Three rendered hippocampi, anterior part orange, posterior part blue.", "png",
+    )  # fmt: skip
+    if not headless():
+        display(surface.show(label, spec, case.spacing))
+
+# %% [markdown]
+# ## 4. First finding: case numbers are pairs
+#
+# Each file is one hippocampus, and nothing in the files says whose. But people have two. If both are in the data set
+# and a random split puts one into training and the other into scoring, the network is examined on a person that it
+# has seen. So we ask the numbers.
+#
+# **Suspicion.** Perhaps the two hippocampi of a person have consecutive numbers. There are two ways to pair
+# neighbours: (odd, odd + 1) and (even, even + 1). If numbering means nothing, both behave like random pairs.
+
+# %%
+pairs = {"odd, odd + 1": st.neighbours(cases, "odd"), "even, even + 1": st.neighbours(cases, "even")}
+n_pairs = len(pairs["odd, odd + 1"])
+drawn = [st.random_pairs(list(cases), n_pairs, rng) for _ in range(2000)]
+chance = np.array([st.correlation(table.volume, some) for some in drawn])
+# Of the random pairings, draw the one of median correlation: a rule, not a choice.
+pairs["random"] = drawn[int(np.argsort(chance)[len(chance) // 2])]
+observed = {name: st.correlation(table.volume, pairs[name]) for name in list(pairs)[:2]}
+
+# %% [markdown]
+# **Step 1: volume.** The two hippocampi of one head are about equally large. Strangers' are not.
+
+# %%
+session.save(
+    siblings.pair_scatter(table.volume, pairs, "mm³"), "pairs-volume",
+    "Total volume of the first case of a pair against that of the second, in three ways to pair. Dashed: equal.",
+    "Three scatter plots of volume within pairs.",
+)  # fmt: skip
+session.facts(n_pairs=n_pairs, r_volume_odd=observed["odd, odd + 1"], r_volume_even=observed["even, even + 1"],
+              r_volume_random=float(chance.mean()))  # fmt: skip
+
+# %% [markdown]
+# Could this be chance? Pair the same cases at random many times and see how large a correlation comes out.
+
+# %%
+session.save(
+    siblings.chance_histogram(chance, observed), "pairs-chance",
+    "Correlation of the two volumes of a pair: in random pairings (grey), and in the two ways to pair neighbours.",
+    "A histogram of correlations in random pairings, with two vertical lines for the pairs of neighbouring numbers.",
+)  # fmt: skip
+reached = {name: int((chance >= r).sum()) for name, r in observed.items()}
+session.say("\n".join(
+    f"- **{name}**: r = **{r:.2f}** in {len(pairs[name])} pairs; "
+    f"{reached[name]} of {len(chance)} random pairings reach that."
+    for name, r in observed.items()
+))  # fmt: skip
+
+# %% [markdown]
+# **What it does not show.** Alike volumes might also come from a common scanner, site or age group. A person is one
+# explanation, a batch would be another. So we need something that differs between scans of one batch.
+#
+# **Step 2: intensity.** Two boxes cut from one scan share its brightness and contrast, since these are set for each
+# scan.
+#
+# **Step 3: the quantisation step.** A scanner stores integers. If whoever prepared the files multiplied each scan by
+# its own factor, this factor is still there, as the gap between neighbouring intensities, and hardly two scans share
+# it. It is a fingerprint. Here are the intensities that occur in the first pairs of images stored as floating point,
+# each value one bar:
+
+# %%
+fingerprinted = (st.floating(table, pairs["odd, odd + 1"]) or pairs["odd, odd + 1"])[:4]
+images = {n: cases[n].image[0] for pair in fingerprinted for n in pair}
+session.save(
+    siblings.barcodes(images, fingerprinted, {n: f"case {n:03d}" for n in images}), "barcodes",
+    "Every intensity that occurs in a scan, in a short range, as one bar. Colours: pairs (odd, odd + 1).",
+    "Rows of vertical bars like bar codes, one row for each case, grouped in pairs.",
+)  # fmt: skip
+display(table.loc[list(images), ["subject", "stored_dtype", "step", "mean", "sd"]].round(5))
+
+# %% [markdown]
+# Look whether the bars of a colour stand exactly under one another, and whether those of different colours do. A few
+# pairs prove little, so now all of them: how far apart are the two cases of a pair, in volume, brightness, contrast
+# and step?
+
+# %%
+columns = {"total volume": "volume", "mean intensity": "mean", "SD of intensity": "sd"}
+differences = {
+    name: {kind: st.ratio_difference(table[column], some) for kind, some in pairs.items()}
+    for name, column in columns.items()
+}
+steps = {kind: st.ratio_difference(table.step, st.floating(table, some)) for kind, some in pairs.items()}
+differences["intensity step\n(float images)"] = steps
+session.save(
+    siblings.agreement(differences), "pairs-agreement",
+    "Difference between the two cases of a pair as a share of their mean; what is below 1e-7 is drawn there.",
+    "Rows of dots on a logarithmic axis: differences within pairs in volume, mean, SD and intensity step.",
+)  # fmt: skip
+
+# %%
+stored = table.stored_dtype
+same_dtype = {kind: sum(stored[a] == stored[b] for a, b in some) for kind, some in pairs.items()}
+rows = {
+    kind: {
+        "pairs": len(some),
+        "r of volumes": st.correlation(table.volume, some),
+        "median difference of means": np.median(differences["mean intensity"][kind]),
+        "same stored type": f"{same_dtype[kind]} of {len(some)}",
+        "same intensity step (to 1e-5)": f"{int((steps[kind] < 1e-5).sum())} of {len(steps[kind])}",
+    }
+    for kind, some in pairs.items()
+}
+display(pd.DataFrame(rows).T.round(3))
+
+# %%
+together, apart = steps["odd, odd + 1"], steps["even, even + 1"]
+session.facts(step_same_odd=int((together < 1e-5).sum()), step_pairs_odd=len(together),
+              step_same_even=int((apart < 1e-5).sum()), step_pairs_even=len(apart),
+              dtype_same_odd=same_dtype["odd, odd + 1"], dtype_same_even=same_dtype["even, even + 1"])  # fmt: skip
+session.say(f"""
+The fingerprint agrees in **{(together < 1e-5).sum()} of {len(together)}** pairs (odd, odd + 1) and in
+**{(apart < 1e-5).sum()} of {len(apart)}** pairs (even, even + 1) of float images. The stored type agrees in
+{same_dtype["odd, odd + 1"]} of {n_pairs} and in {same_dtype["even, even + 1"]} of {len(pairs["even, even + 1"])}.
+So the rule of this data set, `subject = (case + 1) // 2`, makes **{table.subject.nunique()} people** of {len(cases)}
+volumes: {n_pairs} with both sides labelled, {table.subject.nunique() - n_pairs} with one.
+""")
+
+# %% [markdown]
+# Independent signs that point the same way convince more than one strong sign: volume comes from the label,
+# brightness from the image, the step from how the file was made. **What this does not show:** names or consent forms;
+# it is an inference, and a test of this project repeats it on every run of the tests with the data at hand.
+#
+# **And left and right?** If the two sides were stored as they lie in the head, odd and even cases would be mirror
+# images.
+
+# %%
+size = sizes.max().tolist()
+odd, even = (st.mean_mask([cases[n].label for n in cases if n % 2 == rest], size) for rest in (1, 0))
+maps = {"odd cases": odd, "even cases": even, "even, mirrored": even[::-1]}
+r_same, r_flip = (float(np.corrcoef(odd.ravel(), other.ravel())[0, 1]) for other in (even, even[::-1]))
+session.save(
+    siblings.mean_masks(maps, spec, spec.spacing), "orientation",
+    "Mean masks of odd cases, of even cases, and the latter mirrored along axis 0: mm along the line of sight.",
+    "Coronal and axial projections of mean masks; columns for odd cases, even cases and mirrored even cases.",
+)  # fmt: skip
+session.facts(r_masks_odd_even=r_same, r_masks_odd_even_mirrored=r_flip)
+session.say(f"Odd against even mean mask: r = **{r_same:.3f}** as stored, **{r_flip:.3f}** with the even one mirrored.")
+
+# %% [markdown]
+# **What follows.** Whichever is higher says how the files were stored. If it is "as stored", both sides have one
+# orientation: mirroring an image then makes a shape that no file has, and left-right flips are an augmentation to
+# test, not a symmetry to assume.
+
+# %% [markdown]
+# ## 5. Second finding: the boxes were cut around the truth
+#
+# Who cut these boxes knew where the hippocampus was. How exactly? We measure the margin between label and box on all
+# six sides, and how far the label's centre is from the box's centre.
+
+# %%
+session.save(
+    boxes.margins(table, spec), "margins",
+    "Left: voxels between the label and each side of its box; a bubble's area is its number of cases, black is mean "
+    "and SD. Right: the label's centre of mass minus the box's centre.",
+    "Bubbles at small, nearly constant margins on six sides; on the right, dots within a few mm of the box's centre.",
+)  # fmt: skip
+sides = table[[f"{side}_{axis}" for side in ("low", "high") for axis in range(3)]]
+centres = table[[f"centre_{axis}" for axis in range(3)]]
+session.facts(margin_mean=sides.mean().tolist(), margin_sd=sides.std().tolist(), centre_sd_mm=centres.std().tolist())
+session.say(f"""
+Margins vary by {sides.std().min():.1f} to {sides.std().max():.1f} voxels (SD) around their means, and the label's
+centre by {centres.std().min():.1f} to {centres.std().max():.1f} mm around its mean place in the box.
+So a box's size and place nearly tell the label's.
+""")
+
+# %% [markdown]
+# Is that much? Let us turn it into a score. **The image-free atlas:** stretch every training label map to one box,
+# average them, stretch the average to the box of a scored case, and take the most frequent class. It never reads an
+# image. Its score is what the box alone gives away.
+#
+# First the average itself, from the training part of `grouped` fold 0:
+
+# %%
+fold = session.folds["grouped"][0]
+shape = tuple(int(size) for size in sizes.median())
+mean_map = atlas.mean_map([cases[n].label for n in fold["train"]], spec.n_classes, shape)
+session.save(
+    boxes.frequency_map(mean_map.numpy(), spec, spec.spacing), "atlas",
+    "The mean label map of the training cases, stretched to one box. Stronger colour: more cases have the label there. "
+    "Lines: where a label is the most frequent class.",
+    "Three planes of a blurred hippocampus in orange and blue on white.",
+)  # fmt: skip
+
+# %% [markdown]
+# This is a run like any network's: it is scored by the same metrics, stored in the same folder, and it stands in the
+# first row of every table of results in this project, under the name `atlas-no-image`.
+
+# %%
+run = RunSpec("atlas-no-image", folds="grouped", fold=0, seed=0, budget=profile)
+result = train_or_load(run, session.cohort, session.folds, session.ws)
+dice = result.cases.groupby("label").dice.mean()
+session.save(
+    boxes.dice_strip(result.cases, spec), "atlas-dice",
+    "Dice of the image-free atlas on the scored part of grouped fold 0: a dot for each case.",
+    "Dots of Dice for each label with the mean as a bar.",
+)  # fmt: skip
+session.facts(atlas_dice={name: float(value) for name, value in dice.items()})
+session.say(f"""
+Without reading one image the atlas scores a Dice of **{dice["mean"]:.3f}** (mean of the parts; union {dice["union"]:.3f}).
+""")
+
+# %%
+means = result.cases[result.cases.label == "mean"].set_index("case").dice
+middle = st.at_ranks(means, 3)[1]
+case = cases[middle]
+both = {"truth": case.label, "atlas, image never read": atlas.from_box(mean_map, case.label.shape)}
+title = f"Case {middle:03d}, the median of the atlas' scores: Dice {means[middle]:.3f}"
+session.save(
+    slices.three_plane(case.image[0], both, spec, title, spacing=case.spacing), "atlas-median",
+    "The scored case with the atlas' median Dice: truth above, the atlas' answer below.",
+    "Three planes of one case with the true labels, and with the labels that the atlas gives.", "png",
+)  # fmt: skip
+
+# %% [markdown]
+# **What follows.** A network's score counts from this floor, not from zero. And no score of this project transfers to
+# a box placed by other means, such as a detector or a whole head: there the place would not give anything away.
+# **What it does not show:** how much a network really uses the box; that needs shifted boxes and is a question for
+# evaluation.
+
+# %% [markdown]
+# ## 6. The folds
+#
+# Both findings decide how we split. `grouped`, the primary split, deals people and not volumes, so a person is on one
+# side only. `nnunet` is the split by volume that published numbers use, kept for comparison. `dev` lies inside the
+# training people of `grouped` fold 0; every choice of architecture or training is made there, so that the scored
+# folds stay unseen.
+
+# %%
+session.save(
+    siblings.folds(session.folds, table.subject), "folds",
+    "Who trains and who is scored: a column is a person, a row a fold. Orange: one volume trains, the other is scored.",
+    "Raster of people by folds in the three splits; only the split by volume has people on both sides.",
+)  # fmt: skip
+leaks = {name: [st.siblings_in_training(fold, table.subject) for fold in rows] for name, rows in session.folds.items()}
+scored = {name: [len(fold["scored"]) for fold in rows] for name, rows in session.folds.items()}
+session.facts(siblings_in_training=leaks, scored=scored)
+counts = {name: zip(leaks[name], scored[name], strict=True) for name in leaks}
+lines = [f"- `{name}`: " + ", ".join(f"**{leak}** of {n}" for leak, n in counts[name]) for name in leaks]
+session.say("\n".join(["Scored volumes whose sibling is in training:", "", *lines]))
+
+# %% [markdown]
+# **What it does not show:** what the leak is worth in Dice. That is measured in the evaluation of the full profile,
+# by training on both.
+
+# %% [markdown]
+# ## What we learned
+# - Intensities have no common scale, and the classes are rare and as bright as their surroundings: z-score each case,
+#   use a loss and a metric that background cannot flatter.
+# - Consecutive case numbers are to be checked for people before anything is split. Volumes, brightness, stored type
+#   and quantisation step are four independent checks, each a few lines long.
+# - A box that was cut around the truth is part of the answer. The image-free atlas measures how much; it is the floor
+#   of every table.
+#
+# ## Limitations
+# - That a pair is one person is inferred from the numbers; the data set does not say so.
+# - Volumes come from one rater protocol; nothing here tells how reproducible a rater is.
+# - Slices shown are those with most labelled voxels, which flatters: borders at the two ends are harder.
+#
+# ## Exercises
+# 1. Show the cases of smallest, median and largest *step* instead of volume: change the argument of
+#    `st.at_ranks(table.volume, 3)`.
+# 2. Pair cases two numbers apart by hand and pass them to `st.correlation(table.volume, ...)`. What do you expect,
+#    and what comes out?
+# 3. Give `atlas.mean_map` another shape than the median box. Does the floor depend on it?
+#
+# ## References
+# - Antonelli et al., *The Medical Segmentation Decathlon*, Nature Communications 2022. doi:10.1038/s41467-022-30695-9
+# - Simpson et al., *A large annotated medical image dataset for the development and evaluation of segmentation
+#   algorithms*, 2019. doi:10.48550/arXiv.1902.09063
+# - Isensee et al., *nnU-Net: a self-configuring method for deep learning-based biomedical image segmentation*, Nature
+#   Methods 2021. doi:10.1038/s41592-020-01008-z
+# - Kapoor and Narayanan, *Leakage and the reproducibility crisis in machine-learning-based science*, Patterns 2023.
+#   doi:10.1016/j.patter.2023.100804
+
+# %%
+session.finish(session.ws.folds)

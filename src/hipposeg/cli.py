@@ -1,0 +1,184 @@
+"""The `hipposeg` command: what make calls, and what a person may call directly.
+
+Everything heavy is imported by the subcommand that needs it, because make asks `hipposeg data` before every target.
+"""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from hipposeg.config import DATASETS, PROFILES, Workspace, output_root, project_root
+from hipposeg.data import locate
+from hipposeg.files import read_json, write_json
+
+
+def data(args: argparse.Namespace) -> int:
+    """Print the data set's name; `.work/<ws>/data.json` changes only when the files do, so make can depend on it."""
+    source = locate.locate(args.profile)
+    ws = Workspace(output_root(), source.dataset, args.profile)
+    found = {"dataset": source.dataset, "profile": args.profile, "fingerprint": locate.fingerprint(source)}
+    path = ws.work / "data.json"
+    if not path.is_file() or read_json(path) != found:
+        write_json(path, found)
+    print(source.dataset)
+    return 0
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Run one notebook."""
+    from hipposeg.execute import NotebookError, execute
+
+    print(f"== notebook {args.number}, profile {args.profile}", flush=True)
+    try:
+        result = execute(args.number, args.profile)
+    except NotebookError as error:
+        print(f"\n{error}", file=sys.stderr)
+        return 1
+    print(f"== {result.path.stem} done in {result.seconds:.0f} s", flush=True)
+    return 0
+
+
+def train(args: argparse.Namespace) -> int:
+    """Train one run, or load it if it is there, and print its scores; recipes are developed with --folds dev."""
+    from hipposeg.data import cohort, folds
+    from hipposeg.runs import RunSpec, train_or_load
+
+    source = locate.locate(args.profile)
+    ws = Workspace(output_root(), source.dataset, args.profile)
+    people = cohort.load(source)
+    budget = args.budget or ("smoke" if args.profile == "smoke" else "standard")
+    run = RunSpec(args.arm, args.folds, args.fold, args.seed, budget)
+    result = train_or_load(run, people, folds.read_or_write(ws.folds, people), ws)
+    for label in result.cases.label.unique():
+        print(f"{label:>12}  Dice {result.mean(label):.4f}")
+    return 0
+
+
+def report(args: argparse.Namespace) -> int:
+    """Build page, README block and manifest from artifacts; with --evaluate run notebook 07 first."""
+    ws = Workspace(output_root(), args.dataset or committed_or_found(args.profile), args.profile)
+    if args.evaluate:
+        if ws.is_phantom or real_data_is_here():
+            args.number = "07"
+            if status := execute(args):
+                return status
+        else:
+            print("The real data is not here (HIPPOSEG_DATA is not set): the figures of notebook 07 stay as committed.")
+    from hipposeg import manifest
+    from hipposeg.report import build, readme
+
+    page = build.build(ws)
+    if ws.page.parent == project_root().resolve():
+        readme.update(project_root() / "README.md", ws)
+    manifest.write(ws)
+    print(f"The page is {page.relative_to(ws.root)} ({page.stat().st_size / 1e6:.1f} MB)")
+    return 0
+
+
+def committed_or_found(profile: str) -> str:
+    """The real data set if its artifacts are there, which needs no network; else whichever `locate` finds."""
+    if (Workspace(output_root(), "msd", profile).artifacts / "results.csv").is_file():
+        return "msd"
+    return locate.locate(profile).dataset
+
+
+def real_data_is_here() -> bool:
+    """Whether the images of the real data set can be read without a network."""
+    return bool(os.environ.get("HIPPOSEG_DATA")) or (project_root() / "data" / locate.FOLDER).is_dir()
+
+
+def sync(args: argparse.Namespace) -> int:
+    """Write the .ipynb files from their sources, or say which are out of date."""
+    from hipposeg import sources
+
+    stale = sources.sync(project_root() / "notebooks", args.check)
+    if args.check and stale:
+        print(f"Not in sync with their percent sources: {', '.join(stale)}. Run `make sync`.", file=sys.stderr)
+        return 1
+    print("The notebooks are in sync." if not stale else f"Written: {', '.join(stale)}")
+    return 0
+
+
+def manifest(args: argparse.Namespace) -> int:
+    """Write or check a manifest."""
+    from hipposeg import manifest
+
+    ws = Workspace(output_root(), args.dataset or committed_or_found(args.profile), args.profile)
+    if not args.check:
+        print(manifest.write(ws).relative_to(ws.root))
+        return 0
+    return said(manifest.check(ws), f"artifacts/{ws.name} is what its manifest says.")
+
+
+def compare(args: argparse.Namespace) -> int:
+    """Compare two artifacts folders byte for byte."""
+    from hipposeg import manifest
+
+    number = len(manifest.compared_files(args.a)) if args.a.is_dir() else 0
+    return said(manifest.compare(args.a, args.b), f"{number} files compared: every byte is the same.")
+
+
+def said(differences: list[str], otherwise: str) -> int:
+    """Print differences and return 1, or print `otherwise` and return 0."""
+    print("\n".join(differences) or otherwise, file=sys.stderr if differences else sys.stdout)
+    return 1 if differences else 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """All subcommands and their arguments."""
+    top = argparse.ArgumentParser("hipposeg", description="Hippocampus segmentation: what make calls.")
+    commands = top.add_subparsers(required=True, metavar="command")
+
+    def command(name: str, function: object, profile: bool = True) -> argparse.ArgumentParser:
+        text = (function.__doc__ or "").strip()
+        sub = commands.add_parser(name, help=text.splitlines()[0], description=text)
+        sub.set_defaults(function=function)
+        if profile:
+            sub.add_argument("--profile", choices=PROFILES, default="standard", help="how much to compute (standard)")
+        return sub
+
+    command("data", data)
+    command("execute", execute).add_argument("number", help="the notebook's number, such as 03")
+    trained = command("train", train)
+    trained.add_argument("arm", help="such as unet2d; a wrong name lists all")
+    trained.add_argument(
+        "--folds", choices=("grouped", "nnunet", "dev"), default="grouped", help="kind of folds (grouped)"
+    )
+    trained.add_argument("--fold", type=int, choices=range(5), default=0, help="which fold (0)")
+    trained.add_argument("--seed", type=int, default=0, help="of weights, batch order and augmentation (0)")
+    trained.add_argument("--budget", help="which of the arm's recipes (the profile's)")
+    made = command("report", report)
+    made.add_argument("--dataset", choices=DATASETS, help="taken from what is there if not given")
+    made.add_argument("--evaluate", action="store_true", help="run notebook 07 first")
+    command("sync", sync, profile=False).add_argument("--check", action="store_true", help="write nothing")
+    listed = command("manifest", manifest)
+    listed.add_argument("--dataset", choices=DATASETS, help="taken from what is there if not given")
+    listed.add_argument("--check", action="store_true", help="compare with the files instead of writing")
+    compared = command("compare", compare, profile=False)
+    compared.add_argument("a", type=Path, help="an artifacts folder")
+    compared.add_argument("b", type=Path, help="another one")
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand; expected errors end as one sentence, not as a traceback."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("papermill").setLevel(logging.WARNING)
+    args = parser().parse_args(argv)
+    try:
+        return args.function(args)
+    except (ValueError, FileNotFoundError, KeyError) as error:
+        print(f"hipposeg: {error.args[0] if isinstance(error, KeyError) else error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(
+            "\nStopped. Checkpoints and finished runs are kept: the same command goes on from there.", file=sys.stderr
+        )
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,218 @@
+"""Where the data set comes from: a named folder, the project's folder, a download, or at last the phantom.
+
+Imports neither torch nor nibabel: make asks it on every call, so it must answer in a fraction of a second.
+"""
+
+import json
+import logging
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hipposeg.config import PROFILES, Workspace, output_root, project_root
+from hipposeg.data.spec import MSD_HIPPOCAMPUS, PHANTOM_SPEC, DataError, DatasetSpec
+from hipposeg.files import read_json, sha256_bytes, write_json
+
+__all__ = ["DataError", "Source", "case_numbers", "fingerprint", "locate"]
+
+log = logging.getLogger(__name__)
+
+FOLDER = "Task04_Hippocampus"
+NETWORK_MEMORY_S = 3600.0
+# Subjects of the phantom for each profile.
+PHANTOM_SUBJECTS = {"smoke": 20, "standard": 50, "full": 50}
+PHANTOM_SEED = 20180405
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set that was found: which one ("msd" or "phantom"), its folder and its description."""
+
+    dataset: str
+    folder: Path
+    spec: DatasetSpec
+
+
+def locate(profile: str, quiet: bool = False) -> Source:
+    """Find the data set for a profile, downloading or generating it where need be.
+
+    smoke always takes the phantom. Otherwise: the folder named by HIPPOSEG_DATA, the project's data folder, a download
+    (not if HIPPOSEG_OFFLINE=1), and last the phantom, with a warning on stderr that `quiet` leaves out.
+    Raises DataError if HIPPOSEG_DATA or the project's data folder is there but not a valid data set, and if a download
+    begins and does not end in a valid archive.
+    """
+    if profile not in PROFILES:
+        raise ValueError(f"profile is {profile!r}; choose one of {', '.join(PROFILES)}")
+    if profile == "smoke":
+        return _phantom(profile)
+    named = os.environ.get("HIPPOSEG_DATA")
+    if named:
+        return _valid(Path(named).expanduser().resolve(), "Set HIPPOSEG_DATA to a complete copy of it, or unset it.")
+    folder = project_root() / "data" / FOLDER
+    if folder.exists():
+        return _valid(folder, "Delete that folder; it is then downloaded again.")
+    reason = _download(folder)
+    if reason is None:
+        return _valid(folder, "Delete that folder; it is then downloaded again.")
+    if not quiet:
+        sys.stderr.write(_box(reason))
+    return _phantom(profile)
+
+
+def case_numbers(folder: Path, spec: DatasetSpec) -> list[int]:
+    """Check the layout of a data set and return its labelled cases' numbers, sorted.
+
+    dataset.json must be readable and agree with the description; imagesTr and labelsTr must hold exactly the files that
+    it lists. Names beginning with a dot (macOS `._*`) are skipped. Raises DataError.
+    """
+    listing = _read_listing(folder)
+    _check_listing(folder, listing, spec)
+    sides = {}
+    for side in ("image", "label"):
+        listed = [str(entry.get(side, "")).rsplit("/", 1)[-1] for entry in listing["training"]]
+        sides[side] = {name for name in listed if not name.startswith(".")}
+        inside = folder / f"{side}sTr"
+        found = {path.name for path in inside.iterdir() if not path.name.startswith(".")} if inside.is_dir() else set()
+        _compare(inside, found, sides[side])
+    _compare(folder / "labelsTr", sides["label"], sides["image"])
+    try:
+        numbers = sorted(spec.case_number(name) for name in sides["image"])
+    except ValueError as error:
+        raise DataError(f"{folder / 'imagesTr'}: found {error}. Rename or remove that file.") from error
+    if len(numbers) != (spec.n_cases or len(numbers)) or not numbers:
+        wanted = spec.n_cases or "at least one"
+        raise DataError(f"{folder}: found {len(numbers)} labelled cases, expected {wanted}. Fetch the data set again.")
+    return numbers
+
+
+def fingerprint(source: Source) -> str:
+    """SHA-256 over names, sizes and modification times: changes when a file does, without reading the volumes."""
+    files = [source.folder / "dataset.json", *source.folder.glob("imagesTr/*"), *source.folder.glob("labelsTr/*")]
+    lines = []
+    for path in sorted(path for path in files if not path.name.startswith(".")):
+        status = path.stat()
+        lines.append(f"{path.relative_to(source.folder).as_posix()} {status.st_size} {status.st_mtime_ns}\n".encode())
+    return sha256_bytes(source.dataset.encode(), *lines)
+
+
+def _valid(folder: Path, advice: str) -> Source:
+    """The real data set in `folder`; DataError with `advice` if it is something else."""
+    try:
+        if "phantom" in _read_listing(folder):
+            raise DataError(f"{folder / 'dataset.json'}: found the synthetic phantom, expected the real data set.")
+        case_numbers(folder, MSD_HIPPOCAMPUS)
+    except DataError as error:
+        nested = folder / FOLDER
+        hint = f" There is a folder {nested}: perhaps that one is meant." if nested.is_dir() else ""
+        raise DataError(f"{folder} is not a valid {FOLDER}. {error} {advice}{hint}") from error
+    return Source("msd", folder, MSD_HIPPOCAMPUS)
+
+
+def _read_listing(folder: Path) -> dict[str, Any]:
+    path = folder / "dataset.json"
+    if not path.is_file():
+        raise DataError(f"{path}: found no such file, expected MSD's description of the data set.")
+    try:
+        listing = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path}: found a file that is not JSON ({error}). Fetch it again.") from error
+    if not isinstance(listing, dict) or not isinstance(listing.get("training"), list):
+        raise DataError(f"{path}: found no list `training` of image and label files. Fetch it again.")
+    return listing
+
+
+def _check_listing(folder: Path, listing: dict[str, Any], spec: DatasetSpec) -> None:
+    """Classes and channels must be those of the description. MSD's misspelt `relase` is not looked at."""
+    path = folder / "dataset.json"
+    labels = {str(key): str(value).lower() for key, value in dict(listing.get("labels", {})).items()}
+    wanted = {"0": "background", **{str(label.value): label.name.lower() for label in spec.labels}}
+    if labels != wanted:
+        raise DataError(f"{path}: found labels {labels}, expected {wanted}. This is another data set.")
+    channels = len(dict(listing.get("modality", {})))
+    if channels != len(spec.channels):
+        raise DataError(f"{path}: found {channels} channels, expected {len(spec.channels)}. This is another data set.")
+    if listing.get("numTraining") != len(listing["training"]):
+        raise DataError(
+            f"{path}: found numTraining {listing.get('numTraining')}, expected {len(listing['training'])}, the number "
+            "of cases it lists. Fetch it again."
+        )
+
+
+def _compare(folder: Path, found: set[str], wanted: set[str]) -> None:
+    """DataError that names the first missing or extra file."""
+    for kind, names, advice in (
+        ("missing", sorted(wanted - found), "Fetch the data set again."),
+        ("extra", sorted(found - wanted), "Remove it, or list it in dataset.json."),
+    ):
+        if names:
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            raise DataError(
+                f"{folder / names[0]}: found {kind} file{more}, expected exactly the {len(wanted)} files that "
+                f"dataset.json lists. {advice}"
+            )
+
+
+def _download(folder: Path) -> str | None:
+    """Try the network. None if the data set is now in `folder`, else why it is not."""
+    if os.environ.get("HIPPOSEG_OFFLINE") == "1":
+        return "HIPPOSEG_OFFLINE=1: no download was tried"
+    memory = project_root() / ".work" / "network-failed"
+    remembered = _remembered(memory)
+    if remembered:
+        return remembered
+    from hipposeg.data import download
+
+    try:
+        download.fetch(download.MSD_ARCHIVE, folder)
+    except download.NoNetworkError as error:
+        write_json(memory, {"at": time.time(), "reason": str(error)})
+        return str(error)
+    memory.unlink(missing_ok=True)
+    return None
+
+
+def _remembered(memory: Path) -> str | None:
+    """Why the network failed within the last hour, if it did: repeated make calls should not wait each time."""
+    try:
+        noted = read_json(memory)
+        minutes = (time.time() - float(noted["at"])) / 60
+        reason = str(noted["reason"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if not 0 <= minutes * 60 < NETWORK_MEMORY_S:
+        return None
+    return f"{reason} ({minutes:.0f} minutes ago; not tried again within the hour. Delete {memory} to try at once)"
+
+
+def _phantom(profile: str) -> Source:
+    """The phantom cohort of a profile, generated if it is not there or was made by other parameters."""
+    folder = Workspace(output_root(), "phantom", profile).work / "data" / FOLDER
+    from hipposeg.data import phantom
+
+    phantom.ensure(folder, PHANTOM_SPEC, PHANTOM_SUBJECTS[profile], PHANTOM_SEED)
+    return Source("phantom", folder, PHANTOM_SPEC)
+
+
+def _box(reason: str) -> str:
+    """A warning that stands out between the lines that make prints."""
+    lines = [
+        "PHANTOM DATA: NOTHING BELOW COMES FROM PATIENTS",
+        "",
+        "The real data set (Medical Segmentation Decathlon, Task04 Hippocampus) is not here.",
+        *_wrapped(f"Why: {reason}."),
+        "What to do: set HIPPOSEG_DATA to the folder Task04_Hippocampus, or run `make data` with network.",
+        "Until then every figure and number describes synthetic shapes.",
+    ]
+    width = max(len(line) for line in lines)
+    edge = "#" * (width + 6)
+    body = "".join(f"## {line:<{width}} ##\n" for line in lines)
+    return f"\n{edge}\n{body}{edge}\n\n"
+
+
+def _wrapped(text: str) -> list[str]:
+    import textwrap
+
+    return textwrap.wrap(text, 96)

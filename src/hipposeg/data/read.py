@@ -1,0 +1,189 @@
+"""Reading one case with every check that a training run relies on.
+
+A volume that is subtly wrong (a truncated download, a label of another shape, a stray class) trains without complaint
+and shows up only as a bad score. Each check here therefore ends in a `DataError` that names the file, says what was
+found and what was expected, and what to do about it.
+"""
+
+import gzip
+import io
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nibabel.affines import voxel_sizes
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
+
+from hipposeg.data.spec import DataError, DatasetSpec
+from hipposeg.files import sha256_bytes
+
+SPACING_TOLERANCE_MM = 1e-3
+AFFINE_TOLERANCE_MM = 1e-3
+FETCH_AGAIN = "Fetch this file again, or delete the data folder and run `make data`."
+
+
+@dataclass(frozen=True)
+class Case:
+    """One labelled volume.
+
+    image: float32 (C, X, Y, Z), C-contiguous, intensities as the file means them. label: uint8 (X, Y, Z), or None.
+    affine: float64 (4, 4), voxel index to mm. spacing: mm along X, Y, Z. stored_dtype: the image's dtype on disk.
+    sha256: over voxels, shape, dtype, affine and label; compressing the file anew does not change it.
+    """
+
+    number: int
+    subject: int
+    image: np.ndarray
+    label: np.ndarray | None
+    affine: np.ndarray
+    spacing: tuple[float, float, float]
+    stored_dtype: str
+    sha256: str
+    prefix: str = "hippocampus"
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """`hippocampus_001` for case 1."""
+        return f"{self.prefix}_{self.number:03d}"
+
+
+def read_case(folder: Path, spec: DatasetSpec, case: int) -> Case:
+    """Read `imagesTr/<case>` and `labelsTr/<case>` below `folder` in MSD's layout, with every check.
+
+    Raises DataError, naming the file, for whatever is wrong with the image, the label or their agreement. Label values
+    outside the description are clamped with a warning only for cases that the description lists as known.
+    """
+    path = folder / "imagesTr" / spec.file_name(case)
+    image, affine, spacing, stored = read_image(path, spec)
+    label, warnings = _read_label(folder / "labelsTr" / spec.file_name(case), spec, case, image.shape[1:], affine)
+    header = repr((image.shape, stored)).encode()
+    digest = sha256_bytes(header, _bytes(image, "<f4"), _bytes(affine, "<f8"), _bytes(label, "u1"))
+    return Case(case, spec.subject(case), image, label, affine, spacing, stored, digest, spec.prefix, warnings)
+
+
+def read_image(
+    path: Path, spec: DatasetSpec, any_spacing: bool = False
+) -> tuple[np.ndarray, np.ndarray, tuple[float, float, float], str]:
+    """Read one NIfTI image, a case of the data set or a user's own scan.
+
+    Returns the image (float32, (C, X, Y, Z)), the affine (float64, (4, 4)), the spacing in mm and the dtype on disk.
+    A file with several channels is 4-D with channels last, as in MSD's own 4-D tasks. Raises DataError if the file
+    cannot be read, has another number of axes or channels, holds NaN or infinities, has a constant channel, or has
+    another spacing than the description (unless `any_spacing`, for callers that resample).
+    """
+    stored, affine, spacing, dtype = _load(path)
+    image = _channels_first(path, stored, spec)
+    if not np.isfinite(image).all():
+        count = int(np.count_nonzero(~np.isfinite(image)))
+        raise DataError(f"{path}: found {count} voxels that are NaN or infinite, expected finite values. {FETCH_AGAIN}")
+    for name, channel in zip(spec.channels, image, strict=True):
+        if channel.min() == channel.max():
+            raise DataError(
+                f"{path}: found a constant image (every voxel of channel {name} is {channel.flat[0]:g}), expected "
+                f"one with contrast. {FETCH_AGAIN}"
+            )
+    if not any_spacing:
+        _check_spacing(path, spacing, affine, spec)
+    return image, affine, spacing, dtype
+
+
+def _load(path: Path) -> tuple[np.ndarray, np.ndarray, tuple[float, ...], str]:
+    """Voxels (scaled), affine, header spacing of the first three axes, dtype name. Reads the file to its last byte.
+
+    nibabel alone stops at the last voxel and would not notice a missing end; the gzip checksum is in that end.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: found no such file, expected a NIfTI volume. {FETCH_AGAIN}")
+    content = path.read_bytes()
+    try:
+        if content[:2] == b"\x1f\x8b":
+            content = gzip.decompress(content)
+        elif path.suffix == ".gz":
+            raise DataError(f"{path}: found a file that is not gzip, expected .nii.gz. {FETCH_AGAIN}")
+        image = _parse(content)
+        voxels = np.asarray(image.dataobj)
+        affine = np.asarray(image.affine, dtype=np.float64)
+    except (EOFError, OSError, zlib.error, ValueError, ImageFileError, HeaderDataError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(
+            f"{path}: found a truncated or damaged file ({error}), expected a complete NIfTI volume. {FETCH_AGAIN}"
+        ) from error
+    if voxels.dtype.kind not in "biuf":
+        raise DataError(f"{path}: found voxels of type {voxels.dtype}, expected real numbers. Convert the file.")
+    spacing = tuple(float(size) for size in image.header.get_zooms()[:3])
+    return voxels, affine, spacing, image.get_data_dtype().newbyteorder("=").name
+
+
+def _parse(content: bytes) -> Any:
+    """A nibabel image from bytes: NIfTI-2 if the header's size says so, else NIfTI-1."""
+    size = content[:4]
+    kind = nib.Nifti2Image if 540 in (int.from_bytes(size, "little"), int.from_bytes(size, "big")) else nib.Nifti1Image
+    return kind.from_stream(io.BytesIO(content))
+
+
+def _channels_first(path: Path, voxels: np.ndarray, spec: DatasetSpec) -> np.ndarray:
+    """Float32 (C, X, Y, Z), C-contiguous, from (X, Y, Z) or, with several channels, (X, Y, Z, C)."""
+    wanted = len(spec.channels)
+    axes = "3-D (X, Y, Z)" if wanted == 1 else f"4-D (X, Y, Z, {wanted})"
+    fits = voxels.ndim == 3 if wanted == 1 else voxels.ndim == 4 and voxels.shape[3] == wanted
+    if not fits or 0 in voxels.shape:
+        raise DataError(
+            f"{path}: found shape {voxels.shape}, expected {axes} for channels {', '.join(spec.channels)}. "
+            "Save one volume a file, without empty or extra axes."
+        )
+    volume = voxels[None] if wanted == 1 else np.moveaxis(voxels, 3, 0)
+    with np.errstate(over="ignore"):
+        # What float32 cannot hold becomes infinite here, and is refused as that.
+        return np.ascontiguousarray(volume, dtype=np.float32)
+
+
+def _check_spacing(path: Path, spacing: tuple[float, ...], affine: np.ndarray, spec: DatasetSpec) -> None:
+    """Header and affine must both say what the description says: metrics in mm are wrong otherwise."""
+    for where, found in (("header", np.asarray(spacing)), ("affine", voxel_sizes(affine))):
+        if not np.allclose(found, spec.spacing, atol=SPACING_TOLERANCE_MM, rtol=0):
+            shown = " x ".join(f"{size:g}" for size in found)
+            wanted = " x ".join(f"{size:g}" for size in spec.spacing)
+            raise DataError(
+                f"{path}: found a voxel size of {shown} mm in the {where}, expected {wanted} mm. "
+                "Resample the volume to the expected spacing, or correct its header."
+            )
+
+
+def _read_label(
+    path: Path, spec: DatasetSpec, case: int, shape: tuple[int, ...], affine: np.ndarray
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The label as uint8 (X, Y, Z) and the warnings about values that were clamped."""
+    voxels, label_affine, _, _ = _load(path)
+    if voxels.shape != shape:
+        raise DataError(
+            f"{path}: found shape {voxels.shape}, expected {shape}, the shape of its image. Image and label must come "
+            f"from one archive. {FETCH_AGAIN}"
+        )
+    if not np.allclose(label_affine, affine, atol=AFFINE_TOLERANCE_MM, rtol=0):
+        worst = float(np.abs(label_affine - affine).max())
+        raise DataError(
+            f"{path}: found an affine that differs from its image's by up to {worst:g}, expected the same affine. "
+            f"Image and label must lie on one grid. {FETCH_AGAIN}"
+        )
+    highest = len(spec.labels)
+    allowed = np.isin(voxels, np.arange(highest + 1))
+    if allowed.all():
+        return np.ascontiguousarray(voxels, dtype=np.uint8), ()
+    wrong = voxels[~allowed]
+    values = ", ".join(f"{value:g}" for value in np.unique(wrong)[:5])
+    found = f"{path}: found {wrong.size} voxels with label values {values}, expected 0 to {highest}"
+    if case not in spec.known_bad_labels or not np.isfinite(wrong).all():
+        raise DataError(f"{found}. {FETCH_AGAIN}")
+    warning = f"{found}. The published archive is known for this; the values were clamped into that range."
+    return np.ascontiguousarray(np.clip(np.rint(voxels), 0, highest), dtype=np.uint8), (warning,)
+
+
+def _bytes(array: np.ndarray, dtype: str) -> bytes:
+    """The array's bytes in a fixed byte order, so that a hash means the same on every machine."""
+    return np.ascontiguousarray(array, dtype=dtype).tobytes()

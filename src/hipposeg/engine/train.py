@@ -1,0 +1,208 @@
+"""The one training loop, for 2D and 3D alike.
+
+A batch's order and augmentation come from a generator seeded by (seed, epoch, step), so a resumed run needs no
+generator state: a run killed at any moment continues from its last epoch to the same bytes. The scored weights are the
+running average of the last steps' weights, never the best epoch's.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
+from tqdm import tqdm
+
+from hipposeg import files
+from hipposeg.engine.augment import Augmentation, augment
+from hipposeg.engine.machine import Machine
+from hipposeg.losses import dice_ce_loss
+
+# Raise by hand when the loop's arithmetic changes: runs made before are then marked as older.
+NUMERICS = 1
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A training recipe.
+
+    epochs, batch: passes over the samples, samples a step. lr: peak of the one-cycle schedule. warmup: share of the
+    steps in which the rate rises. weight_decay: AdamW's. clip: largest norm of the gradient. average: decay of the
+    running average of weights per step. class_weights: of the cross-entropy, background first, None for equal.
+    watch_every: epochs between two looks at the scored cases, for display only.
+    """
+
+    epochs: int
+    batch: int
+    lr: float
+    warmup: float = 0.15
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    average: float = 0.99
+    class_weights: tuple[float, ...] | None = None
+    watch_every: int = 2
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Training data, resident in memory: images (N, C, *S) float32 and labels (N, *S) uint8."""
+
+    images: Tensor
+    labels: Tensor
+
+
+def seeded(*parts: int | str) -> Generator:
+    """A CPU generator whose stream depends on the parts alone, such as (seed, epoch, step)."""
+    digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+def one_cycle(step: int, steps: int, peak: float, warmup: float) -> float:
+    """Learning rate at a step: cosine up from peak / 25 over the warm-up, cosine down to 0 after it.
+
+    After Smith and Topin 2018 (doi:10.1117/12.2520589), without the cycle of the momentum.
+    """
+    rise = max(1, round(warmup * steps))
+    if step < rise:
+        return peak / 25 + (peak - peak / 25) * (1 - math.cos(math.pi * step / rise)) / 2
+    return peak * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise))) / 2
+
+
+def batches(
+    samples: Samples, config: TrainConfig, machine: Machine, seed: int, epoch: int
+) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """Yield (step, images, labels) of one epoch, augmented; a smaller last batch counts only if alone."""
+    count = len(samples.images)
+    order = torch.randperm(count, generator=seeded(seed, epoch, "order"))
+    for step in range(max(1, count // config.batch)):
+        chosen = order[step * config.batch : (step + 1) * config.batch]
+        images, labels = samples.images[chosen].to(machine.device), samples.labels[chosen].to(machine.device)
+        yield step, *augment(images, labels, config.augmentation, seeded(seed, epoch, step))
+
+
+def optimise(model: nn.Module, optimiser: torch.optim.Optimizer, loss: Tensor, clip: float) -> None:
+    """One step down the gradient, its norm clipped. Raises FloatingPointError if the loss is not finite."""
+    if not torch.isfinite(loss):
+        raise FloatingPointError(f"the training loss became {loss.item()}; lower the learning rate or check the images")
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), clip)
+    optimiser.step()
+
+
+@dataclass
+class Training:
+    """One training: the network, its average, its optimiser, and the history so far."""
+
+    model: nn.Module
+    config: TrainConfig
+    machine: Machine
+    seed: int
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.machine.prepare()
+        self.model.to(self.machine.device)
+        self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(self.config.average))
+        self.optimiser = torch.optim.AdamW(
+            self.model.parameters(), lr=self.config.lr, weight_decay=self.config.weight_decay
+        )
+
+    def save(self, path: Path, key: str) -> None:
+        """Write everything that a resume needs, atomically."""
+        state = {"key": key, "history": self.history, "model": self.model.state_dict()}
+        state |= {"average": self.average.state_dict(), "optimiser": self.optimiser.state_dict()}
+        with files.replacing(path) as temporary:
+            torch.save(state, temporary)
+
+    def resume(self, path: Path, key: str) -> None:
+        """Continue from a checkpoint of the same run; one of another run is left alone."""
+        if not path.exists():
+            return
+        state = torch.load(path, map_location=self.machine.device, weights_only=True)
+        if state["key"] != key:
+            return
+        self.history = state["history"]
+        self.model.load_state_dict(state["model"])
+        self.average.load_state_dict(state["average"])
+        self.optimiser.load_state_dict(state["optimiser"])
+
+    def epoch(self, samples: Samples, number: int, progress: tqdm) -> dict[str, Any]:
+        """Train one epoch (numbers start at 1) and return its line of history."""
+        config, total_loss = self.config, 0.0
+        per_epoch = max(1, len(samples.images) // config.batch)
+        self.model.train()
+        for step, images, labels in batches(samples, config, self.machine, self.seed, number):
+            done = (number - 1) * per_epoch + step
+            rate = one_cycle(done, config.epochs * per_epoch, config.lr, config.warmup)
+            for group in self.optimiser.param_groups:
+                group["lr"] = rate
+            # Dropout, where a network has it, draws from torch's global generator: seed it for this step alone.
+            with torch.random.fork_rng(enabled=True):
+                torch.manual_seed(seeded(self.seed, number, step, "dropout").initial_seed())
+                with self.machine.autocast():
+                    logits = self.model(images)
+            loss = dice_ce_loss(logits, labels, config.class_weights)
+            optimise(self.model, self.optimiser, loss, config.clip)
+            self.average.update_parameters(self.model)
+            total_loss += loss.item()
+            progress.update()
+        return {"epoch": number, "step": number * per_epoch, "lr": rate, "loss": total_loss / per_epoch}
+
+    def averaged(self, samples: Samples) -> nn.Module:
+        """The averaged network in evaluation mode; BatchNorm statistics, where there are any, re-estimated for it."""
+        plain = TrainConfig(1, self.config.batch, 0.0)
+        inputs = (images for step, images, _ in batches(samples, plain, self.machine, self.seed, 0) if step < 40)
+        with self.machine.autocast():
+            update_bn(inputs, self.average)
+        return self.average.module.eval()
+
+
+def fit(
+    model: nn.Module,
+    samples: Samples,
+    config: TrainConfig,
+    machine: Machine,
+    seed: int,
+    folder: Path,
+    key: str,
+    watch: Callable[[nn.Module], dict[str, float]] | None = None,
+    label: str = "training",
+) -> tuple[nn.Module, list[dict[str, Any]]]:
+    """Train to the end of the schedule, resuming from `folder` if a checkpoint with this key is there.
+
+    Args:
+        model: an initialised network. samples: the training data. config: the recipe. machine: device and precision.
+        seed: of batch order and augmentation. folder: gets checkpoint.pt and history.jsonl after every epoch.
+        key: identifies the run. watch: returns scores to show in the history; nothing is chosen by them.
+        label: shown in the progress bar.
+
+    Returns:
+        The averaged network in evaluation mode, and the history, one dictionary an epoch.
+    """
+    training = Training(model, config, machine, seed)
+    checkpoint = folder / "checkpoint.pt"
+    training.resume(checkpoint, key)
+    per_epoch = max(1, len(samples.images) // config.batch)
+    done = len(training.history)
+    with tqdm(total=config.epochs * per_epoch, initial=done * per_epoch, desc=label, mininterval=5, unit="step") as bar:
+        for number in range(done + 1, config.epochs + 1):
+            line = training.epoch(samples, number, bar)
+            if watch and (number % config.watch_every == 0 or number == config.epochs):
+                line["dice"] = watch(training.averaged(samples))
+            training.history.append(line)
+            bar.set_postfix_str(f"epoch {number}/{config.epochs}, loss {line['loss']:.3f}")
+            training.save(checkpoint, key)
+            files.write_text(folder / "history.jsonl", history_lines(training.history))
+    return training.averaged(samples), training.history
+
+
+def history_lines(history: list[dict[str, Any]]) -> str:
+    """The history as JSON lines."""
+    return "".join(json.dumps(files.plain(line), sort_keys=True) + "\n" for line in history)

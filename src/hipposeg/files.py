@@ -1,0 +1,95 @@
+"""Writing files so that a killed process or a full disk never leaves half of one behind."""
+
+import csv
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; rename it over `path` on success, delete it on failure.
+
+    The temporary name ends as `path` does, because nibabel and matplotlib choose a format by the suffix.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{os.getpid()}.part.{path.name}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write `content` to `path` atomically."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path` atomically, as UTF-8 with `\\n` line ends."""
+    write_bytes(path, text.encode())
+
+
+def plain(value: Any) -> Any:
+    """Turn numpy scalars and arrays, paths and tuples into what JSON holds; NaN and infinities become None."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Path):
+        return value.as_posix()
+    return value
+
+
+def to_json(value: Any) -> str:
+    """Serialise with sorted keys, so that equal values give equal bytes."""
+    return json.dumps(plain(value), indent=1, sort_keys=True, allow_nan=False) + "\n"
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` to `path` atomically as sorted JSON."""
+    write_text(path, to_json(value))
+
+
+def read_json(path: Path) -> Any:
+    """Read one JSON file."""
+    return json.loads(path.read_text())
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> None:
+    """Write dictionaries as CSV atomically; floats keep six decimals, NaN and None become empty fields."""
+
+    def field(value: Any) -> Any:
+        value = plain(value)
+        if value is None:
+            return ""
+        return f"{value:.6f}" if isinstance(value, float) else value
+
+    with replacing(path) as temporary, temporary.open("w", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows([field(row.get(column)) for column in columns] for row in rows)
+
+
+def sha256_bytes(*parts: bytes) -> str:
+    """SHA-256 of the concatenated parts, as hex."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, as hex."""
+    return sha256_bytes(path.read_bytes())

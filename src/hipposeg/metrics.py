@@ -1,0 +1,164 @@
+"""How a prediction is scored: per case, per label, on the native grid, in the file's own spacing.
+
+One module and one policy for the whole project:
+
+- Background is never averaged in. `union` (all foreground as one structure) and `mean` (the average of the foreground
+  classes) are rows of their own and never mixed.
+- Both masks empty: every value is NaN, there is nothing to score.
+- One mask empty: overlap scores (Dice, IoU, NSD) are 0, distances (HD95, MSD) are NaN and counted beside their mean.
+
+Dice and IoU are computed here; the surface measures are MONAI's. NSD is the surfel definition of Nikolov et al. 2021
+(doi 10.2196/26151), in which each surface element carries its area; HD95 is the larger of the two directed 95th
+percentiles; MSD is the symmetric mean distance over both surfaces' voxels. What each measure rewards, and its traps, is
+in Maier-Hein et al. 2024, Metrics Reloaded (doi 10.1038/s41592-023-02151-z).
+"""
+
+import warnings
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from hipposeg.data.spec import DatasetSpec
+
+METRICS = ("dice", "iou", "nsd1", "nsd2", "hd95", "msd", "volume_bias", "volume_abs_error")
+DISTANCES = ("hd95", "msd")
+NSD_TOLERANCES_MM = (1.0, 2.0)
+UNION, MEAN = "union", "mean"
+ERROR_KINDS = ("swap", "false_positive", "missed")
+
+
+def score_case(prediction: np.ndarray, truth: np.ndarray, spacing: Sequence[float], spec: DatasetSpec) -> list[dict]:
+    """Score one case on its own grid.
+
+    prediction, truth: integer label maps (X, Y, Z). spacing: voxel size in mm, 3 values.
+    Returns one dictionary per label, in the order of `labels_of(spec)`, with `label`, the values named in METRICS
+    (floats; distances in mm, volumes in mm3, NaN by the module's policy), `volume_true` and `volume_predicted`.
+    `mean` averages the foreground classes and skips NaN.
+    Raises ValueError on different shapes, unknown label values or an impossible spacing.
+    """
+    prediction, truth, spacing = _checked(prediction, truth, spacing, spec)
+    prediction, truth = prediction[box := _box(prediction, truth)], truth[box]
+    masks = [(label.name, prediction == label.value, truth == label.value) for label in spec.labels]
+    rows = [_score(name, p, t, spacing) for name, p, t in [*masks, (UNION, prediction > 0, truth > 0)]]
+    classes, union = rows[:-1], rows[-1]
+    return [*classes, union, {"label": MEAN} | {key: _mean(row[key] for row in classes) for key in list(union)[1:]}]
+
+
+def labels_of(spec: DatasetSpec) -> tuple[str, ...]:
+    """The labels of a score table: the foreground classes, their union, their mean."""
+    return (*spec.names, UNION, MEAN)
+
+
+def dice(prediction: np.ndarray, truth: np.ndarray) -> float:
+    """Dice of two boolean masks: 2 |P and T| / (|P| + |T|). NaN if both are empty. Dice 1945, doi 10.2307/1932409."""
+    total = int(prediction.sum()) + int(truth.sum())
+    return 2.0 * int((prediction & truth).sum()) / total if total else float("nan")
+
+
+def iou(prediction: np.ndarray, truth: np.ndarray) -> float:
+    """Jaccard index of two boolean masks: |P and T| / |P or T|. NaN if both are empty."""
+    union = int((prediction | truth).sum())
+    return int((prediction & truth).sum()) / union if union else float("nan")
+
+
+def surface_scores(prediction: np.ndarray, truth: np.ndarray, spacing: Sequence[float]) -> dict[str, float]:
+    """nsd1, nsd2 (0 to 1), hd95 and msd (mm) of two boolean masks (X, Y, Z), neither of them empty."""
+    import torch
+    from monai.metrics import compute_average_surface_distance, compute_hausdorff_distance, compute_surface_dice
+
+    # MONAI wants (batch, channel, X, Y, Z) of floats; here one case with one foreground channel.
+    p, t = (torch.from_numpy(np.ascontiguousarray(mask, dtype=np.float32))[None, None] for mask in (prediction, truth))
+    shared = {"include_background": True, "spacing": tuple(spacing)}
+    repeats = (1, len(NSD_TOLERANCES_MM), 1, 1, 1)
+    with warnings.catch_warnings():
+        # MONAI 1.6 passes one of its own deprecated arguments; nothing that a caller here could change.
+        warnings.filterwarnings("ignore", message=".*always_return_as_numpy.*", category=FutureWarning)
+        nsd = compute_surface_dice(
+            p.repeat(repeats), t.repeat(repeats), list(NSD_TOLERANCES_MM), use_subvoxels=True, **shared
+        )
+        hd95 = compute_hausdorff_distance(p, t, percentile=95, **shared)
+        msd = compute_average_surface_distance(p, t, symmetric=True, **shared)
+    values = [*nsd[0].tolist(), hd95.item(), msd.item()]
+    return dict(zip(("nsd1", "nsd2", *DISTANCES), values, strict=True))
+
+
+def confusion(prediction: np.ndarray, truth: np.ndarray, n_classes: int) -> np.ndarray:
+    """Voxel counts, int64 (n_classes, n_classes): row is the true class, column the predicted one, background first."""
+    pairs = truth.astype(np.int64).ravel() * n_classes + prediction.astype(np.int64).ravel()
+    return np.bincount(pairs, minlength=n_classes**2).reshape(n_classes, n_classes)
+
+
+def border_distance(truth: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
+    """Distance in mm of each voxel (X, Y, Z) from the nearest voxel of another true class.
+
+    1 mm on an isotropic 1 mm grid means that the voxel touches the true border. A label map of one class has no border:
+    all its distances are infinite.
+    """
+    from scipy.ndimage import distance_transform_edt
+
+    values = np.unique(truth)
+    if len(values) < 2:
+        return np.full(truth.shape, np.inf)
+    return sum(distance_transform_edt(truth == value, sampling=tuple(spacing)) for value in values)
+
+
+def error_masks(prediction: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray]:
+    """Split a case's wrong voxels by kind, each a boolean (X, Y, Z): ERROR_KINDS.
+
+    `swap`: one foreground class taken for another; `false_positive`: background taken for foreground; `missed`:
+    foreground taken for background.
+    """
+    wrong = prediction != truth
+    masks = (wrong & (truth > 0) & (prediction > 0), wrong & (truth == 0), wrong & (prediction == 0))
+    return dict(zip(ERROR_KINDS, masks, strict=True))
+
+
+def _score(name: str, prediction: np.ndarray, truth: np.ndarray, spacing: tuple[float, ...]) -> dict[str, float | str]:
+    """One row of METRICS for two boolean masks."""
+    voxel = float(np.prod(spacing))
+    volume_predicted, volume_true = int(prediction.sum()) * voxel, int(truth.sum()) * voxel
+    row: dict[str, float | str] = {"label": name} | dict.fromkeys(METRICS, float("nan"))
+    if volume_predicted or volume_true:
+        row |= {"dice": dice(prediction, truth), "iou": iou(prediction, truth), "nsd1": 0.0, "nsd2": 0.0}
+        row |= {"volume_bias": volume_predicted - volume_true, "volume_abs_error": abs(volume_predicted - volume_true)}
+    if volume_predicted and volume_true:
+        row |= surface_scores(prediction, truth, spacing)
+    return row | {"volume_true": volume_true, "volume_predicted": volume_predicted}
+
+
+def _mean(values: Iterator[float]) -> float:
+    """Mean without NaN; NaN if nothing is left."""
+    kept = [value for value in values if not np.isnan(value)]
+    return sum(kept) / len(kept) if kept else float("nan")
+
+
+def _box(prediction: np.ndarray, truth: np.ndarray) -> tuple[slice, ...]:
+    """The bounding box of all foreground, one voxel wider where the grid allows.
+
+    Surfaces, distances and areas depend only on the masks: leaving out empty margins saves time, and changes no value.
+    """
+    found = np.nonzero((prediction > 0) | (truth > 0))
+    if not found[0].size:
+        return (slice(0, 1),) * prediction.ndim
+    return tuple(slice(max(int(axis.min()) - 1, 0), int(axis.max()) + 2) for axis in found)
+
+
+def _checked(
+    prediction: np.ndarray, truth: np.ndarray, spacing: Sequence[float], spec: DatasetSpec
+) -> tuple[np.ndarray, np.ndarray, tuple[float, ...]]:
+    """Refuse what cannot be scored: a silent broadcast or a stray label would give a number that means nothing."""
+    prediction, truth = np.asarray(prediction), np.asarray(truth)
+    if prediction.shape != truth.shape or truth.ndim != 3:
+        raise ValueError(
+            f"prediction has shape {prediction.shape}, truth {truth.shape}; expected one 3D shape for both: "
+            "bring the prediction back to the native grid before scoring"
+        )
+    allowed = np.arange(spec.n_classes)
+    for name, array in (("prediction", prediction), ("truth", truth)):
+        found = np.unique(array)
+        if not np.isin(found, allowed).all():
+            raise ValueError(f"{name} holds values {found[:8].tolist()}; expected labels {allowed.tolist()} only")
+    spacing = tuple(float(value) for value in spacing)
+    if len(spacing) != 3 or not all(np.isfinite(value) and value > 0 for value in spacing):
+        raise ValueError(f"spacing is {spacing}; expected three positive numbers in mm, from the image's header")
+    return prediction, truth, spacing

@@ -1,0 +1,32 @@
+"""What a network costs: parameters and floating-point operations, counted by code."""
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+# The volume that every cost refers to: nnU-Net's patch for this data set, about a typical box.
+REFERENCE_VOLUME = (40, 56, 40)
+
+
+def parameters(model: nn.Module) -> int:
+    """Number of trainable parameters."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def gflops(model: nn.Module, channels: int, axis: int | None) -> float:
+    """Billions of floating-point operations of one forward pass over the reference volume.
+
+    channels: of the network's input. axis: slicing axis of a 2D network, which then runs over all slices; None in 3D.
+    Sides are rounded up to what it takes. A multiplication and an addition count as two, as in torch's counter.
+    """
+    sides, count = list(REFERENCE_VOLUME), 1
+    if axis is not None:
+        count = sides.pop(axis)
+    sides = [-(-side // model.divisor) * model.divisor for side in sides]
+    device = next(model.parameters()).device
+    was_training = model.training
+    counter = FlopCounterMode(display=False)
+    with counter, torch.inference_mode():
+        model.eval()(torch.zeros(count, channels, *sides, device=device))
+    model.train(was_training)
+    return counter.get_total_flops() / 1e9

@@ -1,0 +1,76 @@
+"""A plain U-Net, one class for 2D and 3D.
+
+Ronneberger et al. 2015 (doi:10.1007/978-3-319-24574-4_28) with the block of nnU-Net (Isensee et al. 2021,
+doi:10.1038/s41592-020-01008-z): two convolutions, each followed by instance norm and LeakyReLU 0.01, strided
+convolutions to go down and transposed ones to come up (their backward pass is deterministic, trilinear upsampling's
+is not).
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+CONV = {2: nn.Conv2d, 3: nn.Conv3d}
+UP = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+NORM = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
+
+
+class Block(nn.Module):
+    """Two 3-wide convolutions, each with instance norm and LeakyReLU; the first may halve the resolution."""
+
+    def __init__(self, dims: int, inputs: int, outputs: int, stride: int = 1) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            CONV[dims](inputs, outputs, 3, stride, padding=1, bias=False),
+            NORM[dims](outputs, affine=True),
+            nn.LeakyReLU(0.01, inplace=True),
+            CONV[dims](outputs, outputs, 3, padding=1, bias=False),
+            NORM[dims](outputs, affine=True),
+            nn.LeakyReLU(0.01, inplace=True),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, *S) -> (B, outputs, *S / stride)."""
+        return self.layers(x)
+
+
+class UNet(nn.Module):
+    """Encoder and decoder with a skip at every resolution, the full one included.
+
+    Args:
+        dims: 2 or 3.
+        in_channels: channels of the input; a 2D network may get neighbouring slices as channels.
+        n_classes: background included.
+        channels: width of each stage; every stage after the first halves the resolution.
+
+    Input (B, in_channels, *S) float, output (B, n_classes, *S) logits. Each side of S must be divisible by `divisor`;
+    raises ValueError if one is not.
+    """
+
+    def __init__(
+        self, dims: int, in_channels: int, n_classes: int, channels: Sequence[int] = (16, 32, 64, 128)
+    ) -> None:
+        super().__init__()
+        self.divisor = 2 ** (len(channels) - 1)
+        pairs = list(zip(channels[:-1], channels[1:], strict=True))
+        self.stem = Block(dims, in_channels, channels[0])
+        self.down = nn.ModuleList(Block(dims, wide, deep, stride=2) for wide, deep in pairs)
+        self.up = nn.ModuleList(UP[dims](deep, wide, 2, stride=2) for wide, deep in reversed(pairs))
+        self.merge = nn.ModuleList(Block(dims, 2 * wide, wide) for wide, _ in reversed(pairs))
+        self.head = CONV[dims](channels[0], n_classes, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in_channels, *S) -> (B, n_classes, *S)."""
+        if any(side % self.divisor for side in x.shape[2:]):
+            raise ValueError(
+                f"input sides {tuple(x.shape[2:])} are not divisible by {self.divisor}; pad with data.grid.place"
+            )
+        x = self.stem(x)
+        skips = []
+        for block in self.down:
+            skips.append(x)
+            x = block(x)  # (B, 2c, *S/2)
+        for up, merge, skip in zip(self.up, self.merge, reversed(skips), strict=True):
+            x = merge(torch.cat([up(x), skip], dim=1))
+        return self.head(x)

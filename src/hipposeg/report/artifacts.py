@@ -1,0 +1,138 @@
+"""Reading one workspace's artifacts: the only input that the page and the README have."""
+
+import csv
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hipposeg.config import Workspace
+from hipposeg.files import read_json
+
+# Columns that stay text even where they look like numbers ("03" is a notebook, not three).
+TEXT = frozenset({
+    "run", "arm", "notebook", "folds", "budget", "device", "precision", "torch", "label", "kind", "name", "machine",
+    "result_sha256", "key", "family", "numerics", "weights_sha256", "data_sha256",
+})  # fmt: skip
+
+Row = dict[str, Any]
+
+
+class ReportError(ValueError):
+    """Artifacts that cannot be made into a page; says which file, what was found, and what to do."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure that a notebook saved, with the words that travel with it."""
+
+    path: Path
+    caption: str
+    alt: str
+
+    @property
+    def slug(self) -> str:
+        """The file's name without its suffix: `07_volume_agreement`."""
+        return self.path.stem
+
+
+@dataclass(frozen=True)
+class Artifacts:
+    """Everything below artifacts/<workspace>. A part that was not written yet is empty.
+
+    results, cases, timings: rows of the CSV files; numbers are int or float, empty fields None.
+    facts: by notebook name ("01_exploration"). pictures: by notebook name, in the order of the notebook.
+    configs, histories: by run name. folds: the folds file's content.
+    """
+
+    ws: Workspace
+    results: tuple[Row, ...]
+    cases: tuple[Row, ...]
+    timings: tuple[Row, ...]
+    facts: dict[str, dict[str, Any]]
+    pictures: dict[str, tuple[Picture, ...]]
+    configs: dict[str, dict[str, Any]]
+    histories: dict[str, tuple[dict[str, Any], ...]]
+    folds: dict[str, Any]
+
+    def done(self, notebook: str) -> bool:
+        """Whether the notebook has run to its end (`finish` writes its facts last)."""
+        return notebook in self.facts and notebook in self.pictures
+
+    def timing(self, kind: str, name: str) -> Row:
+        """The row of timings.csv for one run or notebook; empty if there is none."""
+        return next((row for row in self.timings if row.get("kind") == kind and row.get("name") == name), {})
+
+
+def cell(column: str, text: str) -> Any:
+    """One CSV field as text, int, float or None."""
+    if column in TEXT:
+        return text
+    if text == "" or text.lower() == "nan":
+        return None
+    for number in (int, float):
+        try:
+            return number(text)
+        except ValueError:
+            continue
+    return text
+
+
+def read_rows(path: Path) -> tuple[Row, ...]:
+    """Rows of a CSV file as dictionaries; an absent file has none."""
+    if not path.is_file():
+        return ()
+    with path.open(newline="", encoding="utf-8") as stream:
+        return tuple({key: cell(key, text or "") for key, text in row.items()} for row in csv.DictReader(stream))
+
+
+def read_object(path: Path, kind: type) -> Any:
+    """A JSON file that must hold an object (dict) or a list. Raises ReportError if it is damaged or holds another."""
+    try:
+        value = read_json(path)
+    except json.JSONDecodeError as error:
+        raise ReportError(f"{path} is not JSON ({error}); run the notebook that writes it again") from error
+    if not isinstance(value, kind):
+        raise ReportError(f"{path} holds a {type(value).__name__}, expected a {kind.__name__}")
+    return value
+
+
+def read_pictures(index: Path) -> tuple[Picture, ...]:
+    """The figures that one notebook's index names. Raises ReportError if one is missing or has no words."""
+    pictures = tuple(
+        Picture(index.parent / str(item.get("file", "")), item.get("caption", ""), item.get("alt", ""))
+        for item in read_object(index, list)
+    )
+    for picture in pictures:
+        if not picture.path.is_file():
+            raise ReportError(f"{index} names {picture.path.name}, which is not there; run notebook {index.stem} again")
+        if not picture.alt.strip() or not picture.caption.strip():
+            raise ReportError(f"{picture.path.name} needs a caption and an alt text: pass both to session.save")
+    return pictures
+
+
+def read_history(path: Path) -> tuple[dict[str, Any], ...]:
+    """The lines of a run's history; an absent file has none."""
+    if not path.is_file():
+        return ()
+    return tuple(json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+
+
+def load(ws: Workspace) -> Artifacts:
+    """Read whatever of `ws` exists. Raises ReportError on a damaged file, never on an absent one.
+
+    The smoke profile's times are left out: its pages from two runs are compared byte for byte, and times never repeat.
+    """
+    at = ws.artifacts
+    configs = {path.parent.name: read_object(path, dict) for path in sorted(at.glob("runs/*/config.json"))}
+    return Artifacts(
+        ws=ws,
+        results=read_rows(at / "results.csv"),
+        cases=read_rows(at / "cases.csv"),
+        timings=() if ws.profile == "smoke" else read_rows(at / "timings.csv"),
+        facts={path.stem: read_object(path, dict) for path in sorted(at.glob("facts/*.json"))},
+        pictures={path.stem: read_pictures(path) for path in sorted(ws.figures.glob("*.json"))},
+        configs=configs,
+        histories={run: read_history(at / "runs" / run / "history.jsonl") for run in configs},
+        folds=read_object(ws.folds, dict) if ws.folds.is_file() else {},
+    )

@@ -1,0 +1,82 @@
+"""project.html: one self-contained page, built from a workspace's artifacts alone.
+
+Nothing is fetched, by this code or by the page: figures travel as data URIs, style and script are inlined. The same
+artifacts and source give the same bytes; the page carries a source hash, and neither date nor commit.
+"""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from hipposeg import files
+from hipposeg.config import Workspace, source_hash
+from hipposeg.report import charts
+from hipposeg.report.artifacts import Artifacts, ReportError, load
+from hipposeg.report.context import page_context
+from hipposeg.report.numbers import MISSING, THIN, interval, show
+from hipposeg.report.view import RunRow
+
+log = logging.getLogger(__name__)
+
+TEMPLATES = Path(__file__).parent / "templates"
+MAX_BYTES = 8_000_000
+
+
+def build(ws: Workspace, source: str | None = None) -> Path:
+    """Write the page of `ws` and return its path.
+
+    source: hash of the code that made it, by default of this checkout. A notebook that has not run is said so on the
+    page. Raises ReportError on a damaged artifact and above 8 MB.
+    """
+    html = render(load(ws), source if source is not None else source_hash())
+    content = html.encode()
+    if len(content) > MAX_BYTES:
+        raise ReportError(
+            f"the page would have {len(content) / 1e6:.1f} MB, at most {MAX_BYTES / 1e6:.0f} are allowed. "
+            f"Largest figures: {_largest(ws)}. Save them with fewer points, at a lower dpi, or as png instead of svg"
+        )
+    files.write_bytes(ws.page, content)
+    log.info("%s: %.2f MB", ws.page, len(content) / 1e6)
+    return ws.page
+
+
+def _largest(ws: Workspace) -> str:
+    found = sorted((p for p in ws.figures.glob("*") if p.suffix in (".png", ".svg")), key=lambda p: -p.stat().st_size)
+    return ", ".join(f"{path.name} ({path.stat().st_size / 1e6:.1f} MB)" for path in found[:3])
+
+
+def render(art: Artifacts, source: str) -> str:
+    """The page's HTML. Raises ReportError as `build` does, apart from the size."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, lstrip_blocks=True
+    )
+    environment.filters["pretty"] = lambda value: files.to_json(value).rstrip()
+    style = {name: Markup((TEMPLATES / f"page.{name}").read_text(encoding="utf-8")) for name in ("css", "js")}
+    tools = {"num": number, "span": span, "show": show, "marks": charts.marks, "thin": THIN}
+    return environment.get_template("page.html.j2").render(page_context(art) | style | tools | {"source": source})
+
+
+def number(value: Any, kind: str = "auto", origin: str = "") -> Markup:
+    """A number as `<data value=...>`: what is shown was rounded by `show`, what it was before stays in the attribute.
+
+    origin: `<run>:<label>:<column>` of results.csv, kept as `data-of` so that a check can look the number up.
+    """
+    text = show(value, kind)
+    if text == MISSING:
+        return Markup('<span class="na">{}</span>').format(text)
+    if isinstance(value, (bool, str)):
+        return escape(text)
+    of = Markup(' data-of="{}"').format(origin) if origin else ""
+    return Markup('<data value="{}" data-kind="{}"{}>{}</data>').format(value, kind, of, text)
+
+
+def span(row: RunRow, label: str, metric: str, kind: str) -> Markup:
+    """`0.878 to 0.889` for a run's metric, with both ends as numbers of their own."""
+    low, high = row.get(label, f"{metric}_low"), row.get(label, f"{metric}_high")
+    if interval(low, high, kind) == MISSING:
+        return Markup('<span class="na">no interval</span>')
+    ends = (number(end, kind, f"{row.run}:{label}:{metric}_{side}") for end, side in ((low, "low"), (high, "high")))
+    return Markup(" to ").join(ends)

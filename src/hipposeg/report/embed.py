@@ -1,0 +1,73 @@
+"""Figures as data URIs, so that the page is one file and asks nobody for anything."""
+
+import base64
+import re
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+from hipposeg.report.artifacts import Picture, ReportError
+
+# CSS pixels are 1/96 inch; the house style saves PNG files at 150 dots per inch, and SVG files in points (1/72 inch).
+PNG_PIXEL, SVG_POINT = 96 / 150, 96 / 72
+MIME = {".png": "image/png", ".svg": "image/svg+xml"}
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """A picture ready for the template. width and height in CSS pixels keep the page from jumping while it loads."""
+
+    slug: str
+    uri: str
+    width: int
+    height: int
+    caption: str
+    alt: str
+
+    @property
+    def wide(self) -> bool:
+        """Whether a phone should let the reader scroll inside the figure instead of shrinking its text away."""
+        return self.width > 1.3 * self.height
+
+
+def png_size(content: bytes, name: str) -> tuple[int, int]:
+    """Width and height in CSS pixels from a PNG's header."""
+    if content[:8] != PNG_SIGNATURE or len(content) < 24:
+        raise ReportError(f"{name} is not a PNG file; save the figure again")
+    width, height = struct.unpack(">II", content[16:24])
+    return round(width * PNG_PIXEL), round(height * PNG_PIXEL)
+
+
+def svg_size(content: bytes, name: str) -> tuple[int, int]:
+    """Width and height in CSS pixels from an SVG's viewBox (matplotlib writes points)."""
+    match = re.search(rb'viewBox="\s*[-\d.]+[ ,]+[-\d.]+[ ,]+([\d.]+)[ ,]+([\d.]+)', content[:4000])
+    if not match:
+        raise ReportError(f"{name} has no viewBox, so its shape is unknown; save the figure again")
+    return round(float(match[1]) * SVG_POINT), round(float(match[2]) * SVG_POINT)
+
+
+def lean_svg(content: bytes) -> bytes:
+    """Without comments, metadata and doctype, none of which a reader sees."""
+    for pattern in (rb"<\?xml.*?\?>", rb"<!DOCTYPE.*?>", rb"<!--.*?-->", rb"<metadata>.*?</metadata>"):
+        content = re.sub(pattern, b"", content, flags=re.DOTALL)
+    return re.sub(rb">\s+<", b"><", content).strip()
+
+
+def data_uri(path: Path, content: bytes) -> str:
+    """`data:<type>;base64,...`. Each SVG is its own document this way, so ids of two of them cannot clash."""
+    return f"data:{MIME[path.suffix]};base64,{base64.b64encode(content).decode()}"
+
+
+def embed(picture: Picture) -> Embedded:
+    """Read, measure and encode one figure. Raises ReportError on a format other than PNG and SVG."""
+    path = picture.path
+    if path.suffix not in MIME:
+        raise ReportError(f"{path.name}: the page takes {' and '.join(MIME)}, not {path.suffix or 'no suffix'}")
+    content = path.read_bytes()
+    if path.suffix == ".svg":
+        size = svg_size(content, path.name)
+        content = lean_svg(content)
+    else:
+        size = png_size(content, path.name)
+    return Embedded(picture.slug, data_uri(path, content), *size, picture.caption, picture.alt)

@@ -1,0 +1,70 @@
+"""The README's results block: rendered from the same files as the page, by the same formatting."""
+
+import re
+from pathlib import Path
+
+from hipposeg import files
+from hipposeg.config import Workspace
+from hipposeg.report import view
+from hipposeg.report.artifacts import Artifacts, ReportError, load
+from hipposeg.report.numbers import interval, show
+
+BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+_BLOCK = re.compile(re.escape(BEGIN) + r".*?" + re.escape(END), re.DOTALL)
+
+
+def expected_block(ws: Workspace) -> str:
+    """The block, markers included, as the artifacts of `ws` say it must be. Raises ReportError on damaged artifacts."""
+    return "\n".join([BEGIN, *_lines(load(ws)), END])
+
+
+def current_block(readme: Path) -> str:
+    """The block, markers included, that stands in the file. Raises ReportError unless there is exactly one."""
+    found = _BLOCK.findall(readme.read_text(encoding="utf-8"))
+    if len(found) != 1:
+        raise ReportError(f"{readme.name} has {len(found)} results blocks; expected one, between {BEGIN} and {END}")
+    return found[0]
+
+
+def update(readme: Path, ws: Workspace) -> bool:
+    """Put the block of `ws` into the file; returns whether anything changed. Raises ReportError as the others do."""
+    old, new = current_block(readme), expected_block(ws)
+    if old == new:
+        return False
+    files.write_text(readme, readme.read_text(encoding="utf-8").replace(old, new))
+    return True
+
+
+def _lines(art: Artifacts) -> list[str]:
+    rows = view.run_rows(art)
+    head = view.headline(art, rows)
+    if head is None:
+        return ["No network has been scored yet: run `make all`."]
+    return [_sentence(art, head), "", *_table(rows)]
+
+
+def _sentence(art: Artifacts, head: view.Headline) -> str:
+    who = "synthetic subjects of the phantom" if art.ws.is_phantom else "people that it never saw"
+    best = head.best
+    text = (
+        f"`{best.arm}` reaches a mean Dice of **{show(best.get('mean', 'dice'), 'score')}** (95 % interval "
+        f"{interval(best.get('mean', 'dice_low'), best.get('mean', 'dice_high'), 'score')}) on "
+        f"{show(best.get('mean', 'n'), 'count')} volumes of {show(head.n_people, 'count')} {who}"
+    )
+    if head.floor:
+        text += f"; a guess that never reads the image scores {show(head.floor.get('mean', 'dice'), 'score')}"
+    return text + "."
+
+
+def _table(rows: list[view.RunRow]) -> list[str]:
+    heads = ["Run", *(label.capitalize() for label in view.LABELS), "Parameters", "Training, minutes"]
+    lines = ["| " + " | ".join(heads) + " |", "|---|" + "---:|" * (len(heads) - 1)]
+    for row in rows:
+        if row.older:
+            continue
+        name = f"`{row.arm}`" + (f" ({row.note})" if row.note else "")
+        dice = [show(row.get(label, "dice"), "score") for label in view.LABELS]
+        parameters = "none" if row.is_floor else show(row.first.get("params"), "millions")
+        minutes = show(row.train_s, "minutes")
+        lines.append("| " + " | ".join([name, *dice, parameters, minutes]) + " |")
+    return [*lines, "", "Dice on fold {1} of the {0} folds (split by person).".format(*view.PRIMARY)]

@@ -1,0 +1,68 @@
+"""Words that do not depend on any number: what each notebook asks, what each arm is."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A notebook's place on the page. name: as in facts/<name>.json. question: what it is there to answer."""
+
+    name: str
+    title: str
+    question: str
+
+    @property
+    def number(self) -> str:
+        """`07` of `07_evaluation`."""
+        return self.name.split("_")[0]
+
+
+# Later notebooks add a line here; one that is not listed but has run is shown under its file name.
+CHAPTERS = (
+    Chapter("01_exploration", "Exploration", "What is in the data, and what does nobody say about it?"),
+    Chapter(
+        "02_preprocessing", "Preprocessing", "What happens to a volume before a network sees it, and is it undone?"
+    ),
+    Chapter("03_unet2d_baseline", "2D baseline", "How far does a small slice-by-slice network get?"),
+    Chapter("07_evaluation", "Evaluation", "Where do the models agree with the experts, and where not?"),
+)
+
+FLOOR = "atlas-no-image"
+
+ARMS = {
+    FLOOR: "the average training label map stretched to the box; the image is never read",
+    "unet2d": "plain U-Net on slices, stacked back to a volume",
+    "unet2d-mobilenetv3": "U-Net with a MobileNetV3-Small encoder, on slices",
+    "unet2d-efficientnetb0": "U-Net with an EfficientNet-B0 encoder, on slices",
+    "unet2d-fusion": "mean probability of 2D U-Nets that slice along different axes",
+    "unet3d": "plain U-Net on whole volumes",
+    "unet3d-residual": "3D U-Net with residual blocks",
+    "unet3d-nnunet": "3D U-Net by nnU-Net's plan",
+    "unet3d-inr": "3D U-Net with a coordinate head",
+    "unet3d-transformer": "3D U-Net with a transformer at its bottleneck",
+    "attention2d": "2D U-Net with attention gates on its skips",
+    "attention3d": "3D U-Net with attention gates on its skips",
+    "scse2d": "2D U-Net with squeeze-and-excitation blocks",
+    "clip2d-guided": "2D U-Net guided by CLIP image and text features",
+    "clip2d-unguided": "its twin without the text",
+    "clip3d-guided": "3D U-Net guided by CLIP features",
+}
+
+SUFFIXES = {
+    "imagenet": "encoder starts from ImageNet weights",
+    "n4": "N4 bias correction first",
+    "flip": "left-right flips in training",
+    "focal": "focal loss",
+}
+
+
+def arm_text(arm: str) -> str:
+    """One line that says what an arm is; an unknown arm has none."""
+    base, *suffixes = arm.split("+")
+    return "; ".join(text for text in (ARMS.get(base, ""), *(SUFFIXES.get(s, f"with {s}") for s in suffixes)) if text)
+
+
+def chapter_of(name: str) -> Chapter:
+    """The chapter of a notebook that CHAPTERS does not list: `08_new_idea` becomes "New idea"."""
+    words = name.partition("_")[2].replace("_", " ") or name
+    return Chapter(name, words[:1].upper() + words[1:], "")

@@ -1,0 +1,257 @@
+"""Train a run, or load it if one with the same key is there; score it; publish what is committed.
+
+Work happens in `.work/<ws>/runs/<run>/`: checkpoint, weights, predictions, scores, and last of all config.json, whose
+key says that the run is whole. Publishing copies the small files to `artifacts/<ws>/`.
+"""
+
+import contextlib
+import json
+import logging
+import shutil
+import subprocess
+import time
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pandas as pd
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from hipposeg import files, metrics, timings
+from hipposeg.config import Workspace, project_root
+from hipposeg.data.cohort import Cohort
+from hipposeg.data.folds import Fold
+from hipposeg.data.read import Case
+from hipposeg.engine.machine import Machine, processor_name, this_machine
+from hipposeg.engine.train import fit, seeded
+from hipposeg.inference import Predictor, predictor
+from hipposeg.models import atlas, cost
+from hipposeg.runs.samples import images_of, make_samples
+from hipposeg.runs.spec import RunSpec, numerics_of, recipe_of, run_key
+
+log = logging.getLogger(__name__)
+
+CASE_COLUMNS = ("case", "subject", "label", *metrics.METRICS, "volume_true", "volume_predicted")
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A finished run: its config, its scores per case and label, its history, and where its files are."""
+
+    run: RunSpec
+    config: dict[str, Any]
+    cases: pd.DataFrame
+    history: list[dict[str, Any]]
+    folder: Path
+    predictions: Path
+
+    def mean(self, label: str = "mean", metric: str = "dice") -> float:
+        """Mean over the scored cases."""
+        return float(self.cases.loc[self.cases.label == label, metric].mean())
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training leaves: a predictor, tensors to store, and numbers for config.json."""
+
+    predict: Predictor
+    weights: dict[str, Tensor]
+    numbers: dict[str, Any]
+
+
+def train_or_load(
+    run: RunSpec, cohort: Cohort, folds: dict[str, list[Fold]], ws: Workspace, machine: Machine | None = None
+) -> RunResult:
+    """Return a run, training it only if neither the cache nor (under `full`) the artifacts hold one with its key.
+
+    Args:
+        run: which arm, fold, seed and budget. cohort: the data. folds: as `data.folds` makes them. ws: where to write.
+        machine: device, precision, threads; by default what this machine has.
+
+    Raises:
+        KeyError: no such arm, budget or kind of fold. FloatingPointError: the training diverged.
+    """
+    machine = machine or this_machine()
+    machine.prepare()
+    fold = folds[run.folds][run.fold]
+    key = run_key(run, cohort, fold, machine)
+    work = ws.work / "runs" / run.name
+    published = ws.artifacts / "runs" / run.name
+    if ws.profile == "full" and not _is_whole(work, key) and _is_whole(published, key):
+        return load(ws, run)
+    if not _is_whole(work, key):
+        _make(run, cohort, fold, ws, machine, key)
+    _publish(run, ws, machine)
+    return load(ws, run)
+
+
+def load(ws: Workspace, run: RunSpec) -> RunResult:
+    """Read a published run."""
+    folder = ws.artifacts / "runs" / run.name
+    history_file = folder / "history.jsonl"
+    lines = history_file.read_text().splitlines() if history_file.exists() else []
+    return RunResult(
+        run,
+        files.read_json(folder / "config.json"),
+        pd.read_csv(folder / "cases.csv"),
+        [json.loads(line) for line in lines],
+        folder,
+        ws.artifacts / "predictions" / run.name,
+    )
+
+
+def _is_whole(folder: Path, key: str) -> bool:
+    config = folder / "config.json"
+    return config.exists() and files.read_json(config).get("key") == key
+
+
+def _make(run: RunSpec, cohort: Cohort, fold: Fold, ws: Workspace, machine: Machine, key: str) -> None:
+    """Train, predict and score in the work folder; config.json is written last."""
+    work = ws.work / "runs" / run.name
+    (work / "config.json").unlink(missing_ok=True)
+    arm = run.definition
+    images = images_of(cohort, arm.prep, ws)
+    started = time.perf_counter()
+    train = _train if arm.build else _train_atlas
+    trained = train(run, cohort, fold, images, machine, work, key)
+    trained_at = time.perf_counter()
+    predicted = predict_all(trained.predict, images, cohort, fold["scored"], work / "predictions")
+    predicted_at = time.perf_counter()
+    files.write_csv(work / "cases.csv", CASE_COLUMNS, score_all(predicted, cohort))
+    scored_at = time.perf_counter()
+    weights = safetensors.torch.save(trained.weights)
+    files.write_bytes(work / "weights.safetensors", weights)
+    seconds = {
+        "train_s": trained_at - started,
+        "predict_s_per_volume": (predicted_at - trained_at) / len(predicted),
+        "score_s": scored_at - predicted_at,
+        "total_s": scored_at - started,
+    }
+    files.write_json(work / "provenance.json", {**seconds, **_whereabouts()})
+    config = {
+        "run": run.name,
+        **asdict(run),
+        "notebook": arm.notebook,
+        "dims": arm.dims,
+        "family": arm.family,
+        "numerics": numerics_of(arm),
+        **asdict(machine),
+        "torch": torch.__version__,
+        **trained.numbers,
+        "weights_sha256": files.sha256_bytes(weights),
+        "data_sha256": cohort.sha256,
+        "key": key,
+        "config": recipe_of(run),
+    }
+    files.write_json(work / "config.json", config)
+
+
+def _train(
+    run: RunSpec, cohort: Cohort, fold: Fold, images: dict[int, np.ndarray], machine: Machine, work: Path, key: str
+) -> Trained:
+    arm, spec = run.definition, cohort.spec
+    recipe = arm.recipe(run.budget)
+    channels = arm.prep.channels(len(spec.channels))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seeded(run.seed, "weights").initial_seed())
+        model = arm.build(channels, spec.n_classes)
+    samples = make_samples(images, cohort, arm.prep, fold["train"])
+
+    def watch(network: torch.nn.Module) -> dict[str, float]:
+        predict = predictor(network, arm.prep, machine)
+        rows = []
+        for number in fold["scored"]:
+            case = cohort.cases[number]
+            found = predict(images[number], case.spacing)
+            rows.append([metrics.dice(found == label.value, case.label == label.value) for label in spec.labels])
+        means = np.nanmean(rows, axis=0)
+        return {**dict(zip(spec.names, means.tolist(), strict=True)), "mean": float(means.mean())}
+
+    network, history = fit(model, samples, recipe, machine, run.seed, work, key, watch, label=run.name)
+    numbers = {
+        "params": cost.parameters(network),
+        "gflops": round(cost.gflops(network, channels, arm.prep.axis), 3),
+        "steps": history[-1]["step"],
+        "samples": len(samples.images),
+    }
+    weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    return Trained(predictor(network, arm.prep, machine), weights, numbers)
+
+
+def _train_atlas(
+    run: RunSpec, cohort: Cohort, fold: Fold, images: dict[int, np.ndarray], machine: Machine, work: Path, key: str
+) -> Trained:
+    """The floor needs no training: it averages label maps. Same arguments as `_train`."""
+    labels = (cohort.cases[number].label for number in fold["train"])
+    mean_map = atlas.mean_map(labels, cohort.spec.n_classes, run.definition.prep.size)
+
+    def predict(image: np.ndarray, spacing: tuple[float, float, float]) -> np.ndarray:
+        return atlas.from_box(mean_map, image.shape[1:])
+
+    numbers = {"params": 0, "gflops": 0.0, "steps": 0, "samples": len(fold["train"])}
+    return Trained(predict, {"mean_map": mean_map}, numbers)
+
+
+def predict_all(
+    predict: Predictor, images: dict[int, np.ndarray], cohort: Cohort, cases: list[int], folder: Path
+) -> dict[int, np.ndarray]:
+    """Predict the cases and write them as NIfTI in their native geometry; returns case -> (X, Y, Z) uint8."""
+    shutil.rmtree(folder, ignore_errors=True)
+    predicted = {}
+    for number in cases:
+        case = cohort.cases[number]
+        predicted[number] = predict(images[number], case.spacing)
+        write_mask(folder / cohort.spec.file_name(number), predicted[number], case)
+    return predicted
+
+
+def write_mask(path: Path, mask: np.ndarray, case: Case) -> None:
+    """Write (X, Y, Z) uint8 with the case's affine, in mm, as reproducible NIfTI gzip."""
+    image = nibabel.Nifti1Image(mask, case.affine, dtype=np.uint8)
+    image.header.set_xyzt_units("mm")
+    with files.replacing(path) as temporary:
+        nibabel.save(image, temporary)
+
+
+def score_all(predicted: dict[int, np.ndarray], cohort: Cohort) -> list[dict[str, Any]]:
+    """Rows of cases.csv for these predictions."""
+    rows = []
+    for number, mask in predicted.items():
+        case = cohort.cases[number]
+        scores = metrics.score_case(mask, case.label, case.spacing, cohort.spec)
+        rows += [{"case": number, "subject": case.subject, **row} for row in scores]
+    return rows
+
+
+def _whereabouts() -> dict[str, Any]:
+    """Machine, commit and date: never compared."""
+    git = ["git", "-C", str(project_root()), "rev-parse", "HEAD"]
+    commit = ""
+    with contextlib.suppress(OSError):
+        commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
+    return {"machine": processor_name(), "commit": commit, "date": datetime.now(UTC).isoformat(timespec="seconds")}
+
+
+def _publish(run: RunSpec, ws: Workspace, machine: Machine) -> None:
+    """Copy what is committed from the work folder to artifacts, and record what it cost."""
+    work, folder = ws.work / "runs" / run.name, ws.artifacts / "runs" / run.name
+    predictions = ws.artifacts / "predictions" / run.name
+    shutil.rmtree(predictions, ignore_errors=True)
+    copies: list[tuple[Path, Path]] = [
+        (path, predictions / path.name) for path in sorted(work.glob("predictions/*.gz"))
+    ]
+    copies += [(work / name, folder / name) for name in ("history.jsonl", "cases.csv", "config.json")]
+    for source, target in copies:
+        if source.exists():
+            files.write_bytes(target, source.read_bytes())
+    result = files.sha256_bytes(*(target.read_bytes() for _, target in copies if target.exists()))
+    measured = files.read_json(work / "provenance.json")
+    timings.record_provenance(folder / "provenance.json", result, **measured)
+    seconds = {name: value for name, value in measured.items() if name.endswith("_s") or name.startswith("predict_s")}
+    facts = {**asdict(machine), "machine": measured["machine"]}
+    timings.record(ws, "run", run.name, result, **seconds, **facts)

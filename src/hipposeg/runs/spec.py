@@ -1,0 +1,69 @@
+"""What identifies a run: its name for people, its key for the cache."""
+
+from dataclasses import asdict, dataclass
+
+import torch
+
+from hipposeg.data.cohort import Cohort
+from hipposeg.data.folds import Fold, folds_sha256
+from hipposeg.engine import train
+from hipposeg.engine.machine import Machine
+from hipposeg.files import sha256_bytes, to_json
+from hipposeg.runs.arms import ARMS, NUMERICS, Arm
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One arm, trained on one fold with one seed and one budget."""
+
+    arm: str
+    folds: str = "grouped"
+    fold: int = 0
+    seed: int = 0
+    budget: str = "standard"
+
+    @property
+    def name(self) -> str:
+        """Unique name, such as `unet2d.grouped0.s0.standard`."""
+        return f"{self.arm}.{self.folds}{self.fold}.s{self.seed}.{self.budget}"
+
+    @property
+    def definition(self) -> Arm:
+        """The arm. Raises KeyError naming the arms there are."""
+        if self.arm not in ARMS:
+            raise KeyError(f"no arm is called {self.arm!r}; there are {', '.join(ARMS)}")
+        return ARMS[self.arm]
+
+
+def recipe_of(run: RunSpec) -> dict:
+    """Everything that was decided about a run, as plain values: goes into its config.json and its key."""
+    arm = run.definition
+    return {
+        "prep": asdict(arm.prep),
+        "training": asdict(arm.recipe(run.budget)) if arm.build else {},
+        "network": f"{arm.build.__module__}.{arm.build.__name__}" if arm.build else "",
+    }
+
+
+def numerics_of(arm: Arm) -> str:
+    """Versions of the arm's model family and of the training loop, such as "unet1-engine1"."""
+    return f"{arm.family}{NUMERICS[arm.family]}" + (f"-engine{train.NUMERICS}" if arm.build else "")
+
+
+def current_numerics() -> dict[str, str]:
+    """Arm -> numerics version that a run made now would have; `table.collect` marks what is behind."""
+    return {name: numerics_of(arm) for name, arm in ARMS.items()}
+
+
+def run_key(run: RunSpec, cohort: Cohort, fold: Fold, machine: Machine) -> str:
+    """Hash of all that a run's bytes depend on: recipe, data, fold, device, precision, threads, torch, numerics."""
+    parts = {
+        "run": asdict(run),
+        "recipe": recipe_of(run),
+        "numerics": numerics_of(run.definition),
+        "data": cohort.sha256,
+        "fold": folds_sha256(fold),
+        "machine": asdict(machine),
+        "torch": torch.__version__,
+    }
+    return sha256_bytes(to_json(parts).encode())

@@ -1,0 +1,123 @@
+"""What notebook 07 shows of the runs: readable tables, differences, mistakes, volumes, cases chosen by rule."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hipposeg import metrics
+from hipposeg.data.cohort import Cohort
+from hipposeg.data.spec import DatasetSpec
+from hipposeg.metrics import MEAN, UNION
+from hipposeg.runs.table import Run, RunError, compare
+from hipposeg.stats import Agreement, agreement, holm, verdict
+
+log = logging.getLogger(__name__)
+
+# Column title, metric, and how its numbers are written.
+READABLE = (
+    ("NSD 1 mm", "nsd1", "{:.3f}"), ("NSD 2 mm", "nsd2", "{:.3f}"), ("HD95 (mm)", "hd95", "{:.2f}"),
+    ("MSD (mm)", "msd", "{:.2f}"), ("volume bias (mm³)", "volume_bias", "{:+.0f}"),
+    ("volume error (mm³)", "volume_abs_error", "{:.0f}"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Mistakes:
+    """One run's errors over its scored cases.
+
+    confusion: voxel counts (K + 1, K + 1), rows true. volumes: mm3 by kind (columns) for each case (index).
+    depths: distance in mm from the true border of every wrong voxel of all cases.
+    """
+
+    confusion: np.ndarray
+    volumes: pd.DataFrame
+    depths: np.ndarray
+
+
+def readable(results: pd.DataFrame, names: dict[str, str], spec: DatasetSpec) -> pd.DataFrame:
+    """Results as text, one row per run: Dice of each class, mean with its interval, union; the rest for the mean."""
+    rows = []
+    for run, name in names.items():
+        by_label = results[results["run"] == run].set_index("label")
+        mean = by_label.loc[MEAN]
+        row = {"run": name} | {label: f"{by_label.loc[label, 'dice']:.3f}" for label in spec.names}
+        row |= {"mean Dice": f"{mean['dice']:.3f}"}
+        row |= {"95 % interval": f"{mean['dice_low']:.3f} to {mean['dice_high']:.3f}"}
+        row |= {"union": f"{by_label.loc[UNION, 'dice']:.3f}"}
+        row |= {title: text.format(mean[metric]) for title, metric, text in READABLE}
+        rows.append(row | {"volumes": int(mean["n"]), "no distance": int(mean["n_nan"])})
+    return pd.DataFrame(rows).set_index("run").rename_axis(None)
+
+
+def against(runs: Sequence[Run], reference: Run, names: dict[str, str]) -> pd.DataFrame:
+    """Paired differences in mean Dice of every other run from one reference: a declared family, so Holm within it.
+
+    Columns difference, low, high, people, p_holm, verdict. A run that may not be compared with the reference (another
+    device, precision, budget) has NaN there, and the reason as its verdict; so has a run with fewer than 3 seeds.
+    """
+    rows: dict[str, dict[str, Any]] = {}
+    for run in (run for run in runs if run.name != reference.name):
+        try:
+            found = compare(run, reference)
+        except RunError as error:
+            log.warning("%s", error)
+            rows[names[run.name]] = {"p": float("nan"), "verdict": "not compared: another setting"}
+            continue
+        rows[names[run.name]] = {
+            "difference": found.difference, "low": found.low, "high": found.high, "people": found.n_people,
+            "p": found.p_value, "verdict": verdict(found) or f"none: {found.n_seeds} seed",
+        }  # fmt: skip
+    columns = ("difference", "low", "high", "people", "p", "verdict")
+    table = pd.DataFrame(list(rows.values()), index=list(rows), columns=columns)
+    table.insert(4, "p_holm", holm(table.pop("p").to_numpy()))
+    return table
+
+
+def readable_differences(table: pd.DataFrame) -> pd.DataFrame:
+    """What `against` returns, as text: differences and intervals with sign, small p without a false 0."""
+    text = pd.DataFrame(index=table.index)
+    text["difference"] = table["difference"].map("{:+.4f}".format)
+    ends = zip(table["low"], table["high"], strict=True)
+    text["95 % interval"] = [f"{low:+.4f} to {high:+.4f}" for low, high in ends]
+    text["people"] = table["people"]
+    text["p (Holm)"] = ["< 0.0001" if p < 1e-4 else f"{p:.4f}" for p in table["p_holm"]]
+    text["verdict"] = table["verdict"]
+    return text
+
+
+def mistakes(runs: Sequence[Run], cohort: Cohort) -> dict[str, Mistakes]:
+    """Read the predictions of runs that share their scored cases, and take their errors apart. Run name -> Mistakes."""
+    spec = cohort.spec
+    totals = {run.name: np.zeros((spec.n_classes, spec.n_classes), np.int64) for run in runs}
+    volumes: dict[str, dict[int, dict[str, float]]] = {run.name: {} for run in runs}
+    depths: dict[str, list[np.ndarray]] = {run.name: [] for run in runs}
+    for number in sorted({case for run in runs for case in run.values().index}):
+        case = cohort.cases[number]
+        distance, voxel = metrics.border_distance(case.label, case.spacing), float(np.prod(case.spacing))
+        for run in (run for run in runs if number in run.values().index):
+            prediction = run.prediction(spec, number)
+            totals[run.name] += metrics.confusion(prediction, case.label, spec.n_classes)
+            kinds = metrics.error_masks(prediction, case.label)
+            volumes[run.name][number] = {kind: mask.sum() * voxel for kind, mask in kinds.items()}
+            depths[run.name].append(distance[prediction != case.label])
+    return {
+        name: Mistakes(total, pd.DataFrame.from_dict(volumes[name], orient="index"), np.concatenate(depths[name]))
+        for name, total in totals.items()
+    }
+
+
+def volume_agreements(run: Run, spec: DatasetSpec) -> dict[str, Agreement]:
+    """Bland-Altman and ICC of predicted against true volumes in mm3: label (classes and union) -> Agreement."""
+    labels = (*spec.names, UNION)
+    pairs = {label: (run.values(label, "volume_predicted"), run.values(label, "volume_true")) for label in labels}
+    return {label: agreement(predicted.to_numpy(), true.to_numpy()) for label, (predicted, true) in pairs.items()}
+
+
+def cases_by_rule(run: Run) -> dict[str, int]:
+    """The cases with the run's highest, middle and lowest mean Dice (lower middle if even; ties: lower case number)."""
+    ranked = run.values().dropna().reset_index().sort_values(["dice", "case"], ascending=[False, True])["case"].tolist()
+    return {"best": ranked[0], "median": ranked[len(ranked) // 2], "worst": ranked[-1]}

@@ -1,0 +1,203 @@
+"""Uncertainty and comparisons, with the person as the unit.
+
+Both hippocampi of a person are cut from one scan and agree closely (volumes correlate at about 0.9), so two volumes are
+not two independent observations. Every interval here resamples people, and every test compares people. Several seeds of
+an arm are averaged in an estimate and resampled in its interval (crossed factors: Owen 2007, doi 10.1214/07-AOAS122).
+
+Pure functions of arrays. NaN values are skipped and never invented. Random draws come from a generator made from the
+given seed, so equal inputs give equal bytes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+RESAMPLES = 4000
+SEED = 20210
+LEVEL = 0.95
+EQUIVALENCE_MARGIN = 0.005
+SEEDS_FOR_A_VERDICT = 3
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its 95 % percentile interval; all NaN if there was nothing to average."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Difference a - b on the same people: mean over people, 95 % interval, and Wilcoxon's p (NaN if it has none)."""
+
+    difference: float
+    low: float
+    high: float
+    p_value: float
+    n_people: int
+    n_seeds: int
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Bland and Altman's bias and limits of agreement (units of the input), and intraclass correlations."""
+
+    bias: float
+    sd: float
+    low: float
+    high: float
+    icc_agreement: float
+    icc_consistency: float
+
+
+def interval(values: np.ndarray, subjects: Sequence[int], resamples: int = RESAMPLES, seed: int = SEED) -> Interval:
+    """Mean over cases, with an interval from resampled people: a person's cases are drawn together or not at all.
+
+    values: (cases,) or (seeds, cases). subjects: (cases,) person numbers. Raises ValueError on mismatched lengths.
+    """
+    sums, counts = _by_person(values, subjects)
+    total = counts.sum()
+    if not total:
+        return Interval(float("nan"), float("nan"), float("nan"))
+    people, seeds = _draws(seed, resamples, counts.shape[1], counts.shape[0])
+    top, bottom = ((seeds @ table * people).sum(axis=1) for table in (sums, counts))
+    # A resample of nobody but people without a value has no mean.
+    low, high = _percentiles(np.divide(top, bottom, out=np.full_like(top, np.nan), where=bottom > 0))
+    return Interval(float(sums.sum() / total), low, high)
+
+
+def paired(
+    a: np.ndarray, b: np.ndarray, subjects: Sequence[int], resamples: int = RESAMPLES, seed: int = SEED
+) -> Paired:
+    """Compare two runs, or two arms with several seeds each, on the same cases in the same order.
+
+    a, b: (cases,) or (seeds, cases); the numbers of seeds may differ. subjects: (cases,) person numbers.
+    Seeds are averaged first, then a person's volumes, then Wilcoxon's signed-rank test (doi 10.2307/3001968) runs over
+    people. The interval resamples people, and each side's seeds. A case that is NaN on either side is left out.
+    Raises ValueError if the two do not cover the same number of cases.
+    """
+    a, b = np.atleast_2d(np.asarray(a, dtype=float)), np.atleast_2d(np.asarray(b, dtype=float))
+    if a.shape[1] != b.shape[1]:
+        raise ValueError(f"{a.shape[1]} against {b.shape[1]} cases; expected the same cases on both sides: align them")
+    usable = ~(np.isnan(a).any(axis=0) | np.isnan(b).any(axis=0))
+    kept = np.asarray(subjects)[usable]
+    person_a, person_b = person_means(a[:, usable], kept), person_means(b[:, usable], kept)
+    n_people, n_seeds = person_a.shape[1], min(len(a), len(b))
+    if not n_people:
+        return Paired(float("nan"), float("nan"), float("nan"), float("nan"), 0, n_seeds)
+    difference = person_a.mean(axis=0) - person_b.mean(axis=0)
+    people, seeds_a, seeds_b = _draws(seed, resamples, n_people, len(a), len(b))
+    mean_a, mean_b = seeds_a @ person_a / len(a), seeds_b @ person_b / len(b)
+    low, high = _percentiles(((mean_a - mean_b) * people).sum(axis=1) / n_people)
+    return Paired(float(difference.mean()), low, high, wilcoxon_p(difference), n_people, n_seeds)
+
+
+def person_means(values: np.ndarray, subjects: Sequence[int]) -> np.ndarray:
+    """Average each person's cases, skipping NaN: (seeds, cases) -> (seeds, people), people in ascending order."""
+    sums, counts = _by_person(values, subjects)
+    return np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
+
+
+def wilcoxon_p(differences: np.ndarray) -> float:
+    """Two-sided p of Wilcoxon's signed-rank test; NaN with fewer than 6 people or if all differences are zero."""
+    from scipy.stats import wilcoxon
+
+    if len(differences) < 6 or not np.any(differences):
+        return float("nan")
+    return float(wilcoxon(differences).pvalue)
+
+
+def holm(p_values: Sequence[float]) -> np.ndarray:
+    """Holm's step-down adjustment for one declared family of tests (Holm 1979, jstor 4615733). NaN stays, uncounted."""
+    p = np.asarray(p_values, dtype=float)
+    adjusted = np.full(p.shape, np.nan)
+    order = [index for index in np.argsort(p, kind="stable") if not np.isnan(p[index])]
+    running = 0.0
+    for rank, index in enumerate(order):
+        running = max(running, min(1.0, (len(order) - rank) * p[index]))
+        adjusted[index] = running
+    return adjusted
+
+
+def verdict(result: Paired, margin: float = EQUIVALENCE_MARGIN) -> str | None:
+    """`ahead` or `behind` if the interval excludes 0, `equivalent` if it lies within +/- margin, else `undecided`.
+
+    None with fewer than 3 seeds a side: one training run says little about its recipe.
+    """
+    if result.n_seeds < SEEDS_FOR_A_VERDICT or np.isnan(result.low):
+        return None
+    if result.low > 0 or result.high < 0:
+        return "ahead" if result.low > 0 else "behind"
+    return "equivalent" if -margin <= result.low and result.high <= margin else "undecided"
+
+
+def icc(ratings: np.ndarray) -> dict[str, float]:
+    """Single-rater intraclass correlations of Shrout & Fleiss 1979 (doi 10.1037/0033-2909.86.2.420).
+
+    ratings: (targets, raters). Returns `icc1` (raters differ per target), `icc2` (random raters, absolute agreement)
+    and `icc3` (fixed raters, consistency). Rows with NaN are left out.
+    Raises ValueError on fewer than 2 rows or columns.
+    """
+    x = np.asarray(ratings, dtype=float)
+    x = x[~np.isnan(x).any(axis=1)]
+    n, k = x.shape
+    if n < 2 or k < 2:
+        raise ValueError(f"{n} complete targets and {k} raters; an intraclass correlation needs at least 2 of each")
+    rows, columns, grand = x.mean(axis=1), x.mean(axis=0), x.mean()
+    between = k * ((rows - grand) ** 2).sum() / (n - 1)
+    raters = n * ((columns - grand) ** 2).sum() / (k - 1)
+    within = ((x - rows[:, None]) ** 2).sum() / (n * (k - 1))
+    residual = ((x - rows[:, None] - columns + grand) ** 2).sum() / ((n - 1) * (k - 1))
+    tops = {"icc1": between - within, "icc2": between - residual, "icc3": between - residual}
+    bottoms = {
+        "icc1": between + (k - 1) * within,
+        "icc2": between + (k - 1) * residual + k * (raters - residual) / n,
+        "icc3": between + (k - 1) * residual,
+    }
+    return {name: float(tops[name] / bottoms[name]) if bottoms[name] else float("nan") for name in tops}
+
+
+def agreement(measured: np.ndarray, true: np.ndarray) -> Agreement:
+    """Bland-Altman bias (measured - true) with limits bias +/- 1.96 SD (doi 10.1016/S0140-6736(86)90837-8), and ICCs.
+
+    measured, true: (cases,). `icc_agreement` is ICC(2,1), which a constant bias lowers; `icc_consistency` is ICC(3,1).
+    """
+    measured, true = np.asarray(measured, dtype=float), np.asarray(true, dtype=float)
+    difference = measured - true
+    bias, sd = float(np.nanmean(difference)), float(np.nanstd(difference, ddof=1))
+    both = icc(np.stack([measured, true], axis=1))
+    return Agreement(bias, sd, bias - 1.96 * sd, bias + 1.96 * sd, both["icc2"], both["icc3"])
+
+
+def _by_person(values: np.ndarray, subjects: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Sum and number of non-NaN values: two (seeds, people) arrays."""
+    table, subjects = np.atleast_2d(np.asarray(values, dtype=float)), np.asarray(subjects)
+    if table.shape[1:] != subjects.shape:
+        raise ValueError(f"{table.shape[1]} values a seed but {subjects.size} subjects; expected one subject per case")
+    _, person = np.unique(subjects, return_inverse=True)
+    membership = np.eye(person.max() + 1 if person.size else 0)[person]  # (cases, people)
+    found = ~np.isnan(table)
+    return np.where(found, table, 0.0) @ membership, found.astype(float) @ membership
+
+
+@lru_cache(maxsize=32)
+def _draws(seed: int, resamples: int, *sizes: int) -> tuple[np.ndarray, ...]:
+    """How often each unit was drawn, with replacement, in each resample: one (resamples, n) array per size.
+
+    A group of one unit stays as it is. Kept between calls, because a table asks for the same draws hundreds of times.
+    """
+    rng = np.random.default_rng(seed)
+    return tuple(
+        rng.multinomial(n, np.full(n, 1.0 / n), size=resamples).astype(float) if n > 1 else np.ones((resamples, 1))
+        for n in sizes
+    )
+
+
+def _percentiles(draws: np.ndarray) -> tuple[float, float]:
+    """The central 95 % of the draws."""
+    low, high = np.nanpercentile(draws, [100 * (1 - LEVEL) / 2, 100 * (1 + LEVEL) / 2])
+    return float(low), float(high)

@@ -1,0 +1,238 @@
+"""Slices of a volume with label maps drawn over them, in true aspect, with orientation letters and a scale bar.
+
+Images are indexed `[horizontal, vertical]`, as a slice comes out of an array `(X, Y, Z)`, and drawn in mm with the
+low end at the left and at the bottom. Where a data set does not know left from right (`spec.axes` holds "" there),
+no letter is drawn: nothing in these figures ever claims a side.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.patheffects import Normal, withStroke
+
+from hipposeg.data.spec import DatasetSpec
+from hipposeg.viz.planes import PLANES, fullest, grey_window, outline, plane, plane_name
+from hipposeg.viz.style import INK
+
+# Inches of paper per mm of tissue in the largest layout; figures with many panels shrink from there.
+SCALE = 0.066
+
+
+@dataclass(frozen=True)
+class CaseView:
+    """One case as a figure shows it.
+
+    title: text above the panel. image: (X, Y, Z). masks: name -> (X, Y, Z) label map, or None for the bare image.
+    spacing: voxel size in mm. index: the slice to show; None takes the one with most foreground in the first mask.
+    """
+
+    title: str
+    image: np.ndarray
+    masks: Mapping[str, np.ndarray | None]
+    spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    index: int | None = None
+
+
+def overlay(
+    ax: Axes,
+    image: np.ndarray,
+    label: np.ndarray | None,
+    spec: DatasetSpec,
+    *,
+    spacing: tuple[float, float] = (1.0, 1.0),
+    window: tuple[float, float] | None = None,
+    alpha: float = 0.35,
+    linewidth: float = 1.1,
+) -> None:
+    """Draw a slice in grey, and over it each label as a semi-transparent fill with an outline.
+
+    image, label: (horizontal, vertical), as `plane` gives them. spacing: mm. alpha: opacity of the fill, 0 for
+    outlines only. The axes are in mm, with equal scales and no frame.
+    """
+    if label is not None and label.shape != image.shape:
+        raise ValueError(f"label slice {label.shape} and image slice {image.shape} differ; cut both at one place")
+    low, high = window or grey_window(image)
+    width, height = image.shape[0] * spacing[0], image.shape[1] * spacing[1]
+    frame = {"origin": "lower", "extent": (0, width, 0, height), "interpolation": "nearest"}
+    ax.imshow(image.T, cmap="gray", vmin=low, vmax=high, **frame)
+    for item in spec.labels if label is not None else ():
+        mask = label == item.value
+        if not mask.any():
+            continue
+        fill = np.zeros((*mask.T.shape, 4))
+        fill[mask.T] = (*to_rgb(item.colour), alpha)
+        ax.imshow(fill, **frame)
+        edges = (outline(mask) + 0.5) * np.asarray(spacing)
+        ax.add_collection(LineCollection(edges, colors=item.colour, linewidths=linewidth, capstyle="round"))
+    ax.set(xlim=(0, width), ylim=(0, height), xticks=[], yticks=[], aspect="equal")
+    ax.grid(False)
+    ax.set_frame_on(False)
+
+
+def letters(ax: Axes, spec: DatasetSpec, axis: int, size: float = 9) -> None:
+    """Write the orientation letters of a slice across `axis` inside its four borders, where they are known."""
+    horizontal, vertical = PLANES[axis]
+    left, right, bottom, top = ax.images[0].get_extent()
+    middle, centre, inset = (left + right) / 2, (bottom + top) / 2, 0.7
+    for text, x, y, ha, va in (
+        (spec.axes[horizontal][0], left + inset, centre, "left", "center_baseline"),
+        (spec.axes[horizontal][1], right - inset, centre, "right", "center_baseline"),
+        (spec.axes[vertical][0], middle, bottom + inset, "center", "bottom"),
+        (spec.axes[vertical][1], middle, top - inset, "center", "top"),
+    ):
+        if text:
+            _haloed(ax.text(x, y, text, ha=ha, va=va, color="white", fontsize=size, weight="bold"))
+
+
+def scale_bar(ax: Axes, length: float = 10.0, size: float = 8) -> None:
+    """A bar of `length` mm in the lower left corner of the slice that `ax` shows, where labels seldom lie."""
+    left, _, bottom, _ = ax.images[0].get_extent()
+    x, y = left + 1.5, bottom + 1.8
+    _haloed(ax.plot([x, x + length], [y, y], color="white", linewidth=2.2, solid_capstyle="butt")[0])
+    _haloed(ax.text(x + length / 2, y + 0.7, f"{length:g} mm", color="white", fontsize=size, ha="center", va="bottom"))
+
+
+def legend(fig: Figure, spec: DatasetSpec) -> None:
+    """The labels' colours and names under the panels."""
+    handles = [Patch(facecolor=item.colour, edgecolor=item.colour, label=item.name) for item in spec.labels]
+    fig.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=9, handlelength=1.2)
+
+
+def heading(fig: Figure, title: str) -> None:
+    """A left-aligned bold title over the whole figure."""
+    if title:
+        fig.suptitle(title, x=0.01, ha="left", fontsize=11, weight="bold", color=INK)
+
+
+def _haloed(artist):
+    """Give a white artist a dark edge, so that it can be read on bright tissue."""
+    artist.set_path_effects([withStroke(linewidth=2.0, foreground="black", alpha=0.6), Normal()])
+    return artist
+
+
+def _size(view: CaseView, axis: int) -> tuple[float, float]:
+    """Width and height in mm of a slice of the case."""
+    horizontal, vertical = PLANES[axis]
+    return tuple(view.image.shape[other] * view.spacing[other] for other in (horizontal, vertical))
+
+
+def _case_panel(ax: Axes, view: CaseView, name: str, spec: DatasetSpec, axis: int) -> None:
+    """Draw one mask of one case."""
+    first, mask = next(iter(view.masks.values())), view.masks[name]
+    index = fullest(first, axis, view.image.shape) if view.index is None else view.index
+    cut = None if mask is None else plane(mask, axis, index)
+    spacing = tuple(view.spacing[other] for other in PLANES[axis])
+    window = grey_window(view.image)
+    overlay(ax, plane(view.image, axis, index), cut, spec, spacing=spacing, window=window)
+
+
+def _panels(sizes: Sequence[Sequence[tuple[float, float]]]) -> tuple[Figure, np.ndarray]:
+    """A figure of panels in one scale: `sizes` holds (width, height) in mm by row and column."""
+    widths = np.max([[width for width, _ in row] for row in sizes], axis=0)
+    heights = np.max([[height for _, height in row] for row in sizes], axis=1)
+    scale = min(SCALE, 9.6 / widths.sum())
+    size = (widths.sum() * scale + 0.18 * len(widths) + 0.2, heights.sum() * scale + 0.3 * len(heights) + 0.6)
+    fig, axes = plt.subplots(
+        *(len(heights), len(widths)), figsize=size, squeeze=False, layout="constrained",
+        gridspec_kw={"width_ratios": widths, "height_ratios": heights},
+    )  # fmt: skip
+    for ax in axes.flat:
+        # Lower panels hang from the top of their row, so that all titles of a row stand at one height.
+        ax.set_anchor("N")
+    fig.get_layout_engine().set(w_pad=0.03, h_pad=0.05, wspace=0.01, hspace=0.01)
+    return fig, axes
+
+
+def three_plane(
+    image: np.ndarray,
+    masks: Mapping[str, np.ndarray | None],
+    spec: DatasetSpec,
+    title: str = "",
+    centre: Sequence[int] | None = None,
+    *,
+    spacing: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    crosshair: bool = True,
+) -> Figure:
+    """One case in three planes: a row for each mask (the name stands at its left), a column for each plane.
+
+    image: (X, Y, Z). masks: name -> (X, Y, Z) label map, or None for a row without overlay. centre: the voxel that
+    all planes pass through; None takes, on each axis, the slice with most foreground in the first mask. crosshair:
+    dotted lines where the other two planes cut. All panels share one scale in mm.
+    """
+    first = next((mask for mask in masks.values() if mask is not None), None)
+    centre = tuple(centre) if centre is not None else tuple(fullest(first, axis, image.shape) for axis in range(3))
+    extent = np.multiply(image.shape, spacing)
+    sizes = [[tuple(extent[list(PLANES[axis])]) for axis in range(3)] for _ in masks]
+    fig, axes = _panels(sizes)
+    window = grey_window(image)
+    for number, (row, (name, mask)) in enumerate(zip(axes, masks.items(), strict=True)):
+        for axis, ax in enumerate(row):
+            horizontal, vertical = PLANES[axis]
+            cut = None if mask is None else plane(mask, axis, centre[axis])
+            overlay(ax, plane(image, axis, centre[axis]), cut, spec, window=window,
+                    spacing=(spacing[horizontal], spacing[vertical]))  # fmt: skip
+            letters(ax, spec, axis)
+            if crosshair:
+                style = {"color": "white", "linewidth": 0.7, "alpha": 0.55, "linestyle": (0, (1, 3))}
+                ax.axvline((centre[horizontal] + 0.5) * spacing[horizontal], **style)
+                ax.axhline((centre[vertical] + 0.5) * spacing[vertical], **style)
+            if number == 0:
+                text = f"{plane_name(spec, axis)}, slice {centre[axis] + 1} of {image.shape[axis]}"
+                ax.set_title(text, fontsize=9, weight="normal")
+        row[0].set_ylabel(name, fontsize=9)
+        scale_bar(row[0])
+    heading(fig, title)
+    legend(fig, spec)
+    return fig
+
+
+def row_of_cases(views: Sequence[CaseView], spec: DatasetSpec, title: str = "", *, axis: int = 0) -> Figure:
+    """Cases side by side in one plane: a column for each case, a row for each mask name (all cases have the same).
+
+    Each column shows one slice: `view.index`, else the one across `axis` with most foreground in the first mask.
+    """
+    names = list(views[0].masks)
+    if any(list(view.masks) != names for view in views):
+        raise ValueError(f"every case needs the masks {names}, in this order; found {[list(v.masks) for v in views]}")
+    sizes = [[_size(view, axis) for view in views] for _ in names]
+    fig, axes = _panels(sizes)
+    for number, (row, name) in enumerate(zip(axes, names, strict=True)):
+        for ax, view in zip(row, views, strict=True):
+            _case_panel(ax, view, name, spec, axis)
+            if number == 0:
+                ax.set_title(view.title, fontsize=9, weight="normal")
+        row[0].set_ylabel(name, fontsize=9)
+        scale_bar(row[0])
+        letters(row[0], spec, axis)
+    heading(fig, f"{title} ({plane_name(spec, axis)} slices)" if title else "")
+    legend(fig, spec)
+    return fig
+
+
+def montage(
+    views: Sequence[CaseView], spec: DatasetSpec, title: str = "", *, axis: int = 0, columns: int = 6
+) -> Figure:
+    """A grid of cases, one panel each, filled row by row, in one plane and one scale. Draws each case's first mask."""
+    largest = np.max([_size(view, axis) for view in views], axis=0)
+    columns = min(columns, len(views))
+    rows = -(-len(views) // columns)
+    fig, axes = _panels([[tuple(largest)] * columns] * rows)
+    for ax, view in zip(axes.flat, views, strict=False):
+        _case_panel(ax, view, next(iter(view.masks)), spec, axis)
+        ax.set_title(view.title, fontsize=8, weight="normal")
+        # One scale for all: smaller boxes leave paper free at the right and below.
+        ax.set(xlim=(0, largest[0]), ylim=(ax.get_ylim()[1] - largest[1], ax.get_ylim()[1]))
+    for ax in axes.flat[len(views) :]:
+        ax.set_axis_off()
+    scale_bar(axes.flat[0], size=7)
+    letters(axes.flat[0], spec, axis, size=7)
+    heading(fig, f"{title} ({plane_name(spec, axis)} slices)" if title else "")
+    legend(fig, spec)
+    return fig

@@ -1,0 +1,176 @@
+"""Surfaces of label maps with PyVista: a picture where nobody watches, a scene to turn in Jupyter.
+
+Truth and prediction go through the same `meshes`, with the same smoothing: a blocky truth beside a smooth prediction
+would flatter the prediction. The labels are smoothed together, so that they share their common border.
+
+PyVista needs an OpenGL library (EGL, OSMesa or a display). A machine without one may end the process instead of
+raising, so `problem` tries in a process of its own first.
+"""
+
+import functools
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from hipposeg.data.spec import DatasetSpec
+from hipposeg.viz.slices import heading, legend
+from hipposeg.viz.style import MUTED
+
+# Standard deviation of the Gaussian that takes off the voxel steps: moderate, volumes change by a few per cent.
+SMOOTHING_SD_VOXELS = 0.7
+
+# Seen from a little above, across the long axis: (direction of the camera from the object, up).
+VIEW = ((1.0, -0.35, 0.5), (0.0, 0.0, 1.0))
+
+# Draws a red window and looks whether it is red. Plain VTK, because importing PyVista takes ten times as long.
+PROBE = """
+from vtkmodules.vtkRenderingCore import vtkRenderer, vtkRenderWindow, vtkWindowToImageFilter
+import vtkmodules.vtkRenderingOpenGL2
+window, renderer = vtkRenderWindow(), vtkRenderer()
+renderer.SetBackground(1, 0, 0)
+window.SetOffScreenRendering(1)
+window.SetSize(32, 32)
+window.AddRenderer(renderer)
+window.Render()
+grab = vtkWindowToImageFilter()
+grab.SetInput(window)
+grab.Update()
+assert grab.GetOutput().GetScalarComponentAsDouble(16, 16, 0, 0) == 255, "the test picture is not red"
+"""
+
+
+@functools.cache
+def problem() -> str | None:
+    """None if surfaces can be rendered here, else a sentence that says why not and what to do."""
+    advice = "Surfaces are left out. Install libegl1 with libgl1-mesa-dri, or libosmesa6, and run again."
+    try:
+        done = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, timeout=120, check=False)
+    except subprocess.TimeoutExpired:
+        return f"VTK did not draw a test picture within 120 seconds. {advice}"
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or [f"it ended with code {done.returncode}"])[-1]
+        return f"PyVista and VTK found no way to draw on this machine ({last.strip()}). {advice}"
+    return None
+
+
+def fields(label: NDArray[np.uint8], n_classes: int) -> NDArray[np.float64]:
+    """For each label, how far it leads over all other classes after smoothing: (K, X, Y, Z), background left out.
+
+    The surface of a label is where its lead is zero, so two labels meet in one surface without gap or overlap.
+    """
+    from scipy.ndimage import gaussian_filter
+
+    classes = [(label == value).astype(float) for value in range(n_classes)]
+    smooth = np.stack([gaussian_filter(member, SMOOTHING_SD_VOXELS) for member in classes])
+    return np.stack([smooth[k] - np.delete(smooth, k, axis=0).max(0) for k in range(1, n_classes)])
+
+
+def meshes(label: NDArray[np.uint8], spec: DatasetSpec, spacing: Sequence[float]) -> dict[str, Any]:
+    """The smoothed surface of each label that is there: name -> pyvista.PolyData, in mm.
+
+    label: (X, Y, Z). Every caller gets the same smoothing (`SMOOTHING_SD_VOXELS`); there is no switch for it.
+    """
+    import pyvista
+
+    padded = np.pad(label, 3)
+    origin = [-2.5 * step for step in spacing]
+    grid = pyvista.ImageData(dimensions=padded.shape, spacing=tuple(spacing), origin=origin)
+    found = {}
+    for item, field in zip(spec.labels, fields(padded, spec.n_classes), strict=True):
+        grid.point_data["lead"] = field.ravel(order="F")
+        surface = grid.contour([0.0], scalars="lead")
+        if surface.n_points:
+            found[item.name] = surface.smooth_taubin(n_iter=20, pass_band=0.1).compute_normals()
+    return found
+
+
+def _plotter(
+    label: NDArray[np.uint8], spec: DatasetSpec, spacing: Sequence[float], span: float | None = None, **options: Any
+) -> Any:
+    """A scene with one mesh for each label, seen along `VIEW`; `span` mm, or else the box's longest side, fill it."""
+    import pyvista
+    from vtkmodules.vtkCommonCore import vtkLogger
+
+    # Without a display VTK warns that there is none, then finds EGL or OSMesa and draws all the same.
+    vtkLogger.SetStderrVerbosity(vtkLogger.VERBOSITY_ERROR)
+    plotter = pyvista.Plotter(**options)
+    plotter.set_background("white")
+    colours = {item.name: item.colour for item in spec.labels}
+    for name, mesh in meshes(label, spec, spacing).items():
+        plotter.add_mesh(mesh, color=colours[name], smooth_shading=True, specular=0.25, specular_power=12, ambient=0.18)
+    extent = np.multiply(label.shape, spacing)
+    direction, up = np.array(VIEW[0]) / np.linalg.norm(VIEW[0]), VIEW[1]
+    plotter.camera.parallel_projection = True
+    plotter.camera_position = [tuple(extent / 2 + direction * 4 * extent.max()), tuple(extent / 2), up]
+    plotter.camera.parallel_scale = 0.27 * (span or extent.max())
+    return plotter
+
+
+def picture(
+    label: NDArray[np.uint8],
+    spec: DatasetSpec,
+    spacing: Sequence[float],
+    size: tuple[int, int] = (960, 560),
+    span: float | None = None,
+) -> NDArray[np.uint8]:
+    """Render off screen: (height, width, 3) uint8. Raises RuntimeError with `problem()` where that is not possible.
+
+    size: pixels. span: mm that the picture is scaled to, so that several compare; None takes the box's longest side.
+    """
+    if reason := problem():
+        raise RuntimeError(reason)
+    plotter = _plotter(label, spec, spacing, span, off_screen=True, window_size=size, lighting="light kit")
+    try:
+        return np.asarray(plotter.screenshot(return_img=True))[..., :3]
+    finally:
+        plotter.close()
+
+
+def png(
+    label: NDArray[np.uint8], spec: DatasetSpec, spacing: Sequence[float], size: tuple[int, int] = (960, 560)
+) -> bytes:
+    """`picture` as PNG bytes, the same for the same input."""
+    stream = io.BytesIO()
+    plt.imsave(stream, picture(label, spec, spacing, size), format="png", metadata={"Software": None})
+    return stream.getvalue()
+
+
+def figure(masks: Mapping[str, NDArray[np.uint8]], spec: DatasetSpec, spacing: Sequence[float], title: str) -> Figure:
+    """Pictures of several label maps side by side, in one scale, with names and legend. Raises as `picture`."""
+    span = max(float(np.max(np.multiply(label.shape, spacing))) for label in masks.values())
+    pictures = {name: picture(label, spec, spacing, span=span) for name, label in masks.items()}
+    width = min(6.5, 10 / len(masks))
+    fig, axes = plt.subplots(1, len(masks), figsize=(width * len(masks), 0.62 * width + 0.5), squeeze=False)
+    for ax, (name, image) in zip(axes[0], pictures.items(), strict=True):
+        ax.imshow(image, interpolation="antialiased")
+        ax.set_title(name, fontsize=9, weight="normal")
+        ax.set_axis_off()
+        places = ((0.02, 0.5), (0.98, 0.5), (0.5, 0.04), (0.5, 0.96))
+        for text, (x, y) in zip((*spec.axes[1], *spec.axes[2]), places, strict=True):
+            ax.text(x, y, text, transform=ax.transAxes, ha="center", va="center", weight="bold", color=MUTED)
+    heading(fig, title)
+    legend(fig, spec)
+    return fig
+
+
+def show(label: NDArray[np.uint8], spec: DatasetSpec, spacing: Sequence[float]) -> Any:
+    """A scene to turn and zoom, for a person in Jupyter; a still picture where trame is not installed."""
+    if reason := problem():
+        raise RuntimeError(reason)
+    plotter = _plotter(label, spec, spacing, notebook=True, window_size=(700, 500))
+    return plotter.show(jupyter_backend="trame" if _has_trame() else "static", return_viewer=True)
+
+
+def _has_trame() -> bool:
+    """Whether the package that serves interactive scenes is there."""
+    from importlib.util import find_spec
+
+    return find_spec("trame") is not None and os.environ.get("HIPPOSEG_HEADLESS") != "1"

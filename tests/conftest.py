@@ -1,0 +1,17 @@
+"""Shared fixtures. No test ever tries the network."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ["HIPPOSEG_OFFLINE"] = "1"
+
+
+@pytest.fixture(scope="session")
+def msd_dir() -> Path:
+    """The real data set's folder, as HIPPOSEG_DATA names it."""
+    folder = os.environ.get("HIPPOSEG_DATA")
+    if not folder:
+        pytest.skip("HIPPOSEG_DATA is not set: the checks on the real 260 volumes did not run")
+    return Path(folder)

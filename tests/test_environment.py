@@ -1,0 +1,90 @@
+"""pyproject.toml, requirements.in, requirements.lock and environment.yml describe one environment."""
+
+import re
+import tomllib
+
+import pytest
+import yaml
+from packaging.markers import default_environment
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from hipposeg.config import project_root
+
+ROOT = project_root()
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+SYSTEMS = {
+    "Linux": {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix", "platform_machine": "x86_64"},
+    "macOS": {"sys_platform": "darwin", "platform_system": "Darwin", "os_name": "posix", "platform_machine": "arm64"},
+    "Windows": {"sys_platform": "win32", "platform_system": "Windows", "os_name": "nt", "platform_machine": "AMD64"},
+}
+
+
+def requirements(name: str) -> list[Requirement]:
+    lines = (line.split("#")[0].strip() for line in (ROOT / name).read_text().splitlines())
+    return [Requirement(line) for line in lines if line]
+
+
+def pins(found: list[Requirement]) -> dict[str, str]:
+    table = {}
+    for requirement in found:
+        (specifier,) = requirement.specifier
+        assert specifier.operator == "==", f"{requirement} is not exact"
+        assert canonicalize_name(requirement.name) not in table, f"{requirement.name} is pinned twice"
+        table[canonicalize_name(requirement.name)] = specifier.version
+    return table
+
+
+def locked(system: str, python: str = "3.11") -> dict[str, str]:
+    """The lock's pins that apply to one system."""
+    where = {**default_environment(), **SYSTEMS[system], "python_version": python, "python_full_version": f"{python}.9"}
+    where |= {"implementation_name": "cpython", "platform_python_implementation": "CPython"}
+    return pins([r for r in requirements("requirements.lock") if r.marker is None or r.marker.evaluate(where)])
+
+
+def test_conda_users_get_the_same_packages():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    plain = [item for item in environment["dependencies"] if isinstance(item, str)]
+    (pip,) = (item["pip"] for item in environment["dependencies"] if isinstance(item, dict))
+    assert "python=3.11" in plain
+    assert "-c requirements.lock" in pip, "what the packages bring along comes from the lock too"
+    assert "-e ." in pip
+    assert pins([Requirement(item) for item in pip if not item.startswith("-")]) == pins(
+        requirements("requirements.in")
+    )
+
+
+@pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_lock_holds_every_direct_pin_on_every_system(system, python):
+    direct, lock = pins(requirements("requirements.in")), locked(system, python)
+    assert {name: lock.get(name) for name in direct} == direct
+
+
+def test_direct_pins_are_the_packages_of_pyproject_within_its_ranges():
+    direct = pins(requirements("requirements.in"))
+    ranges = [Requirement(text) for text in [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]]
+    assert {canonicalize_name(requirement.name) for requirement in ranges} == set(direct)
+    for requirement in ranges:
+        assert requirement.specifier.contains(direct[canonicalize_name(requirement.name)]), requirement
+        assert not any(s.operator == "==" for s in requirement.specifier), f"{requirement}: Colab needs a range"
+
+
+def test_cuda_libraries_are_linux_only():
+    for system in ("macOS", "Windows"):
+        assert not [name for name in locked(system) if re.match(r"nvidia-|cuda-|triton", name)]
+
+
+def test_lock_names_no_host_and_no_folder():
+    text = (ROOT / "requirements.lock").read_text()
+    assert not re.search(r"https?:|file:|index-url|find-links|@ |(^|\s)/\w", text)
+
+
+def test_installed_packages_are_the_locked_ones():
+    """Only where .venv was made by make: a Colab or conda user may have others."""
+    from importlib.metadata import version
+
+    if not (ROOT / ".venv" / ".stamp").is_file():
+        pytest.skip("there is no .venv made by `make setup`")
+    for name, wanted in pins(requirements("requirements.in")).items():
+        assert version(name).split("+")[0] == wanted, name

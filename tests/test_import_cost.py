@@ -1,0 +1,28 @@
+"""Importing the package is cheap: what is heavy loads where it is used."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("monai", "SimpleITK", "pyvista", "vtk", "open_clip", "segmentation_models_pytorch", "timm", "sklearn")
+
+
+def loaded(statement: str) -> set[str]:
+    """Top-level modules that a fresh Python holds after `statement`."""
+    code = f"import sys\n{statement}\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "module", ["hipposeg", "hipposeg.config", "hipposeg.files", "hipposeg.data.locate", "hipposeg.cli"]
+)
+def test_what_make_asks_loads_no_torch(module):
+    assert not loaded(f"import {module}") & {"torch", "matplotlib", "pandas", "nibabel", *HEAVY}
+
+
+def test_training_and_sessions_load_torch_and_nothing_heavier():
+    modules = loaded("import hipposeg.notebook, hipposeg.runs, hipposeg.metrics, hipposeg.models, hipposeg.inference")
+    assert "torch" in modules
+    assert not modules & set(HEAVY)

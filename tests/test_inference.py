@@ -1,0 +1,64 @@
+"""A predictor sees an image and a spacing; what it returns lies on the image's own grid."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from hipposeg.engine.machine import Machine
+from hipposeg.inference import Prep, predictor, probabilities
+
+MACHINE = Machine("cpu", "fp32", 1)
+
+
+class Threshold(nn.Module):
+    """Class 1 where the middle input channel is above 0.5: a prediction must follow the image voxel by voxel."""
+
+    def __init__(self, middle: int) -> None:
+        super().__init__()
+        self.middle = middle
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        score = 50 * (x[:, self.middle] - 0.5)
+        return torch.stack([-score, score, torch.full_like(score, -500.0)], 1)
+
+
+IMAGE = np.random.default_rng(0).normal(size=(1, 11, 14, 9)).astype(np.float32)
+STANDARD = (IMAGE - IMAGE.mean()) / IMAGE.std()
+
+
+@pytest.mark.parametrize("axis", [None, 0, 1, 2])
+@pytest.mark.parametrize("neighbours", [0, 1])
+def test_prediction_follows_the_image(axis, neighbours):
+    prep = Prep((16, 16, 16), axis, 0 if axis is None else neighbours)
+    found = predictor(Threshold(0 if axis is None else neighbours), prep, MACHINE)(IMAGE, (1.0, 1.0, 1.0))
+    assert found.dtype == np.uint8 and found.shape == IMAGE.shape[1:]
+    assert np.array_equal(found, (STANDARD[0] > 0.5).astype(np.uint8))
+
+
+def test_neighbours_are_the_next_slices():
+    samples, placement = Prep((16, 16, 16), axis=1, neighbours=1).place(IMAGE)
+    assert samples.shape == (16, 3, 16, 16)
+    first = placement.inside_grid[1].start
+    volume = placement.restore(samples[:, 1].movedim(0, 1).numpy())
+    assert np.allclose(volume, STANDARD[0], atol=1e-5)
+    assert torch.equal(samples[first + 3, 0], samples[first + 2, 1])
+    assert torch.equal(samples[first + 3, 2], samples[first + 4, 1])
+    assert torch.equal(samples[0, 0], samples[0, 1])  # the border repeats itself
+
+
+def test_probabilities_sum_to_one_and_cropped_voxels_are_background():
+    found = probabilities(Threshold(0), Prep((8, 16, 16)), IMAGE, MACHINE)
+    assert found.shape == (3, *IMAGE.shape[1:])
+    assert np.allclose(found.sum(0), 1, atol=1e-5)
+    assert (found[0, 0] == 1).all() and (found[0, -1] == 1).all()
+
+
+def test_other_spacing_is_worked_on_in_the_networks_own():
+    # A 2 mm image of a 1 mm network: the mask comes back on the 2 mm grid, over the same tissue.
+    image = np.zeros((1, 16, 16, 16), np.float32)
+    image[0, 4:12, 4:12, 4:12] = 1.0
+    found = predictor(Threshold(0), Prep((40, 40, 40)), MACHINE)(image, (2.0, 2.0, 2.0))
+    assert found.shape == (16, 16, 16)
+    assert (found == 1)[5:11, 5:11, 5:11].all()
+    assert not found[:3].any() and not found[13:].any()

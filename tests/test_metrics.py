@@ -1,0 +1,218 @@
+"""Scores against values worked out by hand, and the policy for empty masks."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from hipposeg import metrics
+from hipposeg.data.spec import MSD_HIPPOCAMPUS, Label
+
+ONE_CLASS = replace(MSD_HIPPOCAMPUS, labels=(Label(1, "whole", "#E69F00"),))
+
+
+def cube(start, size, shape=(24, 26, 28), value=1):
+    """A label map with one box: its first voxel at `start`, `size` voxels along each axis."""
+    array = np.zeros(shape, np.uint8)
+    array[tuple(slice(a, a + b) for a, b in zip(start, size, strict=True))] = value
+    return array
+
+
+def by_label(prediction, truth, spacing=(1, 1, 1), spec=MSD_HIPPOCAMPUS):
+    """Rows of score_case by their label."""
+    return {row["label"]: row for row in metrics.score_case(prediction, truth, spacing, spec)}
+
+
+def test_dice_and_iou_by_hand():
+    truth = np.array([0, 1, 1, 1, 2, 2, 0, 0], np.uint8).reshape(2, 2, 2)
+    prediction = np.array([1, 1, 1, 2, 2, 0, 0, 0], np.uint8).reshape(2, 2, 2)
+    rows = by_label(prediction, truth)
+    # anterior: 2 shared of 3 and 3; posterior: 1 shared of 2 and 2; union: 4 shared of 5 and 5.
+    assert rows["anterior"]["dice"] == pytest.approx(2 * 2 / 6)
+    assert rows["anterior"]["iou"] == pytest.approx(2 / 4)
+    assert rows["posterior"]["dice"] == pytest.approx(2 * 1 / 4)
+    assert rows["posterior"]["iou"] == pytest.approx(1 / 3)
+    assert rows["union"]["dice"] == pytest.approx(2 * 4 / 10)
+    assert rows["union"]["iou"] == pytest.approx(4 / 6)
+    # The mean averages the two classes: no background, no union in it.
+    assert rows["mean"]["dice"] == pytest.approx((2 / 3 + 1 / 2) / 2)
+    assert list(rows) == ["anterior", "posterior", "union", "mean"] == list(metrics.labels_of(MSD_HIPPOCAMPUS))
+
+
+def test_perfect_prediction():
+    truth = cube((4, 4, 4), (6, 5, 4)) + cube((12, 4, 4), (3, 5, 4), value=2)
+    for row in by_label(truth, truth).values():
+        assert [row[key] for key in ("dice", "iou", "nsd1", "nsd2")] == [1, 1, 1, 1]
+        assert [row[key] for key in ("hd95", "msd", "volume_bias", "volume_abs_error")] == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("margin", [0, 9])
+def test_cube_against_itself_shifted_by_three(margin):
+    """Two 8 voxel cubes, one shifted by 3 along the first axis: all distances can be counted."""
+    shape = tuple(side + margin for side in (13, 10, 10))
+    truth, prediction = cube((1, 1, 1), (8, 8, 8), shape), cube((4, 1, 1), (8, 8, 8), shape)
+    row = by_label(prediction, truth, spec=ONE_CLASS)["whole"]
+    assert row["dice"] == pytest.approx(5 / 8)
+    # The face that sticks out is 3 voxels away from the other cube: 64 of 296 surface voxels, more than 5 %.
+    assert row["hd95"] == 3
+    # Volumes agree although the position does not.
+    assert (row["volume_bias"], row["volume_abs_error"], row["volume_true"]) == (0, 0, 512)
+    assert row["msd"] == pytest.approx(_brute_force_msd(prediction > 0, truth > 0, (1, 1, 1)))
+
+
+def test_nsd_of_shifted_plates_is_the_share_of_surface_within_tolerance():
+    """Two plates of 12 x 60 x 60 mm, one shifted by 3 mm across: the share of wrong surface is a matter of geometry."""
+    truth, prediction = cube((1, 1, 1), (12, 60, 60), (17, 62, 62)), cube((4, 1, 1), (12, 60, 60), (17, 62, 62))
+    row = by_label(prediction, truth, spec=ONE_CLASS)["whole"]
+    surface = 2 * 60 * 60 + 4 * 60 * 12
+    for tolerance, key in ((1, "nsd1"), (2, "nsd2")):
+        # Of each plate: the face that sticks out is 3 mm off. The opposite face lies inside the other plate, and only
+        # its rim is within the tolerance of that one's sides. Of the sides, a strip of 3 mm sticks out, less the
+        # tolerance.
+        wrong = 60 * 60 + (60 - 2 * tolerance) ** 2 + (3 - tolerance) * 4 * 60
+        assert row[key] == pytest.approx(1 - wrong / surface, abs=0.02)
+
+
+def test_nsd_is_one_within_tolerance_and_falls_beyond():
+    truth = cube((6, 6, 6), (10, 10, 10))
+    one = by_label(cube((7, 6, 6), (10, 10, 10)), truth, spec=ONE_CLASS)["whole"]
+    two = by_label(cube((8, 6, 6), (10, 10, 10)), truth, spec=ONE_CLASS)["whole"]
+    assert one["nsd1"] == one["nsd2"] == 1
+    assert two["nsd1"] < 0.8
+    assert two["nsd2"] == 1
+    assert (one["hd95"], two["hd95"]) == (1, 2)
+
+
+def test_spacing_is_used_by_distances_areas_and_volumes():
+    """The same voxels on a 1 x 1 x 3 mm grid, shifted by one voxel along the thick axis: 3 mm, not 1."""
+    truth, prediction = cube((6, 6, 6), (10, 10, 10)), cube((6, 6, 7), (10, 10, 10))
+    thick = by_label(prediction, truth, (1, 1, 3), ONE_CLASS)["whole"]
+    thin = by_label(prediction, truth, (1, 1, 1), ONE_CLASS)["whole"]
+    assert (thin["hd95"], thick["hd95"]) == (1, 3)
+    assert thin["nsd1"] == thin["nsd2"] == 1
+    assert thick["nsd2"] < 0.9
+    assert thick["volume_true"] == 3000
+    assert thick["msd"] == pytest.approx(_brute_force_msd(prediction > 0, truth > 0, (1, 1, 3)))
+    # Scaling every axis by 2 doubles each distance.
+    double = by_label(prediction, truth, (2, 2, 2), ONE_CLASS)["whole"]
+    assert (double["hd95"], double["msd"]) == pytest.approx((2 * thin["hd95"], 2 * thin["msd"]))
+
+
+def test_signed_and_absolute_volume_error():
+    truth = cube((4, 4, 4), (4, 4, 4)) + cube((12, 4, 4), (4, 4, 4), value=2)
+    prediction = cube((4, 4, 4), (5, 4, 4)) + cube((12, 4, 4), (2, 4, 4), value=2)
+    rows = by_label(prediction, truth, (1, 1, 2))
+    assert [rows[label]["volume_bias"] for label in rows] == [32, -64, -32, -16]
+    assert [rows[label]["volume_abs_error"] for label in rows] == [32, 64, 32, 48]
+
+
+def test_both_empty_is_nan():
+    truth = cube((4, 4, 4), (4, 4, 4))
+    rows = by_label(truth, truth)
+    assert all(math.isnan(rows["posterior"][key]) for key in metrics.METRICS)
+    assert rows["mean"]["dice"] == 1  # the class that exists; neither 0 nor a free 1 for the other is averaged in
+    nothing = by_label(np.zeros_like(truth), np.zeros_like(truth))
+    assert all(math.isnan(row[key]) for row in nothing.values() for key in metrics.METRICS)
+    assert nothing["union"]["volume_true"] == 0
+
+
+def test_one_empty_scores_zero_overlap_and_no_distance():
+    truth = cube((4, 4, 4), (4, 4, 4)) + cube((12, 4, 4), (4, 4, 4), value=2)
+    only_anterior = np.where(truth == 1, truth, 0).astype(np.uint8)
+    for prediction, reference in ((only_anterior, truth), (truth, only_anterior)):
+        rows = by_label(prediction, reference)
+        assert [rows["posterior"][key] for key in ("dice", "iou", "nsd1", "nsd2")] == [0, 0, 0, 0]
+        assert all(math.isnan(rows["posterior"][key]) for key in metrics.DISTANCES)
+        assert rows["mean"]["dice"] == 0.5
+        assert rows["posterior"]["volume_abs_error"] == 64
+
+
+def test_predicting_nothing_scores_zero():
+    """Averaging the background in, as tutorials do, would praise an empty prediction: here with about 0.33 and more."""
+    truth = cube((4, 4, 4), (4, 4, 4)) + cube((12, 4, 4), (4, 4, 4), value=2)
+    rows = by_label(np.zeros_like(truth), truth)
+    assert all(rows[label][key] == 0 for label in rows for key in ("dice", "iou", "nsd1", "nsd2"))
+
+
+def test_cropping_changes_no_value():
+    rng = np.random.default_rng(7)
+    for _ in range(3):
+        truth, prediction = (_blob(rng) for _ in range(2))
+        rows = by_label(prediction, truth, (1.0, 1.2, 0.8))
+        for label, value in (("anterior", 1), ("posterior", 2)):
+            full = metrics.surface_scores(prediction == value, truth == value, (1.0, 1.2, 0.8))
+            assert {key: rows[label][key] for key in full} == full
+        union = metrics.surface_scores(prediction > 0, truth > 0, (1.0, 1.2, 0.8))
+        assert {key: rows["union"][key] for key in union} == union
+
+
+def test_foreground_at_the_border_of_the_grid():
+    """A mask that touches the box's edge has a surface there, too."""
+    truth, prediction = cube((0, 0, 0), (6, 6, 6), (6, 6, 8)), cube((0, 0, 0), (6, 6, 8), (6, 6, 8))
+    row = by_label(prediction, truth, spec=ONE_CLASS)["whole"]
+    inner = by_label(np.pad(prediction, 3), np.pad(truth, 3), spec=ONE_CLASS)["whole"]
+    assert row == inner
+    assert row["hd95"] == 2
+
+
+def test_bad_input_is_refused():
+    truth = cube((4, 4, 4), (4, 4, 4))
+    with pytest.raises(ValueError, match="native grid"):
+        metrics.score_case(truth[1:], truth, (1, 1, 1), MSD_HIPPOCAMPUS)
+    with pytest.raises(ValueError, match="prediction holds values"):
+        metrics.score_case(truth * 3, truth, (1, 1, 1), MSD_HIPPOCAMPUS)
+    for spacing in ((1, 1), (1, 1, 0), (1, 1, float("nan"))):
+        with pytest.raises(ValueError, match="spacing"):
+            metrics.score_case(truth, truth, spacing, MSD_HIPPOCAMPUS)
+
+
+def test_five_classes():
+    spec = replace(MSD_HIPPOCAMPUS, labels=tuple(Label(value, f"part{value}", "#000000") for value in range(1, 6)))
+    truth = sum(cube((4 * value, 4, 4), (3, 5, 5), value=value) for value in range(1, 6))
+    rows = by_label(truth.astype(np.uint8), truth.astype(np.uint8), spec=spec)
+    assert list(rows) == ["part1", "part2", "part3", "part4", "part5", "union", "mean"]
+    assert rows["mean"]["dice"] == 1
+
+
+def test_confusion_counts_rows_as_truth():
+    truth = np.array([0, 0, 1, 1, 2, 2], np.uint8)
+    prediction = np.array([0, 1, 1, 2, 2, 0], np.uint8)
+    assert metrics.confusion(prediction, truth, 3).tolist() == [[1, 1, 0], [0, 1, 1], [1, 0, 1]]
+
+
+def test_errors_are_split_by_kind_and_by_distance_from_the_true_border():
+    truth = cube((4, 4, 4), (4, 6, 6)) + cube((8, 4, 4), (4, 6, 6), value=2)
+    prediction = truth.copy()
+    prediction[7, 4:10, 4:10] = 2  # anterior taken for posterior, touching the border
+    prediction[4:6, 4, 4] = 0  # missed, at the surface
+    prediction[12:15, 5, 5] = 2  # background taken for hippocampus: 1, 2 and 3 voxels out
+    masks, depth = metrics.error_masks(prediction, truth), metrics.border_distance(truth, (1, 1, 2))
+    assert {kind: mask.sum() for kind, mask in masks.items()} == {"swap": 36, "false_positive": 3, "missed": 2}
+    assert sorted(depth[masks["false_positive"]]) == [1, 2, 3]
+    assert set(depth[masks["swap"]]) == {1}
+    assert set(depth[masks["missed"]]) == {1}
+    assert (sum(masks.values()) == (prediction != truth)).all()
+    assert np.isinf(metrics.border_distance(np.zeros((3, 3, 3)), (1, 1, 1))).all()
+
+
+def _blob(rng):
+    """A rough two-class label map that touches no symmetry."""
+    grid = np.stack(np.meshgrid(*(np.arange(n) for n in (24, 26, 28)), indexing="ij"))
+    centre, stretch = rng.uniform(9, 14, 3), rng.uniform(0.8, 1.3, 3)
+    radius = np.sqrt((((grid - centre[:, None, None, None]) / stretch[:, None, None, None]) ** 2).sum(0))
+    inside = radius < 6 + rng.normal(0, 0.4, radius.shape)
+    return np.where(inside, np.where(grid[1] > centre[1], 1, 2), 0).astype(np.uint8)
+
+
+def _brute_force_msd(prediction, truth, spacing):
+    """Mean over both surfaces' voxels of the distance to the nearest voxel of the other surface, all pairs compared."""
+    points = []
+    for mask in (prediction, truth):
+        padded = np.pad(mask, 1)
+        core = padded.copy()
+        for axis in range(3):
+            core &= np.roll(padded, 1, axis) & np.roll(padded, -1, axis)
+        points.append(np.argwhere(padded & ~core) * np.asarray(spacing, float))
+    distances = np.linalg.norm(points[0][:, None] - points[1][None], axis=2)
+    return np.concatenate([distances.min(1), distances.min(0)]).mean()

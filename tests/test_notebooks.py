@@ -1,0 +1,184 @@
+"""The notebooks: their style, the pairing of sources and .ipynb files, and a smoke run of all of them from scratch."""
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from hipposeg import sources
+from hipposeg.config import REPOSITORY, Workspace, project_root
+
+ROOT = project_root()
+PATHS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.py"))
+each_notebook = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+# A decimal number, but not in a DOI, a version, an arXiv number, a licence's name, a link or code.
+DECIMAL = re.compile(r"(?<![\w./:=-])\d+\.\d+(?![\w./-]*[/\w])")
+ALLOWED = re.compile(r"`[^`]*`|\$[^$]*\$|https?://\S+|doi:\S+|arXiv[:\s]\S+|CC BY(-SA)? 4\.0|[Ss]ections? \d\.\d")
+
+
+def cells(path, kind=None):
+    return [cell for cell in sources.read(path).cells if kind in (None, cell.cell_type)]
+
+
+def test_the_spine_is_there():
+    assert {path.stem.split("_")[0] for path in PATHS} >= {"01", "02", "03", "07"}
+
+
+@each_notebook
+def test_header_title_and_first_cells(path):
+    notebook = sources.read(path)
+    assert notebook.metadata.jupytext.formats == sources.FORMATS
+    assert notebook.metadata.kernelspec.name == "python3"
+    title, install, parameters, setup = notebook.cells[:4]
+    number = path.stem.split("_")[0]
+    assert title.source.startswith(f"# {number}. ")
+    assert sources.badge(path.stem) in title.source.splitlines()
+    assert install.source + "\n" == sources.install_cell()
+    assert f"github.com/{REPOSITORY}" in install.source
+    assert parameters.metadata.tags == ["parameters"]
+    assert parameters.source == 'profile = "standard"'
+    assert f'session = start("{path.stem}", profile)' in setup.source
+
+
+@each_notebook
+def test_header_says_what_it_reads_writes_and_takes(path):
+    title = cells(path)[0].source.lower()
+    for word in ("question", "learn", "reads", "writes", "run time"):
+        assert word in title, f"the first cell does not say: {word}"
+
+
+@each_notebook
+def test_imports_stand_in_the_setup_cell_and_nothing_else_is_built_here(path):
+    for index, cell in enumerate(cells(path)):
+        if cell.cell_type != "code":
+            continue
+        tree = ast.parse(cell.source)
+        nodes = list(ast.walk(tree))
+        assert not any(isinstance(node, ast.ClassDef) for node in nodes), f"cell {index + 1} defines a class"
+        functions = [node for node in nodes if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+        assert all(node.end_lineno - node.lineno < 8 for node in functions), f"cell {index + 1}: move it to the package"
+        imports = [node for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom))]
+        assert index in (1, 3) or not imports, f"cell {index + 1} imports; the setup cell is the place"
+        length = len([line for line in cell.source.splitlines() if line.strip()])
+        assert index == 3 or length <= 25, f"cell {index + 1} has {length} lines; about 10 are meant"
+
+
+@each_notebook
+def test_every_code_cell_has_words_before_it(path):
+    kinds = [cell.cell_type for cell in cells(path)][4:]
+    pairs = list(zip(kinds, kinds[1:], strict=False))
+    bare = sum(pair == ("code", "code") for pair in pairs)
+    assert bare <= len(pairs) / 4, f"{bare} code cells follow another one without a word in between"
+
+
+@each_notebook
+def test_no_measured_number_is_typed_in_markdown(path):
+    for index, cell in enumerate(cells(path)):
+        if cell.cell_type == "markdown":
+            found = DECIMAL.findall(ALLOWED.sub("", cell.source))
+            assert not found, f"cell {index + 1}: print {found} from the value just computed"
+
+
+@each_notebook
+def test_ends_with_learned_limits_exercises_and_references(path):
+    headings = "\n".join(re.findall(r"^#+ .*$", "\n".join(c.source for c in cells(path, "markdown")), re.MULTILINE))
+    for word in ("learned", "limit", "exercise", "reference"):
+        assert word in headings.lower(), f"no section on: {word}"
+    assert any("session.finish(" in cell.source for cell in cells(path, "code")[-2:])
+
+
+def test_decimal_rule_catches_a_result_and_lets_a_reference_pass():
+    assert DECIMAL.search(ALLOWED.sub("", "The Dice is 0.884."))
+    assert DECIMAL.search(ALLOWED.sub("", "about 94.6 % of voxels"))
+    for text in ("doi:10.1038/s41467-022-30695-9", "under CC BY-SA 4.0", "`lr=0.01`", "arXiv:1902.09063"):
+        assert not DECIMAL.search(ALLOWED.sub("", text)), text
+
+
+def test_sources_and_ipynb_files_are_in_sync_and_hold_no_output():
+    assert sources.sync(ROOT / "notebooks", check=True) == []
+    for path in PATHS:
+        for cell in json.loads(path.with_suffix(".ipynb").read_text())["cells"]:
+            assert not cell.get("outputs") and cell.get("execution_count") is None
+
+
+def test_sync_finds_edits_and_writes_the_address_once(tmp_path):
+    path = tmp_path / "98_made.py"
+    path.write_text(
+        "# %% [markdown]\n# # 98. Made\n# <!-- colab -->\n#\n# Words.\n\n# %%\n"
+        f"{sources.INSTALL}\nimport sys\n\n# %%\nprint(1)\n"
+    )
+    assert sources.sync(tmp_path, check=True) == ["98_made.py", "98_made.ipynb"]
+    assert not path.with_suffix(".ipynb").exists()
+    sources.sync(tmp_path)
+    assert sources.sync(tmp_path) == []
+    text = path.read_text()
+    assert text.count("Open in Colab") == 1 and text.count("subprocess.run") == 1 and text.endswith("print(1)\n")
+    assert "# Words." in text
+    path.write_text(text.replace("print(1)", "print(2)"))
+    assert sources.sync(tmp_path, check=True) == ["98_made.ipynb"]
+    (tmp_path / "97_alone.ipynb").write_text("{}")
+    assert sources.sync(tmp_path) == ["98_made.ipynb", "97_alone.ipynb"]
+
+
+def test_jupytext_itself_sees_the_pair_as_one(tmp_path):
+    import jupytext
+
+    source = PATHS[0]
+    pair = jupytext.read(source.with_suffix(".ipynb"))
+    assert pair.metadata.jupytext.formats == sources.FORMATS
+    ours, theirs = sources.read(source), jupytext.reads(jupytext.writes(pair, fmt="py:percent"), fmt="py:percent")
+    assert [(cell.cell_type, cell.source) for cell in ours.cells] == [(c.cell_type, c.source) for c in theirs.cells]
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory) -> Workspace:
+    """All notebooks in order and the page, from scratch, through the command that make calls."""
+    root = tmp_path_factory.mktemp("smoke")
+    # A data folder that does not exist: the smoke profile must never look at it.
+    environment = {**os.environ, "HIPPOSEG_OUT": str(root), "HIPPOSEG_OFFLINE": "1"}
+    commands = [["data"], *(["execute", path.stem.split("_")[0]] for path in PATHS), ["report"]]
+    for command in commands:
+        line = [sys.executable, "-m", "hipposeg.cli", *command, "--profile", "smoke"]
+        done = subprocess.run(line, capture_output=True, text=True, cwd=ROOT, env=environment)
+        assert done.returncode == 0, (
+            f"hipposeg {' '.join(command)} failed:\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
+        )
+    return Workspace(root, "phantom", "smoke")
+
+
+@each_notebook
+def test_smoke_run_leaves_copy_facts_and_figures(smoke, path):
+    copy = smoke.artifacts / "notebooks" / f"{path.stem}.ipynb"
+    content = copy.read_text()
+    assert len(content.encode()) <= 1_500_000
+    assert "PHANTOM DATA" in content
+    assert str(ROOT) not in content and str(smoke.root) not in content
+    notebook = json.loads(content)
+    assert all(cell["execution_count"] for cell in notebook["cells"] if cell["cell_type"] == "code")
+    assert not [o for c in notebook["cells"] for o in c.get("outputs", []) if o["output_type"] == "error"]
+    figures = json.loads((smoke.figures / f"{path.stem}.json").read_text())
+    assert figures, "a notebook without a figure"
+    for figure in figures:
+        assert (smoke.figures / figure["file"]).stat().st_size > 500
+        assert len(figure["alt"]) > 20 and len(figure["caption"]) > 20
+    assert json.loads((smoke.artifacts / "facts" / f"{path.stem}.json").read_text())
+
+
+def test_smoke_run_builds_page_tables_and_manifest(smoke):
+    page = smoke.artifacts / "project.html"
+    assert 10_000 < page.stat().st_size <= 8_000_000
+    assert "phantom" in page.read_text().lower()
+    manifest = json.loads((smoke.artifacts / "manifest.json").read_text())
+    listed = manifest["files"]
+    assert {"results.csv", "cases.csv", "project.html", "folds.json"} <= set(listed)
+    assert {f"notebooks/{path.stem}.ipynb" for path in PATHS} <= set(listed)
+    rows = (smoke.artifacts / "results.csv").read_text().splitlines()
+    assert "atlas-no-image" in rows[1]
+
+
+def test_smoke_run_writes_nothing_into_the_project(smoke):
+    assert not (ROOT / "artifacts" / "msd-smoke").exists()

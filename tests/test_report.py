@@ -1,0 +1,217 @@
+"""The page and the README block: self-contained, readable, loud where something is missing, equal to the CSV files."""
+
+import json
+import re
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from fake_artifacts import LABELS, Page, fill, wrong_numbers
+
+from hipposeg.config import Workspace, project_root
+from hipposeg.files import write_json, write_text
+from hipposeg.report import artifacts, build, numbers, readme
+from hipposeg.report.artifacts import ReportError
+from hipposeg.report.words import CHAPTERS, FLOOR
+
+
+@pytest.fixture
+def ws(tmp_path: Path) -> Workspace:
+    """A filled workspace that pretends to be the real data's."""
+    return fill(Workspace(tmp_path, "msd", "standard"))
+
+
+def page_of(ws: Workspace) -> Page:
+    """Build and parse."""
+    return Page(build.build(ws, source="0" * 64).read_text(encoding="utf-8"))
+
+
+def test_numbers_equal_the_csv(ws: Workspace) -> None:
+    page = page_of(ws)
+    assert wrong_numbers(page, ws.artifacts / "results.csv") == []
+    shown = {tuple(attrs["data-of"].rsplit(":", 2)) for attrs, _ in page.data if "data-of" in attrs}
+    for run in ("unet2d.grouped0.s0.standard", f"{FLOOR}.grouped0.s0.standard", "scse2d.grouped0.s0.standard"):
+        for label in LABELS:
+            assert {(run, label, f"dice{end}") for end in ("", "_low", "_high")} <= shown
+        assert {(run, "mean", "hd95"), (run, "mean", "nsd1"), (run, "union", "volume_bias")} <= shown
+
+
+def test_a_changed_number_is_noticed(ws: Workspace) -> None:
+    page = Page(page_of(ws).html.replace(">0.884<", ">0.894<"))
+    assert wrong_numbers(page, ws.artifacts / "results.csv")
+
+
+def test_headline_is_the_best_current_run_of_the_primary_fold(ws: Workspace) -> None:
+    html = page_of(ws).html
+    answer = html.split('class="answer"')[1].split("</p>")[0]
+    assert "unet2d.grouped0.s0.standard:mean:dice" in answer and ">0.884<" in answer  # 0.8835: half to even
+    assert "+0.176" in html.split('class="lead"')[1].split("</p>")[0]  # 0.8835 - 0.7075, the same for every person
+    table = html.split('<table class="results"')[1].split("</table>")[0]
+    rows = re.findall(r'<tr[^>]*data-run="([^"]+)"', table)
+    assert rows[0].startswith(FLOOR) and rows[-1].startswith("scse2d") and len(rows) == 4
+    assert "older code" in table and "nnunet0" not in table
+
+
+def test_times_come_from_the_timings(ws: Workspace) -> None:
+    assert '<data value="432.1" data-kind="minutes">7.2</data>' in page_of(ws).html
+    assert '<data value="240.0" data-kind="minutes">4.0</data> minutes on Test CPU' in page_of(ws).html
+
+
+def test_siblings_are_counted_from_the_folds(ws: Workspace) -> None:
+    leaks = page_of(ws).html.split('class="leaks"')[1].split("</figure>")[0]
+    # By volume: 1 has 2 in training and 10 has 9; 5 and 11 have nobody. By person: none of the four.
+    assert re.findall(r'leak-n">.*?>(\d+)</data> of .*?>(\d+)</data>', leaks) == [("2", "4"), ("0", "4")]
+
+
+def test_nothing_is_fetched(ws: Workspace) -> None:
+    page = page_of(ws)
+    for tag, attrs in page.tags:
+        for name in ("src", "href", "srcset", "poster", "data", "action", "xlink:href"):
+            value = attrs.get(name) or ""
+            if value and tag != "a":
+                assert value.startswith(("data:", "#")), f"<{tag} {name}={value[:60]}>"
+        assert not any(name.startswith("on") for name in attrs), f"<{tag}> has an inline handler"
+    assert {attrs.get("rel") for attrs in page.named("link")} == {"icon"}
+    style, script = (re.findall(rf"<{tag}>(.*?)</{tag}>", page.html, re.DOTALL) for tag in ("style", "script"))
+    assert len(style) == len(script) == 1
+    assert not re.search(r"url\(|@import|https?:", style[0])
+    assert not re.search(r"https?:|fetch\(|XMLHttpRequest|import\(", script[0])
+
+
+def test_structure(ws: Workspace) -> None:
+    page = page_of(ws)
+    ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    for attrs in page.named("a"):
+        if (attrs["href"] or "").startswith("#"):
+            assert attrs["href"][1:] in ids
+    for _, attrs in page.tags:
+        assert set((attrs.get("aria-labelledby") or "").split()) <= set(ids)
+    assert page.named("a")[0]["class"] == "skip" and page.named("a")[0]["href"] == "#main"
+    assert all(len(page.named(tag)) == 1 for tag in ("main", "nav", "header", "footer", "h1"))
+    levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch(r"h[1-6]", tag)]
+    assert all(after - before <= 1 for before, after in pairwise(levels))
+    assert page.named("html")[0]["lang"] == "en" and page.named("meta")[1]["name"] == "viewport"
+
+
+def test_every_figure_is_there_once_with_its_words(ws: Workspace) -> None:
+    page = page_of(ws)
+    images = page.named("img")
+    assert len(images) == 2 * len(CHAPTERS)
+    assert all(image["alt"] in ('A "png"', 'A "svg"') for image in images)
+    assert page.html.count("Caption &lt;svg&gt;") == len(CHAPTERS)
+    sizes = {(image["width"], image["height"]) for image in images}
+    assert sizes == {("192", "96"), ("96", "48")}  # 300 x 150 at 150 dpi; 72 x 36 points
+
+
+def test_same_inputs_give_the_same_bytes(ws: Workspace, tmp_path: Path) -> None:
+    first = build.build(ws, source="0" * 64).read_bytes()
+    other = fill(Workspace(tmp_path / "elsewhere", "msd", "standard"))
+    assert build.build(other, source="0" * 64).read_bytes() == first
+    assert str(tmp_path).encode() not in first
+
+
+def test_smoke_pages_hold_no_times(tmp_path: Path) -> None:
+    smoke = fill(Workspace(tmp_path, "phantom", "smoke"))
+    before = build.build(smoke, source="0" * 64).read_bytes()
+    (smoke.artifacts / "timings.csv").unlink()
+    assert build.build(smoke, source="0" * 64).read_bytes() == before
+
+
+def test_phantom_cannot_be_missed(tmp_path: Path, ws: Workspace) -> None:
+    phantom = fill(Workspace(tmp_path, "phantom", "standard"))
+    path = build.build(phantom, source="0" * 64)
+    html = path.read_text(encoding="utf-8")
+    assert path == phantom.artifacts / "project.html"
+    assert re.search(r"<title>PHANTOM", html) and "Nothing on this page comes from patients" in html
+    assert html.index("phantom-banner") < html.index("<h1>") or html.index('class="phantom-banner"') < html.index(
+        "<h1>"
+    )
+    assert "nnU-Net, 3d_fullres" not in html
+    real = page_of(ws).html
+    assert "PHANTOM" not in real and 'class="phantom-banner"' not in real
+
+
+@pytest.mark.parametrize("gone", ["facts", "figures"])
+def test_a_notebook_that_did_not_finish_is_said_so(ws: Workspace, gone: str) -> None:
+    (ws.artifacts / gone / "02_preprocessing.json").unlink()
+    html = page_of(ws).html
+    assert html.count("has not been run.</strong>") == 1 and "Notebook 02 has not been run" in html
+
+
+def test_an_empty_workspace_gives_a_page_that_says_so(tmp_path: Path) -> None:
+    html = page_of(Workspace(tmp_path, "msd", "standard")).html
+    assert "No answer yet" in html and "There are no results" in html
+    assert html.count("has not been run.</strong>") == len(CHAPTERS)
+
+
+def test_too_large_a_page_is_an_error_and_leaves_the_old_one(ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = build.build(ws, source="old").read_bytes()
+    assert len(old) < build.MAX_BYTES == 8_000_000
+    monkeypatch.setattr(build, "MAX_BYTES", 1000)
+    with pytest.raises(ReportError, match=r"at most .* Largest figures: 0\d_some"):
+        build.build(ws, source="new")
+    assert ws.page.read_bytes() == old
+
+
+def test_damaged_artifacts_are_errors(ws: Workspace) -> None:
+    index = ws.figures / "07_evaluation.json"
+    figures = json.loads(index.read_text())
+    write_json(index, [figures[0] | {"alt": " "}])
+    with pytest.raises(ReportError, match="alt text"):
+        build.build(ws)
+    (ws.figures / figures[0]["file"]).unlink()
+    with pytest.raises(ReportError, match="which is not there; run notebook 07_evaluation again"):
+        build.build(ws)
+    write_text(ws.artifacts / "facts" / "01_exploration.json", "{")
+    with pytest.raises(ReportError, match="is not JSON"):
+        artifacts.load(ws)
+
+
+def test_templates_hold_no_measured_number() -> None:
+    for path in sorted(build.TEMPLATES.glob("*.j2")):
+        text = re.sub(r"\{[{%].*?[%}]\}|<[^>]+>|https?:\S+|doi:\S+|arXiv:\S+", " ", path.read_text(), flags=re.DOTALL)
+        assert not re.findall(r"\b\d+\.\d+\b", text.replace("CC BY-SA 4.0", "")), path.name
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "text"),
+    [
+        (0.8835, "score", "0.884"), (0.8825, "score", "0.882"), (1.0, "score", "1.000"), (None, "score", "n/a"),
+        (float("nan"), "mm", "n/a"), (-0.0004, "difference", "0.000"), (0.0125, "difference", "+0.012"),
+        (-12.5, "bias", "\u221212"), (0.2, "bias", "0"), (1715, "count", "1715"), (25000, "count", "25\u202f000"),
+        (482000, "millions", "0.48\u202fM"), (90, "minutes", "1.5"), (0.0312, "percent", "3.1\u202f%"),
+        (260, "auto", "260"), (0.946123, "auto", "0.9461"), (0.8, "auto", "0.8"), (-1715.24, "auto", "\u22121715"),
+        (1700000.0, "auto", "1\u202f700\u202f000"), (True, "auto", "yes"), ("N4", "auto", "N4"),
+    ],
+)  # fmt: skip
+def test_numbers_become_text_in_one_way(value: object, kind: str, text: str) -> None:
+    assert numbers.show(value, kind) == text
+
+
+def test_readme_block_follows_the_artifacts(ws: Workspace, tmp_path: Path) -> None:
+    path = tmp_path / "README.md"
+    path.write_text(f"# Title\n\n{readme.BEGIN}\nold\n{readme.END}\n\nAfter.\n")
+    assert readme.update(path, ws) and not readme.update(path, ws)
+    text = path.read_text()
+    assert text.startswith("# Title\n\n") and text.endswith("\n\nAfter.\n")
+    assert readme.current_block(path) == readme.expected_block(ws)
+    assert "| `unet2d` | 0.894 | 0.874 | 0.884 | 0.904 | 0.48\u202fM | 7.2 |" in text
+    assert text.index(f"`{FLOOR}`") < text.index("| `unet2d` ") and "scse2d" not in text
+    assert "mean Dice of **0.884** (95 % interval 0.871 to 0.898) on 4 volumes of 3 people" in text
+
+
+def test_readme_without_its_markers_is_an_error(ws: Workspace, tmp_path: Path) -> None:
+    path = tmp_path / "README.md"
+    path.write_text(f"# Title\n{readme.BEGIN}\n")
+    with pytest.raises(ReportError, match="0 results blocks"):
+        readme.update(path, ws)
+    assert path.read_text() == f"# Title\n{readme.BEGIN}\n"
+
+
+def test_committed_page_and_readme_equal_the_artifacts() -> None:
+    committed = Workspace(project_root(), "msd", "standard")
+    if not committed.page.is_file() or not (committed.artifacts / "results.csv").is_file():
+        pytest.skip("no artifacts of the real data are here yet: run `make all` with HIPPOSEG_DATA set")
+    assert wrong_numbers(Page(committed.page.read_text(encoding="utf-8")), committed.artifacts / "results.csv") == []
+    assert readme.current_block(committed.root / "README.md") == readme.expected_block(committed)

@@ -1,0 +1,133 @@
+"""Statistics against textbook values, scipy, and properties that only a person-level bootstrap has."""
+
+import numpy as np
+import pytest
+from scipy import stats as scipy_stats
+
+from hipposeg import stats
+
+# Table 2 of Shrout & Fleiss 1979 (doi 10.1037/0033-2909.86.2.420): 6 targets, 4 judges.
+SHROUT_FLEISS = np.array([[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]])
+
+
+def test_icc_equals_the_published_example():
+    found = stats.icc(SHROUT_FLEISS)
+    assert [round(found[name], 2) for name in ("icc1", "icc2", "icc3")] == [0.17, 0.29, 0.71]
+
+
+def test_icc_agreement_falls_with_a_constant_bias_and_consistency_does_not():
+    true = np.array([1500.0, 1700.0, 1650.0, 1400.0, 1820.0])
+    shifted = stats.agreement(true + 100, true)
+    assert shifted.icc_consistency == pytest.approx(1.0)
+    assert shifted.icc_agreement < 0.95
+    assert (shifted.bias, shifted.low, shifted.high) == pytest.approx((100, 100, 100))
+
+
+def test_bland_altman_by_hand():
+    # Differences -1, 1, 3: mean 1, sample SD 2.
+    found = stats.agreement(np.array([9.0, 21.0, 33.0]), np.array([10.0, 20.0, 30.0]))
+    assert (found.bias, found.sd, found.low, found.high) == pytest.approx((1, 2, 1 - 3.92, 1 + 3.92))
+
+
+def test_icc_refuses_too_little():
+    with pytest.raises(ValueError, match="at least 2"):
+        stats.icc(np.array([[1.0, 2.0]]))
+
+
+def test_holm_by_hand():
+    # Sorted .005 .01 .03 .04, times 4 3 2 1: .02 .03 .06 .04, then never falling.
+    assert stats.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert stats.holm([0.6, 0.9]) == pytest.approx([1.0, 1.0])
+    with_nan = stats.holm([0.02, np.nan, 0.03])
+    assert with_nan[[0, 2]] == pytest.approx([0.04, 0.04])
+    assert np.isnan(with_nan[1])
+
+
+def test_interval_is_near_the_t_interval_for_independent_people():
+    values = np.random.default_rng(1).normal(0.88, 0.03, 200)
+    found = stats.interval(values, np.arange(200))
+    half = scipy_stats.t.ppf(0.975, 199) * values.std(ddof=1) / np.sqrt(200)
+    assert found.value == pytest.approx(values.mean())
+    assert (found.high - found.low) / 2 == pytest.approx(half, rel=0.06)
+
+
+def test_interval_resamples_people_and_not_cases():
+    """Writing every person down twice adds no information: the interval must not shrink by sqrt(2)."""
+    values = np.random.default_rng(2).normal(0.88, 0.03, 60)
+    once = stats.interval(values, np.arange(60))
+    twice = stats.interval(np.repeat(values, 2), np.repeat(np.arange(60), 2))
+    wrong = stats.interval(np.repeat(values, 2), np.arange(120))
+    assert (twice.low, twice.high) == pytest.approx((once.low, once.high))
+    assert wrong.high - wrong.low == pytest.approx((once.high - once.low) / np.sqrt(2), rel=0.1)
+
+
+def test_interval_skips_nan_repeats_and_does_not_depend_on_order():
+    values, subjects = np.array([0.9, np.nan, 0.8, 0.7]), np.array([1, 1, 2, 3])
+    found = stats.interval(values, subjects)
+    assert found.value == pytest.approx(0.8)
+    assert 0.7 - 1e-9 <= found.low <= found.high <= 0.9 + 1e-9
+    assert found == stats.interval(values, subjects)
+    assert found == stats.interval(values[::-1], subjects[::-1])
+    assert np.isnan(stats.interval(np.array([np.nan, np.nan]), [1, 2]).value)
+    with pytest.raises(ValueError, match="one subject per case"):
+        stats.interval(np.array([1.0, 2.0]), [1])
+
+
+def test_seeds_widen_the_interval():
+    rng = np.random.default_rng(3)
+    people = rng.normal(0.88, 0.02, 40)
+    several = people + np.array([[-0.02], [0.0], [0.02]])
+    assert _width(stats.interval(several, np.arange(40))) > 1.3 * _width(stats.interval(people, np.arange(40)))
+
+
+def test_paired_follows_the_protocol_and_scipy():
+    rng = np.random.default_rng(4)
+    subjects = np.repeat(np.arange(20), 2)[:33]  # some people with one volume
+    a, b = rng.normal(0.88, 0.03, (2, 33)), rng.normal(0.87, 0.03, (3, 33))
+    per_case = a.mean(axis=0) - b.mean(axis=0)
+    per_person = np.array([per_case[subjects == person].mean() for person in np.unique(subjects)])
+    found = stats.paired(a, b, subjects)
+    assert found.difference == pytest.approx(per_person.mean())
+    assert found.p_value == pytest.approx(scipy_stats.wilcoxon(per_person).pvalue)
+    assert (found.n_people, found.n_seeds) == (17, 2)
+    assert found.low < found.difference < found.high
+    flipped = stats.paired(b, a, subjects)
+    assert flipped.difference == pytest.approx(-found.difference)
+
+
+def test_paired_is_sharper_than_two_separate_intervals():
+    rng = np.random.default_rng(5)
+    people = rng.normal(0.88, 0.03, 50)
+    found = stats.paired(people + 0.004 + rng.normal(0, 0.002, 50), people, np.arange(50))
+    assert found.low > 0
+    assert found.high - found.low < 0.2 * _width(stats.interval(people, np.arange(50)))
+
+
+def test_paired_edge_cases():
+    same = stats.paired(np.ones(8), np.ones(8), np.arange(8))
+    assert same.difference == 0
+    assert np.isnan(same.p_value)
+    without_nan = stats.paired(np.array([np.nan, 0.9]), np.array([0.5, 0.8]), [1, 2])
+    assert without_nan.difference == pytest.approx(0.1)
+    assert stats.paired(np.array([np.nan]), np.array([0.5]), [1]).n_people == 0
+    with pytest.raises(ValueError, match="same cases"):
+        stats.paired(np.ones(3), np.ones(4), [1, 2, 3])
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "seeds", "expected"),
+    [
+        (0.001, 0.01, 3, "ahead"),
+        (-0.01, -0.001, 3, "behind"),
+        (-0.004, 0.005, 3, "equivalent"),
+        (-0.004, 0.006, 3, "undecided"),
+        (0.001, 0.01, 2, None),
+        (0.001, 0.01, 1, None),
+    ],
+)
+def test_verdict(low, high, seeds, expected):
+    assert stats.verdict(stats.Paired((low + high) / 2, low, high, 0.01, 34, seeds)) == expected
+
+
+def _width(found: stats.Interval) -> float:
+    return found.high - found.low

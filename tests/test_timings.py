@@ -1,0 +1,51 @@
+"""Seconds stand as long as the result that they belong to does."""
+
+import pytest
+
+from hipposeg import timings
+from hipposeg.config import Workspace
+from hipposeg.files import read_json
+
+
+@pytest.fixture
+def ws(tmp_path) -> Workspace:
+    return Workspace(tmp_path, "msd", "standard")
+
+
+def test_row_stays_while_the_bytes_are_the_same(ws):
+    timings.record(ws, "run", "unet2d", "aa", train_s=400.0, device="cpu")
+    committed = (ws.artifacts / "timings.csv").read_bytes()
+    timings.record(ws, "run", "unet2d", "aa", train_s=12.5, device="cpu")
+    assert (ws.artifacts / "timings.csv").read_bytes() == committed
+    last = timings.read(ws.work / "timings-last.csv")["run", "unet2d"]
+    assert last["train_s"] == "12.500"
+
+
+def test_row_is_replaced_when_the_bytes_change(ws):
+    timings.record(ws, "run", "unet2d", "aa", train_s=400.0)
+    timings.record(ws, "notebook", "01_exploration", "cc", total_s=3.0)
+    timings.record(ws, "run", "unet2d", "bb", train_s=12.5)
+    rows = timings.read(ws.artifacts / "timings.csv")
+    assert list(rows) == [("notebook", "01_exploration"), ("run", "unet2d")]
+    assert rows["run", "unet2d"]["train_s"] == "12.500"
+    assert rows["notebook", "01_exploration"]["total_s"] == "3.000"
+    header = (ws.artifacts / "timings.csv").read_text().splitlines()[0]
+    assert header == (
+        "kind,name,train_s,predict_s_per_volume,score_s,total_s,device,precision,threads,machine,result_sha256"
+    )
+
+
+@pytest.mark.parametrize(("kind", "column"), [("epoch", "total_s"), ("run", "minutes")])
+def test_unknown_kind_or_column_is_refused(ws, kind, column):
+    with pytest.raises(ValueError, match="epoch|minutes"):
+        timings.record(ws, kind, "unet2d", "aa", **{column: 1.0})
+    assert not ws.artifacts.exists()
+
+
+def test_provenance_follows_the_same_rule(tmp_path):
+    path = tmp_path / "provenance.json"
+    timings.record_provenance(path, "aa", date="2026-01-01")
+    timings.record_provenance(path, "aa", date="2026-02-02")
+    assert read_json(path) == {"date": "2026-01-01", "result_sha256": "aa"}
+    timings.record_provenance(path, "bb", date="2026-02-02")
+    assert read_json(path)["date"] == "2026-02-02"

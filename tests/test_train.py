@@ -1,0 +1,144 @@
+"""The training loop: schedule, determinism, and a killed run that resumes to the same bytes."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+from tqdm import tqdm
+
+from hipposeg.engine.augment import Augmentation
+from hipposeg.engine.machine import Machine, this_machine
+from hipposeg.engine.train import Samples, TrainConfig, Training, fit, one_cycle
+from hipposeg.models.unet import UNet
+
+MACHINE = Machine("cpu", "fp32", 1)
+CONFIG = TrainConfig(epochs=4, batch=4, lr=1e-3, augmentation=Augmentation(rotate=10, shift=1, noise=0.1))
+
+
+def samples() -> Samples:
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.zeros(10, 16, 16, dtype=torch.uint8)
+    for index in range(10):
+        labels[index, 4 + index % 3 : 9, 5:11] = 1 + index % 2
+    noise = 0.3 * torch.randn(10, 1, 16, 16, generator=generator)
+    return Samples(labels[:, None].float() + noise, labels)
+
+
+def network() -> UNet:
+    torch.manual_seed(0)
+    return UNet(2, 1, 3, (4, 8))
+
+
+def weights(model: torch.nn.Module) -> bytes:
+    return b"".join(value.numpy().tobytes() for value in model.state_dict().values())
+
+
+def test_schedule():
+    rates = [one_cycle(step, 100, 1.0, 0.2) for step in range(100)]
+    assert rates[0] == pytest.approx(0.04)
+    assert rates[20] == pytest.approx(1.0) == max(rates)
+    assert rates[60] == pytest.approx(0.5)
+    assert rates[99] < 0.001 and all(rate >= 0 for rate in rates)
+
+
+def test_same_command_same_bytes_and_it_learns(tmp_path):
+    first, history = fit(network(), samples(), CONFIG, MACHINE, 0, tmp_path / "a", "k")
+    second, _ = fit(network(), samples(), CONFIG, MACHINE, 0, tmp_path / "b", "k")
+    assert weights(first) == weights(second)
+    assert (tmp_path / "a/history.jsonl").read_bytes() == (tmp_path / "b/history.jsonl").read_bytes()
+    long, history = fit(network(), samples(), replace(CONFIG, epochs=40, lr=1e-2), MACHINE, 0, tmp_path / "c", "k")
+    assert history[-1]["loss"] < 0.6 * history[0]["loss"]
+    other, _ = fit(network(), samples(), CONFIG, MACHINE, 1, tmp_path / "d", "k")
+    assert weights(other) != weights(first)
+
+
+def test_resume_between_epochs_gives_the_same_bytes(tmp_path):
+    whole, _ = fit(network(), samples(), CONFIG, MACHINE, 0, tmp_path / "whole", "k")
+
+    class KilledError(Exception):
+        pass
+
+    def die_after_epoch_two(model):
+        if len((tmp_path / "part/history.jsonl").read_text().splitlines()) == 3:
+            raise KilledError
+        return {}
+
+    with pytest.raises(KilledError):
+        fit(
+            network(),
+            samples(),
+            replace(CONFIG, watch_every=2),
+            MACHINE,
+            0,
+            tmp_path / "part",
+            "k",
+            die_after_epoch_two,
+        )
+    resumed, history = fit(network(), samples(), CONFIG, MACHINE, 0, tmp_path / "part", "k")
+    assert weights(resumed) == weights(whole)
+    assert [line["epoch"] for line in history] == [1, 2, 3, 4]
+
+
+def test_checkpoint_of_another_run_is_not_resumed(tmp_path):
+    fit(network(), samples(), replace(CONFIG, lr=5e-2), MACHINE, 0, tmp_path, "other")
+    resumed, _ = fit(network(), samples(), CONFIG, MACHINE, 0, tmp_path, "k")
+    fresh, _ = fit(network(), samples(), CONFIG, MACHINE, 0, tmp_path / "fresh", "k")
+    assert weights(resumed) == weights(fresh)
+
+
+SCRIPT = """
+import sys
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+from dataclasses import replace
+from test_train import CONFIG, MACHINE, fit, network, samples
+fit(network(), samples(), replace(CONFIG, epochs=120), MACHINE, 0, Path({folder!r}), "k")
+"""
+
+
+def test_process_killed_at_any_moment_resumes_to_the_same_bytes(tmp_path):
+    part = tmp_path / "part"
+    script = SCRIPT.format(tests=str(os.path.dirname(__file__)), folder=str(part))
+    process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (part / "history.jsonl").exists() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = len((part / "history.jsonl").read_text().splitlines())
+    assert 1 <= done < 120, "the run was killed before its first epoch ended, or too late"
+    config = replace(CONFIG, epochs=120)
+    resumed, history = fit(network(), samples(), config, MACHINE, 0, part, "k")
+    whole, _ = fit(network(), samples(), config, MACHINE, 0, tmp_path / "whole", "k")
+    assert weights(resumed) == weights(whole)
+    assert len(history) == 120
+
+
+def test_diverging_loss_says_so(tmp_path):
+    broken = samples()
+    broken.images[:] = float("nan")
+    with pytest.raises(FloatingPointError, match="training loss became nan"):
+        fit(network(), broken, CONFIG, MACHINE, 0, tmp_path, "k")
+
+
+def test_batchnorm_statistics_of_the_average_are_estimated_from_data():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.BatchNorm2d(1), torch.nn.Conv2d(1, 3, 1))
+    data = Samples(5 + 2 * samples().images, samples().labels)
+    training = Training(model, replace(CONFIG, lr=1e-6, epochs=1), MACHINE, 0)
+    with tqdm(disable=True) as bar:
+        training.epoch(data, 1, bar)
+    norm = training.averaged(data)[0]
+    assert norm.running_mean.item() == pytest.approx(data.images[:].mean().item(), rel=0.2)
+    assert norm.running_mean.item() > 3  # one epoch of momentum 0.1 would have left it below 2
+
+
+def test_this_machine_is_described(monkeypatch):
+    monkeypatch.setenv("HIPPOSEG_THREADS", "1")
+    machine = this_machine()
+    assert machine.threads == 1 and machine.device in ("cpu", "cuda", "mps") and machine.precision in ("bf16", "fp32")
