@@ -39,7 +39,7 @@ setup: $(READY) ## make .venv with the exact packages of requirements.lock
 # A torch build asked for that is not the one installed makes set-up run again.
 chosen := $(shell cat .venv/torch-build 2>/dev/null)
 $(READY): requirements.lock pyproject.toml $(if $(HIPPOSEG_TORCH),$(if $(filter $(HIPPOSEG_TORCH),$(chosen)),,FORCE))
-	@PYTHON="$(PYTHON)" sh tools/setup.sh
+	@PYTHON="$(PYTHON)" sh .ci/setup.sh
 
 data: $(READY) ## find the data set, or download it, and say which it is
 	@$(BIN)/hipposeg data --profile $(PROFILE)

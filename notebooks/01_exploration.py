@@ -16,6 +16,8 @@
 # # 01. Exploration: what is in the data, and what it hides
 # <!-- colab -->
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/hipposeg/hipposeg/blob/main/notebooks/01_exploration.ipynb)
+# [![Open in
+# Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/hipposeg/hipposeg/blob/main/notebooks/01_exploration.ipynb)
 #
 # **Question.** What do these volumes hold, and what must an honest evaluation know about them before any network is
 # trained?
@@ -53,7 +55,6 @@ from IPython.display import display
 from hipposeg.data import statistics as st
 from hipposeg.models import atlas
 from hipposeg.notebook import headless, start
-from hipposeg.runs import RunSpec, train_or_load
 from hipposeg.viz import boxes, exploration, siblings, slices, surface
 from hipposeg.viz.browse import browse
 
@@ -178,7 +179,7 @@ weights = {name: densities[name][peak] * table[f"share_{name}"].mean() for name 
 there = weights["background"] / sum(weights.values())
 session.say(f"""
 The curves of background and {spec.names[0]} share **{100 * overlap:.0f} %** of their area. Where {spec.names[0]} has its peak,
-**{100 * there:.0f} %** of all voxels of that intensity are background: no threshold finds the rest.
+**{100 * there:.0f} %** of all voxels of that intensity are background: no threshold tells them apart.
 """)
 
 # %% [markdown]
@@ -206,9 +207,9 @@ session.save(
 )  # fmt: skip
 
 # %% [markdown]
-# **What we see.** Outlines follow voxel edges: what is drawn is exactly what is scored. The border between the two
-# parts is a plane that a rater chose, not a change of tissue; compare the image above it. **What it does not show:**
-# how two raters would differ.
+# **What we see.** Outlines follow voxel edges: what is drawn is exactly what is scored. Look along the border between
+# the two parts in the image without labels: where the tissue does not change there, the border is a convention, and a
+# network has to learn it from position. **What it does not show:** how two raters would differ.
 #
 # Three cases are few. Here are more, at evenly spaced ranks from smallest to largest.
 
@@ -403,8 +404,8 @@ session.say(f"Odd against even mean mask: r = **{r_same:.3f}** as stored, **{r_f
 # %% [markdown]
 # ## 5. Second finding: the boxes were cut around the truth
 #
-# Who cut these boxes knew where the hippocampus was. How exactly? We measure the margin between label and box on all
-# six sides, and how far the label's centre is from the box's centre.
+# A box this tight can only be cut by someone who knows where the hippocampus is. How exactly did they know? We
+# measure the margin between label and box on all six sides, and how far the label's centre is from the box's centre.
 
 # %%
 session.save(
@@ -445,8 +446,7 @@ session.save(
 # first row of every table of results in this project, under the name `atlas-no-image`.
 
 # %%
-run = RunSpec("atlas-no-image", folds="grouped", fold=0, seed=0, budget=profile)
-result = train_or_load(run, session.cohort, session.folds, session.ws)
+result = session.run("atlas-no-image", folds="grouped", fold=0, seed=0)
 dice = result.cases.groupby("label").dice.mean()
 session.save(
     boxes.dice_strip(result.cases, spec), "atlas-dice",
@@ -512,7 +512,7 @@ session.say("\n".join(["Scored volumes whose sibling is in training:", "", *line
 #
 # ## Limitations
 # - That a pair is one person is inferred from the numbers; the data set does not say so.
-# - Volumes come from one rater protocol; nothing here tells how reproducible a rater is.
+# - The labels are taken as the truth; nothing here tells how reproducible a rater is.
 # - Slices shown are those with most labelled voxels, which flatters: borders at the two ends are harder.
 #
 # ## Exercises

@@ -15,6 +15,7 @@
 # %% [markdown]
 # # 02. Preprocessing: what happens to a volume before a network sees it, and is it undone?
 # <!-- colab -->
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/hipposeg/hipposeg/blob/main/notebooks/02_preprocessing.ipynb)
 #
 # **Question.** How do we turn boxes of any size, with intensities of any scale, into one network input, without
 # looking at a label and without losing a voxel on the way back? And is bias field correction worth its time here?
@@ -280,8 +281,9 @@ hippocampus changes by {first.variation_change:+.1f} % and {last.variation_chang
 # %% [markdown]
 # **How to read it.** A field that keeps growing with each level, while the planted one is found no more completely,
 # is not a bias field: it is tissue, mistaken for one. And a correction that does its work makes a tissue *more*
-# uniform, so in the right panel dots belong to the left of the line. **What it does not show:** that the planted
-# field looks like a real coil's, or that few cases speak for all.
+# uniform, so in the right panel dots belong to the left of the dashed line. In the left panel, a dot right of that line
+# is worse than no correction at all. **What it does not show:** that a real coil's field looks like the planted one, or
+# that a few cases speak for all.
 #
 # We take one level, the most cautious setting, and run it over all cases. Each volume is computed in a process of its
 # own with one thread, so that the bytes do not depend on the machine's load, and kept in a cache under a hash of its
@@ -301,17 +303,18 @@ session.save(
 )  # fmt: skip
 
 # %% [markdown]
-# **What we see.** The field is smooth, as it has to be with one spline element. Before and after are hard to tell
-# apart in most cases, and an eye is a poor judge of such changes. **So we count, over all cases:** how strong the
-# field is, how much the z-scored image (all that a network sees) changes, and whether the hippocampus stands out more
-# from its surroundings or becomes more uniform.
+# **What we see.** The field is smooth, as it has to be with one spline element, and one slice shows only a part of it.
+# Before and after are hard to tell apart in most cases, and an eye is a poor judge of such changes. **So we count, over
+# all cases:** how strong the field is, how much the z-scored image (all that a network sees) changes, and whether the
+# hippocampus stands out more from its surroundings or becomes more uniform.
 
 # %%
+changes = effect.relative_changes(table, spec.names)
 session.save(
-    bias.effects(table, spec), "n4-effects",
-    "N4 over all cases. Above: range of the field, correlation with the original, change of the z-scored image. "
-    "Below, a dot for each case: contrast to noise against the surroundings, and coefficient of variation by part.",
-    "Three histograms above and three scatter plots below, whose dots lie close to the diagonal.",
+    bias.effects(table, changes), "n4-effects",
+    "N4 over all cases. Above, dashed at the median: range of the field, correlation with the original, change of the "
+    "z-scored image. Below, dashed at no change: contrast to noise, and coefficient of variation in each part.",
+    "Six histograms over cases; those below spread closely around zero.",
 )  # fmt: skip
 
 # %% [markdown]
@@ -319,12 +322,11 @@ session.save(
 # volumes of a person are not independent. All changes are relative, in per cent of the value before.
 
 # %%
-relative = 100 * effect.relative_changes(table, spec.names)
-found = {name: stats.interval(relative[name], table.subject) for name in relative}
-changes = pd.DataFrame({name: {"mean": r.value, "low": r.low, "high": r.high} for name, r in found.items()}).T
-display(changes.round(2).add_suffix(" (%)"))
+found = {name: stats.interval(100 * changes[name], table.subject) for name in changes}
+summary = pd.DataFrame({name: {"mean": r.value, "low": r.low, "high": r.high} for name, r in found.items()}).T
+display(summary.round(2).add_suffix(" (%)"))
 middle = table[["field_range", "correlation", "z_change"]].median()
-session.facts(n4_changes=changes.T.to_dict(), n4_field_range_max=float(table.field_range.max()),
+session.facts(n4_changes=summary.T.to_dict(), n4_field_range_max=float(table.field_range.max()),
               **{f"n4_{name}_median": float(value) for name, value in middle.items()})  # fmt: skip
 
 # %% [markdown]

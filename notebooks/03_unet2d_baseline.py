@@ -15,6 +15,7 @@
 # %% [markdown]
 # # 03. The 2D baseline: slices in, volumes out
 # <!-- colab -->
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/hipposeg/hipposeg/blob/main/notebooks/03_unet2d_baseline.ipynb)
 #
 # **Question.** How far does a network get that never sees more of the scan than three neighbouring slices?
 #
@@ -34,8 +35,10 @@
 import sys
 
 if "google.colab" in sys.modules:
-    # %pip install -q "hipposeg @ git+https://github.com/hipposeg/hipposeg"
-    pass
+    import subprocess
+
+    package = "hipposeg @ git+https://github.com/hipposeg/hipposeg"
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", package], check=True)
 
 # %% tags=["parameters"]
 profile = "standard"
@@ -54,7 +57,6 @@ from hipposeg.engine.machine import this_machine
 from hipposeg.engine.train import seeded
 from hipposeg.models import cost, unet
 from hipposeg.notebook import start
-from hipposeg.runs import RunSpec, train_or_load
 from hipposeg.runs.arms import ARMS, MOBILENET, with_imagenet
 from hipposeg.runs.samples import images_of, make_samples
 from hipposeg.viz import batches, evaluation, slices
@@ -62,7 +64,6 @@ from hipposeg.viz import batches, evaluation, slices
 session = start("03_unet2d_baseline", profile)
 spec, cohort = session.spec, session.cohort
 fold = session.folds["grouped"][0]
-budget = "smoke" if profile == "smoke" else "standard"
 
 # %% [markdown]
 # ## 1. From a volume to slices
@@ -138,7 +139,7 @@ session.say(f"""It has **{cost.parameters(network):,} parameters**, and one forw
 # does not look like any scan to come. Below, each row is one slice drawn five times.
 
 # %%
-recipe = arm.recipe(budget)
+recipe = arm.recipe("smoke" if profile == "smoke" else "standard")
 order = (samples.labels > 0).flatten(1).sum(1).argsort(descending=True)
 chosen = [int(order[k]) for k in (0, len(order) // 4)]
 rows = {}
@@ -176,9 +177,9 @@ display(Code(inspect.getsource(losses.soft_dice_loss), language="python"))
 
 # %%
 session.say(f"""The recipe: {recipe.epochs} epochs of batches of {recipe.batch}, AdamW with a one-cycle rate up to {recipe.lr:g}, weight decay
-{recipe.weight_decay:g}, class weights {recipe.class_weights}, running average {recipe.average:g}. This machine computes on
+{recipe.weight_decay:g}, foreground weight {recipe.foreground_weight:g} in the cross-entropy, running average {recipe.average:g}. This machine computes on
 `{this_machine().device}` in `{this_machine().precision}` with {this_machine().threads} threads.""")
-plain = train_or_load(RunSpec("unet2d", budget=budget), cohort, session.folds, session.ws)
+plain = session.run("unet2d")
 
 # %% [markdown]
 # ## 6. A ready-made encoder: MobileNetV3-Small
@@ -195,7 +196,7 @@ session.say(
     "**ImageNet weights could not be had here: the encoder starts from random weights**, which the run's name says by having no "
     "`+imagenet` in it."
 )  # fmt: skip
-mobile = train_or_load(RunSpec(mobile_arm, budget=budget), cohort, session.folds, session.ws)
+mobile = session.run(mobile_arm)
 
 # %% [markdown]
 # ## 7. What came out
@@ -204,7 +205,7 @@ mobile = train_or_load(RunSpec(mobile_arm, budget=budget), cohort, session.folds
 # table is the atlas of notebook 01, which never looks at the image.
 
 # %%
-floor = train_or_load(RunSpec("atlas-no-image", budget=budget), cohort, session.folds, session.ws)
+floor = session.run("atlas-no-image")
 runs = {"atlas-no-image": floor, "unet2d": plain, mobile_arm: mobile}
 table = pd.DataFrame(
     {

@@ -15,6 +15,7 @@
 # %% [markdown]
 # # 07. Evaluation: where the models agree with the experts, and where not
 # <!-- colab -->
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/hipposeg/hipposeg/blob/main/notebooks/07_evaluation.ipynb)
 #
 # **Question.** How good are the trained runs on volumes of people they have never seen, how sure can we be, and what
 # do they get wrong?
@@ -36,8 +37,10 @@
 import sys
 
 if "google.colab" in sys.modules:
-    # %pip install -q "hipposeg @ git+https://github.com/hipposeg/hipposeg"
-    pass
+    import subprocess
+
+    package = "hipposeg @ git+https://github.com/hipposeg/hipposeg"
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", package], check=True)
 
 # %% tags=["parameters"]
 profile = "standard"
@@ -114,9 +117,8 @@ dice = best.values()
 over_people = stats.interval(dice.to_numpy(), best.subjects().to_numpy())
 over_volumes = stats.interval(dice.to_numpy(), dice.index.to_numpy())
 drawn = {"people (used here)": over_people, "volumes, as if unrelated": over_volumes}
-widths = {name: one.high - one.low for name, one in drawn.items()}
-factor = (over_people.high - over_people.low) / (over_volumes.high - over_volumes.low)
-display(pd.DataFrame({name: vars(one) | {"width": widths[name]} for name, one in drawn.items()}).T.round(4))
+factor = over_people.width / over_volumes.width if over_volumes.width else float("nan")
+display(pd.DataFrame({name: vars(one) | {"width": one.width} for name, one in drawn.items()}).T.round(4))
 session.say(f"For `{names[best.name]}`, drawing people makes the interval **{factor:.2f}** times as wide.")
 
 # %% [markdown]

@@ -14,12 +14,17 @@ def test_equals_monai():
     from monai.losses import DiceCELoss
 
     theirs = DiceCELoss(
-        include_background=False, to_onehot_y=True, softmax=True, batch=True, smooth_nr=1e-5, smooth_dr=1e-5,
-        weight=torch.tensor([1.0, 2.0, 3.0]),
+        include_background=False, to_onehot_y=True, softmax=True, batch=True, smooth_nr=1e-5, smooth_dr=1e-5
     )  # fmt: skip
-    assert dice_ce_loss(LOGITS, TARGET, (1.0, 2.0, 3.0)).item() == pytest.approx(
-        theirs(LOGITS, TARGET[:, None]).item(), abs=1e-5
-    )
+    assert dice_ce_loss(LOGITS, TARGET).item() == pytest.approx(theirs(LOGITS, TARGET[:, None]).item(), abs=1e-5)
+
+
+def test_foreground_weighs_by_hand():
+    # A weighted mean of the voxels' losses, foreground three times.
+    losses = -LOGITS.log_softmax(1).gather(1, TARGET[:, None])[:, 0]
+    weights = 1 + 2 * (TARGET > 0).float()
+    expected = soft_dice_loss(LOGITS, TARGET) + (losses * weights).sum() / weights.sum()
+    assert dice_ce_loss(LOGITS, TARGET, 3.0).item() == pytest.approx(expected.item(), abs=1e-5)
 
 
 def test_perfect_and_absent():

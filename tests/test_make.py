@@ -151,10 +151,72 @@ def test_old_python_is_told_what_to_do(project):
         (old / name).write_text('#!/bin/sh\n[ "$1" = --version ] && echo "Python 3.9.6"\nexit 1\n')
         (old / name).chmod(0o755)
     done = subprocess.run(
-        ["sh", "tools/setup.sh"], cwd=project.folder, capture_output=True, text=True,
+        ["sh", ".ci/setup.sh"], cwd=project.folder, capture_output=True, text=True,
         env={**os.environ, "PATH": f"{old}:{os.environ['PATH']}", "PYTHON": ""},
     )  # fmt: skip
     assert done.returncode != 0
     assert "Python 3.11 or newer is needed, and this machine's python3 is: Python 3.9.6" in done.stderr
     assert "make setup PYTHON=" in done.stderr
     assert not (project.folder / ".venv").exists()
+
+
+STAND_IN_PYTHON = """#!/bin/sh
+echo "python $*" >>calls
+echo 2.15.0+cpu
+"""
+STAND_IN_UV = """#!/bin/sh
+echo "uv $*" >>calls
+"""
+
+
+def set_up(project, uv=STAND_IN_UV, **variables):
+    """Run the set-up script on a .venv of stand-ins; returns its output and what it called."""
+    shutil.copytree(project_root() / "tools", project.folder / "tools")
+    for name, text in (("python", STAND_IN_PYTHON), ("uv", uv)):
+        (project.folder / ".venv" / "bin" / name).write_text(text)
+        (project.folder / ".venv" / "bin" / name).chmod(0o755)
+    clean = {k: v for k, v in os.environ.items() if k != "HIPPOSEG_TORCH"}
+    done = subprocess.run(
+        ["sh", ".ci/setup.sh"], cwd=project.folder, capture_output=True, text=True, env={**clean, **variables}
+    )
+    noted = project.folder / "calls"
+    calls = [line for line in noted.read_text().splitlines() if " install " in line]
+    return done, calls
+
+
+def test_default_setup_installs_the_lock_and_the_project(project):
+    done, calls = set_up(project)
+    assert done.returncode == 0, done.stderr
+    assert calls[1:] == [
+        "uv pip install --python .venv/bin/python --no-deps -r requirements.lock",
+        "uv pip install --python .venv/bin/python --no-deps --no-build-isolation -q -e .",
+    ]
+
+
+@pytest.mark.skipif(os.uname().sysname != "Linux", reason="only Linux has two builds of torch")
+def test_cpu_build_leaves_out_the_cuda_libraries_and_is_remembered(project):
+    done, calls = set_up(project, HIPPOSEG_TORCH="cpu")
+    assert done.returncode == 0, done.stderr
+    assert "--index-url https://download.pytorch.org/whl/cpu torch==" in calls[1]
+    assert calls[1].count("+cpu") == 2
+    assert calls[2].endswith("--no-deps -r .venv/cpu.lock")
+    pins = {line for line in (project_root() / "requirements.lock").read_text().splitlines() if "==" in line}
+    kept = {line for line in (project.folder / ".venv" / "cpu.lock").read_text().splitlines() if "==" in line}
+    gone = {line.split("==")[0] for line in pins - kept}
+    assert {"torch", "torchvision", "triton", "nvidia-cublas", "cuda-bindings"} <= gone
+    assert all(name.startswith(("torch", "triton", "nvidia-", "cuda-")) for name in gone)
+    assert kept < pins
+    assert (project.folder / ".venv" / "torch-build").read_text() == "cpu\n"
+
+
+def test_setup_falls_back_to_pip_loudly(project):
+    done, calls = set_up(project, uv="#!/bin/sh\nexit 1\n")
+    assert done.returncode == 0, done.stderr
+    assert "falling back to pip" in done.stderr
+    assert calls[1] == "python -m pip install --disable-pip-version-check --no-deps -r requirements.lock"
+
+
+def test_unknown_torch_build_is_refused(project):
+    done, _ = set_up(project, HIPPOSEG_TORCH="gpu", PYTHON="")
+    assert done.returncode != 0
+    assert "it may be 'cpu' or 'default'" in done.stderr

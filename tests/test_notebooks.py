@@ -128,7 +128,8 @@ def test_jupytext_itself_sees_the_pair_as_one(tmp_path):
     import jupytext
 
     source = PATHS[0]
-    pair = jupytext.read(source.with_suffix(".ipynb"))
+    (tmp_path / "pair.ipynb").write_text(sources.paired_text(source))
+    pair = jupytext.read(tmp_path / "pair.ipynb")
     assert pair.metadata.jupytext.formats == sources.FORMATS
     ours, theirs = sources.read(source), jupytext.reads(jupytext.writes(pair, fmt="py:percent"), fmt="py:percent")
     assert [(cell.cell_type, cell.source) for cell in ours.cells] == [(c.cell_type, c.source) for c in theirs.cells]

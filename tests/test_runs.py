@@ -13,7 +13,7 @@ from hipposeg.data import cohort as cohorts
 from hipposeg.data import folds as folding
 from hipposeg.data import phantom
 from hipposeg.data.locate import Source
-from hipposeg.data.spec import PHANTOM_SPEC
+from hipposeg.data.spec import PHANTOM_SPEC, Label
 from hipposeg.engine import train
 from hipposeg.engine.machine import Machine
 from hipposeg.runs import RunSpec, train_or_load
@@ -160,3 +160,19 @@ def test_the_real_floor(msd_dir, tmp_path):
     # protocol.md: 0.737 / 0.678, mean 0.707, over other folds; fold SD is about 0.003, case SD about 0.05.
     assert result.mean() == pytest.approx(0.707, abs=0.02)
     assert result.mean("union") == pytest.approx(0.743, abs=0.02)
+
+
+@pytest.mark.parametrize(("classes", "channels"), [(1, 2), (5, 1)])
+def test_other_data_sets_run_end_to_end(classes, channels, tmp_path):
+    colours = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#0072B2")
+    labels = tuple(Label(k + 1, f"part{k + 1}", colours[k]) for k in range(classes))
+    spec = replace(PHANTOM_SPEC, labels=labels, channels=tuple(f"T{c + 1}" for c in range(channels)))
+    folder = tmp_path / "Task04_Hippocampus"
+    phantom.generate(folder, spec, n_subjects=6, seed=4)
+    cohort = cohorts.load(Source("phantom", folder, spec))
+    folds = folding.make(spec, cohort.numbers)
+    result = train_or_load(RUN, cohort, folds, Workspace(tmp_path, "phantom", "smoke"), MACHINE)
+    assert sorted(result.cases.label.unique()) == sorted([*spec.names, "mean", "union"])
+    found = {value for path in result.predictions.iterdir() for value in np.unique(nibabel.load(path).dataobj).tolist()}
+    assert found <= set(range(classes + 1))
+    assert set(result.history[-1]["dice"]) == {*spec.names, "mean"}

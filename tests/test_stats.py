@@ -77,7 +77,7 @@ def test_seeds_widen_the_interval():
     rng = np.random.default_rng(3)
     people = rng.normal(0.88, 0.02, 40)
     several = people + np.array([[-0.02], [0.0], [0.02]])
-    assert _width(stats.interval(several, np.arange(40))) > 1.3 * _width(stats.interval(people, np.arange(40)))
+    assert stats.interval(several, np.arange(40)).width > 1.3 * stats.interval(people, np.arange(40)).width
 
 
 def test_paired_follows_the_protocol_and_scipy():
@@ -100,7 +100,7 @@ def test_paired_is_sharper_than_two_separate_intervals():
     people = rng.normal(0.88, 0.03, 50)
     found = stats.paired(people + 0.004 + rng.normal(0, 0.002, 50), people, np.arange(50))
     assert found.low > 0
-    assert found.high - found.low < 0.2 * _width(stats.interval(people, np.arange(50)))
+    assert found.high - found.low < 0.2 * stats.interval(people, np.arange(50)).width
 
 
 def test_paired_edge_cases():
@@ -127,7 +127,3 @@ def test_paired_edge_cases():
 )
 def test_verdict(low, high, seeds, expected):
     assert stats.verdict(stats.Paired((low + high) / 2, low, high, 0.01, 34, seeds)) == expected
-
-
-def _width(found: stats.Interval) -> float:
-    return found.high - found.low

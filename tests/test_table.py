@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import matplotlib.pyplot as plt
 import nibabel
 import numpy as np
 import pandas as pd
@@ -72,8 +73,8 @@ def collect(ws, folds=FOLDS):
 def test_columns_are_those_of_the_contract(ws):
     collect(ws)
     found = list(pd.read_csv(ws.artifacts / "results.csv").columns)
-    contract = ["run", "arm", "notebook", "dims", "folds", "fold", "seed", "budget", "device", "torch", "params", "gflops",
-                "steps", "n", "n_nan"]  # fmt: skip
+    contract = ["run", "arm", "notebook", "dims", "folds", "fold", "seed", "budget", "device", "torch", "params",
+                "gflops", "steps", "n", "n_nan"]  # fmt: skip
     for metric in ("dice", "iou", "nsd1", "nsd2", "hd95", "msd", "volume_bias", "volume_abs_error"):
         contract += [metric, f"{metric}_low", f"{metric}_high"]
     assert [column for column in found if column in contract] == contract
@@ -231,11 +232,12 @@ def test_readable_table_and_figures_hold_every_run(ws):
     assert shown.loc["unet2d", ["anterior", "posterior", "mean Dice", "union"]].tolist() == [
         "0.890", "0.870", "0.880", "0.910",
     ]  # fmt: skip
+    history = [{"epoch": 1, "loss": 1.0}, {"epoch": 2, "loss": 0.5, "dice": {"mean": 0.8}}]
     agreements = summary.volume_agreements(found.runs[1], SPEC)
     figures = [
         evaluation.dice_by_run(found.results, SPEC, table.FLOOR),
         evaluation.case_distributions(found.cases, found.results, SPEC),
-        evaluation.training_curves({"a": [{"epoch": 1, "loss": 1.0}, {"epoch": 2, "loss": 0.5, "dice": {"mean": 0.8}}]}),
+        evaluation.training_curves({"a": history}),
         evaluation.volume_agreement(found.runs[1].cases, agreements, SPEC),
         mistakes.confusion_matrices({"a": np.eye(3, dtype=int)}, ("background", *SPEC.names)),
         mistakes.error_kinds({"a": dict.fromkeys(metrics.ERROR_KINDS, 5.0)}, {"a": np.array([1.0, 2.0, 9.0])}, 1.0),
@@ -243,4 +245,5 @@ def test_readable_table_and_figures_hold_every_run(ws):
     for figure in figures:
         figure.canvas.draw()
         assert figure.get_axes()
+        plt.close(figure)
     assert [tick.get_text() for tick in figures[0].axes[0].get_yticklabels()] == list(names.values())

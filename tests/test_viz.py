@@ -242,3 +242,18 @@ def test_no_gl_is_said_and_not_raised(monkeypatch):
             surface.picture(volume()[1], SPEC, (1.0, 1.0, 1.0))
     finally:
         surface.problem.cache_clear()
+
+
+def test_preview_keeps_the_label_colours():
+    import io
+
+    from PIL import Image
+
+    from hipposeg.viz.style import preview
+
+    image, label = volume()
+    fig = slices.three_plane(image, {"truth": label}, SPEC)
+    shown = np.asarray(Image.open(io.BytesIO(preview(fig))).convert("RGB"))
+    for item in SPEC.labels:
+        distance = np.abs(shown / 255 - to_rgb(item.colour)).max(-1)
+        assert (distance < 0.03).sum() > 100, f"{item.name} has lost its colour"

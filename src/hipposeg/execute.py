@@ -94,7 +94,7 @@ def environment(ws: Workspace) -> Iterator[None]:
         wanted["HIPPOSEG_DATA"] = str(data)
     before = {name: os.environ.get(name) for name in wanted}
     # The kernel's own notice, on every start, that it talks to its parent over plain loopback helps nobody here.
-    write_text(ws.work / "ipython" / "profile_default" / "ipython_kernel_config.py", "c.IPKernelApp.log_level = 40\n")
+    write_text(ws.work / "ipython" / "profile_default" / "ipython_kernel_config.py", "c.IPKernelApp.log_level = 50\n")
     os.environ.update(wanted)
     try:
         yield

@@ -1,7 +1,5 @@
 """The one training loss: soft Dice plus (weighted) cross-entropy, the same code in 2D and 3D."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, one_hot
@@ -28,15 +26,16 @@ def soft_dice_loss(logits: Tensor, target: Tensor, smooth: float = 1e-5) -> Tens
     return 1 - dice[1:].mean()
 
 
-def dice_ce_loss(logits: Tensor, target: Tensor, class_weights: Sequence[float] | None = None) -> Tensor:
-    """Soft Dice plus cross-entropy, in equal parts; `class_weights` weigh the cross-entropy's classes.
+def dice_ce_loss(logits: Tensor, target: Tensor, foreground_weight: float = 1.0) -> Tensor:
+    """Soft Dice plus cross-entropy, in equal parts.
 
     Args:
         logits: (B, K, *S), any float dtype; computed in float32.
         target: (B, *S) integer class indices.
-        class_weights: K weights, background first, or None for equal ones.
+        foreground_weight: of each foreground class in the cross-entropy; the background weighs 1.
     """
     logits = logits.float()
     target = target.long()
-    weight = None if class_weights is None else torch.tensor(class_weights, device=logits.device)
+    weight = torch.full((logits.shape[1],), foreground_weight, device=logits.device)
+    weight[0] = 1
     return soft_dice_loss(logits, target) + cross_entropy(logits, target, weight=weight)

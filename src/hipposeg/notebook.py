@@ -14,6 +14,7 @@ from hipposeg.config import Workspace, output_root
 from hipposeg.data import cohort as cohorts
 from hipposeg.data import folds as folding
 from hipposeg.data import locate
+from hipposeg.runs import RunResult, RunSpec, train_or_load
 from hipposeg.viz.style import preview, save_figure, use_style
 
 
@@ -43,6 +44,13 @@ class Session:
         """The data set's description."""
         return self.cohort.spec
 
+    def run(
+        self, arm: str, folds: str = "grouped", fold: int = 0, seed: int = 0, budget: str = "standard"
+    ) -> RunResult:
+        """Train an arm, or load it if it is there; the smoke profile always takes the arm's smoke recipe."""
+        budget = "smoke" if self.ws.profile == "smoke" else budget
+        return train_or_load(RunSpec(arm, folds, fold, seed, budget), self.cohort, self.folds, self.ws)
+
     def say(self, text: str) -> None:
         """Show markdown that holds values just computed."""
         display(Markdown(textwrap.dedent(text)))
@@ -64,14 +72,6 @@ class Session:
         import matplotlib.pyplot as plt
 
         plt.close(fig)
-
-    def save_png(self, content: bytes, slug: str, caption: str, alt: str) -> None:
-        """As `save`, for a picture that another library rendered to PNG bytes."""
-        name = f"{self.number}_{slug}.png"
-        files.write_bytes(self.ws.figures / name, content)
-        self._figures.append({"file": name, "caption": caption, "alt": alt})
-        display(Image(content, alt=alt))
-        display(Markdown(f"*{caption}*"))
 
     def finish(self, *promised: Path) -> None:
         """Write facts and the figure index, and fail if something that the header promises is missing."""

@@ -29,6 +29,11 @@ class Interval:
     low: float
     high: float
 
+    @property
+    def width(self) -> float:
+        """From end to end."""
+        return self.high - self.low
+
 
 @dataclass(frozen=True)
 class Paired:

@@ -24,12 +24,14 @@ def zscore(image: np.ndarray) -> np.ndarray:
     if image.ndim != 4:
         raise ValueError(f"image has shape {image.shape}; expected (channels, X, Y, Z)")
     values = image.astype(np.float64)
+    for channel, voxels in enumerate(values):
+        # Not `std == 0`: rounding leaves a tiny spread in a constant image.
+        constant = voxels.min() == voxels.max()
+        if constant or not np.isfinite(voxels).all():
+            found = "the same value in every voxel" if constant else "values that are not finite"
+            raise ValueError(f"channel {channel} holds {found}; z-scoring needs a real image: check the file")
     mean = values.mean(axis=(1, 2, 3), keepdims=True)
     std = values.std(axis=(1, 2, 3), keepdims=True)
-    for channel, deviation in enumerate(std.ravel()):
-        if not np.isfinite(deviation) or deviation == 0:
-            found = "the same value in every voxel" if deviation == 0 else "values that are not finite"
-            raise ValueError(f"channel {channel} holds {found}; z-scoring needs a real image: check the file")
     return ((values - mean) / std).astype(np.float32)
 
 

@@ -33,7 +33,8 @@ class TrainConfig:
 
     epochs, batch: passes over the samples, samples a step. lr: peak of the one-cycle schedule. warmup: share of the
     steps in which the rate rises. weight_decay: AdamW's. clip: largest norm of the gradient. average: decay of the
-    running average of weights per step. class_weights: of the cross-entropy, background first, None for equal.
+    running average of weights per step. foreground_weight: of each foreground class in the cross-entropy, where the
+    background weighs 1.
     watch_every: epochs between two looks at the scored cases, for display only.
     """
 
@@ -44,7 +45,7 @@ class TrainConfig:
     weight_decay: float = 0.01
     clip: float = 1.0
     average: float = 0.99
-    class_weights: tuple[float, ...] | None = None
+    foreground_weight: float = 1.0
     watch_every: int = 2
     augmentation: Augmentation = field(default_factory=Augmentation)
 
@@ -148,7 +149,7 @@ class Training:
                 torch.manual_seed(seeded(self.seed, number, step, "dropout").initial_seed())
                 with self.machine.autocast():
                     logits = self.model(images)
-            loss = dice_ce_loss(logits, labels, config.class_weights)
+            loss = dice_ce_loss(logits, labels, config.foreground_weight)
             optimise(self.model, self.optimiser, loss, config.clip)
             self.average.update_parameters(self.model)
             total_loss += loss.item()

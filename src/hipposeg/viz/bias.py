@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hipposeg.data.spec import DatasetSpec
@@ -13,14 +14,15 @@ from hipposeg.viz.slices import legend, letters, overlay, scale_bar
 from hipposeg.viz.style import INK, MUTED, SERIES
 
 
-def fields(
-    cases: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]], spec: DatasetSpec, axis: int = 0
-) -> Figure:
+def fields(cases: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]], spec: DatasetSpec, axis: int = 0) -> Figure:
     """A row per case: original, corrected, and the field between them in per cent on one scale for all rows.
 
     cases: title -> (original (X, Y, Z), corrected, label), voxels drawn as cubes.
     """
-    fig, axes = plt.subplots(len(cases), 3, figsize=(8.6, 2.1 * len(cases) + 0.7), squeeze=False)
+    width, height = PLANES[axis]
+    ratios = [before.shape[height] / before.shape[width] for before, _, _ in cases.values()]
+    size = (9.2, 2.6 * sum(ratios) + 0.1 * len(cases) + 0.75)
+    fig, axes = plt.subplots(len(cases), 3, figsize=size, squeeze=False, height_ratios=ratios)
     percents = {}
     for title, (before, after, _) in cases.items():
         field = np.divide(before, after, out=np.ones(before.shape, np.float64), where=after > 0)
@@ -30,9 +32,9 @@ def fields(
         index = fullest(label, axis, before.shape)
         for ax, image in zip(row, (before, after), strict=False):
             overlay(ax, plane(image, axis, index), plane(label, axis, index), spec, window=grey_window(image), alpha=0)
-        width, height = (before.shape[other] for other in PLANES[axis])
-        shown = row[2].imshow(plane(percents[title], axis, index).T, cmap="PuOr_r", vmin=-limit, vmax=limit,
-                              origin="lower", extent=(0, width, 0, height))  # fmt: skip
+        percent = plane(percents[title], axis, index).T
+        extent = (0, before.shape[width], 0, before.shape[height])
+        shown = row[2].imshow(percent, cmap="PuOr_r", vmin=-limit, vmax=limit, origin="lower", extent=extent)
         row[2].set(xticks=[], yticks=[])
         row[2].grid(False)
         row[2].set_frame_on(False)
@@ -46,40 +48,37 @@ def fields(
     return fig
 
 
-def effects(table: pd.DataFrame, spec: DatasetSpec) -> Figure:
-    """Every case: the field, the change of the image, and contrast and variation before and after.
+def effects(table: pd.DataFrame, changes: pd.DataFrame) -> Figure:
+    """Every case: the field, the change of the image, and the relative change of contrast and variation.
 
-    table: `hipposeg.data.n4_effect.effects`.
+    table: `hipposeg.data.n4_effect.effects`. changes: `relative_changes` of it; its first three columns are drawn.
     """
-    fig, axes = plt.subplots(2, 3, figsize=(9.6, 6.0))
+    fig, axes = plt.subplots(2, 3, figsize=(9.6, 5.0))
     panels = (
         (100 * table.field_range, "Range of the field", "brightest over darkest part (%)"),
         (table.correlation, "Original and corrected", "correlation of intensities"),
-        (table.z_change, "What a network sees", "change of the z-scored image (RMS, SD)"),
+        (table.z_change, "What a network sees", "RMS change of the z-score (SD)"),
     )
     for ax, (values, title, label) in zip(axes[0], panels, strict=True):
-        ax.hist(values, 30, color=SERIES[0], rwidth=0.9)
-        ax.axvline(values.median(), color=INK, linewidth=1, linestyle="--")
-        ax.set(title=title, xlabel=label)
-        ax.text(0.98, 0.97, f"median {values.median():.3g}", transform=ax.transAxes, ha="right", va="top", fontsize=9)
-        ax.set_ylim(top=ax.get_ylim()[1] * 1.12)
-    axes[0, 0].set_ylabel("cases")
-    pairs = [("cnr", "Contrast to noise", SERIES[0])]
-    pairs += [(f"cv_{item.name}", f"Variation in {item.name}", item.colour) for item in spec.labels[:2]]
-    for ax in axes[1, len(pairs) :]:
+        _histogram(ax, values, title, label, f"median {values.median():.3g}", values.median(), SERIES[0])
+    for ax, name in zip(axes[1], changes, strict=False):
+        values = 100 * changes[name]
+        text = f"higher after N4: {(values > 0).sum()} of {values.notna().sum()}"
+        _histogram(ax, values, name.capitalize(), "change by N4 (%)", text, 0, SERIES[1])
+    for ax in axes[1, changes.shape[1] :]:
         ax.set_axis_off()
-    for ax, (name, title, colour) in zip(axes[1], pairs, strict=False):
-        before, after = table[f"{name}_before"], table[f"{name}_after"]
-        low, high = min(before.min(), after.min()), max(before.max(), after.max())
-        edge = 0.04 * (high - low)
-        ends = [low - edge, high + edge]
-        ax.plot(ends, ends, color=MUTED, linewidth=1, linestyle="--", zorder=1)
-        ax.scatter(before, after, s=11, color=colour, alpha=0.7, linewidth=0)
-        ax.set(title=title, xlabel="as stored", ylabel="after N4", aspect="equal",
-               xlim=ends, ylim=ends)  # fmt: skip
-        ax.text(0.03, 0.97, f"higher after N4: {(after > before).sum()} of {before.notna().sum()}",
-                transform=ax.transAxes, va="top", fontsize=8.5)  # fmt: skip
+    for row in axes:
+        row[0].set_ylabel("cases")
     return fig
+
+
+def _histogram(ax: Axes, values: pd.Series, title: str, label: str, text: str, mark: float, colour: str) -> None:
+    """One distribution over cases, with a dashed line at `mark` and a line of text above the bars."""
+    ax.hist(values, 30, color=colour, rwidth=0.9)
+    ax.set_ylim(top=ax.get_ylim()[1] * 1.18)
+    ax.axvline(mark, ymax=0.86, color=INK, linewidth=1.2, linestyle="--")
+    ax.set(title=title, xlabel=label)
+    ax.text(0.02, 0.97, text, transform=ax.transAxes, va="top", fontsize=9)
 
 
 def planted(table: pd.DataFrame) -> Figure:
@@ -105,5 +104,6 @@ def planted(table: pd.DataFrame) -> Figure:
         ax.grid(axis="y", visible=False)
     axes[0].set_xlim(left=0)
     axes[1].set_xlim(left=0)
+    axes[0].axvline(100, color=MUTED, linewidth=1, linestyle="--")
     axes[2].axvline(0, color=MUTED, linewidth=1, linestyle="--")
     return fig

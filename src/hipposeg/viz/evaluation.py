@@ -147,9 +147,8 @@ def volume_agreement(cases: pd.DataFrame, found: Mapping[str, Any], spec: Datase
             ax.annotate(f"{value:+.0f}".replace("-", "\N{MINUS SIGN}"), (1, value), xycoords=("axes fraction", "data"),
                         xytext=(-2, 2), textcoords="offset points", ha="right", va="bottom", fontsize=8)  # fmt: skip
         ax.axhline(0, color=MUTED, linewidth=0.8, zorder=0)
-        ax.set(title=label, xlabel="mean of both volumes (mm³)")
+        ax.set(title=f"{label}, ICC {result.icc_agreement:.2f}", xlabel="mean of both volumes (mm³)")
         low, high = ax.get_xlim()
         ax.set_xlim(low, high + 0.12 * (high - low))
-        ax.text(0.03, 0.03, f"ICC {result.icc_agreement:.2f}", transform=ax.transAxes, fontsize=9)
     axes[0].set_ylabel("predicted \N{MINUS SIGN} true volume (mm³)")
     return fig

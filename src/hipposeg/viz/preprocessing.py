@@ -138,7 +138,7 @@ def along_axes(image: np.ndarray, label: np.ndarray, spec: DatasetSpec, count: i
     widest = max(width for width, _ in sizes)
     heights = [height for _, height in sizes]
     scale = 9.6 / (widest * count)
-    fig, axes = plt.subplots(3, count, figsize=(10, sum(heights) * scale + 1.5), height_ratios=heights)
+    fig, axes = plt.subplots(3, count, figsize=(10, sum(heights) * scale + 1.15), height_ratios=heights)
     window = grey_window(image)
     for axis, row in enumerate(axes):
         found = np.flatnonzero((label > 0).any(axis=tuple(other for other in range(3) if other != axis)))
