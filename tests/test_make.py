@@ -143,7 +143,7 @@ def test_help_is_the_default_and_lists_every_target(project):
 
 
 def test_old_python_is_told_what_to_do(project):
-    shutil.copytree(project_root() / "tools", project.folder / "tools")
+    shutil.copytree(project_root() / ".ci", project.folder / ".ci")
     shutil.rmtree(project.folder / ".venv")
     old = project.folder / "old"
     old.mkdir()
@@ -171,7 +171,7 @@ echo "uv $*" >>calls
 
 def set_up(project, uv=STAND_IN_UV, **variables):
     """Run the set-up script on a .venv of stand-ins; returns its output and what it called."""
-    shutil.copytree(project_root() / "tools", project.folder / "tools")
+    shutil.copytree(project_root() / ".ci", project.folder / ".ci")
     for name, text in (("python", STAND_IN_PYTHON), ("uv", uv)):
         (project.folder / ".venv" / "bin" / name).write_text(text)
         (project.folder / ".venv" / "bin" / name).chmod(0o755)
