@@ -42,7 +42,7 @@ $(READY): requirements.lock pyproject.toml $(if $(HIPPOSEG_TORCH),$(if $(filter 
 	@PYTHON="$(PYTHON)" sh .ci/setup.sh
 
 data: $(READY) ## find the data set, or download it, and say which it is
-	@$(BIN)/hipposeg data --profile $(PROFILE)
+	@$(BIN)/hipposeg data --profile $(PROFILE) --retry
 
 all: $(READY) ## every notebook, its figures and numbers, and the page
 	@$(call inner,page,all notebooks and the page)
@@ -57,7 +57,7 @@ figures: $(READY) ## every notebook's figures, without the page
 smoke: $(READY) ## the whole path on a tiny phantom, in about two minutes
 	@$(MAKE) --no-print-directory all PROFILE=smoke
 
-report: $(READY) ## figures of notebook 07 and the page, from artifacts alone
+report: $(READY) ## the page again from artifacts, and the figures of 07 too where the data is
 	@$(BIN)/hipposeg report --profile $(PROFILE) --evaluate
 
 test: lint ## lint, unit tests, notebooks' smoke run, artifact checks
@@ -69,13 +69,9 @@ lint: $(READY) ## ruff, import layers, notebooks in sync
 	@$(BIN)/lint-imports
 	@$(BIN)/hipposeg sync --check
 
-# The second run starts with the first one's timings.csv: seconds never repeat, are not compared, and a row stands as long
-# as the results beside it are the same.
 verify: $(READY) ## two smoke runs from scratch, compared byte for byte
 	@rm -rf .work/verify
 	@HIPPOSEG_OUT="$(CURDIR)/.work/verify/a" $(MAKE) --no-print-directory all PROFILE=smoke
-	@mkdir -p .work/verify/b/artifacts/phantom-smoke
-	@cp .work/verify/a/artifacts/phantom-smoke/timings.csv .work/verify/b/artifacts/phantom-smoke/
 	@HIPPOSEG_OUT="$(CURDIR)/.work/verify/b" $(MAKE) --no-print-directory all PROFILE=smoke
 	@$(BIN)/hipposeg compare .work/verify/a/artifacts/phantom-smoke .work/verify/b/artifacts/phantom-smoke
 
@@ -109,14 +105,15 @@ PRESENT := $(foreach number,$(NUMBERS),$(if $(wildcard notebooks/$(number)_*.py)
 page: $(STAMPS)/page
 notebooks: $(PRESENT:%=$(STAMPS)/%)
 
-# A stamp says that a notebook ran with this source, package, lock, data set and profile. It counts only as long as the
-# executed copy is there.
+# A stamp says that a notebook ran with this source, package, lock, data set and profile, and is as old as the run's start,
+# so that what is edited meanwhile counts as newer. It counts only as long as the executed copy is there.
 define notebook_rule
 notebook-$(1): $(STAMPS)/$(1)
 $(STAMPS)/$(1): $(wildcard notebooks/$(1)_*.py) $(SOURCES) $(READY) $(WORK)/data.json \
 		$(if $(wildcard $(ARTIFACTS)/notebooks/$(1)_*.ipynb),,FORCE)
+	@mkdir -p $(STAMPS) && touch $$@.started
 	@$(BIN)/hipposeg execute $(1) --profile $(PROFILE)
-	@mkdir -p $(STAMPS) && touch $$@
+	@mv $$@.started $$@
 endef
 $(foreach number,$(PRESENT),$(eval $(call notebook_rule,$(number))))
 
@@ -124,7 +121,8 @@ $(foreach number,$(PRESENT),$(eval $(call notebook_rule,$(number))))
 $(STAMPS)/07: $(patsubst %,$(STAMPS)/%,$(filter-out 07,$(PRESENT)))
 
 $(STAMPS)/page: $(PRESENT:%=$(STAMPS)/%) $(SOURCES) $(if $(wildcard $(PAGE)),,FORCE)
+	@mkdir -p $(STAMPS) && touch $@.started
 	@$(BIN)/hipposeg report --profile $(PROFILE) --dataset $(DATASET)
-	@mkdir -p $(STAMPS) && touch $@
+	@mv $@.started $@
 
 endif

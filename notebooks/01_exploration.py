@@ -16,8 +16,6 @@
 # # 01. Exploration: what is in the data, and what it hides
 # <!-- colab -->
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/hipposeg/hipposeg/blob/main/notebooks/01_exploration.ipynb)
-# [![Open in
-# Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/hipposeg/hipposeg/blob/main/notebooks/01_exploration.ipynb)
 #
 # **Question.** What do these volumes hold, and what must an honest evaluation know about them before any network is
 # trained?
@@ -48,6 +46,7 @@ if "google.colab" in sys.modules:
 profile = "standard"
 
 # %%
+import nibabel
 import numpy as np
 import pandas as pd
 from IPython.display import display
@@ -55,6 +54,7 @@ from IPython.display import display
 from hipposeg.data import statistics as st
 from hipposeg.models import atlas
 from hipposeg.notebook import headless, start
+from hipposeg.runs.arms import ARMS
 from hipposeg.viz import boxes, exploration, siblings, slices, surface
 from hipposeg.viz.browse import browse
 
@@ -428,11 +428,11 @@ So a box's size and place nearly tell the label's.
 # average them, stretch the average to the box of a scored case, and take the most frequent class. It never reads an
 # image. Its score is what the box alone gives away.
 #
-# First the average itself, from the training part of `grouped` fold 0:
+# First the average itself, from the training part of `grouped` fold 0, in the box that the scored atlas uses:
 
 # %%
 fold = session.folds["grouped"][0]
-shape = tuple(int(size) for size in sizes.median())
+shape = ARMS["atlas-no-image"].prep.size
 mean_map = atlas.mean_map([cases[n].label for n in fold["train"]], spec.n_classes, shape)
 session.save(
     boxes.frequency_map(mean_map.numpy(), spec, spec.spacing), "atlas",
@@ -462,7 +462,8 @@ Without reading one image the atlas scores a Dice of **{dice["mean"]:.3f}** (mea
 means = result.cases[result.cases.label == "mean"].set_index("case").dice
 middle = st.at_ranks(means, 3)[1]
 case = cases[middle]
-both = {"truth": case.label, "atlas, image never read": atlas.from_box(mean_map, case.label.shape)}
+answer = np.asarray(nibabel.load(result.predictions / spec.file_name(middle)).dataobj)
+both = {"truth": case.label, "atlas, image never read": answer}
 title = f"Case {middle:03d}, the median of the atlas' scores: Dice {means[middle]:.3f}"
 session.save(
     slices.three_plane(case.image[0], both, spec, title, spacing=case.spacing), "atlas-median",
@@ -498,8 +499,8 @@ lines = [f"- `{name}`: " + ", ".join(f"**{leak}** of {n}" for leak, n in counts[
 session.say("\n".join(["Scored volumes whose sibling is in training:", "", *lines]))
 
 # %% [markdown]
-# **What it does not show:** what the leak is worth in Dice. That is measured in the evaluation of the full profile,
-# by training on both.
+# **What it does not show:** what the leak is worth in Dice. That takes the same network trained on both splits. It is
+# not measured yet, and comes later in this series.
 
 # %% [markdown]
 # ## What we learned
@@ -520,7 +521,7 @@ session.say("\n".join(["Scored volumes whose sibling is in training:", "", *line
 #    `st.at_ranks(table.volume, 3)`.
 # 2. Pair cases two numbers apart by hand and pass them to `st.correlation(table.volume, ...)`. What do you expect,
 #    and what comes out?
-# 3. Give `atlas.mean_map` another shape than the median box. Does the floor depend on it?
+# 3. Give `atlas.mean_map` another `shape`, and score `atlas.from_box` with it. Does the floor depend on it?
 #
 # ## References
 # - Antonelli et al., *The Medical Segmentation Decathlon*, Nature Communications 2022. doi:10.1038/s41467-022-30695-9

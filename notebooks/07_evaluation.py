@@ -54,7 +54,7 @@ from hipposeg.metrics import labels_of
 from hipposeg.notebook import start
 from hipposeg.report.published import PUBLISHED
 from hipposeg.runs import summary
-from hipposeg.runs.table import FLOOR, collect
+from hipposeg.runs.table import FLOOR, collect, write_flagship
 from hipposeg.viz import evaluation, mistakes, slices
 
 session = start("07_evaluation", profile)
@@ -66,7 +66,7 @@ spec, cases = session.spec, session.cohort.cases
 # A run is scored once, right after its predictions are written, and its scores lie beside it. So evaluation only
 # reads. `collect` finds all finished runs and refuses what cannot be trusted:
 # - a run that does not cover exactly the scored cases of its fold is an error, not a smaller sample;
-# - a run whose code has changed since is marked *older*, shown, and kept out of every comparison;
+# - a run whose code has changed since is marked *older* in the CSV files and kept out of every comparison;
 # - on the real data, a score beyond what human raters reach sets off the **leak alarm**: then truth has found its way
 #   into the input.
 #
@@ -78,7 +78,7 @@ runs = table.on("grouped", 0)
 results = table.results[table.results["run"].isin([run.name for run in runs])]
 scores = table.cases[table.cases["run"].isin(results["run"])]
 names = evaluation.run_names(results)
-best, floor = table.best("grouped", 0), next(run for run in runs if run.is_floor)
+best, floor = table.best("grouped", 0), table.floor("grouped", 0)
 session.say(f"""**{len(table.runs)} runs found**, {len(runs)} of them on this fold:
 {", ".join(f"`{name}`" for name in names.values())}.
 They are scored on {best.values().size} volumes of {best.subjects().nunique()} people.
@@ -386,4 +386,5 @@ session.say(f"""
 # - Owen, *The pigeonhole bootstrap*, Annals of Applied Statistics 2007. doi:10.1214/07-AOAS122
 
 # %%
+write_flagship(session.ws)
 session.finish(session.ws.artifacts / "results.csv", session.ws.artifacts / "cases.csv")

@@ -66,9 +66,11 @@ def fill(ws: Workspace) -> Workspace:
         write_json(ws.artifacts / "runs" / run / "config.json", config)
         history = "\n".join(json.dumps({"epoch": epoch, "loss": 1 / epoch}) for epoch in (1, 2, 3))
         write_text(ws.artifacts / "runs" / run / "history.jsonl", history + "\n")
-    times = [{"kind": "run", "name": "unet2d.grouped0.s0.standard", "train_s": 432.1, "machine": "Test CPU"}]
+    trained = {"device": "cpu", "threads": 2, "machine": "Test CPU"}
+    times = [{"kind": "run", "name": "unet2d.grouped0.s0.standard", "train_s": 432.1, **trained}]
     times += [{"kind": "notebook", "name": chapter.name, "total_s": 60.0} for chapter in CHAPTERS]
-    write_csv(ws.artifacts / "timings.csv", ("kind", "name", "train_s", "total_s", "machine"), times)
+    columns = ("kind", "name", "train_s", "total_s", "device", "threads", "machine")
+    write_csv(ws.artifacts / "timings.csv", columns, times)
     fold = {"train": list(TRAINED), "scored": list(SCORED)}
     leaky = {"train": [2, 3, 4, 7, 9], "scored": [1, 5, 10, 11]}
     write_json(ws.folds, {"grouped": [fold], "nnunet": [leaky], "dev": [fold], "n_cases": 8, "n_people": 6})

@@ -66,17 +66,6 @@ def test_restore_refuses_another_grid():
         placement.restore(np.zeros((8, 8, 9)))
 
 
-def test_placed_affine_keeps_every_voxel_where_it_was():
-    rng = np.random.default_rng(2)
-    affine = np.eye(4)
-    affine[:3] = rng.normal(size=(3, 4))
-    volume = np.zeros((5, 9, 6), np.uint8)
-    volume[1, 4, 3] = 1
-    placed, placement = grid.place(volume, (8, 6, 7))  # pads two axes, crops one
-    at = np.argwhere(placed)[0]
-    assert np.allclose(placement.affine(affine) @ [*at, 1], affine @ [1, 4, 3, 1])
-
-
 def test_round_trip_through_a_file_keeps_voxels_and_header(tmp_path):
     label = random_box((35, 50, 36))
     affine = np.array([[1, 0, 0, -12.5], [0, 1, 0, 3.25], [0, 0, 1, 40], [0, 0, 0, 1.0]])
@@ -136,12 +125,11 @@ def test_bad_requests_say_what_was_expected():
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
-def test_slices_and_back(axis):
+def test_slices_are_cuts_along_the_axis(axis):
     volume = np.random.default_rng(4).random((2, 5, 6, 7))
     stack = grid.slices(volume, axis)
     assert stack.shape[0] == volume.shape[1 + axis]
     assert np.array_equal(stack[3], np.take(volume, 3, axis=1 + axis))
-    assert np.array_equal(grid.unslice(stack, axis), volume)
 
 
 def test_every_real_volume_survives_the_round_trip(msd_dir):

@@ -130,7 +130,7 @@ def test_a_failed_attempt_is_remembered_for_an_hour(
     assert locate.locate("standard").dataset == "phantom"
     assert len(tried) == 1 and tried[0] == download.MSD_ARCHIVE
     said = " ".join(capsys.readouterr().err.replace("#", "").split())
-    assert "not tried again within the hour" in said and "network-failed" in said
+    assert "not tried again within the hour" in said and "`make data`" in said
     memory = root / ".work" / "network-failed"
     memory.write_text(json.dumps({"at": time.time() - 3700, "reason": "old"}))
     locate.locate("standard")
@@ -138,6 +138,11 @@ def test_a_failed_attempt_is_remembered_for_an_hour(
     memory.write_text("{")
     locate.locate("standard")
     assert len(tried) == 3
+    for _ in range(2):  # the second time there is nothing to forget
+        locate.forget_failed_attempt()
+        assert not memory.exists()
+    locate.locate("standard")
+    assert len(tried) == 4 and memory.exists()
 
 
 def test_a_broken_download_is_an_error_and_not_the_phantom(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,15 +8,15 @@ from torch import nn
 
 from hipposeg.data.spec import MSD_HIPPOCAMPUS
 from hipposeg.models import atlas, cost
-from hipposeg.models.encoders import EncoderUNet
+from hipposeg.models.encoders import EncoderUNet, imagenet_weights
 from hipposeg.models.unet import UNet
-from hipposeg.runs.arms import ARMS
+from hipposeg.runs.arms import ARMS, MOBILENET, with_imagenet
 
 # name -> (network, a smallest input without batch). The first count is also computed by hand below.
 ZOO: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], int]] = {
     "unet2d": (lambda: UNet(2, 3, 3, (16, 32, 64, 128)), (3, 16, 24), 482_771),
     "unet3d": (lambda: UNet(3, 1, 3, (4, 8, 16)), (1, 8, 12, 16), 21_447),
-    "mobilenet": (lambda: EncoderUNet("timm-mobilenetv3_small_100", 3, 3), (3, 32, 64), 1_976_979),
+    "mobilenet": (lambda: EncoderUNet("tu-tf_mobilenetv3_small_100", 3, 3), (3, 32, 64), 1_976_979),
 }
 
 
@@ -126,3 +126,33 @@ def test_atlas_of_one_training_label_gives_that_label_back():
     doubled = atlas.from_box(mean, (16, 20, 12))
     assert (doubled[1::2, 1::2, 1::2][3, 4, 2], doubled[1::2, 1::2, 1::2][6, 4, 2]) == (1, 2)
     assert mean.sum(0).allclose(torch.ones(8, 10, 6))
+
+
+def test_encoder_takes_weights_from_a_file(tmp_path):
+    import safetensors.torch
+    import timm
+
+    name = "tf_mobilenetv3_small_100"
+    torch.manual_seed(7)
+    published = timm.create_model(name, num_classes=0).state_dict()
+    safetensors.torch.save_file(published, tmp_path / "model.safetensors")
+    model = EncoderUNet(f"tu-{name}", 3, 3, weights=tmp_path / "model.safetensors")
+    loaded = model.unet.encoder.model.state_dict()
+    shared = [key for key in published if key in loaded]
+    assert len(shared) > 100
+    assert all(torch.equal(loaded[key], published[key]) for key in shared)
+
+
+def test_absent_weights_are_said_and_not_an_error(monkeypatch, caplog):
+    import huggingface_hub
+
+    def unreachable(*args, **kwargs):
+        assert kwargs["local_files_only"]  # tests set HIPPOSEG_OFFLINE
+        raise ConnectionResetError("no network")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", unreachable)
+    assert imagenet_weights("tu-tf_mobilenetv3_small_100") is None
+    assert "starts from random weights" in caplog.text
+    assert with_imagenet("unet2d-mobilenetv3", MOBILENET, "standard") == "unet2d-mobilenetv3"
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *a, **k: "/somewhere/model.safetensors")
+    assert with_imagenet("unet2d-mobilenetv3", MOBILENET, "standard") == "unet2d-mobilenetv3+imagenet"

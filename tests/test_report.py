@@ -54,7 +54,23 @@ def test_headline_is_the_best_current_run_of_the_primary_fold(ws: Workspace) -> 
 
 def test_times_come_from_the_timings(ws: Workspace) -> None:
     assert '<data value="432.1" data-kind="minutes">7.2</data>' in page_of(ws).html
-    assert '<data value="240.0" data-kind="minutes">4.0</data> minutes on Test CPU' in page_of(ws).html
+    reproduce = page_of(ws).html.split('id="reproduce"')[1].split("</section>")[0]
+    trained = 'Training took <data value="432.1" data-kind="minutes">7.2</data> minutes for <code>unet2d</code>'
+    assert f"{trained}, on Test CPU (2 threads)." in reproduce
+    assert reproduce.count(" minutes for ") == 1, "a run without a time is not told"
+
+
+def test_seconds_of_notebooks_are_not_told(ws: Workspace) -> None:
+    # A notebook that finds its runs finished takes seconds, and is no measure of the work behind the page.
+    assert 'data-value="60.0"' not in page_of(ws).html and '<data value="60.0"' not in page_of(ws).html
+    (ws.artifacts / "timings.csv").unlink()
+    assert "Training took" not in page_of(ws).html
+
+
+def test_the_order_of_the_table_is_not_called_a_verdict(ws: Workspace) -> None:
+    html = page_of(ws).html
+    assert "is-best" in html and "marks the highest" in html
+    assert "are not ranked" not in html and "chose nothing" not in html
 
 
 def test_siblings_are_counted_from_the_folds(ws: Workspace) -> None:

@@ -16,7 +16,7 @@ from hipposeg.data.locate import Source
 from hipposeg.data.spec import PHANTOM_SPEC, Label
 from hipposeg.engine import train
 from hipposeg.engine.machine import Machine
-from hipposeg.runs import RunSpec, train_or_load
+from hipposeg.runs import RunSpec, series, train_or_load
 from hipposeg.runs import run as runs
 from hipposeg.runs.arms import ARMS, NUMERICS
 from hipposeg.runs.spec import run_key
@@ -176,3 +176,17 @@ def test_other_data_sets_run_end_to_end(classes, channels, tmp_path):
     found = {value for path in result.predictions.iterdir() for value in np.unique(nibabel.load(path).dataobj).tolist()}
     assert found <= set(range(classes + 1))
     assert set(result.history[-1]["dice"]) == {*spec.names, "mean"}
+
+
+def test_series_is_declared_once_and_found_where_committed(small, first, tmp_path, monkeypatch):
+    runs_of_03 = series.declared("03")
+    assert len(runs_of_03) == len(set(runs_of_03)) == 18
+    assert all(run.arm in ARMS and run.budget in run.definition.recipes for run in runs_of_03)
+    full = Workspace(tmp_path, "phantom", "full")
+    assert series.committed(full, "03") == []
+    monkeypatch.setitem(series.SERIES, "03", (RUN,))
+    train_or_load(RUN, small.cohort, small.folds, full, MACHINE)
+    standard = Workspace(tmp_path, "phantom", "standard")
+    assert [one.mean() for one in series.committed(standard, "03")] == [first[1].mean()]
+    monkeypatch.setitem(NUMERICS, "unet", NUMERICS["unet"] + 1)
+    assert series.committed(standard, "03") == []

@@ -47,18 +47,18 @@ def test_schedule():
 
 
 def test_same_command_same_bytes_and_it_learns(tmp_path):
-    first, history = fit(network(), samples(), CONFIG, MACHINE, 0, tmp_path / "a", "k")
-    second, _ = fit(network(), samples(), CONFIG, MACHINE, 0, tmp_path / "b", "k")
+    first, history, _ = fit(network(), samples(), CONFIG, MACHINE, 0, tmp_path / "a", "k")
+    second, _, _ = fit(network(), samples(), CONFIG, MACHINE, 0, tmp_path / "b", "k")
     assert weights(first) == weights(second)
     assert (tmp_path / "a/history.jsonl").read_bytes() == (tmp_path / "b/history.jsonl").read_bytes()
-    long, history = fit(network(), samples(), replace(CONFIG, epochs=40, lr=1e-2), MACHINE, 0, tmp_path / "c", "k")
+    long, history, _ = fit(network(), samples(), replace(CONFIG, epochs=40, lr=1e-2), MACHINE, 0, tmp_path / "c", "k")
     assert history[-1]["loss"] < 0.6 * history[0]["loss"]
-    other, _ = fit(network(), samples(), CONFIG, MACHINE, 1, tmp_path / "d", "k")
+    other, _, _ = fit(network(), samples(), CONFIG, MACHINE, 1, tmp_path / "d", "k")
     assert weights(other) != weights(first)
 
 
 def test_resume_between_epochs_gives_the_same_bytes(tmp_path):
-    whole, _ = fit(network(), samples(), CONFIG, MACHINE, 0, tmp_path / "whole", "k")
+    whole, _, _ = fit(network(), samples(), CONFIG, MACHINE, 0, tmp_path / "whole", "k")
 
     class KilledError(Exception):
         pass
@@ -79,15 +79,15 @@ def test_resume_between_epochs_gives_the_same_bytes(tmp_path):
             "k",
             die_after_epoch_two,
         )
-    resumed, history = fit(network(), samples(), CONFIG, MACHINE, 0, tmp_path / "part", "k")
+    resumed, history, _ = fit(network(), samples(), CONFIG, MACHINE, 0, tmp_path / "part", "k")
     assert weights(resumed) == weights(whole)
     assert [line["epoch"] for line in history] == [1, 2, 3, 4]
 
 
 def test_checkpoint_of_another_run_is_not_resumed(tmp_path):
     fit(network(), samples(), replace(CONFIG, lr=5e-2), MACHINE, 0, tmp_path, "other")
-    resumed, _ = fit(network(), samples(), CONFIG, MACHINE, 0, tmp_path, "k")
-    fresh, _ = fit(network(), samples(), CONFIG, MACHINE, 0, tmp_path / "fresh", "k")
+    resumed, _, _ = fit(network(), samples(), CONFIG, MACHINE, 0, tmp_path, "k")
+    fresh, _, _ = fit(network(), samples(), CONFIG, MACHINE, 0, tmp_path / "fresh", "k")
     assert weights(resumed) == weights(fresh)
 
 
@@ -113,8 +113,8 @@ def test_process_killed_at_any_moment_resumes_to_the_same_bytes(tmp_path):
     done = len((part / "history.jsonl").read_text().splitlines())
     assert 1 <= done < 120, "the run was killed before its first epoch ended, or too late"
     config = replace(CONFIG, epochs=120)
-    resumed, history = fit(network(), samples(), config, MACHINE, 0, part, "k")
-    whole, _ = fit(network(), samples(), config, MACHINE, 0, tmp_path / "whole", "k")
+    resumed, history, _ = fit(network(), samples(), config, MACHINE, 0, part, "k")
+    whole, _, _ = fit(network(), samples(), config, MACHINE, 0, tmp_path / "whole", "k")
     assert weights(resumed) == weights(whole)
     assert len(history) == 120
 

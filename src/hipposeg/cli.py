@@ -17,6 +17,8 @@ from hipposeg.files import read_json, write_json
 
 def data(args: argparse.Namespace) -> int:
     """Print the data set's name; `.work/<ws>/data.json` changes only when the files do, so make can depend on it."""
+    if args.retry:
+        locate.forget_failed_attempt()
     source = locate.locate(args.profile)
     ws = Workspace(output_root(), source.dataset, args.profile)
     found = {"dataset": source.dataset, "profile": args.profile, "fingerprint": locate.fingerprint(source)}
@@ -140,7 +142,7 @@ def parser() -> argparse.ArgumentParser:
             sub.add_argument("--profile", choices=PROFILES, default="standard", help="how much to compute (standard)")
         return sub
 
-    command("data", data)
+    command("data", data).add_argument("--retry", action="store_true", help="try a network that failed lately again")
     command("execute", execute).add_argument("number", help="the notebook's number, such as 03")
     trained = command("train", train)
     trained.add_argument("arm", help="such as unet2d; a wrong name lists all")

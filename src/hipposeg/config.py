@@ -9,7 +9,7 @@ from hipposeg.files import sha256_bytes
 PROFILES = ("smoke", "standard", "full")
 DATASETS = ("msd", "phantom")
 
-# The repository's address is not fixed yet; notebooks, page and citation file all take it from here.
+# The repository's address is not fixed yet; the notebooks' Colab badges and install cells take it from here.
 REPOSITORY = "hipposeg/hipposeg"
 
 

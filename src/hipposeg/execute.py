@@ -90,6 +90,9 @@ def environment(ws: Workspace) -> Iterator[None]:
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
     }
+    if ws.is_phantom:
+        # Decided before the kernel starts: it must not find a network and another data set in the meantime.
+        wanted["HIPPOSEG_OFFLINE"] = "1"
     if data := data_folder():
         wanted["HIPPOSEG_DATA"] = str(data)
     before = {name: os.environ.get(name) for name in wanted}

@@ -41,7 +41,7 @@ def plain(value: Any) -> Any:
     """Turn numpy scalars and arrays, paths and tuples into what JSON holds; NaN and infinities become None."""
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
+    if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     if hasattr(value, "tolist"):
         return plain(value.tolist())

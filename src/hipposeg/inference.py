@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from hipposeg.data import grid
 from hipposeg.engine.machine import Machine
 
+# Raise by hand when the way from an image to a mask changes: runs made before are then marked as older.
+NUMERICS = 1
+
 # (C, X, Y, Z) float32 and a spacing in mm -> (X, Y, Z) uint8.
 Predictor = Callable[[np.ndarray, tuple[float, float, float]], np.ndarray]
 
@@ -20,7 +23,7 @@ class Prep:
 
     size: the box that volumes are padded or cropped to, in voxels. axis: the slicing axis of a 2D network, None in 3D.
     neighbours: slices on either side that a 2D network gets as further channels. spacing: mm that the network works in.
-    n4: bias field correction before everything else.
+    n4: the network was trained on bias corrected images (`data.n4`) and must be given such.
     """
 
     size: tuple[int, int, int]

@@ -2,7 +2,12 @@
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, one_hot
+from torch.nn.functional import one_hot
+
+
+def _truth(logits: Tensor, target: Tensor) -> Tensor:
+    """(B, *S) integer class indices -> (B, K, *S) zeros and ones, in the logits' dtype."""
+    return one_hot(target.long(), logits.shape[1]).movedim(-1, 1).to(logits.dtype)
 
 
 def soft_dice_loss(logits: Tensor, target: Tensor, smooth: float = 1e-5) -> Tensor:
@@ -14,11 +19,10 @@ def soft_dice_loss(logits: Tensor, target: Tensor, smooth: float = 1e-5) -> Tens
 
     Args:
         logits: (B, K, *S) float32.
-        target: (B, *S) int64 class indices.
+        target: (B, *S) integer class indices.
         smooth: keeps the ratio defined where a class is absent from batch and prediction.
     """
-    probability = logits.softmax(1)
-    truth = one_hot(target, logits.shape[1]).movedim(-1, 1).to(probability.dtype)  # (B, K, *S)
+    probability, truth = logits.softmax(1), _truth(logits, target)
     axes = (0, *range(2, logits.ndim))
     overlap = (probability * truth).sum(axes)
     total = probability.sum(axes) + truth.sum(axes)
@@ -26,16 +30,19 @@ def soft_dice_loss(logits: Tensor, target: Tensor, smooth: float = 1e-5) -> Tens
     return 1 - dice[1:].mean()
 
 
-def dice_ce_loss(logits: Tensor, target: Tensor, foreground_weight: float = 1.0) -> Tensor:
-    """Soft Dice plus cross-entropy, in equal parts.
+def cross_entropy(logits: Tensor, target: Tensor, foreground_weight: float = 1.0) -> Tensor:
+    """Mean cross-entropy over voxels, each weighted by its true class: background 1, foreground `foreground_weight`.
 
-    Args:
-        logits: (B, K, *S), any float dtype; computed in float32.
-        target: (B, *S) integer class indices.
-        foreground_weight: of each foreground class in the cross-entropy; the background weighs 1.
+    Equal to torch's own, whose two-dimensional kernel is not deterministic on a GPU. Arguments as for `soft_dice_loss`.
     """
-    logits = logits.float()
-    target = target.long()
+    truth = _truth(logits, target)
     weight = torch.full((logits.shape[1],), foreground_weight, device=logits.device)
     weight[0] = 1
-    return soft_dice_loss(logits, target) + cross_entropy(logits, target, weight=weight)
+    weighted = truth * weight.view(1, -1, *[1] * (logits.ndim - 2))  # (B, K, *S), zero except at the true class
+    return -(weighted * logits.log_softmax(1)).sum() / weighted.sum()
+
+
+def dice_ce_loss(logits: Tensor, target: Tensor, foreground_weight: float = 1.0) -> Tensor:
+    """Soft Dice plus cross-entropy, in equal parts, computed in float32; arguments as for `cross_entropy`."""
+    logits = logits.float()
+    return soft_dice_loss(logits, target) + cross_entropy(logits, target, foreground_weight)

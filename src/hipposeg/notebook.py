@@ -40,6 +40,11 @@ class Session:
         return self.name.split("_")[0]
 
     @property
+    def drawn(self) -> Path:
+        """Where figures wait until the notebook has run to its end."""
+        return self.ws.work / "figures"
+
+    @property
     def spec(self) -> Any:
         """The data set's description."""
         return self.cohort.spec
@@ -60,12 +65,12 @@ class Session:
         self._facts.update(values)
 
     def save(self, fig: Figure, slug: str, caption: str, alt: str, kind: str = "svg") -> None:
-        """Write a figure as figures/<NN>_<slug>.<svg|png>; caption and alt text travel to the page.
+        """Draw a figure that `finish` puts into figures/<NN>_<slug>.<svg|png>; caption and alt text travel to the page.
 
         Use svg for charts and png for images of tissue. The figure is also shown in the notebook.
         """
         name = f"{self.number}_{slug}.{kind}"
-        save_figure(fig, self.ws.figures / name, self.ws.is_phantom)
+        save_figure(fig, self.drawn / name, self.ws.is_phantom)
         self._figures.append({"file": name, "caption": caption, "alt": alt})
         display(Image(preview(fig), alt=alt))
         display(Markdown(f"*{caption}*"))
@@ -74,7 +79,12 @@ class Session:
         plt.close(fig)
 
     def finish(self, *promised: Path) -> None:
-        """Write facts and the figure index, and fail if something that the header promises is missing."""
+        """Put figures, their index and the facts into artifacts; fail if something that the header promises is missing.
+
+        Nothing of this notebook is in artifacts before, so that one that fails half-way leaves nothing half-done.
+        """
+        for figure in self._figures:
+            files.write_bytes(self.ws.figures / figure["file"], (self.drawn / figure["file"]).read_bytes())
         files.write_json(self.ws.artifacts / "facts" / f"{self.name}.json", self._facts)
         files.write_json(self.ws.figures / f"{self.name}.json", self._figures)
         wanted = [self.ws.figures / figure["file"] for figure in self._figures]

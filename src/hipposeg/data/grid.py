@@ -83,12 +83,6 @@ class Placement:
         out[(..., *self.inside_native)] = array[(..., *self.inside_grid)]
         return out
 
-    def affine(self, native: np.ndarray) -> np.ndarray:
-        """The grid's affine, float64 (4, 4) in mm, given the box's: every voxel stays where it was in space."""
-        shift = np.eye(4)
-        shift[:3, 3] = [-o for o in self.offset]
-        return np.asarray(native, dtype=np.float64) @ shift
-
 
 def place(array: np.ndarray, size: Triple, fill: float = 0) -> tuple[np.ndarray, Placement]:
     """Pad and/or crop the last three axes to `size` voxels about the centre; no label is read.
@@ -176,10 +170,3 @@ def slices(array: np.ndarray, axis: int) -> np.ndarray:
     if axis not in (0, 1, 2) or array.ndim < 3:
         raise ValueError(f"axis is {axis} for shape {array.shape}; expected axis 0, 1 or 2 of (..., X, Y, Z)")
     return np.moveaxis(array, axis - 3, 0)
-
-
-def unslice(stack: np.ndarray, axis: int) -> np.ndarray:
-    """The inverse of `slices`: put the leading axis back as spatial axis `axis`."""
-    if axis not in (0, 1, 2) or stack.ndim < 3:
-        raise ValueError(f"axis is {axis} for shape {stack.shape}; expected axis 0, 1 or 2 of a stack of slices")
-    return np.moveaxis(stack, 0, axis - 3)

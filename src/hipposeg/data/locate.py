@@ -16,7 +16,7 @@ from hipposeg.config import PROFILES, Workspace, output_root, project_root
 from hipposeg.data.spec import MSD_HIPPOCAMPUS, PHANTOM_SPEC, DataError, DatasetSpec
 from hipposeg.files import read_json, sha256_bytes, write_json
 
-__all__ = ["DataError", "Source", "case_numbers", "fingerprint", "locate"]
+__all__ = ["DataError", "Source", "case_numbers", "fingerprint", "forget_failed_attempt", "locate"]
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +98,16 @@ def fingerprint(source: Source) -> str:
     return sha256_bytes(source.dataset.encode(), *lines)
 
 
+def forget_failed_attempt() -> None:
+    """Let the next `locate` try the network at once, though it failed within the last hour: someone asked for it."""
+    _network_memory().unlink(missing_ok=True)
+
+
+def _network_memory() -> Path:
+    """The file that remembers a failed attempt."""
+    return project_root() / ".work" / "network-failed"
+
+
 def _valid(folder: Path, advice: str) -> Source:
     """The real data set in `folder`; DataError with `advice` if it is something else."""
     try:
@@ -159,7 +169,7 @@ def _download(folder: Path) -> str | None:
     """Try the network. None if the data set is now in `folder`, else why it is not."""
     if os.environ.get("HIPPOSEG_OFFLINE") == "1":
         return "HIPPOSEG_OFFLINE=1: no download was tried"
-    memory = project_root() / ".work" / "network-failed"
+    memory = _network_memory()
     remembered = _remembered(memory)
     if remembered:
         return remembered
@@ -184,7 +194,7 @@ def _remembered(memory: Path) -> str | None:
         return None
     if not 0 <= minutes * 60 < NETWORK_MEMORY_S:
         return None
-    return f"{reason} ({minutes:.0f} minutes ago; not tried again within the hour. Delete {memory} to try at once)"
+    return f"{reason} ({minutes:.0f} minutes ago; not tried again within the hour, unless by `make data`)"
 
 
 def _phantom(profile: str) -> Source:
@@ -203,7 +213,8 @@ def _box(reason: str) -> str:
         "",
         "The real data set (Medical Segmentation Decathlon, Task04 Hippocampus) is not here.",
         *_wrapped(f"Why: {reason}."),
-        "What to do: set HIPPOSEG_DATA to the folder Task04_Hippocampus, or run `make data` with network.",
+        "What to do: set HIPPOSEG_DATA to the folder Task04_Hippocampus, or run `make data` with network",
+        "and without HIPPOSEG_OFFLINE: it tries at once.",
         "Until then every figure and number describes synthetic shapes.",
     ]
     width = max(len(line) for line in lines)

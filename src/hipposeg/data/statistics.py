@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hipposeg.data.cohort import Cohort
-from hipposeg.data.grid import place
+from hipposeg.data.grid import place, zscore
 
 Pair = tuple[int, int]
 
@@ -141,8 +141,7 @@ def class_densities(cohort: Cohort, edges: NDArray[np.float64]) -> dict[str, NDA
     names = ("background", *cohort.spec.names)
     counts = np.zeros((len(names), len(edges) - 1))
     for case in cohort.cases.values():
-        image = case.image[0]
-        scaled = np.clip((image - image.mean()) / image.std(), edges[0], edges[-1])
+        scaled = np.clip(zscore(case.image)[0], edges[0], edges[-1])
         for value in range(len(names)):
             counts[value] += np.histogram(scaled[case.label == value], edges)[0]
     return {name: row / (row.sum() * np.diff(edges)) for name, row in zip(names, counts, strict=True)}

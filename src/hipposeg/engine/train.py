@@ -8,6 +8,7 @@ running average of the last steps' weights, never the best epoch's.
 import hashlib
 import json
 import math
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,13 +100,14 @@ def optimise(model: nn.Module, optimiser: torch.optim.Optimizer, loss: Tensor, c
 
 @dataclass
 class Training:
-    """One training: the network, its average, its optimiser, and the history so far."""
+    """One training: the network, its average, its optimiser, the history so far, and the seconds it took."""
 
     model: nn.Module
     config: TrainConfig
     machine: Machine
     seed: int
     history: list[dict[str, Any]] = field(default_factory=list)
+    seconds: float = 0.0
 
     def __post_init__(self) -> None:
         self.machine.prepare()
@@ -117,7 +119,7 @@ class Training:
 
     def save(self, path: Path, key: str) -> None:
         """Write everything that a resume needs, atomically."""
-        state = {"key": key, "history": self.history, "model": self.model.state_dict()}
+        state = {"key": key, "history": self.history, "seconds": self.seconds, "model": self.model.state_dict()}
         state |= {"average": self.average.state_dict(), "optimiser": self.optimiser.state_dict()}
         with files.replacing(path) as temporary:
             torch.save(state, temporary)
@@ -129,7 +131,7 @@ class Training:
         state = torch.load(path, map_location=self.machine.device, weights_only=True)
         if state["key"] != key:
             return
-        self.history = state["history"]
+        self.history, self.seconds = state["history"], state["seconds"]
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
@@ -175,7 +177,7 @@ def fit(
     key: str,
     watch: Callable[[nn.Module], dict[str, float]] | None = None,
     label: str = "training",
-) -> tuple[nn.Module, list[dict[str, Any]]]:
+) -> tuple[nn.Module, list[dict[str, Any]], float]:
     """Train to the end of the schedule, resuming from `folder` if a checkpoint with this key is there.
 
     Args:
@@ -185,7 +187,8 @@ def fit(
         label: shown in the progress bar.
 
     Returns:
-        The averaged network in evaluation mode, and the history, one dictionary an epoch.
+        The averaged network in evaluation mode, the history with one dictionary an epoch, and the seconds of training:
+        those before a resume included, looks at scored cases left out.
     """
     training = Training(model, config, machine, seed)
     checkpoint = folder / "checkpoint.pt"
@@ -194,14 +197,16 @@ def fit(
     done = len(training.history)
     with tqdm(total=config.epochs * per_epoch, initial=done * per_epoch, desc=label, mininterval=5, unit="step") as bar:
         for number in range(done + 1, config.epochs + 1):
+            started = time.perf_counter()
             line = training.epoch(samples, number, bar)
+            training.seconds += time.perf_counter() - started
             if watch and (number % config.watch_every == 0 or number == config.epochs):
                 line["dice"] = watch(training.averaged(samples))
             training.history.append(line)
             bar.set_postfix_str(f"epoch {number}/{config.epochs}, loss {line['loss']:.3f}")
             training.save(checkpoint, key)
             files.write_text(folder / "history.jsonl", history_lines(training.history))
-    return training.averaged(samples), training.history
+    return training.averaged(samples), training.history, training.seconds
 
 
 def history_lines(history: list[dict[str, Any]]) -> str:

@@ -7,6 +7,7 @@ resolution beside the encoder, and joins the decoder's output at the end.
 
 import logging
 import os
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -16,38 +17,30 @@ from hipposeg.models.unet import Block
 log = logging.getLogger(__name__)
 
 
-def imagenet_weights(encoder: str) -> str | None:
-    """ "imagenet" if the encoder's published weights are in the local cache or can be fetched, else None.
+def imagenet_weights(encoder: str) -> Path | None:
+    """File with an encoder's published ImageNet weights, from the local cache or the hub, or None with a warning.
 
-    With HIPPOSEG_OFFLINE=1 only the cache is looked at. Says in the log which it was.
+    encoder: smp's name of a timm encoder, "tu-<name>". With HIPPOSEG_OFFLINE=1 only the cache is looked at.
     """
+    import timm
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-    from segmentation_models_pytorch.encoders import encoders
 
-    published = encoders[encoder]["pretrained_settings"]["imagenet"]
+    published = timm.models.get_pretrained_cfg(encoder.removeprefix("tu-"))
     offline = os.environ.get("HIPPOSEG_OFFLINE") == "1"
     try:
-        hf_hub_download(
-            published["repo_id"],
-            "model.safetensors",
-            revision=published["revision"],
-            local_files_only=offline,
-            etag_timeout=5,
-        )
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        log.warning("no ImageNet weights for %s (%s): training from scratch", encoder, type(error).__name__)
+        return Path(hf_hub_download(published.hf_hub_id, "model.safetensors", local_files_only=offline, etag_timeout=5))
+    except Exception as error:  # the hub's client lets through whatever its HTTP library raises
+        log.warning("no ImageNet weights for %s (%s): it starts from random weights", encoder, type(error).__name__)
         return None
-    return "imagenet"
 
 
 class EncoderUNet(nn.Module):
     """smp's U-Net, and a full-resolution branch that joins its last decoder stage.
 
     Args:
-        encoder: smp's name of the encoder, such as "timm-mobilenetv3_small_100".
+        encoder: smp's name of the encoder, such as "tu-tf_mobilenetv3_small_100".
         in_channels, n_classes: as for `UNet`.
-        weights: "imagenet" or None.
+        weights: file with the encoder's weights (`imagenet_weights`), or None for random ones.
         decoder: widths of the decoder's stages; their number is the encoder's depth.
 
     Input (B, in_channels, H, W), output (B, n_classes, H, W) logits; H and W must be divisible by `divisor`
@@ -59,7 +52,7 @@ class EncoderUNet(nn.Module):
         encoder: str,
         in_channels: int,
         n_classes: int,
-        weights: str | None = None,
+        weights: Path | None = None,
         decoder: tuple[int, ...] = (128, 64, 32, 16, 16),
     ) -> None:
         super().__init__()
@@ -70,10 +63,11 @@ class EncoderUNet(nn.Module):
         self.unet = smp.Unet(
             encoder,
             encoder_depth=len(decoder),
-            encoder_weights=weights,
+            encoder_weights=True if weights else None,
             decoder_channels=decoder,
             in_channels=in_channels,
             classes=width,
+            **({"pretrained_cfg_overlay": {"file": str(weights)}} if weights else {}),
         )
         self.full_resolution = Block(2, in_channels, width)
         self.merge = Block(2, 2 * width, width)

@@ -55,8 +55,7 @@ def page_context(art: Artifacts) -> dict[str, Any]:
         "contents": SECTIONS,
         "device_words": device_words(rows),
         "versions": versions(art, rows),
-        "total_s": total_seconds(art),
-        "machines": sorted({str(row["machine"]) for row in art.timings if row.get("machine")}),
+        "trainings": trainings(rows),
     }
 
 
@@ -119,16 +118,15 @@ def findings(art: Artifacts) -> dict[str, Any]:
     return found
 
 
-def chapters(art: Artifacts, pictures: dict[str, list[Embedded]]) -> list[tuple[Any, Any, Any, Any]]:
-    """(chapter, figures or None if the notebook has not run, facts, seconds) in the order of the notebooks."""
+def chapters(art: Artifacts, pictures: dict[str, list[Embedded]]) -> list[tuple[Any, Any, Any]]:
+    """(chapter, figures or None if the notebook has not run, facts) in the order of the notebooks."""
     listed = {chapter.name: chapter for chapter in words.CHAPTERS}
     for name in {*art.facts, *art.pictures} - set(listed):
         listed[name] = words.chapter_of(name)
     made = []
     for name in sorted(listed):
         figures = pictures[name] if art.done(name) else None
-        seconds = art.timing("notebook", name).get("total_s")
-        made.append((listed[name], figures, view.flat(art.facts.get(name, {})), seconds))
+        made.append((listed[name], figures, view.flat(art.facts.get(name, {}))))
     return made
 
 
@@ -149,7 +147,20 @@ def versions(art: Artifacts, rows: list[view.RunRow]) -> list[tuple[str, str]]:
     return [("Data set and profile", art.ws.name), *(pair for pair in found if pair[1])]
 
 
-def total_seconds(art: Artifacts) -> float | None:
-    """Time of all notebooks together; None unless every chapter of the page has one."""
-    seconds = [art.timing("notebook", chapter.name).get("total_s") for chapter in words.CHAPTERS]
-    return sum(seconds) if all(isinstance(value, (int, float)) for value in seconds) else None
+def trainings(rows: list[view.RunRow]) -> list[tuple[str, list[view.RunRow]]]:
+    """(machine in words, networks trained on it) for every run whose training time timings.csv holds.
+
+    Only training is told: how long a notebook ran depends on which runs it found finished.
+    """
+    places: dict[str, list[view.RunRow]] = {}
+    for row in rows:
+        if not row.is_floor and isinstance(row.train_s, (int, float)):
+            places.setdefault(place_words(row), []).append(row)
+    return sorted(places.items())
+
+
+def place_words(row: view.RunRow) -> str:
+    """`AMD EPYC (2 threads)`, or `AMD EPYC (CUDA)`, of the machine that trained a run; empty if it is not known."""
+    machine, device, threads = (row.timing.get(key) for key in ("machine", "device", "threads"))
+    how = str(device).upper() if device and device != "cpu" else f"{show(threads, 'count')} threads" if threads else ""
+    return " ".join(part for part in (machine, f"({how})" if how else "") if part)

@@ -57,11 +57,12 @@ class RunResult:
 
 @dataclass(frozen=True)
 class Trained:
-    """What training leaves: a predictor, tensors to store, and numbers for config.json."""
+    """What training leaves: a predictor, tensors to store, numbers for config.json, and the seconds it took."""
 
     predict: Predictor
     weights: dict[str, Tensor]
     numbers: dict[str, Any]
+    seconds: float
 
 
 def train_or_load(
@@ -127,7 +128,7 @@ def _make(run: RunSpec, cohort: Cohort, fold: Fold, ws: Workspace, machine: Mach
     weights = safetensors.torch.save(trained.weights)
     files.write_bytes(work / "weights.safetensors", weights)
     seconds = {
-        "train_s": trained_at - started,
+        "train_s": trained.seconds,
         "predict_s_per_volume": (predicted_at - trained_at) / len(predicted),
         "score_s": scored_at - predicted_at,
         "total_s": scored_at - started,
@@ -172,7 +173,7 @@ def _train(
         means = np.nanmean(rows, axis=0)
         return {**dict(zip(spec.names, means.tolist(), strict=True)), "mean": float(means.mean())}
 
-    network, history = fit(model, samples, recipe, machine, run.seed, work, key, watch, label=run.name)
+    network, history, seconds = fit(model, samples, recipe, machine, run.seed, work, key, watch, label=run.name)
     numbers = {
         "params": cost.parameters(network),
         "gflops": round(cost.gflops(network, channels, arm.prep.axis), 3),
@@ -180,13 +181,14 @@ def _train(
         "samples": len(samples.images),
     }
     weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    return Trained(predictor(network, arm.prep, machine), weights, numbers)
+    return Trained(predictor(network, arm.prep, machine), weights, numbers, seconds)
 
 
 def _train_atlas(
     run: RunSpec, cohort: Cohort, fold: Fold, images: dict[int, np.ndarray], machine: Machine, work: Path, key: str
 ) -> Trained:
     """The floor needs no training: it averages label maps. Same arguments as `_train`."""
+    started = time.perf_counter()
     labels = (cohort.cases[number].label for number in fold["train"])
     mean_map = atlas.mean_map(labels, cohort.spec.n_classes, run.definition.prep.size)
 
@@ -194,7 +196,7 @@ def _train_atlas(
         return atlas.from_box(mean_map, image.shape[1:])
 
     numbers = {"params": 0, "gflops": 0.0, "steps": 0, "samples": len(fold["train"])}
-    return Trained(predict, {"mean_map": mean_map}, numbers)
+    return Trained(predict, {"mean_map": mean_map}, numbers, time.perf_counter() - started)
 
 
 def predict_all(
@@ -241,6 +243,8 @@ def _publish(run: RunSpec, ws: Workspace, machine: Machine) -> None:
     """Copy what is committed from the work folder to artifacts, and record what it cost."""
     work, folder = ws.work / "runs" / run.name, ws.artifacts / "runs" / run.name
     predictions = ws.artifacts / "predictions" / run.name
+    # Without its config a run counts as unfinished, so a copy that is interrupted here is not taken for whole.
+    (folder / "config.json").unlink(missing_ok=True)
     shutil.rmtree(predictions, ignore_errors=True)
     copies: list[tuple[Path, Path]] = [
         (path, predictions / path.name) for path in sorted(work.glob("predictions/*.gz"))

@@ -6,6 +6,7 @@ import torch
 from hipposeg.config import Workspace
 from hipposeg.data import grid
 from hipposeg.data.cohort import Cohort
+from hipposeg.data.n4 import N4Params, n4_cohort
 from hipposeg.engine.train import Samples
 from hipposeg.inference import Prep
 
@@ -13,8 +14,6 @@ from hipposeg.inference import Prep
 def images_of(cohort: Cohort, prep: Prep, ws: Workspace) -> dict[int, np.ndarray]:
     """Case -> image (C, X, Y, Z) float32 on its native grid, bias corrected if the arm asks for it."""
     if prep.n4:
-        from hipposeg.data.n4 import N4Params, n4_cohort
-
         return n4_cohort(cohort, N4Params(), ws.work / "cache" / "n4")
     return {number: case.image for number, case in cohort.cases.items()}
 

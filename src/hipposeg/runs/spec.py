@@ -4,6 +4,8 @@ from dataclasses import asdict, dataclass
 
 import torch
 
+from hipposeg import inference, metrics
+from hipposeg.data import n4
 from hipposeg.data.cohort import Cohort
 from hipposeg.data.folds import Fold, folds_sha256
 from hipposeg.engine import train
@@ -40,18 +42,21 @@ def recipe_of(run: RunSpec) -> dict:
     arm = run.definition
     return {
         "prep": asdict(arm.prep),
+        "n4": asdict(n4.N4Params()) if arm.prep.n4 else {},
         "training": asdict(arm.recipe(run.budget)) if arm.build else {},
         "network": f"{arm.build.__module__}.{arm.build.__name__}" if arm.build else "",
     }
 
 
 def numerics_of(arm: Arm) -> str:
-    """Versions of the arm's model family and of the training loop, such as "unet1-engine1"."""
-    return f"{arm.family}{NUMERICS[arm.family]}" + (f"-engine{train.NUMERICS}" if arm.build else "")
+    """Versions of all arithmetic behind an arm's scores, such as "unet1-train1-inference1-metrics1"."""
+    made = f"train{train.NUMERICS}-inference{inference.NUMERICS}" if arm.build else f"inference{inference.NUMERICS}"
+    corrected = f"-n4.{n4.VERSION}" if arm.prep.n4 else ""
+    return f"{arm.family}{NUMERICS[arm.family]}-{made}-metrics{metrics.NUMERICS}{corrected}"
 
 
 def current_numerics() -> dict[str, str]:
-    """Arm -> numerics version that a run made now would have; `table.collect` marks what is behind."""
+    """Arm -> version that a run made now would have; `table.collect` marks what is behind."""
     return {name: numerics_of(arm) for name, arm in ARMS.items()}
 
 

@@ -17,10 +17,10 @@ import pandas as pd
 
 from hipposeg.config import Workspace
 from hipposeg.data.spec import DatasetSpec
-from hipposeg.files import read_json, write_csv
+from hipposeg.files import read_json, write_csv, write_json
 from hipposeg.metrics import DISTANCES, MEAN, METRICS, UNION, labels_of
-from hipposeg.runs.arms import ARMS
-from hipposeg.runs.spec import numerics_of
+from hipposeg.runs.arms import ARMS, FLAGSHIP
+from hipposeg.runs.spec import current_numerics
 from hipposeg.stats import Paired, interval, paired
 
 log = logging.getLogger(__name__)
@@ -100,6 +100,15 @@ class Table:
         """The runs scored on one fold that are not older, floor first."""
         return tuple(r for r in self.runs if not r.older and (r.config["folds"], r.config["fold"]) == (folds, fold))
 
+    def floor(self, folds: str, fold: int) -> Run:
+        """The floor's run on one fold. Raises RunError if it is not there or older than the code."""
+        found = [run for run in self.on(folds, fold) if run.is_floor]
+        if not found:
+            raise RunError(
+                f"no current run of {FLOOR} on {folds} fold {fold}; run notebook 01 first, as `make 07` does"
+            )
+        return found[0]
+
     def best(self, folds: str, fold: int) -> Run:
         """The trained run with the highest mean Dice on one fold. Raises RunError if none is there."""
         trained = [run for run in self.on(folds, fold) if not run.is_floor]
@@ -134,6 +143,13 @@ def collect(
     return Table(tuple(runs), pd.DataFrame(rows, columns=CASE_COLUMNS), pd.DataFrame(results, columns=RESULT_COLUMNS))
 
 
+def write_flagship(ws: Workspace) -> None:
+    """Name the arm that a user is served with, in artifacts/flagship.json; only for the real data."""
+    if not ws.is_phantom:
+        chosen = {"arm": FLAGSHIP, "chosen_on": "dev", "dims": ARMS[FLAGSHIP].dims}
+        write_json(ws.root / "artifacts" / "flagship.json", chosen)
+
+
 def find_runs(ws: Workspace, numerics: Mapping[str, Any] | None = None) -> list[Run]:
     """Every finished run of `ws`: the floor first, then by notebook, arm, folds, fold, seed and budget."""
     numerics = current_numerics() if numerics is None else numerics
@@ -145,11 +161,6 @@ def find_runs(ws: Workspace, numerics: Mapping[str, Any] | None = None) -> list[
         found.append(read_run(ws, folder, numerics))
     keys = ("notebook", "arm", "folds", "fold", "seed", "budget")
     return sorted(found, key=lambda run: (not run.is_floor, *(str(run.config[key]) for key in keys), run.name))
-
-
-def current_numerics() -> dict[str, str]:
-    """The code's numerics version for every arm it knows; a run of an arm that is gone counts as older, too."""
-    return {name: numerics_of(arm) for name, arm in ARMS.items()}
 
 
 def read_run(ws: Workspace, folder: Path, numerics: Mapping[str, Any]) -> Run:

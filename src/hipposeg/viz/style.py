@@ -11,7 +11,6 @@ from hipposeg.files import replacing
 INK = "#1f2933"
 MUTED = "#7b8794"
 GRID = "#e4e7eb"
-TRUTH = "#009E73"
 ERROR = "#D55E00"
 # For runs and other things that are not anatomical labels (Okabe-Ito without the two label colours).
 SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#999933", "#332288")

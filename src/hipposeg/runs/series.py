@@ -1,0 +1,29 @@
+"""The declared series: what the `full` profile adds to the main arms, run by run, resumable in any order.
+
+Several seeds tell an arm's difference from the luck of a draw, five folds tell it from the luck of a split. The series
+were declared before any of their runs was scored.
+"""
+
+from hipposeg.config import Workspace
+from hipposeg.runs.run import RunResult, load
+from hipposeg.runs.spec import RunSpec, current_numerics
+
+SEEDS = (0, 1, 2)
+SERIES: dict[str, tuple[RunSpec, ...]] = {
+    "03": (
+        *(RunSpec(arm, seed=seed) for arm in ("unet2d", "unet2d-mobilenetv3", "unet2d+n4") for seed in SEEDS),
+        *(RunSpec("unet2d", folds, fold) for folds in ("grouped", "nnunet") for fold in range(5)),
+    )
+}
+
+
+def declared(notebook: str) -> list[RunSpec]:
+    """The notebook's series, each run once."""
+    return list(dict.fromkeys(SERIES.get(notebook, ())))
+
+
+def committed(ws: Workspace, notebook: str) -> list[RunResult]:
+    """Runs of the series that stand in the `full` artifacts of this data set and are not older than the code."""
+    full, current = Workspace(ws.root, ws.dataset, "full"), current_numerics()
+    there = [run for run in declared(notebook) if (full.artifacts / "runs" / run.name / "config.json").is_file()]
+    return [run for run in (load(full, run) for run in there) if run.config["numerics"] == current[run.run.arm]]
