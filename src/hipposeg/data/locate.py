@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 FOLDER = "Task04_Hippocampus"
 NETWORK_MEMORY_S = 3600.0
 # Subjects of the phantom for each profile.
-PHANTOM_SUBJECTS = {"smoke": 20, "standard": 50, "full": 50}
+PHANTOM_SUBJECTS = {"smoke": 13, "standard": 50, "full": 50}
 PHANTOM_SEED = 20180405
 
 
