@@ -62,7 +62,7 @@ def _smoke(recipe: TrainConfig) -> TrainConfig:
 
 
 _UNET2D = TrainConfig(epochs=12, batch=32, lr=3e-3, foreground_weight=2.0, augmentation=AUGMENTATION_2D)
-_MOBILENET = TrainConfig(epochs=8, batch=32, lr=2e-3, foreground_weight=2.0, augmentation=AUGMENTATION_2D)
+_MOBILENET = TrainConfig(epochs=5, batch=32, lr=2e-3, foreground_weight=2.0, augmentation=AUGMENTATION_2D)
 _SAGITTAL = Prep(size=(48, 64, 64), axis=0, neighbours=1)
 
 _UNET2D_PREP = replace(_SAGITTAL, size=(48, 64, 48))
