@@ -13,6 +13,7 @@ PYTHON ?=
 
 BIN := .venv/bin
 READY := .venv/.stamp
+PEERS := .venv/.stamp-bench
 OUT := $(if $(HIPPOSEG_OUT),$(HIPPOSEG_OUT),.)
 NUMBERS := 01 02 03 04 05 06 07
 
@@ -22,7 +23,7 @@ inner = dataset=$$($(BIN)/hipposeg data --profile $(PROFILE)) && \
 	echo "Nothing to do: artifacts/$$dataset-$(PROFILE) is up to date ($(2))."; \
 	else $(MAKE) --no-print-directory DATASET=$$dataset $(1); fi
 
-.PHONY: help setup data all $(NUMBERS) figures smoke report test lint verify lab clean lock sync FORCE
+.PHONY: help setup data all $(NUMBERS) figures smoke report test lint verify lab clean lock sync bench FORCE
 
 # Only the inner call names DATASET on its command line; a variable of that name in the environment means nothing.
 ifneq ($(origin DATASET),command line)
@@ -75,6 +76,15 @@ verify: $(READY) ## two smoke runs from scratch, compared byte for byte
 	@HIPPOSEG_OUT="$(CURDIR)/.work/verify/b" $(MAKE) --no-print-directory all PROFILE=smoke
 	@$(BIN)/hipposeg compare .work/verify/a/artifacts/phantom-smoke .work/verify/b/artifacts/phantom-smoke
 
+# The peers' packages, beside those of requirements.lock and without changing any of them.
+$(PEERS): $(READY) requirements-bench.lock
+	@$(BIN)/uv pip install --python $(BIN)/python --no-deps -r requirements-bench.lock \
+		|| $(BIN)/python -m pip install --disable-pip-version-check --no-deps -r requirements-bench.lock
+	@touch $@
+
+bench: $(PEERS) ## races and speeds against nnU-Net v2 and MONAI's DynUNet, on an idle machine (hours)
+	@$(BIN)/hipposeg bench
+
 lab: $(READY) ## JupyterLab on the notebooks
 	@$(BIN)/jupyter lab notebooks
 
@@ -112,6 +122,7 @@ notebook-$(1): $(STAMPS)/$(1)
 $(STAMPS)/$(1): $(wildcard notebooks/$(1)_*.py) $(SOURCES) $(READY) $(WORK)/data.json \
 		$(if $(wildcard $(ARTIFACTS)/notebooks/$(1)_*.ipynb),,FORCE)
 	@mkdir -p $(STAMPS) && touch $$@.started
+	$(if $(filter full,$(PROFILE)),@$(BIN)/hipposeg series $(1))
 	@$(BIN)/hipposeg execute $(1) --profile $(PROFILE)
 	@mv $$@.started $$@
 endef

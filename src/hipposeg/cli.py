@@ -59,6 +59,46 @@ def train(args: argparse.Namespace) -> int:
     return 0
 
 
+def series(args: argparse.Namespace) -> int:
+    """Train a notebook's declared series under the full profile, several runs side by side; what is there is kept."""
+    from hipposeg.engine.machine import this_machine
+    from hipposeg.runs.parallel import train_series
+    from hipposeg.runs.series import declared
+
+    source = locate.locate("full")
+    ws = Workspace(output_root(), source.dataset, "full")
+    runs = [run for run in declared(args.number) if not args.only or args.only in run.name]
+    if args.only and not runs:
+        raise ValueError(f"notebook {args.number} declares no run whose name holds {args.only!r}")
+    if args.list:
+        for run in runs:
+            there = (ws.artifacts / "runs" / run.name / "config.json").is_file()
+            print(f"{'there' if there else '-':6} {run.name}")
+        return 0
+    train_series(runs, ws, args.jobs or this_machine().threads, lambda text: print(text, flush=True))
+    return 0
+
+
+def weights(args: argparse.Namespace) -> int:
+    """Predict with the flagship's stored weights and compare with its stored masks."""
+    from hipposeg.data import cohort
+    from hipposeg.runs.series import declared
+    from hipposeg.runs.weights import check
+
+    source = locate.locate("full")
+    ws = Workspace(output_root(), source.dataset, "full")
+    stored = {path.stem for path in (ws.artifacts / "weights").glob("*.safetensors")}
+    runs = [run for run in declared("04") if run.name in stored]
+    if not runs:
+        raise FileNotFoundError(f"artifacts/{ws.name}/weights holds no weights; `hipposeg series 04` makes them")
+    people, passed = cohort.load(source), True
+    for run in runs:
+        found = check(ws, run, people)
+        passed &= found.passed
+        print(f"{found.run}: {found.identical} of {found.cases} masks identical, lowest Dice {found.worst:.5f}")
+    return 0 if passed else 1
+
+
 def report(args: argparse.Namespace) -> int:
     """Build page, README block and manifest from artifacts; with --evaluate run notebook 07 first."""
     ws = Workspace(output_root(), args.dataset or committed_or_found(args.profile), args.profile)
@@ -123,6 +163,30 @@ def compare(args: argparse.Namespace) -> int:
     return said(manifest.compare(args.a, args.b), f"{number} files compared: every byte is the same.")
 
 
+def bench(args: argparse.Namespace) -> int:
+    """Run the benchmark against nnU-Net v2 and MONAI's DynUNet, or go on with it; meant for an idle machine."""
+    from hipposeg.bench import cells
+
+    if args.inside:
+        from hipposeg.bench import measure
+
+        print(measure.main(args.inside, args.minutes))
+        return 0
+    machine = cells.bench_machine()
+    wanted = cells.chosen(cells.all_cells(args.minutes), args.only)
+    if args.list:
+        print("\n".join(f"{cell.name:<32} {cells.state(cell, machine)}" for cell in wanted))
+        return 0
+    from hipposeg.bench import summary
+    from hipposeg.viz import bench as figures
+
+    failed = cells.run_all(wanted, machine)
+    found = summary.write(cells.folder())
+    figures.save(found, cells.folder())
+    print(summary.in_words(found))
+    return said([f"Failed: {', '.join(failed)}"] if failed else [], f"The benchmark stands in {cells.folder()}")
+
+
 def said(differences: list[str], otherwise: str) -> int:
     """Print differences and return 1, or print `otherwise` and return 0."""
     print("\n".join(differences) or otherwise, file=sys.stderr if differences else sys.stdout)
@@ -152,9 +216,20 @@ def parser() -> argparse.ArgumentParser:
     trained.add_argument("--fold", type=int, choices=range(5), default=0, help="which fold (0)")
     trained.add_argument("--seed", type=int, default=0, help="of weights, batch order and augmentation (0)")
     trained.add_argument("--budget", help="which of the arm's recipes (the profile's)")
+    several = command("series", series, profile=False)
+    several.add_argument("number", help="the notebook's number, such as 04")
+    several.add_argument("--only", help="runs whose name holds this text")
+    several.add_argument("--jobs", type=int, help="runs at a time (one for each core)")
+    several.add_argument("--list", action="store_true", help="show the runs and which are there, train nothing")
+    command("weights", weights, profile=False)
     made = command("report", report)
     made.add_argument("--dataset", choices=DATASETS, help="taken from what is there if not given")
     made.add_argument("--evaluate", action="store_true", help="run notebook 07 first")
+    raced = command("bench", bench, profile=False)
+    raced.add_argument("--list", action="store_true", help="only show the cells and what is done")
+    raced.add_argument("--only", metavar="PATTERN", help="cells whose name contains or matches this")
+    raced.add_argument("--minutes", type=float, nargs="+", default=[5, 15, 30], help="budgets of the race (5 15 30)")
+    raced.add_argument("--inside", metavar="CELL", help=argparse.SUPPRESS)
     command("sync", sync, profile=False).add_argument("--check", action="store_true", help="write nothing")
     listed = command("manifest", manifest)
     listed.add_argument("--dataset", choices=DATASETS, help="taken from what is there if not given")

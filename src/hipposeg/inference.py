@@ -1,5 +1,7 @@
 """From an image and its spacing to a segmentation on the image's own grid. Nothing here can see a label."""
 
+import itertools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -8,7 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from hipposeg.data import grid
+from hipposeg.data.rescale import rescale
+from hipposeg.engine.augment import centred_points, rotation, sample
 from hipposeg.engine.machine import Machine
+from hipposeg.models.inr import lattice
 
 # Raise by hand when the way from an image to a mask changes: runs made before are then marked as older.
 NUMERICS = 1
@@ -23,7 +28,8 @@ class Prep:
 
     size: the box that volumes are padded or cropped to, in voxels. axis: the slicing axis of a 2D network, None in 3D.
     neighbours: slices on either side that a 2D network gets as further channels. spacing: mm that the network works in.
-    n4: the network was trained on bias corrected images (`data.n4`) and must be given such.
+    n4: the network was trained on bias corrected images (`data.n4`) and must be given such. views: 3D only, average the
+    probabilities over `VIEWS` slightly moved copies of the box.
     """
 
     size: tuple[int, int, int]
@@ -31,6 +37,11 @@ class Prep:
     neighbours: int = 0
     spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
     n4: bool = False
+    views: bool = False
+
+    def takes(self, spacing: tuple[float, float, float]) -> bool:
+        """Whether an image of this spacing in mm goes in as it is; any other is rescaled there and back."""
+        return np.allclose(spacing, self.spacing, atol=1e-3)
 
     def channels(self, image_channels: int) -> int:
         """Input channels of the network."""
@@ -53,6 +64,30 @@ class Prep:
         return samples[0] if self.axis is None else samples.movedim(0, self.axis + 1)
 
 
+# The moved copies: one for each corner of a cube, turned about all three axes and shifted towards that corner. A
+# network with strides is not indifferent to where its grid lies, nor to the box's edges; the mean over views nearly is.
+VIEWS = tuple(itertools.product((-1.0, 1.0), repeat=3))
+TURN_DEGREES, SHIFT_VOXELS = 7.0, 3.0
+
+
+def moved(volume: Tensor, corner: tuple[float, float, float], back: bool = False) -> Tensor:
+    """One view of (B, C, X, Y, Z), linearly interpolated, zero outside the box; `back` undoes it for an output."""
+    turns = torch.tensor([[math.radians(TURN_DEGREES) * side for side in corner]])
+    matrix, shift = rotation(turns)[0], torch.tensor(corner) * SHIFT_VOXELS
+    if back:
+        matrix, shift = matrix.T, -shift @ matrix.T
+    points = centred_points(volume.shape[2:]) @ matrix + shift
+    return sample(volume, points.expand(len(volume), *points.shape))
+
+
+def averaged(forward: Callable[[Tensor], Tensor], volume: Tensor) -> Tensor:
+    """Mean over all views of the probabilities (B, K, X, Y, Z) that `forward` gives for each, brought back.
+
+    What a view does not cover counts as background, whose share the caller takes as what the other classes leave.
+    """
+    return sum(moved(forward(moved(volume, corner)), corner, back=True) for corner in VIEWS) / len(VIEWS)
+
+
 @torch.inference_mode()
 def probabilities(model: nn.Module, prep: Prep, image: np.ndarray, machine: Machine, batch: int = 48) -> np.ndarray:
     """Class probabilities on the image's grid, (K, X, Y, Z) float32; voxels that were cropped away are background.
@@ -65,21 +100,83 @@ def probabilities(model: nn.Module, prep: Prep, image: np.ndarray, machine: Mach
         batch: samples a forward pass.
     """
     samples, placement = prep.place(image)
-    with machine.autocast():
-        logits = torch.cat([model(part.to(machine.device)).float().cpu() for part in samples.split(batch)])
-    inside = prep.unstack(logits.softmax(1)).numpy()  # (K, *size)
+
+    def forward(part: Tensor) -> Tensor:
+        with machine.autocast():
+            return model(part.to(machine.device)).float().cpu().softmax(1)
+
+    if prep.views:
+        found = averaged(forward, samples)
+    else:
+        found = torch.cat([forward(part) for part in samples.split(batch)])
+    inside = prep.unstack(found).numpy()  # (K, *size)
     restored = placement.restore(inside)
     restored[0] = 1 - restored[1:].sum(0)
     return restored
 
 
+# Two ways of asking a network of larger voxels for a finer grid.
+HEAD, TRILINEAR = "head", "trilinear"
+
+
+@torch.inference_mode()
+def off_grid(
+    model: nn.Module, prep: Prep, image: np.ndarray, spacing: tuple[float, float, float], machine: Machine,
+    query: str = HEAD, at: tuple[float, float, float] | None = None,
+) -> np.ndarray:  # fmt: skip
+    """Class probabilities of an `INRUNet` on another grid than its own, (K, X, Y, Z) float32.
+
+    The image is brought to the network's voxels about a centre that both grids and the box share, so that a position in
+    mm means the same on each. What lies outside the network's box is background.
+
+    Args:
+        model: in evaluation mode, on the machine's device. prep: its input; 3D.
+        image: (C, X, Y, Z) float32. spacing: its voxel size in mm.
+        machine: device and precision.
+        query: HEAD asks the head at every point, of features interpolated there; TRILINEAR interpolates the logits.
+        at: voxel size in mm of the grid asked for, which covers the image; by default the image's own grid.
+
+    Raises ValueError on an unknown query.
+    """
+    if query not in (HEAD, TRILINEAR):
+        raise ValueError(f"query is {query!r}; choose {HEAD!r} or {TRILINEAR!r}")
+    coarse, resampling = rescale(image, spacing, prep.spacing, prep.size)
+    samples, _ = prep.place(coarse)
+    if at is None:
+        size, at = resampling.native, tuple(map(float, spacing))
+    elif prep.takes(at):
+        size = resampling.size
+    else:
+        size = tuple(round(n * s / t) for n, s, t in zip(resampling.native, spacing, at, strict=True))
+    points = lattice(size, at)
+    with machine.autocast():
+        features = model.features(samples.to(machine.device))
+        if query == HEAD:  # slab by slab: half a million points times the head's width are many
+            slabs = [model.query(features, part[None].to(machine.device)) for part in points.split(16, dim=1)]
+            logits = torch.cat([slab.float().cpu() for slab in slabs], 2)[0]
+        else:
+            inside = model(samples.to(machine.device)).float().cpu()[0].numpy()
+            logits = torch.from_numpy(grid.Resampling(size, prep.size, at, prep.spacing).restore(inside))
+    found = logits.softmax(0).numpy()
+    half = torch.tensor([n * step / 2 for n, step in zip(prep.size, prep.spacing, strict=True)]).view(3, 1, 1, 1)
+    outside = (points.abs() > half).any(0).numpy()
+    found[1:, outside] = 0
+    found[0, outside] = 1
+    return found
+
+
 def predictor(model: nn.Module, prep: Prep, machine: Machine) -> Predictor:
-    """A function of an image and its spacing; an image of another spacing is resampled there and back."""
+    """A function of an image and its spacing. An image of another spacing is rescaled to the network's.
+
+    Its probabilities come back interpolated; a network that can be asked anywhere is asked at the image's own voxels.
+    """
 
     def predict(image: np.ndarray, spacing: tuple[float, float, float]) -> np.ndarray:
-        if np.allclose(spacing, prep.spacing, atol=1e-3):
+        if prep.takes(spacing):
             return probabilities(model, prep, image, machine).argmax(0).astype(np.uint8)
-        worked, resampling = grid.resample(image, spacing, prep.spacing)
+        if getattr(model, "wants_points", False):
+            return off_grid(model, prep, image, spacing, machine).argmax(0).astype(np.uint8)
+        worked, resampling = rescale(image, spacing, prep.spacing, prep.size)
         found = probabilities(model, prep, worked, machine)
         return resampling.restore(found).argmax(0).astype(np.uint8)
 

@@ -1,13 +1,15 @@
-"""The one training loss: soft Dice plus (weighted) cross-entropy, the same code in 2D and 3D."""
+"""The training losses, the same code in 2D and 3D: soft Dice plus cross-entropy or focal loss, at every output given.
+
+Targets are shares: (B, K, *S) float32, each voxel's part of each class, one-hot where nothing was interpolated.
+"""
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
+from torch.nn import functional
 
-
-def _truth(logits: Tensor, target: Tensor) -> Tensor:
-    """(B, *S) integer class indices -> (B, K, *S) zeros and ones, in the logits' dtype."""
-    return one_hot(target.long(), logits.shape[1]).movedim(-1, 1).to(logits.dtype)
+LOSSES = ("dice+ce", "dice+focal")
 
 
 def soft_dice_loss(logits: Tensor, target: Tensor, smooth: float = 1e-5) -> Tensor:
@@ -19,30 +21,64 @@ def soft_dice_loss(logits: Tensor, target: Tensor, smooth: float = 1e-5) -> Tens
 
     Args:
         logits: (B, K, *S) float32.
-        target: (B, *S) integer class indices.
+        target: (B, K, *S) float32 shares.
         smooth: keeps the ratio defined where a class is absent from batch and prediction.
     """
-    probability, truth = logits.softmax(1), _truth(logits, target)
+    probability = logits.softmax(1)
     axes = (0, *range(2, logits.ndim))
-    overlap = (probability * truth).sum(axes)
-    total = probability.sum(axes) + truth.sum(axes)
+    overlap = (probability * target).sum(axes)
+    total = probability.sum(axes) + target.sum(axes)
     dice = (2 * overlap + smooth) / (total + smooth)
     return 1 - dice[1:].mean()
 
 
 def cross_entropy(logits: Tensor, target: Tensor, foreground_weight: float = 1.0) -> Tensor:
-    """Mean cross-entropy over voxels, each weighted by its true class: background 1, foreground `foreground_weight`.
+    """Mean cross-entropy over voxels, each weighted by its true classes: background 1, foreground `foreground_weight`.
 
     Equal to torch's own, whose two-dimensional kernel is not deterministic on a GPU. Arguments as for `soft_dice_loss`.
     """
-    truth = _truth(logits, target)
     weight = torch.full((logits.shape[1],), foreground_weight, device=logits.device)
     weight[0] = 1
-    weighted = truth * weight.view(1, -1, *[1] * (logits.ndim - 2))  # (B, K, *S), zero except at the true class
+    weighted = target * weight.view(1, -1, *[1] * (logits.ndim - 2))
     return -(weighted * logits.log_softmax(1)).sum() / weighted.sum()
 
 
-def dice_ce_loss(logits: Tensor, target: Tensor, foreground_weight: float = 1.0) -> Tensor:
-    """Soft Dice plus cross-entropy, in equal parts, computed in float32; arguments as for `cross_entropy`."""
-    logits = logits.float()
-    return soft_dice_loss(logits, target) + cross_entropy(logits, target, foreground_weight)
+def dice_focal_loss(logits: Tensor, target: Tensor, gamma: float = 2.0) -> Tensor:
+    """Half soft Dice, half focal loss (Lin et al. 2017, arXiv:1708.02002; MONAI's, softmax over the classes).
+
+    MONAI averages over voxels and classes; times K it is the sum over classes, as the paper writes it.
+    """
+    from monai.losses import FocalLoss
+
+    focal = FocalLoss(include_background=True, gamma=gamma, use_softmax=True)(logits, target) * logits.shape[1]
+    return 0.5 * soft_dice_loss(logits, target) + 0.5 * focal
+
+
+def segmentation_loss(
+    outputs: Tensor | Sequence[Tensor], target: Tensor, name: str = "dice+ce", foreground_weight: float = 1.0
+) -> Tensor:
+    """The loss of a network's output, or of its outputs at several resolutions (deep supervision).
+
+    Coarse outputs are judged against the target's shares averaged over their larger voxels, and count half as much as
+    the next finer one; the weights add up to 1, as in nnU-Net (Isensee et al. 2021; Lee et al. 2015, arXiv:1409.5185).
+
+    Args:
+        outputs: logits (B, K, *S), or a sequence of them, finest first, each half as large as the one before.
+        target: (B, K, *S) float32 shares.
+        name: one of LOSSES. foreground_weight: of the cross-entropy.
+    """
+    if name not in LOSSES:
+        raise ValueError(f"no loss is called {name!r}; there are {', '.join(LOSSES)}")
+    levels = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    pool = functional.avg_pool2d if target.ndim == 4 else functional.avg_pool3d
+    weights = [0.5**level for level in range(len(levels))]
+    total = 0.0
+    for logits, weight in zip(levels, weights, strict=True):
+        shares = target if logits.shape == target.shape else pool(target, target.shape[-1] // logits.shape[-1])
+        logits = logits.float()
+        if name == "dice+focal":
+            loss = dice_focal_loss(logits, shares)
+        else:
+            loss = soft_dice_loss(logits, shares) + cross_entropy(logits, shares, foreground_weight)
+        total = total + weight / sum(weights) * loss
+    return total

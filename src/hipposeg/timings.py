@@ -6,8 +6,11 @@ ignored folder; a rerun with other bytes replaces the record.
 """
 
 import csv
+import fcntl
 import platform
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +46,11 @@ def record(ws: Workspace, kind: str, name: str, result_sha256: str, **columns: A
         raise ValueError(f"timings.csv has no column {', '.join(unknown)}; its columns are {', '.join(COLUMNS)}")
     fields = {key: f"{value:.3f}" if isinstance(value, float) else value for key, value in columns.items()}
     row = {**fields, "kind": kind, "name": name, "result_sha256": result_sha256}
-    _put(ws.work / "timings-last.csv", row)
     committed = ws.artifacts / "timings.csv"
-    if read(committed).get((kind, name), {}).get("result_sha256") != result_sha256:
-        _put(committed, row)
+    with _alone(ws):
+        _put(ws.work / "timings-last.csv", row)
+        if read(committed).get((kind, name), {}).get("result_sha256") != result_sha256:
+            _put(committed, row)
 
 
 def record_provenance(path: Path, result_sha256: str, **values: Any) -> None:
@@ -58,6 +62,15 @@ def record_provenance(path: Path, result_sha256: str, **values: Any) -> None:
 def _put(path: Path, row: dict[str, Any]) -> None:
     rows: dict[tuple[str, str], dict[str, Any]] = {**read(path), (row["kind"], row["name"]): row}
     write_csv(path, COLUMNS, [rows[key] for key in sorted(rows)])
+
+
+@contextmanager
+def _alone(ws: Workspace) -> Iterator[None]:
+    """Runs of a series end side by side; one at a time reads and rewrites the tables."""
+    ws.work.mkdir(parents=True, exist_ok=True)
+    with (ws.work / "timings.lock").open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
 
 
 def processor_name() -> str:

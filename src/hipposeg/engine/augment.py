@@ -1,15 +1,18 @@
 """Augmentation of a whole batch with torch, the same code for slices and volumes.
 
 Parameters are drawn per sample on the CPU from one generator, so a batch depends on nothing but that generator's seed.
-No mirroring: every volume is stored in one orientation (see notebook 01), so a mirrored one is not a likely scan.
+Labels become targets: the share of each class in each voxel. Moved by linear interpolation, they keep the border where
+it went; nearest-neighbour labels would round it to whole voxels, and a border of whole voxels is what Dice is lost by.
+No mirroring by default: every volume is stored in one orientation (notebook 01), so a mirrored one is no likely scan.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
-from torch.nn.functional import grid_sample, interpolate
+from torch.nn.functional import conv1d, grid_sample, interpolate, one_hot, pad
 
 
 @dataclass(frozen=True)
@@ -19,7 +22,9 @@ class Augmentation:
     rotate: degrees, uniform in +/- this (3D: about each axis). scale: log-uniform factor in 1/(1+s) to 1+s.
     shift: voxels, uniform in +/-. elastic: standard deviation in voxels of a smooth displacement.
     gain, offset: of the z-scored intensity, uniform. gamma: log-uniform exponent range on the min-max scaled intensity.
-    noise: largest standard deviation of added Gaussian noise, in units of the z-score.
+    noise: largest standard deviation of added Gaussian noise, in units of the z-score. blur: largest standard
+    deviation, in voxels, of a Gaussian. coarse: largest factor above 1 by which a quarter of the samples lose
+    resolution and get it back interpolated. flip: probability of a mirror image along the sample's first axis.
     """
 
     rotate: float = 0.0
@@ -30,6 +35,22 @@ class Augmentation:
     offset: float = 0.0
     gamma: float = 0.0
     noise: float = 0.0
+    blur: float = 0.0
+    coarse: float = 0.0
+    flip: float = 0.0
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a training step gets.
+
+    images: (B, C, *S) float32. targets: (B, K, *S) float32, each voxel's shares of the classes, which add up to 1.
+    points: (B, dims, *S) float32, where each voxel was in the sample it came from, in voxels from that box's centre.
+    """
+
+    images: Tensor
+    targets: Tensor
+    points: Tensor
 
 
 def _uniform(batch: int, count: int, reach: float, generator: Generator) -> Tensor:
@@ -37,13 +58,13 @@ def _uniform(batch: int, count: int, reach: float, generator: Generator) -> Tens
     return (torch.rand(batch, count, generator=generator) * 2 - 1) * reach
 
 
-def _rotations(batch: int, dims: int, reach: float, generator: Generator) -> Tensor:
-    """(batch, dims, dims) rotation matrices, angles uniform within +/- reach degrees, one per plane of rotation."""
-    matrix = torch.eye(dims).repeat(batch, 1, 1)
+def rotation(angles: Tensor) -> Tensor:
+    """(B, planes) angles in radians to (B, dims, dims) matrices; there is one plane of rotation in 2D, 3 in 3D."""
+    dims = 2 if angles.shape[1] == 1 else 3
+    matrix = torch.eye(dims).repeat(len(angles), 1, 1)
     planes = [(i, j) for i in range(dims) for j in range(i + 1, dims)]
-    angles = _uniform(batch, len(planes), math.radians(reach), generator)
     for (i, j), angle in zip(planes, angles.T, strict=True):
-        turn = torch.eye(dims).repeat(batch, 1, 1)
+        turn = torch.eye(dims).repeat(len(angles), 1, 1)
         turn[:, i, i] = turn[:, j, j] = angle.cos()
         turn[:, i, j] = -angle.sin()
         turn[:, j, i] = angle.sin()
@@ -51,14 +72,20 @@ def _rotations(batch: int, dims: int, reach: float, generator: Generator) -> Ten
     return matrix
 
 
-def _sampling_grid(shape: torch.Size, settings: Augmentation, generator: Generator) -> Tensor:
-    """(B, *S, dims) points to sample at, in grid_sample's coordinates: last axis first, -1 to 1 over the box."""
+def centred_points(sides: Sequence[int]) -> Tensor:
+    """(*S, dims) positions of a grid's voxels, in voxels from its centre."""
+    axes = [torch.arange(side) - (side - 1) / 2 for side in sides]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij"), -1)
+
+
+def _source_points(shape: torch.Size, settings: Augmentation, generator: Generator) -> Tensor:
+    """(B, *S, dims) where to sample, in voxels from the box's centre."""
     batch, sides = shape[0], shape[2:]
     dims = len(sides)
-    axes = [torch.arange(side) - (side - 1) / 2 for side in sides]
-    points = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1)  # (*S, dims) voxels from the centre
+    points = centred_points(sides)
     factor = torch.exp(_uniform(batch, dims, math.log1p(settings.scale), generator))
-    matrix = _rotations(batch, dims, settings.rotate, generator) * factor[:, None, :]
+    angles = _uniform(batch, dims * (dims - 1) // 2, math.radians(settings.rotate), generator)
+    matrix = rotation(angles) * factor[:, None, :]
     moved = torch.einsum("...j,bij->b...i", points, matrix)
     moved = moved + _uniform(batch, dims, settings.shift, generator).view(batch, *[1] * dims, dims)
     if settings.elastic:
@@ -66,28 +93,72 @@ def _sampling_grid(shape: torch.Size, settings: Augmentation, generator: Generat
         mode = "bilinear" if dims == 2 else "trilinear"
         field = interpolate(knots * settings.elastic, size=tuple(sides), mode=mode, align_corners=True)
         moved = moved + field.movedim(1, -1)
-    half = torch.tensor([side / 2 for side in sides])
-    return (moved / half).flip(-1)
+    if settings.flip:
+        mirrored = torch.rand(batch, generator=generator) < settings.flip
+        moved[mirrored, ..., 0] *= -1
+    return moved
 
 
-def augment(images: Tensor, labels: Tensor, settings: Augmentation, generator: Generator) -> tuple[Tensor, Tensor]:
+def sample(values: Tensor, points: Tensor) -> Tensor:
+    """Values (B, C, *S) at points (B, *S, dims) in voxels from the centre: linear, zero outside the box."""
+    half = torch.tensor([side / 2 for side in values.shape[2:]])
+    grid = (points / half).flip(-1).to(values.device)  # grid_sample wants the last axis first, -1 to 1 over the box
+    return grid_sample(values, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def _blurred(images: Tensor, reach: float, generator: Generator) -> Tensor:
+    """Each sample smoothed by a Gaussian of its own width, axis by axis."""
+    batch, channels, *sides = images.shape
+    width = math.ceil(3 * reach)
+    sigma = torch.rand(batch, 1, generator=generator) * reach + 1e-3
+    kernel = torch.exp(-(torch.arange(-width, width + 1) ** 2) / (2 * sigma**2))
+    kernel = (kernel / kernel.sum(1, keepdim=True)).to(images.device)  # (B, taps)
+    for axis in range(2, images.ndim):
+        lines = images.movedim(axis, -1)
+        flat = pad(lines.reshape(batch, -1, sides[axis - 2]).transpose(0, 1), (width, width), mode="replicate")
+        flat = conv1d(flat, kernel[:, None], groups=batch).transpose(0, 1)  # every line of a sample, its own kernel
+        images = flat.reshape(lines.shape).movedim(-1, axis)
+    return images
+
+
+def _coarsened(images: Tensor, reach: float, generator: Generator) -> Tensor:
+    """A quarter of the samples at a lower resolution, interpolated back to their own grid."""
+    factors = 1 + torch.rand(len(images), generator=generator) * (reach - 1)
+    chosen = torch.rand(len(images), generator=generator) < 0.25
+    mode = "bilinear" if images.ndim == 4 else "trilinear"
+    out = images.clone()
+    for index in chosen.nonzero().flatten().tolist():
+        sides = tuple(images.shape[2:])
+        small = tuple(max(2, round(side / factors[index].item())) for side in sides)
+        out[index] = interpolate(interpolate(images[[index]], size=small, mode="area"), size=sides, mode=mode)[0]
+    return out
+
+
+def augment(images: Tensor, labels: Tensor, n_classes: int, settings: Augmentation, generator: Generator) -> Batch:
     """Change a batch at random.
 
     Args:
         images: (B, C, *S) float32, z-scored. labels: (B, *S) uint8. Either may be on any device.
+        n_classes: background included.
         settings: ranges of the changes.
         generator: a CPU generator; the result depends on its state and on nothing else.
 
     Returns:
-        Images and labels of the same shapes and dtypes. Labels are moved with the image by nearest neighbour;
-        what comes from outside the box is background of mean intensity 0.
+        The changed images and the targets moved with them; what comes from outside the box is background of mean
+        intensity 0.
     """
     batch, dims, device = images.shape[0], images.ndim - 2, images.device
-    if settings.rotate or settings.scale or settings.shift or settings.elastic:
-        grid = _sampling_grid(images.shape, settings, generator).to(device)
-        images = grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-        labels = grid_sample(labels[:, None].float(), grid, mode="nearest", align_corners=False)[:, 0].to(labels.dtype)
+    targets = one_hot(labels.long(), n_classes).movedim(-1, 1).float()
+    points = _source_points(images.shape, settings, generator)
+    if settings.rotate or settings.scale or settings.shift or settings.elastic or settings.flip:
+        images = sample(images, points)
+        foreground = sample(targets[:, 1:], points)
+        targets = torch.cat([1 - foreground.sum(1, keepdim=True), foreground], 1)
     each = (batch, *[1] * (dims + 1))
+    if settings.blur:
+        images = _blurred(images, settings.blur, generator)
+    if settings.coarse > 1:
+        images = _coarsened(images, settings.coarse, generator)
     if settings.gamma:
         exponent = torch.exp(_uniform(batch, 1, math.log1p(settings.gamma), generator)).view(each).to(device)
         low = images.amin(dim=tuple(range(1, dims + 2)), keepdim=True)
@@ -99,4 +170,4 @@ def augment(images: Tensor, labels: Tensor, settings: Augmentation, generator: G
     if settings.noise:
         sigma = torch.rand(batch, 1, generator=generator).view(each) * settings.noise
         images = images + (torch.randn(images.shape, generator=generator) * sigma).to(device)
-    return images, labels
+    return Batch(images, targets, points.movedim(-1, 1).to(device))

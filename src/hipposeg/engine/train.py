@@ -20,43 +20,51 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 from tqdm import tqdm
 
 from hipposeg import files
-from hipposeg.engine.augment import Augmentation, augment
+from hipposeg.engine.augment import Augmentation, Batch, augment
 from hipposeg.engine.machine import Machine
-from hipposeg.losses import dice_ce_loss
+from hipposeg.engine.optim import optimisers
+from hipposeg.engine.rules import StopRule
+from hipposeg.losses import segmentation_loss
 
 # Raise by hand when the loop's arithmetic changes: runs made before are then marked as older.
-NUMERICS = 1
+NUMERICS = 2
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     """A training recipe.
 
-    epochs, batch: passes over the samples, samples a step. lr: peak of the one-cycle schedule. warmup: share of the
-    steps in which the rate rises. weight_decay: AdamW's. clip: largest norm of the gradient. average: decay of the
-    running average of weights per step. foreground_weight: of each foreground class in the cross-entropy, where the
-    background weighs 1.
-    watch_every: epochs between two looks at the scored cases, for display only.
+    epochs, batch: passes over the samples, samples a step. lr: peak of AdamW's one-cycle schedule. muon: peak of Muon's
+    (`engine.optim`), which then takes the weight matrices; 0 leaves all to AdamW. warmup: share of the steps in which
+    the rates rise. weight_decay: per unit of rate. clip: largest norm of the gradient. average: decay of the running
+    average of weights per step. loss: a name of `losses.LOSSES`. foreground_weight: of each foreground class in the
+    cross-entropy, where the background weighs 1. watch_every: epochs between two looks at the scored cases, for display
+    only. stop: a rule that ends training early, watching an inner part of the training people.
     """
 
     epochs: int
     batch: int
     lr: float
+    muon: float = 0.0
     warmup: float = 0.15
     weight_decay: float = 0.01
     clip: float = 1.0
     average: float = 0.99
+    loss: str = "dice+ce"
     foreground_weight: float = 1.0
     watch_every: int = 2
     augmentation: Augmentation = field(default_factory=Augmentation)
+    stop: StopRule | None = None
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Training data, resident in memory: images (N, C, *S) float32 and labels (N, *S) uint8."""
+    """Training data, resident in memory: images (N, C, *S) float32, labels (N, *S) uint8, voxel sides in mm along S."""
 
     images: Tensor
     labels: Tensor
+    n_classes: int
+    spacing: tuple[float, ...]
 
 
 def seeded(*parts: int | str) -> Generator:
@@ -78,29 +86,38 @@ def one_cycle(step: int, steps: int, peak: float, warmup: float) -> float:
 
 def batches(
     samples: Samples, config: TrainConfig, machine: Machine, seed: int, epoch: int
-) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """Yield (step, images, labels) of one epoch, augmented; a smaller last batch counts only if alone."""
+) -> Iterator[tuple[int, Batch]]:
+    """Yield (step, batch) of one epoch, augmented; a smaller last batch counts only if alone."""
     count = len(samples.images)
     order = torch.randperm(count, generator=seeded(seed, epoch, "order"))
     for step in range(max(1, count // config.batch)):
         chosen = order[step * config.batch : (step + 1) * config.batch]
         images, labels = samples.images[chosen].to(machine.device), samples.labels[chosen].to(machine.device)
-        yield step, *augment(images, labels, config.augmentation, seeded(seed, epoch, step))
+        yield step, augment(images, labels, samples.n_classes, config.augmentation, seeded(seed, epoch, step))
 
 
-def optimise(model: nn.Module, optimiser: torch.optim.Optimizer, loss: Tensor, clip: float) -> None:
+def optimise(model: nn.Module, optimisers: list[torch.optim.Optimizer], loss: Tensor, clip: float) -> None:
     """One step down the gradient, its norm clipped. Raises FloatingPointError if the loss is not finite."""
     if not torch.isfinite(loss):
         raise FloatingPointError(f"the training loss became {loss.item()}; lower the learning rate or check the images")
-    optimiser.zero_grad(set_to_none=True)
+    model.zero_grad(set_to_none=True)
     loss.backward()
     nn.utils.clip_grad_norm_(model.parameters(), clip)
-    optimiser.step()
+    for optimiser in optimisers:
+        optimiser.step()
+
+
+def forward(model: nn.Module, batch: Batch, spacing: tuple[float, ...]) -> Tensor | list[Tensor]:
+    """The network's output for a batch; one that wants to know where its voxels are gets their points in mm."""
+    if not getattr(model, "wants_points", False):
+        return model(batch.images)
+    scale = torch.tensor(spacing, device=batch.points.device).view(1, -1, *[1] * len(spacing))
+    return model(batch.images, batch.points * scale)
 
 
 @dataclass
 class Training:
-    """One training: the network, its average, its optimiser, the history so far, and the seconds it took."""
+    """One training: the network, its average, its optimisers, the history so far, and the seconds it took."""
 
     model: nn.Module
     config: TrainConfig
@@ -113,14 +130,13 @@ class Training:
         self.machine.prepare()
         self.model.to(self.machine.device)
         self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(self.config.average))
-        self.optimiser = torch.optim.AdamW(
-            self.model.parameters(), lr=self.config.lr, weight_decay=self.config.weight_decay
-        )
+        self.optimisers = optimisers(self.model, self.config.lr, self.config.weight_decay, self.config.muon)
+        self.peaks = [optimiser.param_groups[0]["lr"] for optimiser in self.optimisers]
 
     def save(self, path: Path, key: str) -> None:
         """Write everything that a resume needs, atomically."""
         state = {"key": key, "history": self.history, "seconds": self.seconds, "model": self.model.state_dict()}
-        state |= {"average": self.average.state_dict(), "optimiser": self.optimiser.state_dict()}
+        state |= {"average": self.average.state_dict(), "optimisers": [o.state_dict() for o in self.optimisers]}
         with files.replacing(path) as temporary:
             torch.save(state, temporary)
 
@@ -134,34 +150,35 @@ class Training:
         self.history, self.seconds = state["history"], state["seconds"]
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(saved)
 
     def epoch(self, samples: Samples, number: int, progress: tqdm) -> dict[str, Any]:
         """Train one epoch (numbers start at 1) and return its line of history."""
         config, total_loss = self.config, 0.0
         per_epoch = max(1, len(samples.images) // config.batch)
         self.model.train()
-        for step, images, labels in batches(samples, config, self.machine, self.seed, number):
+        for step, batch in batches(samples, config, self.machine, self.seed, number):
             done = (number - 1) * per_epoch + step
-            rate = one_cycle(done, config.epochs * per_epoch, config.lr, config.warmup)
-            for group in self.optimiser.param_groups:
-                group["lr"] = rate
+            share = one_cycle(done, config.epochs * per_epoch, 1.0, config.warmup)
+            for optimiser, peak in zip(self.optimisers, self.peaks, strict=True):
+                optimiser.param_groups[0]["lr"] = peak * share
             # Dropout, where a network has it, draws from torch's global generator: seed it for this step alone.
             with torch.random.fork_rng(enabled=True):
                 torch.manual_seed(seeded(self.seed, number, step, "dropout").initial_seed())
                 with self.machine.autocast():
-                    logits = self.model(images)
-            loss = dice_ce_loss(logits, labels, config.foreground_weight)
-            optimise(self.model, self.optimiser, loss, config.clip)
+                    outputs = forward(self.model, batch, samples.spacing)
+            loss = segmentation_loss(outputs, batch.targets, config.loss, config.foreground_weight)
+            optimise(self.model, self.optimisers, loss, config.clip)
             self.average.update_parameters(self.model)
             total_loss += loss.item()
             progress.update()
-        return {"epoch": number, "step": number * per_epoch, "lr": rate, "loss": total_loss / per_epoch}
+        return {"epoch": number, "step": number * per_epoch, "lr": config.lr * share, "loss": total_loss / per_epoch}
 
     def averaged(self, samples: Samples) -> nn.Module:
         """The averaged network in evaluation mode; BatchNorm statistics, where there are any, re-estimated for it."""
         plain = TrainConfig(1, self.config.batch, 0.0)
-        inputs = (images for step, images, _ in batches(samples, plain, self.machine, self.seed, 0) if step < 40)
+        inputs = (batch.images for step, batch in batches(samples, plain, self.machine, self.seed, 0) if step < 40)
         with self.machine.autocast():
             update_bn(inputs, self.average)
         return self.average.module.eval()
@@ -176,6 +193,7 @@ def fit(
     folder: Path,
     key: str,
     watch: Callable[[nn.Module], dict[str, float]] | None = None,
+    inner: Callable[[nn.Module], dict[str, float]] | None = None,
     label: str = "training",
 ) -> tuple[nn.Module, list[dict[str, Any]], float]:
     """Train to the end of the schedule, resuming from `folder` if a checkpoint with this key is there.
@@ -184,17 +202,22 @@ def fit(
         model: an initialised network. samples: the training data. config: the recipe. machine: device and precision.
         seed: of batch order and augmentation. folder: gets checkpoint.pt and history.jsonl after every epoch.
         key: identifies the run. watch: returns scores to show in the history; nothing is chosen by them.
+        inner: returns the Dice of each class on people cut from the training ones, for the recipe's stop rule.
         label: shown in the progress bar.
 
     Returns:
         The averaged network in evaluation mode, the history with one dictionary an epoch, and the seconds of training:
         those before a resume included, looks at scored cases left out.
     """
+    if config.stop and inner is None:
+        raise ValueError(f"the recipe stops by {config.stop}, and nothing scores an inner part: give `inner`")
     training = Training(model, config, machine, seed)
     checkpoint = folder / "checkpoint.pt"
     training.resume(checkpoint, key)
     per_epoch = max(1, len(samples.images) // config.batch)
     done = len(training.history)
+    if config.stop and config.stop.ends(training.history):
+        done = config.epochs
     with tqdm(total=config.epochs * per_epoch, initial=done * per_epoch, desc=label, mininterval=5, unit="step") as bar:
         for number in range(done + 1, config.epochs + 1):
             started = time.perf_counter()
@@ -202,10 +225,14 @@ def fit(
             training.seconds += time.perf_counter() - started
             if watch and (number % config.watch_every == 0 or number == config.epochs):
                 line["dice"] = watch(training.averaged(samples))
+            if config.stop and number % config.stop.every == 0:
+                line["inner"] = inner(training.averaged(samples))
             training.history.append(line)
             bar.set_postfix_str(f"epoch {number}/{config.epochs}, loss {line['loss']:.3f}")
             training.save(checkpoint, key)
             files.write_text(folder / "history.jsonl", history_lines(training.history))
+            if config.stop and config.stop.ends(training.history):
+                break
     return training.averaged(samples), training.history, training.seconds
 
 

@@ -1,9 +1,9 @@
-"""A plain U-Net, one class for 2D and 3D.
+"""The U-Net, one class for 2D and 3D: plain, residual, or with deep supervision.
 
 Ronneberger et al. 2015 (doi:10.1007/978-3-319-24574-4_28) with the block of nnU-Net (Isensee et al. 2021,
 doi:10.1038/s41592-020-01008-z): two convolutions, each followed by instance norm and LeakyReLU 0.01, strided
 convolutions to go down and transposed ones to come up (their backward pass is deterministic, trilinear upsampling's
-is not).
+is not). Residual blocks after He et al. 2016 (doi:10.1109/CVPR.2016.90).
 """
 
 from collections.abc import Sequence
@@ -35,42 +35,86 @@ class Block(nn.Module):
         return self.layers(x)
 
 
+class ResidualBlock(nn.Module):
+    """The same two convolutions, and a shortcut around them: 1-wide where channels or resolution change."""
+
+    def __init__(self, dims: int, inputs: int, outputs: int, stride: int = 1) -> None:
+        super().__init__()
+        self.layers = Block(dims, inputs, outputs, stride).layers[:-1]  # the last activation comes after the sum
+        same = inputs == outputs and stride == 1
+        projection = nn.Sequential(
+            CONV[dims](inputs, outputs, stride, stride, bias=False), NORM[dims](outputs, affine=True)
+        )
+        self.shortcut = nn.Identity() if same else projection
+        self.activation = nn.LeakyReLU(0.01, inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, *S) -> (B, outputs, *S / stride)."""
+        return self.activation(self.layers(x) + self.shortcut(x))
+
+
 class UNet(nn.Module):
-    """Encoder and decoder with a skip at every resolution, the full one included.
+    """Encoder and decoder with a skip at every resolution, the full one included; skips are taken before going down.
 
     Args:
         dims: 2 or 3.
         in_channels: channels of the input; a 2D network may get neighbouring slices as channels.
         n_classes: background included.
         channels: width of each stage; every stage after the first halves the resolution.
+        residual: residual blocks instead of plain ones.
+        supervised: how many coarser decoder stages get a head of their own in training (deep supervision).
 
-    Input (B, in_channels, *S) float, output (B, n_classes, *S) logits. Each side of S must be divisible by `divisor`;
-    raises ValueError if one is not.
+    Input (B, in_channels, *S) float, output (B, n_classes, *S) logits; in training mode with `supervised`, a list of
+    logits, finest first. Each side of S must be divisible by `divisor`; raises ValueError if one is not.
     """
 
     def __init__(
-        self, dims: int, in_channels: int, n_classes: int, channels: Sequence[int] = (16, 32, 64, 128)
+        self,
+        dims: int,
+        in_channels: int,
+        n_classes: int,
+        channels: Sequence[int] = (16, 32, 64, 128),
+        residual: bool = False,
+        supervised: int = 0,
     ) -> None:
         super().__init__()
+        coarser = max(0, len(channels) - 2)
+        if not 0 <= supervised <= coarser:
+            raise ValueError(f"supervised is {supervised}; {len(channels)} stages have {coarser} coarser ones")
+        block = ResidualBlock if residual else Block
         self.divisor = 2 ** (len(channels) - 1)
         pairs = list(zip(channels[:-1], channels[1:], strict=True))
-        self.stem = Block(dims, in_channels, channels[0])
-        self.down = nn.ModuleList(Block(dims, wide, deep, stride=2) for wide, deep in pairs)
+        self.stem = block(dims, in_channels, channels[0])
+        self.down = nn.ModuleList(block(dims, wide, deep, stride=2) for wide, deep in pairs)
         self.up = nn.ModuleList(UP[dims](deep, wide, 2, stride=2) for wide, deep in reversed(pairs))
-        self.merge = nn.ModuleList(Block(dims, 2 * wide, wide) for wide, _ in reversed(pairs))
+        self.merge = nn.ModuleList(block(dims, 2 * wide, wide) for wide, _ in reversed(pairs))
         self.head = CONV[dims](channels[0], n_classes, 1)
+        self.coarse_heads = nn.ModuleList(CONV[dims](wide, n_classes, 1) for wide in channels[1 : 1 + supervised])
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, in_channels, *S) -> (B, n_classes, *S)."""
+    def stages(self, x: Tensor) -> list[Tensor]:
+        """Decoder features of each resolution but the last, finest first: (B, channels[i], *S / 2**i)."""
         if any(side % self.divisor for side in x.shape[2:]):
             raise ValueError(
                 f"input sides {tuple(x.shape[2:])} are not divisible by {self.divisor}; pad with data.grid.place"
             )
         x = self.stem(x)
-        skips = []
+        skips, found = [], []
         for block in self.down:
             skips.append(x)
             x = block(x)  # (B, 2c, *S/2)
         for up, merge, skip in zip(self.up, self.merge, reversed(skips), strict=True):
             x = merge(torch.cat([up(x), skip], dim=1))
-        return self.head(x)
+            found.append(x)
+        return found[::-1]
+
+    def features(self, x: Tensor) -> Tensor:
+        """(B, in_channels, *S) -> (B, channels[0], *S): what the head reads."""
+        return self.stages(x)[0]
+
+    def forward(self, x: Tensor) -> Tensor | list[Tensor]:
+        """(B, in_channels, *S) -> (B, n_classes, *S), or in training a list with the coarser ones after it."""
+        finest, *coarser = self.stages(x)
+        logits = self.head(finest)
+        if not (self.training and self.coarse_heads):
+            return logits
+        return [logits, *(head(stage) for head, stage in zip(self.coarse_heads, coarser, strict=False))]

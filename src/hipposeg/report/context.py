@@ -40,6 +40,8 @@ def page_context(art: Artifacts) -> dict[str, Any]:
         "labels_charted": charts.CHART_LABELS,
         "rows": rows,
         "head": head,
+        "five_folds": view.five_folds(art),
+        "flagship": art.facts.get("04_unet3d", {}).get("flagship"),
         "floor": next((row for row in rows if row.is_floor), None),
         "axis": charts.axis_for(extent) if extent else None,
         "any_older": any(row.older for row in rows),

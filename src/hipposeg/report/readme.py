@@ -40,7 +40,7 @@ def _lines(art: Artifacts) -> list[str]:
     head = view.headline(art, rows)
     if head is None:
         return ["No network has been scored yet: run `make all`."]
-    return [_sentence(art, head), "", *_table(rows)]
+    return [_sentence(art, head), *_five_folds(art), "", *_table(rows)]
 
 
 def _sentence(art: Artifacts, head: view.Headline) -> str:
@@ -54,6 +54,18 @@ def _sentence(art: Artifacts, head: view.Headline) -> str:
     if head.floor:
         text += f"; a guess that never reads the image scores {show(head.floor.get('mean', 'dice'), 'score')}"
     return text + "."
+
+
+def _five_folds(art: Artifacts) -> list[str]:
+    """One line per kind of folds of which every volume has been scored."""
+    lines = [
+        f"- all {one.volumes} volumes, {one.text}: **{show(one.value, 'score')}** "
+        f"({interval(one.low, one.high, 'score')})"
+        for one in view.five_folds(art)
+    ]
+    arm = art.facts.get("04_unet3d", {}).get("flagship")
+    title = f"The flagship `{arm}` over five folds, one network a fold, mean Dice (95 % interval):"
+    return ["", title, *lines] if lines else []
 
 
 def _table(rows: list[view.RunRow]) -> list[str]:

@@ -120,6 +120,31 @@ def _difference(art: Artifacts, best: RunRow, floor: RunRow | None) -> tuple[flo
     return result.difference, result.low, result.high
 
 
+@dataclass(frozen=True)
+class FiveFolds:
+    """Every volume scored by a network trained without its fold. value, low, high: mean Dice and its interval."""
+
+    kind: str
+    text: str
+    value: float
+    low: float
+    high: float
+    volumes: int
+
+
+def five_folds(art: Artifacts) -> list[FiveFolds]:
+    """What notebook 04 read from the full series, as far as all volumes are scored: by person first, then by volume."""
+    facts, size = art.facts.get("04_unet3d", {}), cohort_size(art.folds)
+    kinds = (("grouped", "folds split by person"), ("nnunet", "nnU-Net's own folds, split by volume"))
+    found = [(kind, text, facts.get(f"folds_{kind}")) for kind, text in kinds]
+    keys = ("value", "low", "high", "volumes")
+    return [
+        FiveFolds(kind, text, *(numbers[key] for key in keys))
+        for kind, text, numbers in found
+        if numbers and size and numbers["volumes"] == size[0]
+    ]
+
+
 def nan_if_none(value: float | None) -> float:
     """An empty CSV field as NaN."""
     return float("nan") if value is None else value

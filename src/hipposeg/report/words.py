@@ -24,6 +24,7 @@ CHAPTERS = (
         "02_preprocessing", "Preprocessing", "What happens to a volume before a network sees it, and is it undone?"
     ),
     Chapter("03_unet2d_baseline", "2D baseline", "How far does a small slice-by-slice network get?"),
+    Chapter("04_unet3d", "3D U-Nets", "What does a network gain that sees the whole volume at once?"),
     Chapter("07_evaluation", "Evaluation", "Where do the models agree with the experts, and where not?"),
 )
 
@@ -32,14 +33,21 @@ FLOOR = "atlas-no-image"
 ARMS = {
     FLOOR: "the average training label map stretched to the box; the image is never read",
     "unet2d": "plain U-Net on slices, stacked back to a volume",
-    "unet2d-mobilenetv3": "U-Net with a MobileNetV3-Small encoder, on slices",
+    "unet2d-mobilenetv3": "U-Net on slices: a MobileNetV3-Small encoder and, beside it, a branch at full resolution",
     "unet2d-efficientnetb0": "U-Net with an EfficientNet-B0 encoder, on slices",
     "unet2d-fusion": "mean probability of 2D U-Nets that slice along different axes",
     "unet3d": "plain U-Net on whole volumes",
+    "unet3d-fast": "3D U-Net made for accuracy in few minutes: the project's flagship",
     "unet3d-residual": "3D U-Net with residual blocks",
-    "unet3d-nnunet": "3D U-Net by nnU-Net's plan",
-    "unet3d-inr": "3D U-Net with a coordinate head",
-    "unet3d-transformer": "3D U-Net with a transformer at its bottleneck",
+    "unet3d-nnunet": "3D U-Net after nnU-Net, deep supervision included",
+    "unet3d-nnunet-light": "3D U-Net after nnU-Net, with few channels (Lightweight)",
+    "unet3d-nnunet-performance": "3D U-Net after nnU-Net, with many channels (Performance)",
+    "unet3d-inr-conv": "3D U-Net trained at 2 mm, its head a 1x1x1 convolution",
+    "unet3d-inr-mlp": "3D U-Net trained at 2 mm, its head a small network without coordinates",
+    "unet3d-inr-mlp-xyz": "3D U-Net trained at 2 mm, its head a small network that also reads coordinates",
+    "unet3d-inr-siren-xyz": "3D U-Net trained at 2 mm, its head a network of sines that also reads coordinates",
+    "unet3d-inr-1mm": "their twin trained at 1 mm, its head a 1x1x1 convolution",
+    "unet3d-transformer": "MONAI's UNETR: a transformer encoder with a convolutional decoder, on whole volumes",
     "attention2d": "2D U-Net with attention gates on its skips",
     "attention3d": "3D U-Net with attention gates on its skips",
     "scse2d": "2D U-Net with squeeze-and-excitation blocks",
@@ -52,7 +60,8 @@ SUFFIXES = {
     "imagenet": "encoder starts from ImageNet weights",
     "n4": "N4 bias correction first",
     "flip": "left-right flips in training",
-    "focal": "focal loss",
+    "focal": "Dice and focal loss",
+    "adamw": "AdamW for all weights, no Muon",
 }
 
 

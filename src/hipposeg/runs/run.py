@@ -10,7 +10,8 @@ import logging
 import shutil
 import subprocess
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,6 @@ from typing import Any
 import nibabel
 import numpy as np
 import pandas as pd
-import safetensors.torch
 import torch
 from torch import Tensor
 
@@ -28,11 +28,14 @@ from hipposeg.data.cohort import Cohort
 from hipposeg.data.folds import Fold
 from hipposeg.data.read import Case
 from hipposeg.engine.machine import Machine, processor_name, this_machine
-from hipposeg.engine.train import fit, seeded
+from hipposeg.engine.train import fit
 from hipposeg.inference import Predictor, predictor
 from hipposeg.models import atlas, cost
-from hipposeg.runs.samples import images_of, make_samples
+from hipposeg.runs import offgrid
+from hipposeg.runs.arms import FLAGSHIP
+from hipposeg.runs.samples import images_of, inner_part, make_samples
 from hipposeg.runs.spec import RunSpec, numerics_of, recipe_of, run_key
+from hipposeg.runs.weights import halve, initial, store
 
 log = logging.getLogger(__name__)
 
@@ -57,12 +60,13 @@ class RunResult:
 
 @dataclass(frozen=True)
 class Trained:
-    """What training leaves: a predictor, tensors to store, numbers for config.json, and the seconds it took."""
+    """What training leaves: a predictor, tensors to store, numbers for config.json, the seconds, and the network."""
 
     predict: Predictor
     weights: dict[str, Tensor]
     numbers: dict[str, Any]
     seconds: float
+    network: torch.nn.Module | None = None
 
 
 def train_or_load(
@@ -77,7 +81,7 @@ def train_or_load(
     Raises:
         KeyError: no such arm, budget or kind of fold. FloatingPointError: the training diverged.
     """
-    machine = machine or this_machine()
+    machine = machine or machine_for(ws)
     machine.prepare()
     fold = folds[run.folds][run.fold]
     key = run_key(run, cohort, fold, machine)
@@ -89,6 +93,16 @@ def train_or_load(
         _make(run, cohort, fold, ws, machine, key)
     _publish(run, ws, machine)
     return load(ws, run)
+
+
+def machine_for(ws: Workspace) -> Machine:
+    """This machine; under `full` with one thread, because those runs train side by side (`hipposeg series`).
+
+    Two trainings of one thread each do more than one of two threads, and their bytes do not depend on how many cores
+    a machine has.
+    """
+    machine = this_machine()
+    return replace(machine, threads=1) if ws.profile == "full" else machine
 
 
 def load(ws: Workspace, run: RunSpec) -> RunResult:
@@ -123,15 +137,18 @@ def _make(run: RunSpec, cohort: Cohort, fold: Fold, ws: Workspace, machine: Mach
     trained_at = time.perf_counter()
     predicted = predict_all(trained.predict, images, cohort, fold["scored"], work / "predictions")
     predicted_at = time.perf_counter()
-    files.write_csv(work / "cases.csv", CASE_COLUMNS, score_all(predicted, cohort))
+    scores = score_all(predicted, cohort)
+    files.write_csv(work / "cases.csv", CASE_COLUMNS, scores)
     scored_at = time.perf_counter()
-    weights = safetensors.torch.save(trained.weights)
+    offgrid.study(trained.network, arm.prep, machine, images, cohort, scores, work)
+    studied_at = time.perf_counter()
+    weights = store(trained.weights)
     files.write_bytes(work / "weights.safetensors", weights)
     seconds = {
         "train_s": trained.seconds,
         "predict_s_per_volume": (predicted_at - trained_at) / len(predicted),
         "score_s": scored_at - predicted_at,
-        "total_s": scored_at - started,
+        "total_s": studied_at - started,
     }
     files.write_json(work / "provenance.json", {**seconds, **_whereabouts()})
     config = {
@@ -158,22 +175,26 @@ def _train(
     arm, spec = run.definition, cohort.spec
     recipe = arm.recipe(run.budget)
     channels = arm.prep.channels(len(spec.channels))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seeded(run.seed, "weights").initial_seed())
-        model = arm.build(channels, spec.n_classes)
-    samples = make_samples(images, cohort, arm.prep, fold["train"])
+    model = initial(run, spec)
+    trained, inner = inner_part(cohort, fold["train"], recipe.stop.people) if recipe.stop else (fold["train"], [])
+    samples = make_samples(images, cohort, arm.prep, trained)
 
-    def watch(network: torch.nn.Module) -> dict[str, float]:
-        predict = predictor(network, arm.prep, machine)
-        rows = []
-        for number in fold["scored"]:
-            case = cohort.cases[number]
-            found = predict(images[number], case.spacing)
-            rows.append([metrics.dice(found == label.value, case.label == label.value) for label in spec.labels])
-        means = np.nanmean(rows, axis=0)
-        return {**dict(zip(spec.names, means.tolist(), strict=True)), "mean": float(means.mean())}
+    def dice_on(cases: list[int]) -> Callable[[torch.nn.Module], dict[str, float]]:
+        def score(network: torch.nn.Module) -> dict[str, float]:
+            predict = predictor(network, replace(arm.prep, views=False), machine)
+            rows = []
+            for number in cases:
+                case = cohort.cases[number]
+                found = predict(images[number], case.spacing)
+                rows.append([metrics.dice(found == label.value, case.label == label.value) for label in spec.labels])
+            means = np.nanmean(rows, axis=0)
+            return {**dict(zip(spec.names, means.tolist(), strict=True)), "mean": float(means.mean())}
 
-    network, history, seconds = fit(model, samples, recipe, machine, run.seed, work, key, watch, label=run.name)
+        return score
+
+    looks = {"watch": dice_on(fold["scored"]), "inner": dice_on(inner)}
+    network, history, seconds = fit(model, samples, recipe, machine, run.seed, work, key, **looks, label=run.name)
+    halve(network)
     numbers = {
         "params": cost.parameters(network),
         "gflops": round(cost.gflops(network, channels, arm.prep.axis), 3),
@@ -181,7 +202,7 @@ def _train(
         "samples": len(samples.images),
     }
     weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    return Trained(predictor(network, arm.prep, machine), weights, numbers, seconds)
+    return Trained(predictor(network, arm.prep, machine), weights, numbers, seconds, network)
 
 
 def _train_atlas(
@@ -246,10 +267,15 @@ def _publish(run: RunSpec, ws: Workspace, machine: Machine) -> None:
     # Without its config a run counts as unfinished, so a copy that is interrupted here is not taken for whole.
     (folder / "config.json").unlink(missing_ok=True)
     shutil.rmtree(predictions, ignore_errors=True)
+    for name in (offgrid.TABLE, offgrid.PICTURE):
+        (folder / name).unlink(missing_ok=True)
     copies: list[tuple[Path, Path]] = [
         (path, predictions / path.name) for path in sorted(work.glob("predictions/*.gz"))
     ]
-    copies += [(work / name, folder / name) for name in ("history.jsonl", "cases.csv", "config.json")]
+    if run.arm == FLAGSHIP and run.folds == "grouped" and ws.profile == "full":
+        copies.append((work / "weights.safetensors", ws.artifacts / "weights" / f"{run.name}.safetensors"))
+    small = ("history.jsonl", "cases.csv", offgrid.TABLE, offgrid.PICTURE, "config.json")
+    copies += [(work / name, folder / name) for name in small]
     for source, target in copies:
         if source.exists():
             files.write_bytes(target, source.read_bytes())

@@ -7,6 +7,7 @@ from hipposeg.config import Workspace
 from hipposeg.data import grid
 from hipposeg.data.cohort import Cohort
 from hipposeg.data.n4 import N4Params, n4_cohort
+from hipposeg.data.rescale import rescale
 from hipposeg.engine.train import Samples
 from hipposeg.inference import Prep
 
@@ -18,15 +19,32 @@ def images_of(cohort: Cohort, prep: Prep, ws: Workspace) -> dict[int, np.ndarray
     return {number: case.image for number, case in cohort.cases.items()}
 
 
+def coarse_label(label: np.ndarray, spacing: tuple[float, float, float], prep: Prep, n_classes: int) -> np.ndarray:
+    """A label map (X, Y, Z) of integers on the network's larger voxels, uint8: whole voxels, as a rater would draw.
+
+    A voxel is foreground if at least half of it is, and then of the class that fills most of it (the lower at a tie).
+    The largest share of all classes would give every half-filled voxel to the background: on Task04's 2 mm grid that
+    takes several per cent off each structure, which this rule does not.
+    """
+    shares, _ = rescale(np.stack([label == k for k in range(n_classes)]), spacing, prep.spacing, prep.size)
+    filled = shares[1:].sum(0) >= 0.5 - 1e-6
+    return np.where(filled, 1 + shares[1:].argmax(0), 0).astype(np.uint8)
+
+
 def make_samples(images: dict[int, np.ndarray], cohort: Cohort, prep: Prep, cases: list[int]) -> Samples:
     """Stack the training cases: volumes in 3D, every slice of every native box in 2D.
 
-    Slices without hippocampus stay in, in their natural share: a 2D network meets them in every new scan.
+    Slices without hippocampus stay in, in their natural share: a 2D network meets them in every new scan. A network of
+    another spacing than the files' gets images and labels rescaled, as images are at inference.
     """
     inputs, targets = [], []
     for number in cases:
-        found, placement = prep.place(images[number])
-        label = torch.from_numpy(placement.apply(cohort.cases[number].label))
+        image, label, spacing = images[number], cohort.cases[number].label, cohort.cases[number].spacing
+        if not prep.takes(spacing):
+            image, _ = rescale(image, spacing, prep.spacing, prep.size)
+            label = coarse_label(label, spacing, prep, cohort.spec.n_classes)
+        found, placement = prep.place(image)
+        label = torch.from_numpy(placement.apply(label))
         if prep.axis is None:
             inputs.append(found)
             targets.append(label[None])
@@ -34,4 +52,13 @@ def make_samples(images: dict[int, np.ndarray], cohort: Cohort, prep: Prep, case
         inside = placement.inside_grid[prep.axis]
         inputs.append(found[inside])
         targets.append(torch.from_numpy(np.ascontiguousarray(grid.slices(label.numpy(), prep.axis)))[inside])
-    return Samples(torch.cat(inputs), torch.cat(targets))
+    sides = [side for axis, side in enumerate(prep.spacing) if axis != prep.axis]
+    return Samples(torch.cat(inputs), torch.cat(targets), cohort.spec.n_classes, tuple(sides))
+
+
+def inner_part(cohort: Cohort, cases: list[int], every: int) -> tuple[list[int], list[int]]:
+    """Cases of the training people split by person into (trained, inner): every `every`-th person is inner."""
+    people = sorted({cohort.cases[number].subject for number in cases})
+    inside = set(people[::every])
+    split = [[number for number in cases if (cohort.cases[number].subject in inside) is held] for held in (False, True)]
+    return split[0], split[1]

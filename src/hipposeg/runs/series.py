@@ -5,20 +5,28 @@ were declared before any of their runs was scored.
 """
 
 from hipposeg.config import Workspace
+from hipposeg.runs.arms import FLAGSHIP
 from hipposeg.runs.run import RunResult, load
 from hipposeg.runs.spec import RunSpec, current_numerics
 
 SEEDS = (0, 1, 2)
+HEADS = tuple(f"unet3d-inr-{head}" for head in ("conv", "mlp", "mlp-xyz", "siren-xyz", "1mm"))
 SERIES: dict[str, tuple[RunSpec, ...]] = {
     "03": (
         *(RunSpec(arm, seed=seed) for arm in ("unet2d", "unet2d-mobilenetv3", "unet2d+n4") for seed in SEEDS),
         *(RunSpec("unet2d", folds, fold) for folds in ("grouped", "nnunet") for fold in range(5)),
-    )
+    ),
+    "04": (
+        *(RunSpec(FLAGSHIP, folds, fold) for folds in ("nnunet", "grouped") for fold in range(5)),
+        *(RunSpec(arm, seed=seed) for arm in ("unet3d", "unet3d+flip", *HEADS) for seed in SEEDS),
+        *(RunSpec(arm) for arm in ("unet3d+adamw", "unet3d+focal", "unet3d-residual", "unet3d-nnunet-light")),
+        *(RunSpec(arm) for arm in ("unet3d-nnunet", "unet3d-transformer", "unet3d-nnunet-performance")),
+    ),
 }
 
 
 def declared(notebook: str) -> list[RunSpec]:
-    """The notebook's series, each run once."""
+    """The notebook's series, each run once, in the order in which they are made."""
     return list(dict.fromkeys(SERIES.get(notebook, ())))
 
 

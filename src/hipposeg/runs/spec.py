@@ -1,6 +1,7 @@
 """What identifies a run: its name for people, its key for the cache."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, Field, asdict, dataclass, fields, is_dataclass
+from typing import Any
 
 import torch
 
@@ -37,14 +38,26 @@ class RunSpec:
         return ARMS[self.arm]
 
 
+def chosen(settings: Any) -> Any:
+    """A dataclass as plain values, without fields at their default: a new option leaves older keys as they are."""
+    if not is_dataclass(settings):
+        return settings
+    values = {field.name: (field, getattr(settings, field.name)) for field in fields(settings)}
+    return {name: chosen(value) for name, (field, value) in values.items() if value != _default(field)}
+
+
+def _default(field: Field) -> Any:
+    return field.default_factory() if field.default_factory is not MISSING else field.default
+
+
 def recipe_of(run: RunSpec) -> dict:
-    """Everything that was decided about a run, as plain values: goes into its config.json and its key."""
+    """Everything that was decided about a run, as plain values: goes into its config.json."""
     arm = run.definition
     return {
         "prep": asdict(arm.prep),
         "n4": asdict(n4.N4Params()) if arm.prep.n4 else {},
         "training": asdict(arm.recipe(run.budget)) if arm.build else {},
-        "network": f"{arm.build.__module__}.{arm.build.__name__}" if arm.build else "",
+        "network": arm.network,
     }
 
 
@@ -62,9 +75,13 @@ def current_numerics() -> dict[str, str]:
 
 def run_key(run: RunSpec, cohort: Cohort, fold: Fold, machine: Machine) -> str:
     """Hash of all that a run's bytes depend on: recipe, data, fold, device, precision, threads, torch, numerics."""
+    arm = run.definition
     parts = {
         "run": asdict(run),
-        "recipe": recipe_of(run),
+        "network": arm.network,
+        "prep": chosen(arm.prep),
+        "training": chosen(arm.recipe(run.budget)) if arm.build else {},
+        "n4": asdict(n4.N4Params()) if arm.prep.n4 else {},
         "numerics": numerics_of(run.definition),
         "data": cohort.sha256,
         "fold": folds_sha256(fold),

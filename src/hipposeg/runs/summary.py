@@ -117,7 +117,19 @@ def volume_agreements(run: Run, spec: DatasetSpec) -> dict[str, Agreement]:
     return {label: agreement(predicted.to_numpy(), true.to_numpy()) for label, (predicted, true) in pairs.items()}
 
 
-def cases_by_rule(run: Run) -> dict[str, int]:
-    """The cases with the run's highest, middle and lowest mean Dice (lower middle if even; ties: lower case number)."""
-    ranked = run.values().dropna().reset_index().sort_values(["dice", "case"], ascending=[False, True])["case"].tolist()
+def cases_by_rule(scores: pd.Series) -> dict[str, int]:
+    """The cases with the highest, middle and lowest score (lower middle if even; ties: lower case number).
+
+    scores: mean Dice by case number, such as `Run.values()` or `mean_dice`; NaN are left out. Raises ValueError if
+    nothing is left.
+    """
+    kept = scores.dropna()
+    if kept.empty:
+        raise ValueError("no case has a score; expected the mean Dice of at least one case")
+    ranked = kept.sort_index().sort_values(ascending=False, kind="stable").index.tolist()
     return {"best": ranked[0], "median": ranked[len(ranked) // 2], "worst": ranked[-1]}
+
+
+def mean_dice(cases: pd.DataFrame, label: str = MEAN) -> pd.Series:
+    """Dice of one label by case number, from rows as in cases.csv."""
+    return cases[cases["label"] == label].set_index("case")["dice"].sort_index()

@@ -12,7 +12,7 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -95,8 +95,17 @@ def meshes(label: NDArray[np.uint8], spec: DatasetSpec, spacing: Sequence[float]
     return found
 
 
+# (label map, description, spacing) -> name -> mesh, as `meshes`; other views bring their own.
+Mesher = Callable[[NDArray[np.uint8], DatasetSpec, Sequence[float]], dict[str, Any]]
+
+
 def _plotter(
-    label: NDArray[np.uint8], spec: DatasetSpec, spacing: Sequence[float], span: float | None = None, **options: Any
+    label: NDArray[np.uint8],
+    spec: DatasetSpec,
+    spacing: Sequence[float],
+    span: float | None = None,
+    mesher: Mesher = meshes,
+    **options: Any,
 ) -> Any:
     """A scene with one mesh for each label, seen along `VIEW`; `span` mm, or else the box's longest side, fill it."""
     import pyvista
@@ -107,7 +116,7 @@ def _plotter(
     plotter = pyvista.Plotter(**options)
     plotter.set_background("white")
     colours = {item.name: item.colour for item in spec.labels}
-    for name, mesh in meshes(label, spec, spacing).items():
+    for name, mesh in mesher(label, spec, spacing).items():
         plotter.add_mesh(mesh, color=colours[name], smooth_shading=True, specular=0.25, specular_power=12, ambient=0.18)
     extent = np.multiply(label.shape, spacing)
     direction, up = np.array(VIEW[0]) / np.linalg.norm(VIEW[0]), VIEW[1]
@@ -123,26 +132,34 @@ def picture(
     spacing: Sequence[float],
     size: tuple[int, int] = (960, 560),
     span: float | None = None,
+    mesher: Mesher = meshes,
 ) -> NDArray[np.uint8]:
     """Render off screen: (height, width, 3) uint8, the same for the same input.
 
     Raises RuntimeError with `problem()` where that is not possible.
 
     size: pixels. span: mm that the picture is scaled to, so that several compare; None takes the box's longest side.
+    mesher: makes the meshes.
     """
     if reason := problem():
         raise RuntimeError(reason)
-    plotter = _plotter(label, spec, spacing, span, off_screen=True, window_size=size, lighting="light kit")
+    plotter = _plotter(label, spec, spacing, span, mesher, off_screen=True, window_size=size, lighting="light kit")
     try:
         return np.asarray(plotter.screenshot(return_img=True))[..., :3]
     finally:
         plotter.close()
 
 
-def figure(masks: Mapping[str, NDArray[np.uint8]], spec: DatasetSpec, spacing: Sequence[float], title: str) -> Figure:
+def figure(
+    masks: Mapping[str, NDArray[np.uint8]],
+    spec: DatasetSpec,
+    spacing: Sequence[float],
+    title: str,
+    mesher: Mesher = meshes,
+) -> Figure:
     """Pictures of several label maps side by side, in one scale, with names and legend. Raises as `picture`."""
     span = max(float(np.max(np.multiply(label.shape, spacing))) for label in masks.values())
-    pictures = {name: picture(label, spec, spacing, span=span) for name, label in masks.items()}
+    pictures = {name: picture(label, spec, spacing, span=span, mesher=mesher) for name, label in masks.items()}
     width = min(6.5, 10 / len(masks))
     fig, axes = plt.subplots(1, len(masks), figsize=(width * len(masks), 0.62 * width + 0.5), squeeze=False)
     for ax, (name, image) in zip(axes[0], pictures.items(), strict=True):

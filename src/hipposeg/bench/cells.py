@@ -1,0 +1,160 @@
+"""The benchmark's cells: what there is to measure, what is done already, and running the rest one by one.
+
+Each cell runs in a process of its own, so that its peak memory is its own, and writes `artifacts/bench/<cell>.json`
+when it is done. A file whose key is that of the cell as it would run now is kept: the benchmark can be stopped and
+resumed.
+"""
+
+import fnmatch
+import importlib.util
+import logging
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from hipposeg.bench import dynunet, nnunet, ours, peak
+from hipposeg.config import output_root, project_root
+from hipposeg.engine.machine import Machine, processor_name, this_machine
+from hipposeg.files import read_json, sha256_bytes, to_json
+
+log = logging.getLogger(__name__)
+
+# Raise by hand when a way of measuring changes: cells measured before then run again.
+NUMERICS = 1
+MINUTES = (5.0, 15.0, 30.0)
+PACKAGES = ("torch", "monai", "nnunetv2", "numpy")
+RECIPES = {"ours": ours.recipe, "nnunet": nnunet.recipe, "dynunet": dynunet.recipe}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One measurement. kind: "peak", "throughput" or "race". system: such as "nnunet-shortened". minutes: of a race."""
+
+    kind: str
+    system: str = ""
+    minutes: tuple[float, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Such as `peak`, `throughput.ours` or `race.ours.5`; a race as released serves all budgets at once."""
+        budget = f"{self.minutes[0]:g}" if self.minutes and not self.released else ""
+        return ".".join(part for part in (self.kind, self.system, budget) if part)
+
+    @property
+    def base(self) -> str:
+        """Whose code runs: "ours", "nnunet" or "dynunet"; empty for the peak."""
+        return self.system.partition("-")[0]
+
+    @property
+    def variant(self) -> str:
+        """ "bf16", "released", "shortened", or empty."""
+        return self.system.partition("-")[2]
+
+    @property
+    def released(self) -> bool:
+        """Whether a peer runs as it was released, with a schedule that does not depend on the budget."""
+        return self.variant == "released"
+
+
+def all_cells(minutes: Sequence[float] = MINUTES) -> list[Cell]:
+    """Every cell, in the order in which they run: short ones first."""
+    if not minutes or min(minutes) <= 0:
+        raise ValueError(f"the budgets are {list(minutes)}; expected one or more positive numbers of minutes")
+    budgets = tuple(sorted(set(minutes)))
+    cells = [Cell("peak")]
+    cells += [Cell("throughput", name) for name in ("ours", "nnunet", "nnunet-bf16", "dynunet", "dynunet-bf16")]
+    fitted = ("ours", "nnunet-shortened", "dynunet-shortened")
+    cells += [Cell("race", name, (budget,)) for budget in budgets for name in fitted]
+    return [*cells, *(Cell("race", f"{name}-released", budgets) for name in ("nnunet", "dynunet"))]
+
+
+def bench_machine() -> Machine:
+    """The machine's CPU. Raises ValueError where a GPU would be used: minutes of a CPU are what is compared."""
+    machine = this_machine()
+    if machine.device != "cpu":
+        raise ValueError(
+            f"the benchmark measures CPUs and found {machine.device}; hide it: CUDA_VISIBLE_DEVICES= make bench"
+        )
+    return machine
+
+
+def versions() -> dict[str, str]:
+    """Installed versions of the packages that the numbers depend on; empty for one that is not there."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = ""
+    return found
+
+
+def setting(machine: Machine) -> dict[str, Any]:
+    """What a number holds for: processor, threads, precision, versions."""
+    return {"machine": processor_name(), **asdict(machine), "versions": versions()}
+
+
+def key(cell: Cell, machine: Machine) -> str:
+    """Hash of what a cell's numbers depend on, save for the machine's other work."""
+    recipe = RECIPES[cell.base]() if cell.base else peak.recipe()
+    return sha256_bytes(to_json([NUMERICS, asdict(cell), recipe, setting(machine)]).encode())
+
+
+def folder() -> Path:
+    """Where the results stand."""
+    return output_root() / "artifacts" / "bench"
+
+
+def work_folder() -> Path:
+    """Where peers keep raw and preprocessed data, weights and logs; ignored by git."""
+    return output_root() / ".work" / "bench"
+
+
+def state(cell: Cell, machine: Machine) -> str:
+    """ "done", "outdated" (measured with another recipe, version or machine) or "to do"."""
+    path = folder() / f"{cell.name}.json"
+    if not path.is_file():
+        return "to do"
+    return "done" if read_json(path).get("key") == key(cell, machine) else "outdated"
+
+
+def chosen(cells: Sequence[Cell], pattern: str | None) -> list[Cell]:
+    """Cells whose name matches a shell pattern or contains it. Raises ValueError naming all if none does."""
+    found = [cell for cell in cells if not pattern or fnmatch.fnmatch(cell.name, pattern) or pattern in cell.name]
+    if not found:
+        raise ValueError(f"no cell matches {pattern!r}; there are {', '.join(cell.name for cell in cells)}")
+    return found
+
+
+def need_peers(cells: Sequence[Cell]) -> None:
+    """Raise ValueError if a cell's peer is not installed."""
+    for name, package in (("nnunet", "nnunetv2"), ("dynunet", "monai")):
+        if any(cell.base == name for cell in cells) and importlib.util.find_spec(package) is None:
+            raise ValueError(f"{package} is not installed; `make bench` installs it and runs the benchmark")
+
+
+def run_all(cells: Sequence[Cell], machine: Machine) -> list[str]:
+    """Run what is not done, one process after the other; returns the names of the cells that failed.
+
+    A failed cell's output stands in `.work/bench/<cell>.log`; the others still run.
+    """
+    waiting = [cell for cell in cells if state(cell, machine) != "done"]
+    need_peers(waiting)
+    failed = []
+    for cell in waiting:
+        print(f"== {cell.name}", flush=True)
+        output = work_folder() / f"{cell.name}.log"
+        output.parent.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "hipposeg.cli", "bench", "--inside", cell.name]
+        command += ["--minutes", *(f"{minutes:g}" for minutes in cell.minutes or MINUTES)]
+        with output.open("w") as stream:
+            done = subprocess.run(command, stdout=stream, stderr=subprocess.STDOUT, cwd=project_root(), check=False)
+        if done.returncode:
+            failed.append(cell.name)
+            tail = "\n".join(output.read_text().splitlines()[-5:])
+            log.error("%s failed; the end of %s says:\n%s", cell.name, output, tail)
+    return failed

@@ -1,0 +1,177 @@
+"""What happens inside a cell's own process: make the system, measure it, score it, write the cell's file."""
+
+import functools
+import os
+import resource
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from hipposeg.bench import cells, peak
+from hipposeg.bench.cells import Cell
+from hipposeg.bench.dynunet import DynUNet
+from hipposeg.bench.nnunet import NNUNet
+from hipposeg.bench.ours import Ours
+from hipposeg.bench.system import System, timed_steps, train_by_clock
+from hipposeg.config import Workspace, output_root
+from hipposeg.data import cohort, folds, locate
+from hipposeg.data.cohort import Cohort
+from hipposeg.data.folds import Fold
+from hipposeg.engine.machine import Machine
+from hipposeg.files import write_json
+from hipposeg.runs.run import score_all
+from hipposeg.stats import interval
+
+# Volumes whose inference is timed, evenly over the scored fold.
+TIMED_VOLUMES = 10
+COUNTED = "training steps with the waiting for their data; loading, planning, preprocessing and scoring are not counted"
+
+
+def run(cell: Cell, machine: Machine) -> Path:
+    """Measure one cell in this process and write its file. Raises ValueError if the real data is not here."""
+    busy = busy_share()
+    started = time.perf_counter()
+    found = peak_cell(machine) if cell.kind == "peak" else system_cell(cell, machine)
+    facts = {"cell": cell.name, "kind": cell.kind, "system": cell.system, "key": cells.key(cell, machine)}
+    facts |= {"setting": cells.setting(machine), "busy_before": busy, "total_s": time.perf_counter() - started}
+    path = cells.folder() / f"{cell.name}.json"
+    write_json(path, {**found, **facts})
+    return path
+
+
+def peak_cell(machine: Machine) -> dict[str, Any]:
+    """The peak with this machine's threads."""
+    torch.set_num_threads(machine.threads)
+    return peak.measure()
+
+
+def system_cell(cell: Cell, machine: Machine) -> dict[str, Any]:
+    """A throughput or a race on `nnunet` fold 0."""
+    source = locate.locate("full")
+    if source.dataset != "msd":
+        raise ValueError("the benchmark needs the real data set: run `make data` with network, or set HIPPOSEG_DATA")
+    people = cohort.load(source)
+    all_folds = folds.make(people.spec, people.numbers)["nnunet"]
+    system = make_system(cell, people, all_folds, machine)
+    try:
+        if cell.kind == "throughput":
+            return throughput(system, people, all_folds[0]["scored"])
+        return race(cell, system, people, all_folds[0]["scored"])
+    finally:
+        system.close()
+
+
+def make_system(cell: Cell, people: Cohort, all_folds: list[Fold], machine: Machine) -> System:
+    """The cell's system on fold 0. A shortened peer takes bf16 where this machine computes it fast, as ours does."""
+    bf16 = cell.variant == "bf16" or (cell.variant == "shortened" and machine.precision == "bf16")
+    if cell.base == "ours":
+        return Ours(people, all_folds[0], Workspace(output_root(), "msd", "full"), machine)
+    if cell.base == "nnunet":
+        return NNUNet(people, all_folds, cells.work_folder(), machine, cell.name, bf16)
+    return DynUNet(people, all_folds[0], machine, bf16)
+
+
+def throughput(system: System, people: Cohort, scored: list[int]) -> dict[str, Any]:
+    """Seconds and operations of a training step, seconds of a volume's inference, and memory."""
+    steps = timed_steps(system)
+    memory = peak_memory()
+    with FlopCounterMode(display=False) as counter:
+        system.step()
+    step_s = statistics.median(steps)
+    gflop = counter.get_total_flops() / 1e9
+    images = [system.loaded(case) for case in scored[:: max(1, len(scored) // TIMED_VOLUMES)]]
+    found = {
+        "step_s": step_s,
+        "steps": len(steps),
+        "volumes_per_step": system.volumes_per_step,
+        "plan": plan_of(system),
+    }
+    found |= {"train_s_per_volume": step_s / system.volumes_per_step, "step_gflop": gflop, "gflops": gflop / step_s}
+    found |= {"predict_s_per_volume": predict_seconds(system, images), "passes": system.passes, **memory}
+    if system.passes > 1:
+        found["predict_s_per_volume_unmirrored"] = predict_seconds(system, images, mirrored=False)
+    return found
+
+
+def plan_of(system: System) -> dict[str, Any]:
+    """Patch, batch and widths of a peer."""
+    return getattr(system, "plan", {})
+
+
+def predict_seconds(system: System, images: list[Any], mirrored: bool = True) -> float:
+    """Median seconds from an image in memory to its mask, after one volume to warm up."""
+    system.predict(images[0], mirrored)
+    seconds = []
+    for image in images:
+        started = time.perf_counter()
+        system.predict(image, mirrored)
+        seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds)
+
+
+def race(cell: Cell, system: System, people: Cohort, scored: list[int]) -> dict[str, Any]:
+    """Train for the budgets and score every case at each of them."""
+    look = functools.partial(scores, system, people, scored)
+    if isinstance(system, Ours):
+        (minutes,) = cell.minutes
+        looks = [{**system.race(minutes, cells.work_folder() / cell.name), **peak_memory(), **look()}]
+    else:
+        looks = train_by_clock(
+            system, cell.minutes, not cell.released, lambda: {**peak_memory(), **look()}, time.perf_counter
+        )
+    return {"looks": looks, "counted": COUNTED, "plan": plan_of(system), "folds": "nnunet", "fold": 0}
+
+
+def scores(system: System, people: Cohort, scored: list[int]) -> dict[str, Any]:
+    """Dice of every label with its interval over people, and of every case."""
+    started = time.perf_counter()
+    predicted = {case: system.predict(system.loaded(case)) for case in scored}
+    spent = time.perf_counter() - started
+    rows = score_all(predicted, people)
+    dice: dict[str, Any] = {}
+    by_case: dict[str, dict[str, float]] = {}
+    for label in dict.fromkeys(row["label"] for row in rows):
+        own = [row for row in rows if row["label"] == label]
+        found = interval([row["dice"] for row in own], [row["subject"] for row in own])
+        dice[label] = {"value": found.value, "low": found.low, "high": found.high}
+        for row in own:
+            by_case.setdefault(str(row["case"]), {})[label] = row["dice"]
+    subjects = {str(case): people.cases[case].subject for case in scored}
+    return {"dice": dice, "cases": by_case, "subjects": subjects, "predict_all_s": spent}
+
+
+def peak_memory() -> dict[str, float]:
+    """Largest resident memory so far, in MB: of this process, and of the largest loader that has ended."""
+    unit = 1e6 if sys.platform == "darwin" else 1e3  # bytes on macOS, kibibytes on Linux
+    own, workers = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    factor = 1 if sys.platform == "darwin" else 1.024
+    return {"peak_mb": own * factor / unit, "largest_worker_mb": workers * factor / unit}
+
+
+def busy_share(seconds: float = 2.0) -> float | None:
+    """Share of the processors' time that others use while this process sleeps; None where there is no /proc."""
+    path = Path("/proc/stat")
+    if not path.is_file():
+        return None
+    before = _ticks(path)
+    time.sleep(seconds)
+    total, idle = (after - first for after, first in zip(_ticks(path), before, strict=True))
+    return round(1 - idle / total, 3) if total else None
+
+
+def _ticks(path: Path) -> tuple[int, int]:
+    """All processor time and the idle part of it (waiting for a disk included), in ticks."""
+    fields = [int(word) for word in path.read_text().splitlines()[0].split()[1:9]]
+    return sum(fields), fields[3] + fields[4]
+
+
+def main(name: str, minutes: list[float]) -> Path:
+    """Run the cell of this name. Raises ValueError naming all cells if there is none."""
+    os.environ.setdefault("HIPPOSEG_OFFLINE", "1")  # the data set was found before; no cell waits for a network
+    (cell,) = [cell for cell in cells.chosen(cells.all_cells(minutes), name) if cell.name == name]
+    return run(cell, cells.bench_machine())

@@ -1,0 +1,96 @@
+"""The flagship arm, trained by this project's own loop with its schedule fitted to the budget."""
+
+import math
+import shutil
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from hipposeg.config import Workspace
+from hipposeg.data.cohort import Cohort
+from hipposeg.data.folds import Fold
+from hipposeg.engine.machine import Machine
+from hipposeg.engine.train import Samples, TrainConfig, Training, fit, seeded
+from hipposeg.inference import predictor
+from hipposeg.runs.arms import ARMS, FLAGSHIP
+from hipposeg.runs.samples import images_of, make_samples
+from hipposeg.runs.spec import RunSpec, numerics_of, recipe_of
+
+RUN = RunSpec(FLAGSHIP, "nnunet", 0, 0, "standard")
+
+
+def recipe() -> dict[str, Any]:
+    """What identifies the flagship's way of training; part of the cell's key."""
+    return {"arm": FLAGSHIP, "numerics": numerics_of(ARMS[FLAGSHIP]), **recipe_of(RUN)}
+
+
+def fitted_epochs(budget_s: float, seconds_per_step: float, steps_per_epoch: int) -> int:
+    """Whole epochs that fit into a budget, rounded down and at least 1."""
+    return max(1, math.floor(budget_s / (seconds_per_step * steps_per_epoch)))
+
+
+class Ours:
+    """The flagship in training; a System. It mirrors nothing."""
+
+    passes = 1
+
+    def __init__(self, cohort: Cohort, fold: Fold, ws: Workspace, machine: Machine) -> None:
+        arm = RUN.definition
+        self.cohort, self.machine, self.prep = cohort, machine, arm.prep
+        self.config: TrainConfig = arm.recipe(RUN.budget)
+        machine.prepare()
+        self.images = images_of(cohort, arm.prep, ws)
+        self.samples = make_samples(self.images, cohort, arm.prep, fold["train"])
+        self.steps_per_epoch = max(1, len(self.samples.images) // self.config.batch)
+        self.volumes_per_step = len(fold["train"]) / self.steps_per_epoch
+        self.training = Training(self.fresh(), self.config, machine, RUN.seed)
+        self.done = 0
+
+    def fresh(self) -> nn.Module:
+        """The network with its initial weights, as a run of this seed begins."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seeded(RUN.seed, "weights").initial_seed())
+            return RUN.definition.build(self.prep.channels(len(self.cohort.spec.channels)), self.cohort.spec.n_classes)
+
+    def step(self) -> None:
+        """An epoch of one batch: augmentation, step and running average as in `fit`."""
+        at = self.done % self.steps_per_epoch * self.config.batch
+        part = slice(at, at + self.config.batch)
+        batch: Samples = replace(self.samples, images=self.samples.images[part], labels=self.samples.labels[part])
+        with tqdm(disable=True) as bar:
+            self.training.epoch(batch, self.done % self.config.epochs + 1, bar)
+        self.done += 1
+
+    def loaded(self, case: int) -> tuple[np.ndarray, tuple[float, float, float]]:
+        """Image (C, X, Y, Z) and spacing in mm."""
+        return self.images[case], self.cohort.cases[case].spacing
+
+    def predict(self, image: tuple[np.ndarray, tuple[float, float, float]], mirrored: bool = True) -> np.ndarray:
+        """The mask, uint8 (X, Y, Z)."""
+        if not hasattr(self, "predictor"):
+            self.predictor = predictor(self.training.average.module.eval(), self.prep, self.machine)
+        return self.predictor(*image)
+
+    def race(self, minutes: float, work: Path) -> dict[str, Any]:
+        """Train anew with as many epochs as fit into the budget; `predict` then uses those weights."""
+        seconds = []
+        for _ in range(12):
+            started = time.perf_counter()
+            self.step()
+            seconds.append(time.perf_counter() - started)
+        epochs = fitted_epochs(60 * minutes, float(np.median(seconds[2:])), self.steps_per_epoch)
+        shortened = replace(self.config, epochs=epochs, stop=None)
+        shutil.rmtree(work, ignore_errors=True)
+        network, history, spent = fit(self.fresh(), self.samples, shortened, self.machine, RUN.seed, work, "bench")
+        self.predictor = predictor(network, self.prep, self.machine)
+        shutil.rmtree(work, ignore_errors=True)
+        return {"minutes": minutes, "train_s": spent, "steps": history[-1]["step"], "epochs": epochs}
+
+    def close(self) -> None:
+        """Nothing to end."""

@@ -1,0 +1,124 @@
+"""All cells side by side: speeds and memory as ratios, and the race's claims against the stronger peer."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hipposeg.files import read_json, write_json
+from hipposeg.stats import paired
+
+NAME = "summary.json"
+RATIOS = ("train_s_per_volume", "predict_s_per_volume", "peak_mb")
+# Budgets are met within this share: more than that and the claim says that ours had more time.
+TOLERANCE = 0.02
+# A machine of which others use more than this share is not idle.
+IDLE = 0.1
+
+
+def read(folder: Path) -> dict[str, dict[str, Any]]:
+    """Cell name -> its file, for every cell that stands in the folder."""
+    found = {path.stem: read_json(path) for path in sorted(folder.glob("*.json")) if path.name != NAME}
+    return {name: cell for name, cell in found.items() if "key" in cell}
+
+
+def write(folder: Path) -> dict[str, Any]:
+    """Write summary.json beside the cells and return it."""
+    summary = summarise(read(folder))
+    write_json(folder / NAME, summary)
+    return summary
+
+
+def summarise(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Machine, throughput, race and claims, from the cells that are there.
+
+    `settings` lists each machine, thread count, precision and set of versions once: more than one means that the
+    numbers should not be compared. `busy_before` is the largest share of the processors that other programs used when
+    a cell began.
+    """
+    settings: list[Any] = []
+    for cell in found.values():
+        if cell["setting"] not in settings:
+            settings.append(cell["setting"])
+    busy = [cell["busy_before"] for cell in found.values() if cell.get("busy_before") is not None]
+    summary = {"settings": settings, "busy_before": max(busy, default=None), "throughput": throughput(found)}
+    table = race(found)
+    claims = {budget: claim(rows) for budget, rows in table.items()}
+    shown = {budget: {name: _shown(row) for name, row in rows.items()} for budget, rows in table.items()}
+    return {**summary, "race": shown, "claims": {budget: made for budget, made in claims.items() if made}}
+
+
+def throughput(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """System -> its numbers, its share of the measured bf16 peak, and how many times ours they are (`times_ours`)."""
+    systems = {cell["system"]: cell for cell in found.values() if cell["kind"] == "throughput"}
+    bf16 = found.get("peak", {}).get("bf16_gflops")
+    kept = (*RATIOS, "predict_s_per_volume_unmirrored", "largest_worker_mb", "step_s", "step_gflop", "gflops", "passes")
+    table: dict[str, Any] = {}
+    for name, cell in systems.items():
+        table[name] = {key: cell[key] for key in kept if key in cell}
+        table[name]["share_of_bf16_peak"] = cell["gflops"] / bf16 if bf16 else None
+        if "ours" in systems:
+            table[name]["times_ours"] = {key: cell[key] / systems["ours"][key] for key in RATIOS}
+    return table
+
+
+def race(found: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Budget in minutes (text) -> system -> what was found there, budgets ascending."""
+    looks = [(look, cell["system"]) for cell in found.values() if cell["kind"] == "race" for look in cell["looks"]]
+    table: dict[str, dict[str, Any]] = {}
+    for look, system in sorted(looks, key=lambda pair: (pair[0]["minutes"], pair[1])):
+        table.setdefault(f"{look['minutes']:g}", {})[system] = look
+    return table
+
+
+def claim(rows: dict[str, Any]) -> dict[str, Any] | None:
+    """Ours against the peer with the highest mean Dice after the same minutes; None if either is not there.
+
+    difference: ours minus the peer's, mean over people, with its interval. One seed each, so this is no verdict.
+    """
+    peers = {name: row for name, row in rows.items() if name != "ours"}
+    if not peers or "ours" not in rows:
+        return None
+    stronger = max(peers, key=lambda name: peers[name]["dice"]["mean"]["value"])
+    ours, peer = rows["ours"], peers[stronger]
+    cases = sorted(ours["cases"], key=int)
+    if cases != sorted(peer["cases"], key=int):
+        raise ValueError(
+            f"ours and {stronger} were scored on other cases; remove their files and run `make bench` again"
+        )
+    a, b = (np.array([row["cases"][case]["mean"] for case in cases], dtype=float) for row in (ours, peer))
+    found = paired(a, b, [ours["subjects"][case] for case in cases])
+    return {
+        "stronger": stronger,
+        "of": sorted(peers),
+        "difference": found.difference,
+        "low": found.low,
+        "high": found.high,
+        "ahead": found.difference > 0,
+        "interval_excludes_0": found.low > 0 or found.high < 0,
+        "seeds": found.n_seeds,
+        "within_budget": ours["train_s"] <= 60 * ours["minutes"] * (1 + TOLERANCE),
+    }
+
+
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    """A look without its cases."""
+    return {key: row[key] for key in ("dice", "train_s", "steps", "epochs", "peak_mb") if key in row}
+
+
+def in_words(summary: dict[str, Any]) -> str:
+    """The claims as lines of text, and before them what speaks against making any."""
+    lines = []
+    if (summary["busy_before"] or 0) > IDLE:
+        lines.append(
+            f"Other programs used up to {summary['busy_before']:.0%} of the processors when a cell began: these "
+            "minutes support no claim. Stop them, remove the cells' files and run `make bench` again."
+        )
+    if len(summary["settings"]) > 1:
+        lines.append("The cells come from several machines or versions: `make bench` measures the outdated ones again.")
+    for budget, made in summary["claims"].items():
+        side = "ahead of" if made["ahead"] else "not ahead of"
+        reach = f"{made['difference']:+.4f} Dice, 95 % interval {made['low']:+.4f} to {made['high']:+.4f}"
+        late = "" if made["within_budget"] else "; ours took longer than the budget"
+        lines.append(f"{budget} minutes: ours {side} {made['stronger']} ({reach}, one seed{late})")
+    return "\n".join(lines if summary["claims"] else [*lines, "No budget has both ours and a peer yet."])

@@ -1,0 +1,86 @@
+"""What the benchmark asks of a system, ours or a peer's, and the loop that trains a peer by the clock."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+
+class System(Protocol):
+    """A segmentation system in training.
+
+    volumes_per_step: how many volumes (or patches, which are about as large here) a training step sees.
+    passes: forward passes that its predictor makes of every place, mirrored ones included.
+    """
+
+    volumes_per_step: float
+    passes: int
+
+    def step(self) -> None:
+        """One training step, from waiting for its data to the new weights."""
+
+    def loaded(self, case: int) -> Any:
+        """A scored case's image as the predictor takes it, read beforehand: reading is not timed."""
+
+    def predict(self, image: Any, mirrored: bool = True) -> np.ndarray:
+        """From `loaded` to a mask uint8 (X, Y, Z) on the native grid; `mirrored` is how a peer ships."""
+
+    def close(self) -> None:
+        """End its workers."""
+
+
+class Peer(System, Protocol):
+    """A system whose schedule can be told how much of its budget is spent."""
+
+    def spend(self, share: float) -> None:
+        """Set rates for a training whose schedule ends at share 1; called before every step."""
+
+
+def in_bf16(network: nn.Module) -> None:
+    """Let a network's forward pass run under bf16 autocast and return float32, so that its loss stays in float32."""
+    forward = network.forward
+
+    def reduced(*args: Tensor) -> Tensor | list[Tensor]:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            outputs = forward(*args)
+        return [item.float() for item in outputs] if isinstance(outputs, (list, tuple)) else outputs.float()
+
+    network.forward = reduced
+
+
+def train_by_clock(
+    peer: Peer, marks: Sequence[float], fitted: bool, look: Callable[[], dict[str, Any]], clock: Callable[[], float]
+) -> list[dict[str, Any]]:
+    """Train a peer until each mark (minutes of training, ascending) and look at it there.
+
+    Only training seconds count: steps with the waiting for their data, not looks. A training never ends before its
+    mark, so that rounding is in the peer's favour. fitted: the peer's own schedule is shortened to end at the last
+    mark. clock: seconds, monotonic. Returns one dictionary a mark, with what `look` found.
+    """
+    spent, steps, found = 0.0, 0, []
+    budget = 60 * max(marks)
+    for mark in sorted(marks):
+        while spent < 60 * mark:
+            if fitted:
+                peer.spend(spent / budget)
+            started = clock()
+            peer.step()
+            spent += clock() - started
+            steps += 1
+        found.append({"minutes": mark, "train_s": spent, "steps": steps, **look()})
+    return found
+
+
+def timed_steps(system: System, seconds: float = 60.0, least: int = 5, warm_up: int = 2) -> list[float]:
+    """Seconds of each training step, for about so many seconds and at least so many steps after a warm-up."""
+    for _ in range(warm_up):
+        system.step()
+    found: list[float] = []
+    while len(found) < least or sum(found) < seconds:
+        started = time.perf_counter()
+        system.step()
+        found.append(time.perf_counter() - started)
+    return found

@@ -1,0 +1,72 @@
+"""The optimiser: Muon for the weights that are matrices, AdamW for the rest.
+
+Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/) replaces the momentum of a weight matrix by the
+nearest matrix with orthonormal rows, so that every direction of the update counts alike. A convolution's kernel is such
+a matrix: output channels by everything that they sum over. On these small networks it reaches a Dice in about half
+of AdamW's epochs (notebook 04), and costs a few per cent of a step.
+"""
+
+import torch
+from torch import Tensor, nn
+
+# Coefficients of the quintic iteration, from the reference above: fast rather than exact near 1.
+A, B, C = 3.4445, -4.7750, 2.0315
+
+
+def orthogonalised(matrix: Tensor, steps: int = 5) -> Tensor:
+    """A matrix (m, n) with the singular vectors of the given one and singular values near 1 (0.7 to 1.2).
+
+    The iteration X <- (A I + B XX' + C (XX')^2) X only ever needs XX', so it runs on the smaller side and touches the
+    large matrix twice.
+    """
+    if matrix.shape[0] > matrix.shape[1]:
+        return orthogonalised(matrix.T, steps).T
+    matrix = matrix / (matrix.norm() + 1e-7)
+    gram = matrix @ matrix.T  # (m, m)
+    identity = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+    product = identity
+    for _ in range(steps):
+        factor = A * identity + B * gram + C * gram @ gram
+        product = factor @ product
+        gram = factor @ gram @ factor
+    return product @ matrix
+
+
+class Muon(torch.optim.Optimizer):
+    """Nesterov momentum, orthogonalised, for weights seen as (first side, all other sides).
+
+    lr: step size, relative to the weights' own scale. momentum: of the running mean of gradients. weight_decay: share
+    of the weights taken off per unit of lr.
+    """
+
+    def __init__(self, params: list[Tensor], lr: float, momentum: float = 0.95, weight_decay: float = 0.0) -> None:
+        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:
+        """One update of all weights."""
+        for group in self.param_groups:
+            for weight in group["params"]:
+                state = self.state[weight]
+                if not state:
+                    state["mean"] = torch.zeros_like(weight)
+                state["mean"].lerp_(weight.grad, 1 - group["momentum"])
+                update = weight.grad.lerp(state["mean"], group["momentum"]).reshape(len(weight), -1)
+                update = orthogonalised(update.float()) * max(1, update.shape[0] / update.shape[1]) ** 0.5
+                weight.mul_(1 - group["lr"] * group["weight_decay"])
+                weight.sub_(update.reshape(weight.shape), alpha=group["lr"])
+
+
+def is_matrix(weight: Tensor) -> bool:
+    """Whether Muon takes a weight: no bias, scale or depthwise kernel, nor what reads the image or gives classes."""
+    return weight.ndim >= 2 and min(weight.shape[:2]) > 3
+
+
+def optimisers(model: nn.Module, lr: float, weight_decay: float, muon: float) -> list[torch.optim.Optimizer]:
+    """AdamW alone if `muon` is 0, else Muon with that rate for the matrices and AdamW for the others."""
+    matrices = [weight for weight in model.parameters() if muon and is_matrix(weight)]
+    others = [weight for weight in model.parameters() if not (muon and is_matrix(weight))]
+    made: list[torch.optim.Optimizer] = [torch.optim.AdamW(others, lr=lr, weight_decay=weight_decay)]
+    if matrices:
+        made.append(Muon(matrices, lr=muon, weight_decay=weight_decay))
+    return made

@@ -1,0 +1,67 @@
+"""Train a declared series: as many runs side by side as there are cores, one thread each, resumable at any moment."""
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from hipposeg.config import Workspace
+from hipposeg.runs.spec import RunSpec
+
+
+class SeriesError(ValueError):
+    """Some runs of a series ended in an error; the others are kept."""
+
+
+def command(run: RunSpec) -> list[str]:
+    """The command that trains one run of the `full` profile, or finds it done."""
+    options = ["--folds", run.folds, "--fold", str(run.fold), "--seed", str(run.seed), "--budget", run.budget]
+    return [sys.executable, "-m", "hipposeg.cli", "train", run.arm, *options, "--profile", "full"]
+
+
+def train_series(
+    runs: list[RunSpec], ws: Workspace, jobs: int, say: Callable[[str], None], make: Callable = command
+) -> None:
+    """Train runs in order, `jobs` at a time, each in a process of its own with its log in `.work/<ws>/logs`.
+
+    A run that is there already takes seconds. A stopped series goes on where it was: finished runs are loaded, the
+    others resume from their last epoch. Raises SeriesError, at the end, naming the runs that failed and their logs.
+    """
+    failed: list[str] = []
+    children: list[subprocess.Popen] = []
+    stopped = threading.Event()
+
+    def one(number: int, run: RunSpec) -> None:
+        if stopped.is_set():
+            return
+        log = ws.work / "logs" / f"{run.name}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        started = time.perf_counter()
+        say(f"[{number}/{len(runs)}] {run.name} ...")
+        with log.open("w") as stream:
+            child = subprocess.Popen(make(run), stdout=stream, stderr=subprocess.STDOUT)
+            children.append(child)
+            status = child.wait()
+        minutes = (time.perf_counter() - started) / 60
+        if status:
+            failed.append(f"{run.name} (status {status}): {_last_line(log)}; see {log.relative_to(ws.root)}")
+        say(f"[{number}/{len(runs)}] {run.name} {'FAILED' if status else 'done'} after {minutes:.1f} min")
+
+    with ThreadPoolExecutor(jobs) as pool:
+        try:
+            list(pool.map(one, range(1, len(runs) + 1), runs))
+        except BaseException:  # an interrupted series must not leave trainings behind
+            stopped.set()
+            for child in children:
+                child.terminate()
+            raise
+    if failed:
+        raise SeriesError(f"{len(failed)} of {len(runs)} runs failed:\n" + "\n".join(failed))
+
+
+def _last_line(log: Path) -> str:
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return lines[-1] if lines else "no output"

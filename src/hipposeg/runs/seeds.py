@@ -1,0 +1,116 @@
+"""Arms with several seeds: their rows of a table with intervals, and paired differences with the protocol's verdicts.
+
+Tables are long: one row for each seed and case. Every comparison stays within one setting (fold, budget, device,
+precision, torch, data); a group of another setting is listed and not compared.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hipposeg.files import read_json
+from hipposeg.metrics import MEAN
+from hipposeg.runs.run import RunResult
+from hipposeg.runs.table import MACHINE, SETTING
+from hipposeg.stats import holm, interval, paired, verdict
+
+DIFFERENCES = ("difference", "low", "high", "people", "seeds", "p_holm", "verdict")
+
+
+def scores(results: Sequence[RunResult], label: str = MEAN) -> pd.DataFrame:
+    """One row per run and case of one label: arm, folds, fold, seed, setting, and the columns of cases.csv."""
+    return _joined([(one, one.cases[one.cases["label"] == label]) for one in results])
+
+
+def side_table(results: Sequence[RunResult], name: str) -> pd.DataFrame:
+    """Rows of a further table (such as offgrid.csv) that runs hold beside cases.csv; empty if none has it."""
+    there = [one for one in results if (one.folder / name).is_file()]
+    return _joined([(one, pd.read_csv(one.folder / name)) for one in there])
+
+
+def _joined(parts: Sequence[tuple[RunResult, pd.DataFrame]]) -> pd.DataFrame:
+    tables = []
+    for one, rows in parts:
+        setting = "/".join(str(one.config[key]) for key in (*SETTING, *MACHINE))
+        run = {"arm": one.run.arm, "folds": one.run.folds, "fold": one.run.fold, "seed": one.run.seed}
+        tables.append(rows.assign(**run, setting=setting))
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["arm", "seed", "case", "setting"])
+
+
+def stacked(rows: pd.DataFrame, metric: str = "dice") -> tuple[np.ndarray, np.ndarray]:
+    """(seeds, cases) values and (cases,) subjects from long rows of one group, sorted by seed and case.
+
+    Raises ValueError if a case occurs twice in a seed, or is not there in each of them.
+    """
+    table = rows.pivot(index="seed", columns="case", values=metric).sort_index(axis=0).sort_index(axis=1)
+    if len(rows) != table.size:
+        seeds, cases = table.shape
+        raise ValueError(f"{len(rows)} rows for {seeds} seeds of {cases} cases; expected every case once")
+    subjects = rows.drop_duplicates("case").set_index("case")["subject"].reindex(table.columns)
+    return table.to_numpy(), subjects.to_numpy()
+
+
+def means(rows: pd.DataFrame, by: str = "arm", metric: str = "dice") -> pd.DataFrame:
+    """Mean over cases and seeds with its interval over people (and seeds): value, low, high, seeds; a row per group."""
+    found = {}
+    for name, group in rows.groupby(by, sort=False):
+        values, subjects = stacked(group, metric)
+        found[name] = {**vars(interval(values, subjects)), "seeds": len(values)}
+    return pd.DataFrame(list(found.values()), index=list(found), columns=["value", "low", "high", "seeds"])
+
+
+def differences(rows: pd.DataFrame, reference: str, by: str = "arm", metric: str = "dice") -> pd.DataFrame:
+    """Every other group minus the reference on the same cases: one declared family, so Holm within it.
+
+    Columns DIFFERENCES. The verdict is withheld below three seeds; a group in another setting, or on other cases, has
+    NaN and says so there. Empty if the reference is not among the groups.
+    """
+    groups = dict(list(rows.groupby(by, sort=False)))
+    mine = groups.pop(reference, None)
+    found: dict[str, dict[str, Any]] = {}
+    for name, group in groups.items() if mine is not None else ():
+        if set(group["setting"]) != set(mine["setting"]) or len(set(mine["setting"])) > 1:
+            found[name] = {"p": np.nan, "verdict": "not compared: another setting"}
+            continue
+        if set(group["case"]) != set(mine["case"]):
+            found[name] = {"p": np.nan, "verdict": "not compared: other cases"}
+            continue
+        a, subjects = stacked(group, metric)
+        pair = paired(a, stacked(mine, metric)[0], subjects)
+        said = verdict(pair) or f"none: {pair.n_seeds} seed{'s' if pair.n_seeds > 1 else ''}"
+        found[name] = {"difference": pair.difference, "low": pair.low, "high": pair.high, "people": pair.n_people,
+                       "seeds": pair.n_seeds, "p": pair.p_value, "verdict": said}  # fmt: skip
+    columns = ["p", *(column for column in DIFFERENCES if column != "p_holm")]
+    table = pd.DataFrame(list(found.values()), index=list(found), columns=columns)
+    table["p_holm"] = holm(table.pop("p").to_numpy(dtype=float))
+    return table[list(DIFFERENCES)]
+
+
+def arms(
+    results: Sequence[RunResult], labels: Sequence[str], folds: str = "grouped", fold: int = 0, budget: str = "standard"
+) -> pd.DataFrame:
+    """The table of arms on one fold: what each costs, and its Dice with interval; in the order of the runs.
+
+    labels: whose Dice get a column each. Columns dims, params, gflops, steps, minutes (mean of training over seeds,
+    from provenance.json), the labels, value (mean Dice), low, high, seeds. Empty if no run is on that fold.
+    """
+    chosen = [one for one in results if (one.run.folds, one.run.fold, one.run.budget) == (folds, fold, budget)]
+    if not chosen:
+        return pd.DataFrame()
+    rows = means(scores(chosen))
+    for arm in rows.index:
+        runs = [one for one in chosen if one.run.arm == arm]
+        for column in ("dims", "params", "gflops", "steps"):
+            rows.loc[arm, column] = runs[0].config[column]
+        rows.loc[arm, "minutes"] = np.mean([minutes(one) for one in runs])
+        for name in labels:
+            rows.loc[arm, name] = np.mean([one.mean(name) for one in runs])
+    return rows[["dims", "params", "gflops", "steps", "minutes", *labels, "value", "low", "high", "seeds"]]
+
+
+def minutes(result: RunResult) -> float:
+    """Minutes of training as recorded beside the run; NaN where nothing is."""
+    path = result.folder / "provenance.json"
+    return read_json(path).get("train_s", float("nan")) / 60 if path.is_file() else float("nan")
