@@ -128,7 +128,8 @@ $(STAMPS)/$(1): $(wildcard notebooks/$(1)_*.py) $(SOURCES) $(READY) $(WORK)/data
 endef
 $(foreach number,$(PRESENT),$(eval $(call notebook_rule,$(number))))
 
-# The evaluation reads what every other notebook wrote.
+# Notebook 04 sets its networks beside the 2D one; the evaluation reads what every other notebook wrote.
+$(STAMPS)/04: $(STAMPS)/03
 $(STAMPS)/07: $(patsubst %,$(STAMPS)/%,$(filter-out 07,$(PRESENT)))
 
 $(STAMPS)/page: $(PRESENT:%=$(STAMPS)/%) $(SOURCES) $(if $(wildcard $(PAGE)),,FORCE)

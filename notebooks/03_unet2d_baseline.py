@@ -57,7 +57,7 @@ from hipposeg.engine.machine import this_machine
 from hipposeg.engine.train import seeded
 from hipposeg.models import cost, unet
 from hipposeg.notebook import start
-from hipposeg.runs import series
+from hipposeg.runs import series, summary
 from hipposeg.runs.arms import ARMS, MOBILENET, with_imagenet
 from hipposeg.runs.samples import images_of, make_samples
 from hipposeg.viz import batches, evaluation, slices
@@ -135,9 +135,9 @@ session.say(f"""It has **{cost.parameters(network):,} parameters**, and one forw
 # %% [markdown]
 # ## 3. Augmentation
 #
-# Two hundred volumes are few. Each time a slice is used, it is turned, scaled, shifted, bent a little, and its contrast
-# changed, with its label moved along. It is never mirrored: all volumes are stored in one orientation (notebook 01), so a mirrored slice
-# does not look like any scan to come. Below, each row is one slice drawn five times.
+# Two hundred volumes are few. Each time a slice is used, it is turned, scaled, shifted, bent a little, and its contrast changed, with its
+# label moved along, as shares of the classes in each pixel (notebook 04 shows why). It is never mirrored: all volumes are stored in one
+# orientation (notebook 01), so a mirrored slice does not look like any scan to come. Below, each row is one slice drawn five times.
 
 # %%
 recipe = arm.recipe("smoke" if profile == "smoke" else "standard")
@@ -146,13 +146,13 @@ chosen = [int(order[k]) for k in (0, len(order) // 4)]
 rows = {}
 for row, index in enumerate(chosen):
     batch = samples.images[[index] * 5], samples.labels[[index] * 5]
-    moved, labels = augment(*batch, recipe.augmentation, seeded(0, "show", row))
+    moved = augment(*batch, spec.n_classes, recipe.augmentation, seeded(0, "show", row))
     middle = arm.prep.neighbours
-    rows[f"slice {row + 1}"] = [(image[middle], None) for image in samples.images[[index]].numpy()]
-    rows[f"slice {row + 1}"] += [(m[middle], t) for m, t in zip(moved.numpy(), labels.numpy(), strict=True)]
+    pairs = zip(moved.images[:, middle].numpy(), moved.targets.argmax(1).numpy(), strict=True)
+    rows[f"slice {row + 1}"] = [(samples.images[index, middle].numpy(), None), *pairs]
 session.save(
     batches.strips(rows, spec), "augmentation",
-    "Left: the slice as it is. Right of it: the same slice as the network meets it in five batches, with its label.",
+    "Left: the slice as it is. Right of it: the same slice as the network meets it in five batches, with the class of the largest share.",
     "Two rows of six slices; in each row the first is the original and the others are turned, scaled and changed in contrast.",
     kind="png",
 )  # fmt: skip
@@ -252,9 +252,8 @@ session.say(f"""Mean Dice, plain U-Net minus MobileNetV3: **{difference.differen
 # Numbers hide how errors look. Three cases by rule, ranked by the plain U-Net's mean Dice: the best, the median and the worst.
 
 # %%
-ranked = a.sort_values("dice").case.tolist()
 views = []
-for rank, number in {"best": ranked[-1], "median": ranked[len(ranked) // 2], "worst": ranked[0]}.items():
+for rank, number in summary.cases_by_rule(summary.mean_dice(plain.cases)).items():
     case = cohort.cases[number]
     found = {"truth": case.label}
     for name, run in {"plain U-Net": plain, "MobileNetV3": mobile}.items():

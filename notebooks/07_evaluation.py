@@ -238,7 +238,7 @@ session.say(f"""`{names[best.name]}`, per volume: {mine["swap"]:.0f} mm³ in the
 # the highest mean.
 
 # %%
-for rank, number in summary.cases_by_rule(best).items():
+for rank, number in summary.cases_by_rule(best.values()).items():
     case, score = cases[number], best.values()[number]
     masks = {"expert": case.label, "prediction": best.prediction(spec, number)}
     title = f"{rank.capitalize()}: case {number:03d}, mean Dice {score:.3f}"
@@ -370,7 +370,7 @@ session.say(f"""
 # 1. Replace `("dice", "hd95")` in section 4 by `("nsd1", "msd")`. Do the same volumes stand out?
 # 2. Pass `best.values("union")` instead of `best.values()` to the first `stats.interval`. By how much does the score
 #    rise, and why is that no progress?
-# 3. Give `summary.cases_by_rule` the floor instead of the best run. Which shapes does the average miss?
+# 3. Give `summary.cases_by_rule` the floor's values instead of the best run's. Which shapes does the average miss?
 #
 # ## References
 # - Maier-Hein et al., *Metrics reloaded: recommendations for image analysis validation*, Nature Methods 2024.

@@ -1,4 +1,4 @@
-"""A golden trajectory per arm family: three fixed steps on a phantom batch.
+"""A golden trajectory of the first arm of each family in 2D and in 3D: three short epochs on a phantom batch.
 
 If one of these fails after a refactoring, the refactoring changed numerics. Either undo that, or raise NUMERICS (of the
 family in runs/arms.py, or of the loop in engine/train.py) and write the new values with
@@ -22,7 +22,7 @@ from hipposeg.data import phantom
 from hipposeg.data.locate import Source
 from hipposeg.data.spec import PHANTOM_SPEC
 from hipposeg.engine.machine import Machine
-from hipposeg.engine.train import Samples, Training
+from hipposeg.engine.train import Training
 from hipposeg.files import read_json, write_json
 from hipposeg.models import atlas
 from hipposeg.runs.arms import ARMS
@@ -30,7 +30,8 @@ from hipposeg.runs.samples import make_samples
 from hipposeg.runs.spec import numerics_of
 
 GOLDEN = Path(__file__).with_name("golden.json")
-FAMILIES = {arm.family: arm for arm in reversed(ARMS.values()) if arm.build and not arm.name.endswith("+imagenet")}
+_FIRST = {(arm.family, arm.dims): arm.name for arm in reversed(ARMS.values()) if arm.build and "+" not in arm.name}
+NAMES = sorted(_FIRST.values())
 MACHINE = Machine("cpu", "fp32", 1)
 
 
@@ -39,13 +40,20 @@ def phantom_cohort(folder: Path) -> cohorts.Cohort:
     return cohorts.load(Source("phantom", folder, PHANTOM_SPEC))
 
 
-def trajectory(family: str, cohort: cohorts.Cohort, **changes: float) -> dict[str, float | str]:
-    """Loss at each of three steps at full learning rate, and how far the weights and their average have moved."""
-    arm = FAMILIES[family]
+def trajectory(name: str, cohort: cohorts.Cohort, **changes: float | str) -> dict[str, float | str]:
+    """Loss at three epochs at full learning rate, and how far the weights and their average have moved.
+
+    One step each in 2D, two in 3D, where boxes of 1 mm are cut to their middle.
+    """
+    arm = ARMS[name]
+    prep = replace(arm.prep, n4=False)
+    if arm.dims == 3 and prep.spacing == (1.0, 1.0, 1.0):
+        prep = replace(prep, size=(24, 32, 24))
     images = {number: case.image for number, case in cohort.cases.items()}
-    samples = make_samples(images, cohort, replace(arm.prep, n4=False), cohort.numbers)
-    batch = Samples(samples.images[8:32:2], samples.labels[8:32:2])
-    config = replace(arm.recipe("standard"), epochs=6, batch=12, warmup=0.5, **changes)
+    samples = make_samples(images, cohort, prep, cohort.numbers)
+    chosen, size = (slice(8, 32, 2), 12) if arm.dims == 2 else (slice(None), 2)
+    batch = replace(samples, images=samples.images[chosen], labels=samples.labels[chosen])
+    config = replace(arm.recipe("standard"), epochs=6, batch=size, warmup=0.5, **changes)
     torch.manual_seed(0)
     model = arm.build(arm.prep.channels(1), cohort.spec.n_classes)
     first = [value.detach().clone() for value in model.parameters()]
@@ -80,27 +88,33 @@ def cohort(tmp_path_factory):
     return phantom_cohort(tmp_path_factory.mktemp("golden") / "Task04_Hippocampus")
 
 
-@pytest.mark.parametrize("family", [*FAMILIES, "atlas"])
-def test_trajectory(family, cohort):
-    golden = read_json(GOLDEN)[family]
-    found = atlas_values(cohort) if family == "atlas" else trajectory(family, cohort)
+@pytest.mark.parametrize("name", [*NAMES, "atlas"])
+def test_trajectory(name, cohort):
+    golden = read_json(GOLDEN)[name]
+    found = atlas_values(cohort) if name == "atlas" else trajectory(name, cohort)
     assert found.pop("numerics") == golden.pop("numerics"), "NUMERICS was raised: run `python tests/test_golden.py`"
     assert found.keys() == golden.keys()
-    for name, value in found.items():
-        assert value == near(golden[name]), f"{name} changed and NUMERICS was not raised"
+    for number, value in found.items():
+        assert value == near(golden[number]), f"{number} changed and NUMERICS was not raised"
 
 
 @pytest.mark.parametrize(
-    ("changes", "seen_in"),
-    [({"lr": 3.2e-3}, "moved"), ({"average": 0.98}, "average_moved"), ({"foreground_weight": 2.5}, "loss1")],
+    ("name", "changes", "seen_in"),
+    [
+        ("unet2d", {"lr": 3.2e-3}, "moved"),
+        ("unet2d", {"average": 0.98}, "average_moved"),
+        ("unet2d", {"foreground_weight": 2.5}, "loss1"),
+        ("unet3d", {"muon": 0.021}, "moved"),
+        ("unet3d", {"loss": "dice+focal"}, "loss1"),
+    ],
 )
-def test_a_small_change_would_be_noticed(changes, seen_in, cohort):
-    assert trajectory("unet", cohort, **changes)[seen_in] != near(read_json(GOLDEN)["unet"][seen_in])
+def test_a_small_change_would_be_noticed(name, changes, seen_in, cohort):
+    assert trajectory(name, cohort, **changes)[seen_in] != near(read_json(GOLDEN)[name][seen_in])
 
 
 if __name__ == "__main__":
     with TemporaryDirectory() as scratch:
         people = phantom_cohort(Path(scratch) / "Task04_Hippocampus")
-        golden = {family: trajectory(family, people) for family in FAMILIES}
+        golden = {name: trajectory(name, people) for name in NAMES}
         write_json(GOLDEN, golden | {"atlas": atlas_values(people)})
     sys.stdout.write(GOLDEN.read_text())

@@ -1,73 +1,128 @@
 """Every network of the zoo keeps one contract."""
 
-from collections.abc import Callable
-
 import pytest
 import torch
 from torch import nn
 
 from hipposeg.data.spec import MSD_HIPPOCAMPUS
+from hipposeg.losses import segmentation_loss
 from hipposeg.models import atlas, cost
 from hipposeg.models.encoders import EncoderUNet, imagenet_weights
-from hipposeg.models.unet import UNet
-from hipposeg.runs.arms import ARMS, MOBILENET, with_imagenet
+from hipposeg.models.transformer import UNETR
+from hipposeg.models.unet import ResidualBlock, UNet
+from hipposeg.runs.arms import ARMS, MOBILENET, Arm, with_imagenet
 
-# name -> (network, a smallest input without batch). The first count is also computed by hand below.
-ZOO: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], int]] = {
-    "unet2d": (lambda: UNet(2, 3, 3, (16, 32, 64, 128)), (3, 16, 24), 482_771),
-    "unet3d": (lambda: UNet(3, 1, 3, (4, 8, 16)), (1, 8, 12, 16), 21_447),
-    "mobilenet": (lambda: EncoderUNet("tu-tf_mobilenetv3_small_100", 3, 3), (3, 32, 64), 1_976_979),
+# Every network of the arms, once, under the name of the first arm that has it.
+ZOO: dict[str, Arm] = {}
+for _arm in ARMS.values():
+    if _arm.build and not _arm.name.endswith("+imagenet") and _arm.network not in {a.network for a in ZOO.values()}:
+        ZOO[_arm.name] = _arm
+
+# Trainable parameters for one channel and three classes. Two are also counted by hand below.
+GOLDEN = {
+    "unet2d": 482_771,
+    "unet2d-mobilenetv3": 1_976_979,
+    "unet3d": 1_401_299,
+    "unet3d-residual": 1_498_787,
+    "unet3d-nnunet-light": 339_702,
+    "unet3d-nnunet": 1_401_593,
+    "unet3d-nnunet-performance": 5_601_769,
+    "unet3d-transformer": 6_965_947,
+    "unet3d-inr-conv": 1_401_299,
+    "unet3d-inr-mlp": 1_406_691,
+    "unet3d-inr-mlp-xyz": 1_406_883,
+    "unet3d-inr-siren-xyz": 1_406_883,
+    "unet3d-inr-1mm": 1_401_299,
 }
 
 
+def build(arm: Arm, channels: int = 1, classes: int = 3) -> nn.Module:
+    torch.manual_seed(0)
+    return arm.build(arm.prep.channels(channels), classes)
+
+
+def images(arm: Arm, model: nn.Module, channels: int = 1, more: int = 0) -> torch.Tensor:
+    """The smallest batch that trains, its sides different from one another."""
+    sides = [model.divisor * (n + 1) + more for n in (1, 2, 1)[: arm.dims]]
+    return torch.randn(2, arm.prep.channels(channels), *sides, generator=torch.Generator().manual_seed(1))
+
+
 @pytest.fixture(params=ZOO)
-def member(request: pytest.FixtureRequest) -> tuple[Callable[[], nn.Module], tuple[int, ...], int]:
+def member(request: pytest.FixtureRequest) -> Arm:
     return ZOO[request.param]
 
 
-def build(make: Callable[[], nn.Module]) -> nn.Module:
-    torch.manual_seed(0)
-    return make()
-
-
-def test_shape_and_gradient_reaches_every_parameter(member):
-    make, shape, _ = member
-    model = build(make)
-    out = model(torch.randn(2, *shape, generator=torch.Generator().manual_seed(1)))
-    assert out.shape == (2, 3, *shape[1:])
-    out.square().mean().backward()
+def test_shapes_and_gradient_reaches_every_parameter(member):
+    model = build(member)
+    x = images(member, model)
+    out = model.train()(x)
+    levels = [out] if isinstance(out, torch.Tensor) else out
+    assert [level.shape for level in levels] == [
+        (2, 3, *(side // 2**i for side in x.shape[2:])) for i in range(len(levels))
+    ]
+    target = torch.randn(levels[0].shape, generator=torch.Generator().manual_seed(2)).softmax(1)
+    segmentation_loss(out, target).backward()
     without = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert not without
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters())
 
 
 def test_same_seed_same_bytes_and_save_load(member, tmp_path):
-    make, shape, _ = member
-    first, second = build(make).eval(), build(make).eval()
-    x = torch.randn(1, *shape, generator=torch.Generator().manual_seed(2))
-    with torch.inference_mode():
-        assert torch.equal(first(x), second(x))
+    first, second = build(member).eval(), build(member).eval()
+    x = images(member, first)[:1]
     torch.save(first.state_dict(), tmp_path / "w.pt")
     torch.manual_seed(5)
-    third = make()
+    third = member.build(member.prep.channels(1), 3).eval()
     third.load_state_dict(torch.load(tmp_path / "w.pt", weights_only=True))
     with torch.inference_mode():
-        assert torch.equal(first(x), third.eval()(x))
+        expected = first(x)
+        assert expected.shape == (1, 3, *x.shape[2:])  # in evaluation mode one tensor, whatever training gives
+        assert torch.equal(expected, second(x)) and torch.equal(expected, third(x))
 
 
 def test_golden_parameter_count(member):
-    make, _, golden = member
-    assert cost.parameters(make()) == golden
+    assert cost.parameters(build(member)) == GOLDEN[member.name]
 
 
-def test_unet_count_by_hand():
-    # A convolution without bias has 9 * in * out weights, a norm 2 * out, a 2x2 transposed one 4 * in * out + out.
+def test_odd_sides_are_refused_or_given_back(member):
+    model = build(member).eval()
+    x = images(member, model, more=1)[:1]
+    try:
+        found = model(x)
+    except ValueError as error:
+        assert f"not divisible by {model.divisor}" in str(error)
+    else:
+        assert found.shape == (1, 3, *x.shape[2:])
+
+
+@pytest.mark.parametrize(("classes", "channels"), [(1, 1), (5, 1), (2, 2)])
+def test_arms_follow_the_data_set(member, classes, channels):
+    model = build(member, channels, classes + 1).eval()
+    x = images(member, model, channels)[:1]
+    with torch.inference_mode():
+        assert model(x).shape == (1, classes + 1, *x.shape[2:])
+
+
+def test_every_arm_fits_its_input():
+    divisors = {arm.network: build(arm).divisor for arm in ZOO.values()}
+    for arm in ARMS.values():
+        if arm.network in divisors:
+            sides = [side for axis, side in enumerate(arm.prep.size) if axis != arm.prep.axis]
+            assert len(sides) == arm.dims and not any(side % divisors[arm.network] for side in sides), arm.name
+
+
+@pytest.mark.parametrize(("dims", "inputs", "widths"), [(2, 3, (16, 32, 64, 128)), (3, 1, (32, 64, 128, 256))])
+def test_unet_count_by_hand(dims, inputs, widths):
+    # A convolution without bias has 3^d * in * out weights, a norm 2 * out, a transposed one 2^d * in * out + out.
     def block(i: int, o: int) -> int:
-        return 9 * i * o + 2 * o + 9 * o * o + 2 * o
+        return 3**dims * (i * o + o * o) + 4 * o
 
-    widths = (16, 32, 64, 128)
-    total = block(3, 16) + sum(block(a, b) for a, b in zip(widths, widths[1:], strict=False))
-    total += sum(4 * b * a + a + block(2 * a, a) for a, b in zip(widths, widths[1:], strict=False)) + 16 * 3 + 3
-    assert cost.parameters(UNet(2, 3, 3, widths)) == total
+    pairs = list(zip(widths, widths[1:], strict=False))
+    total = block(inputs, widths[0]) + sum(block(a, b) for a, b in pairs)
+    total += sum(2**dims * b * a + a + block(2 * a, a) for a, b in pairs) + 3 * widths[0] + 3
+    assert cost.parameters(UNet(dims, inputs, 3, widths)) == total
+    heads = 3 * (widths[1] + widths[2]) + 6
+    assert cost.parameters(UNet(dims, inputs, 3, widths, supervised=2)) == total + heads
 
 
 def test_flops_of_one_convolution_by_hand():
@@ -107,13 +162,39 @@ def test_two_dimensional_convolutions_equal_a_flat_volume():
         assert torch.allclose(deep(x[:, :, None])[:, :, 0], flat(x), atol=1e-5)
 
 
-@pytest.mark.parametrize(("classes", "channels"), [(1, 1), (5, 1), (2, 2)])
-def test_arms_follow_the_data_set(classes, channels):
-    for arm in ARMS.values():
-        if arm.build and not arm.name.endswith("+imagenet"):
-            model = arm.build(arm.prep.channels(channels), classes + 1)
-            sides = [side for axis, side in enumerate(arm.prep.size) if axis != arm.prep.axis]
-            assert model(torch.zeros(2, arm.prep.channels(channels), *sides)).shape == (2, classes + 1, *sides)
+def test_deep_supervision_is_for_training_only():
+    with pytest.raises(ValueError, match="supervised is 3; 4 stages have 2 coarser ones"):
+        UNet(2, 1, 3, supervised=3)
+    torch.manual_seed(0)
+    model = UNet(2, 1, 3, (4, 8, 16, 16), supervised=2)
+    x = torch.randn(1, 1, 16, 24, generator=torch.Generator().manual_seed(4))
+    levels = model.train()(x)
+    assert len(levels) == 3 and torch.allclose(model.eval()(x), levels[0])
+    # Each coarser output reads the decoder's features at its own resolution, the finest those of `features`.
+    stages = model.stages(x)
+    assert [stage.shape[1] for stage in stages] == [4, 8, 16]
+    assert torch.allclose(model.coarse_heads[1](stages[2]), levels[2])
+    assert torch.allclose(model.head(model.features(x)), levels[0])
+
+
+def test_residual_block_by_hand():
+    block, x = ResidualBlock(3, 4, 4), torch.randn(1, 4, 4, 6, 4, generator=torch.Generator().manual_seed(5))
+    nn.init.zeros_(block.layers[-1].weight)  # the last norm silences the convolutions: what is left is the shortcut
+    assert torch.equal(block(x), nn.functional.leaky_relu(x, 0.01))
+    assert ResidualBlock(3, 4, 8, stride=2)(x).shape == (1, 8, 2, 3, 2)
+
+
+def test_transformer_pads_to_the_box_it_was_made_for():
+    torch.manual_seed(0)
+    model = UNETR(1, 2, (16, 32, 16)).eval()
+    x = torch.randn(1, 1, 12, 27, 16, generator=torch.Generator().manual_seed(6))
+    boxed = torch.zeros(1, 1, 16, 32, 16)
+    boxed[:, :, 2:14, 2:29] = x
+    with torch.inference_mode():
+        assert torch.equal(model(boxed), model.net(boxed))
+        assert torch.equal(model(x), model.net(boxed)[:, :, 2:14, 2:29])
+    with pytest.raises(ValueError, match=r"\(24, 32, 16\) exceed \(16, 32, 16\)"):
+        model(torch.zeros(1, 1, 24, 32, 16))
 
 
 def test_atlas_of_one_training_label_gives_that_label_back():

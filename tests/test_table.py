@@ -189,7 +189,13 @@ def test_best_run_and_cases_by_rule(ws):
     best = found.best("grouped", 0)
     assert best.arm == "unet2d"
     # Dice rises with the position in CASES; the middle of 8 is the fifth from above.
-    assert summary.cases_by_rule(best) == {"best": 13, "median": 7, "worst": 1}
+    assert summary.cases_by_rule(best.values()) == {"best": 13, "median": 7, "worst": 1}
+    assert summary.mean_dice(best.cases).equals(best.values())
+    # Equal scores go by case number, whatever the order of rows; a case without a score has no rank.
+    tied = pd.Series({5: 0.8, 3: 0.8, 9: float("nan"), 4: 0.9})
+    assert summary.cases_by_rule(tied) == {"best": 4, "median": 3, "worst": 5}
+    with pytest.raises(ValueError, match="no case has a score"):
+        summary.cases_by_rule(tied[[9]])
     with pytest.raises(table.RunError, match="notebook 03"):
         found.best("grouped", 3)
 

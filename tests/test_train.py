@@ -1,5 +1,6 @@
 """The training loop: schedule, determinism, and a killed run that resumes to the same bytes."""
 
+import json
 import os
 import signal
 import subprocess
@@ -11,13 +12,14 @@ import pytest
 import torch
 from tqdm import tqdm
 
-from hipposeg.engine.augment import Augmentation
+from hipposeg.engine.augment import Augmentation, Batch
 from hipposeg.engine.machine import Machine, this_machine
-from hipposeg.engine.train import Samples, TrainConfig, Training, fit, one_cycle
+from hipposeg.engine.rules import StopRule
+from hipposeg.engine.train import Samples, TrainConfig, Training, fit, forward, one_cycle
 from hipposeg.models.unet import UNet
 
 MACHINE = Machine("cpu", "fp32", 1)
-CONFIG = TrainConfig(epochs=4, batch=4, lr=1e-3, augmentation=Augmentation(rotate=10, shift=1, noise=0.1))
+CONFIG = TrainConfig(epochs=4, batch=4, lr=1e-3, muon=0.02, augmentation=Augmentation(rotate=10, shift=1, noise=0.1))
 
 
 def samples() -> Samples:
@@ -26,12 +28,12 @@ def samples() -> Samples:
     for index in range(10):
         labels[index, 4 + index % 3 : 9, 5:11] = 1 + index % 2
     noise = 0.3 * torch.randn(10, 1, 16, 16, generator=generator)
-    return Samples(labels[:, None].float() + noise, labels)
+    return Samples(labels[:, None].float() + noise, labels, 3, (1.0, 1.0))
 
 
-def network() -> UNet:
+def network(supervised: int = 0) -> UNet:
     torch.manual_seed(0)
-    return UNet(2, 1, 3, (4, 8))
+    return UNet(2, 1, 3, (4, 8, 8) if supervised else (4, 8), supervised=supervised)
 
 
 def weights(model: torch.nn.Module) -> bytes:
@@ -57,8 +59,10 @@ def test_same_command_same_bytes_and_it_learns(tmp_path):
     assert weights(other) != weights(first)
 
 
-def test_resume_between_epochs_gives_the_same_bytes(tmp_path):
-    whole, _, _ = fit(network(), samples(), CONFIG, MACHINE, 0, tmp_path / "whole", "k")
+@pytest.mark.parametrize("changes", [{}, {"muon": 0.0}, {"loss": "dice+focal"}], ids=str)
+def test_resume_between_epochs_gives_the_same_bytes(tmp_path, changes):
+    config = replace(CONFIG, **changes)
+    whole, _, _ = fit(network(supervised=1), samples(), config, MACHINE, 0, tmp_path / "whole", "k")
 
     class KilledError(Exception):
         pass
@@ -68,20 +72,86 @@ def test_resume_between_epochs_gives_the_same_bytes(tmp_path):
             raise KilledError
         return {}
 
+    watched = replace(config, watch_every=2)
     with pytest.raises(KilledError):
-        fit(
-            network(),
-            samples(),
-            replace(CONFIG, watch_every=2),
-            MACHINE,
-            0,
-            tmp_path / "part",
-            "k",
-            die_after_epoch_two,
-        )
-    resumed, history, _ = fit(network(), samples(), CONFIG, MACHINE, 0, tmp_path / "part", "k")
+        fit(network(supervised=1), samples(), watched, MACHINE, 0, tmp_path / "part", "k", die_after_epoch_two)
+    resumed, history, _ = fit(network(supervised=1), samples(), config, MACHINE, 0, tmp_path / "part", "k")
     assert weights(resumed) == weights(whole)
     assert [line["epoch"] for line in history] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"muon": 0.0}, {"muon": 0.01}, {"loss": "dice+focal"}, {"foreground_weight": 2.0}, {"clip": 0.1}],
+    ids=str,
+)
+def test_each_part_of_the_recipe_counts(tmp_path, changes):
+    first, _, _ = fit(network(), samples(), CONFIG, MACHINE, 0, tmp_path / "a", "k")
+    other, _, _ = fit(network(), samples(), replace(CONFIG, **changes), MACHINE, 0, tmp_path / "b", "k")
+    assert weights(other) != weights(first)
+
+
+def test_deep_supervision_trains_the_coarse_heads(tmp_path):
+    model = network(supervised=1)
+    before = model.coarse_heads[0].weight.detach().clone()
+    trained, history, _ = fit(model, samples(), replace(CONFIG, epochs=20, lr=1e-2), MACHINE, 0, tmp_path, "k")
+    assert not torch.equal(model.coarse_heads[0].weight, before)
+    assert isinstance(trained(samples().images), torch.Tensor)  # scored by the finest output alone
+    assert history[-1]["loss"] < 0.9 * history[0]["loss"]
+
+
+def test_a_rule_stops_training_where_an_uninterrupted_run_stops(tmp_path):
+    scores = [0.1, 0.5, 0.4, 0.3, 0.2, 0.1]
+    config = replace(CONFIG, epochs=12, stop=StopRule(patience=2, every=2))
+
+    def run(folder, dies_at=None):
+        looks = []
+
+        def inner(model):
+            done = folder / "history.jsonl"
+            taken = sum("inner" in line for line in done.read_text().splitlines()) if done.exists() else 0
+            looks.append(taken)
+            if taken == dies_at:
+                raise InterruptedError
+            return {"anterior": scores[taken], "posterior": scores[taken]}
+
+        return *fit(network(), samples(), config, MACHINE, 0, folder, "k", inner=inner)[:2], looks
+
+    whole, history, looks = run(tmp_path / "whole")
+    # Looks after epochs 2, 4, 6 and 8; the best was the second, and two more did not rise above it.
+    assert [line["epoch"] for line in history if "inner" in line] == [2, 4, 6, 8] and len(history) == 8
+    assert looks == [0, 1, 2, 3]
+    with pytest.raises(InterruptedError):
+        run(tmp_path / "part", dies_at=2)
+    resumed, again, _ = run(tmp_path / "part")
+    assert weights(resumed) == weights(whole) and again == history
+    ended, kept, none = run(tmp_path / "part")
+    assert weights(ended) == weights(whole) and kept == history and none == []
+    # A rule picks no weights: until it ends them, epochs are those of the same schedule without it.
+    plain, _, _ = fit(network(), samples(), replace(config, stop=None), MACHINE, 0, tmp_path / "plain", "k")
+    lines = (tmp_path / "plain/history.jsonl").read_text().splitlines()
+    assert weights(plain) != weights(whole) and [json.loads(line)["loss"] for line in lines][:8] == [
+        line["loss"] for line in history
+    ]
+
+
+def test_a_rule_without_an_inner_part_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match="give `inner`"):
+        fit(network(), samples(), replace(CONFIG, stop=StopRule(reach=0.7)), MACHINE, 0, tmp_path, "k")
+
+
+def test_points_reach_a_network_that_wants_them_in_millimetres():
+    points = torch.tensor([[[[-0.5, 0.5]], [[3.0, 4.0]]]])  # (1, 2, 1, 2) voxels
+    batch = Batch(torch.ones(1, 1, 1, 2), torch.ones(1, 3, 1, 2), points)
+
+    class Wants(torch.nn.Module):
+        wants_points = True
+
+        def forward(self, images, points):
+            return points
+
+    assert forward(Wants(), batch, (2.0, 0.5)).flatten().tolist() == [-1.0, 1.0, 1.5, 2.0]
+    assert torch.equal(forward(torch.nn.Identity(), batch, (2.0, 0.5)), batch.images)
 
 
 def test_checkpoint_of_another_run_is_not_resumed(tmp_path):
@@ -129,7 +199,7 @@ def test_diverging_loss_says_so(tmp_path):
 def test_batchnorm_statistics_of_the_average_are_estimated_from_data():
     torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.BatchNorm2d(1), torch.nn.Conv2d(1, 3, 1))
-    data = Samples(5 + 2 * samples().images, samples().labels)
+    data = replace(samples(), images=5 + 2 * samples().images)
     training = Training(model, replace(CONFIG, lr=1e-6, epochs=1), MACHINE, 0)
     with tqdm(disable=True) as bar:
         training.epoch(data, 1, bar)

@@ -17,7 +17,7 @@ from hipposeg.data.cohort import Cohort
 from hipposeg.data.folds import Fold
 from hipposeg.engine.machine import Machine
 from hipposeg.engine.train import Samples, TrainConfig, Training, fit, seeded
-from hipposeg.inference import predictor
+from hipposeg.inference import VIEWS, predictor
 from hipposeg.runs.arms import ARMS, FLAGSHIP
 from hipposeg.runs.samples import images_of, make_samples
 from hipposeg.runs.spec import RunSpec, numerics_of, recipe_of
@@ -36,13 +36,12 @@ def fitted_epochs(budget_s: float, seconds_per_step: float, steps_per_epoch: int
 
 
 class Ours:
-    """The flagship in training; a System. It mirrors nothing."""
-
-    passes = 1
+    """The flagship in training; a System. It mirrors nothing: its passes are the moved views of `inference`."""
 
     def __init__(self, cohort: Cohort, fold: Fold, ws: Workspace, machine: Machine) -> None:
         arm = RUN.definition
         self.cohort, self.machine, self.prep = cohort, machine, arm.prep
+        self.passes = len(VIEWS) if arm.prep.views else 1
         self.config: TrainConfig = arm.recipe(RUN.budget)
         machine.prepare()
         self.images = images_of(cohort, arm.prep, ws)
@@ -50,7 +49,7 @@ class Ours:
         self.steps_per_epoch = max(1, len(self.samples.images) // self.config.batch)
         self.volumes_per_step = len(fold["train"]) / self.steps_per_epoch
         self.training = Training(self.fresh(), self.config, machine, RUN.seed)
-        self.done = 0
+        self.network, self.done = self.training.average.module, 0
 
     def fresh(self) -> nn.Module:
         """The network with its initial weights, as a run of this seed begins."""
@@ -72,10 +71,9 @@ class Ours:
         return self.images[case], self.cohort.cases[case].spacing
 
     def predict(self, image: tuple[np.ndarray, tuple[float, float, float]], mirrored: bool = True) -> np.ndarray:
-        """The mask, uint8 (X, Y, Z)."""
-        if not hasattr(self, "predictor"):
-            self.predictor = predictor(self.training.average.module.eval(), self.prep, self.machine)
-        return self.predictor(*image)
+        """The mask, uint8 (X, Y, Z); not `mirrored`: from one pass."""
+        prep = self.prep if mirrored else replace(self.prep, views=False)
+        return predictor(self.network.eval(), prep, self.machine)(*image)
 
     def race(self, minutes: float, work: Path) -> dict[str, Any]:
         """Train anew with as many epochs as fit into the budget; `predict` then uses those weights."""
@@ -88,7 +86,7 @@ class Ours:
         shortened = replace(self.config, epochs=epochs, stop=None)
         shutil.rmtree(work, ignore_errors=True)
         network, history, spent = fit(self.fresh(), self.samples, shortened, self.machine, RUN.seed, work, "bench")
-        self.predictor = predictor(network, self.prep, self.machine)
+        self.network = network
         shutil.rmtree(work, ignore_errors=True)
         return {"minutes": minutes, "train_s": spent, "steps": history[-1]["step"], "epochs": epochs}
 

@@ -44,6 +44,8 @@ def train_series(
         with log.open("w") as stream:
             child = subprocess.Popen(make(run), stdout=stream, stderr=subprocess.STDOUT)
             children.append(child)
+            if stopped.is_set():  # the interruption came while this one was being started
+                child.terminate()
             status = child.wait()
         minutes = (time.perf_counter() - started) / 60
         if status:

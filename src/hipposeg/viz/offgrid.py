@@ -19,7 +19,7 @@ def contours(
     image: np.ndarray, masks: Mapping[str, tuple[np.ndarray, Sequence[float]]], spec: DatasetSpec,
     spacing: Sequence[float], axis: int = 0,
 ) -> Figure:  # fmt: skip
-    """A panel for each label map over the same slice of the image, cut where the first map holds most.
+    """A panel for each label map, three in a row, over the same slice of the image, cut where the first map holds most.
 
     image: (X, Y, Z). masks: name -> (label map, its voxel size in mm); all grids cover the image's box and share its
     centre, as `data.grid.Resampling` makes them. spacing: the image's. Outlines follow the edges of each map's own
@@ -32,19 +32,23 @@ def contours(
     across, up = PLANES[axis]
     window = _around(first, step, axis)
     shown = (window[1] - window[0], window[3] - window[2])
-    width = min(3.4, 9.6 / len(masks))
-    paper = (width * len(masks), width * shown[1] / shown[0] + 0.6)
-    fig, axes = plt.subplots(1, len(masks), figsize=paper, squeeze=False)
+    columns = min(3, len(masks))
+    rows = -(-len(masks) // columns)
+    width = 9.6 / 3
+    paper = (width * columns, rows * (width * shown[1] / shown[0] + 0.3) + 0.3)
+    fig, axes = plt.subplots(rows, columns, figsize=paper, squeeze=False)
     cut = plane(image, axis, _index(place, image.shape[axis], spacing[axis]))
     low, high = grey_window(image)
     frame = (-size[across] / 2, size[across] / 2, -size[up] / 2, size[up] / 2)
-    for ax, (name, (mask, voxel)) in zip(axes[0], masks.items(), strict=True):
+    for ax, (name, (mask, voxel)) in zip(axes.flat, masks.items(), strict=False):
         ax.imshow(cut.T, cmap="gray", vmin=low, vmax=high, origin="lower", extent=frame, interpolation="nearest")
         _outlines(ax, plane(mask, axis, _index(place, mask.shape[axis], voxel[axis])), spec, voxel[across], voxel[up])
         ax.set(xlim=window[:2], ylim=window[2:], xticks=[], yticks=[], aspect="equal")
         ax.set_title(name, fontsize=9, weight="normal")
         ax.grid(False)
         ax.set_frame_on(False)
+    for ax in axes.flat[len(masks) :]:
+        ax.set_axis_off()
     legend(fig, spec)
     return fig
 

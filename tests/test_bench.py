@@ -1,0 +1,250 @@
+"""The benchmark: what runs again and what is kept, how budgets are met, what is claimed; peers only where installed."""
+
+import importlib.util
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from hipposeg.bench import cells, dynunet, measure, nnunet, ours, peak, summary, system
+from hipposeg.bench.cells import Cell
+from hipposeg.config import project_root
+from hipposeg.data import folds
+from hipposeg.data.spec import MSD_HIPPOCAMPUS
+from hipposeg.engine.machine import Machine
+from hipposeg.files import read_json, write_json
+from hipposeg.viz import bench as figures
+
+MACHINE = Machine("cpu", "fp32", 1)
+SETTING = {"machine": "made up", "threads": 1}
+
+
+@pytest.fixture
+def out(tmp_path, monkeypatch):
+    monkeypatch.setenv("HIPPOSEG_OUT", str(tmp_path))
+    return tmp_path / "artifacts" / "bench"
+
+
+def look(minutes, dice, train_s=None):
+    """One system at one budget: four cases of two people."""
+    values = {str(case): {"mean": dice + 0.001 * case} for case in range(1, 5)}
+    mean = {"value": dice, "low": dice - 0.01, "high": dice + 0.01}
+    subjects = {case: (int(case) + 1) // 2 for case in values}
+    spent = 60 * minutes if train_s is None else train_s
+    return {"minutes": minutes, "train_s": spent, "steps": 9, "dice": {"mean": mean}, "cases": values,
+            "subjects": subjects, "peak_mb": 100.0}  # fmt: skip
+
+
+def race_cell(system_name, looks):
+    return {"key": "k", "kind": "race", "system": system_name, "looks": looks, "setting": SETTING, "busy_before": 0.01}
+
+
+def speed_cell(system_name, seconds):
+    return {"key": "k", "kind": "throughput", "system": system_name, "setting": SETTING, "busy_before": 0.2,
+            "train_s_per_volume": seconds, "predict_s_per_volume": seconds, "peak_mb": 1000 * seconds,
+            "step_s": seconds, "step_gflop": 50.0, "gflops": 50 / seconds, "passes": 1, "plan": {}}  # fmt: skip
+
+
+@pytest.fixture
+def made_up(out):
+    """A folder of a finished benchmark with invented numbers."""
+    content = {
+        "peak": {"key": "k", "kind": "peak", "system": "", "setting": SETTING, "bf16_gflops": 200.0},
+        "throughput.ours": speed_cell("ours", 0.5),
+        "throughput.nnunet": speed_cell("nnunet", 2.0),
+        "race.ours.5": race_cell("ours", [look(5, 0.88)]),
+        "race.ours.15": race_cell("ours", [look(15, 0.885, train_s=1000)]),
+        "race.nnunet-shortened.5": race_cell("nnunet-shortened", [look(5, 0.84)]),
+        "race.nnunet-released": race_cell("nnunet-released", [look(5, 0.7), look(15, 0.89)]),
+    }
+    for name, cell in content.items():
+        write_json(out / f"{name}.json", cell)
+    return out
+
+
+def test_cells_cover_every_system_and_budget():
+    names = {cell.name for cell in cells.all_cells()}
+    assert len(names) == len(cells.all_cells()) == 17
+    for budget in (5, 15, 30):
+        assert {f"race.{s}.{budget}" for s in ("ours", "nnunet-shortened", "dynunet-shortened")} <= names
+    assert Cell("race", "nnunet-released", (5.0, 15.0, 30.0)) in cells.all_cells()
+    with pytest.raises(ValueError, match="positive numbers of minutes"):
+        cells.all_cells([5, 0])
+    with pytest.raises(ValueError, match=r"no cell matches 'rase'; there are peak"):
+        cells.chosen(cells.all_cells(), "rase")
+    assert [cell.base for cell in cells.chosen(cells.all_cells(), "race.*d.5")] == ["nnunet", "dynunet"]
+
+
+def test_key_follows_machine_budget_and_recipe(monkeypatch):
+    cell = Cell("race", "ours", (5.0,))
+    keys = {
+        cells.key(cell, MACHINE),
+        cells.key(cell, Machine("cpu", "bf16", 1)),
+        cells.key(Cell("race", "ours", (15.0,)), MACHINE),
+        cells.key(Cell("race", "nnunet-shortened", (5.0,)), MACHINE),
+    }
+    monkeypatch.setattr(cells, "processor_name", lambda: "another processor")
+    keys.add(cells.key(cell, MACHINE))
+    monkeypatch.setattr(cells, "versions", lambda: {"torch": "0"})
+    keys.add(cells.key(cell, MACHINE))
+    assert len(keys) == 6
+
+
+def test_finished_cells_are_skipped_and_outdated_ones_run_again(out, monkeypatch):
+    ran = []
+    monkeypatch.setattr(
+        cells.subprocess, "run", lambda command, **_: ran.append(command) or SimpleNamespace(returncode=0)
+    )
+    todo = [Cell("peak"), Cell("race", "ours", (5.0,))]
+    write_json(out / "peak.json", {"key": cells.key(todo[0], MACHINE)})
+    write_json(out / "race.ours.5.json", {"key": "of another day"})
+    assert [cells.state(cell, MACHINE) for cell in todo] == ["done", "outdated"]
+    assert cells.run_all(todo, MACHINE) == []
+    (command,) = ran
+    assert command[command.index("--inside") + 1 :] == ["race.ours.5", "--minutes", "5"]
+    monkeypatch.setattr(cells.subprocess, "run", lambda *_, **__: SimpleNamespace(returncode=1))
+    assert cells.run_all([Cell("throughput", "ours"), todo[1]], MACHINE) == ["throughput.ours", "race.ours.5"]
+
+
+def test_missing_packages_are_told_as_make_bench(monkeypatch):
+    monkeypatch.setattr(cells.importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(ValueError, match="nnunetv2 is not installed; `make bench` installs it"):
+        cells.need_peers([Cell("throughput", "nnunet-bf16")])
+    cells.need_peers([Cell("throughput", "ours")])
+
+
+def test_a_gpu_is_refused(monkeypatch):
+    monkeypatch.setattr(cells, "this_machine", lambda: Machine("cuda", "bf16", 1))
+    with pytest.raises(ValueError, match="CUDA_VISIBLE_DEVICES"):
+        cells.bench_machine()
+
+
+class Clockwork:
+    """A peer whose every step takes 7 seconds."""
+
+    def __init__(self):
+        self.now, self.shares = 0.0, []
+
+    def spend(self, share):
+        self.shares.append(share)
+
+    def step(self):
+        self.now += 7
+
+
+def test_peers_are_stopped_by_the_clock_and_looks_cost_nothing():
+    peer = Clockwork()
+
+    def look_at():
+        peer.now += 1000
+        return {"dice": 1}
+
+    looks = system.train_by_clock(peer, [2, 1], False, look_at, lambda: peer.now)
+    assert [(found["minutes"], found["train_s"], found["steps"]) for found in looks] == [(1, 63, 9), (2, 126, 18)]
+    assert peer.shares == []
+    system.train_by_clock(peer, [1], True, dict, lambda: peer.now)
+    assert peer.shares[0] == 0 and len(peer.shares) == 9 and peer.shares[-1] == pytest.approx(56 / 60)
+
+
+def test_schedules_fit_their_budget():
+    assert ours.fitted_epochs(300, 0.5, 52) == 11, "rounded down"
+    assert ours.fitted_epochs(18, 1.0, 52) == 1
+    assert [dynunet.stage_at(share) for share in (0, 0.9, 0.92, 0.999)] == [0, 0, 1, 1]
+
+
+def test_bf16_peers_return_float32_losses_can_use():
+    layer = torch.nn.Conv3d(1, 2, 3)
+    system.in_bf16(layer)
+    found = layer(torch.ones(1, 1, 4, 4, 4))
+    assert found.dtype == torch.float32
+    assert torch.equal(found, found.bfloat16().float()), "computed in bf16"
+
+
+def test_peak_is_positive():
+    found = peak.measure(sizes=(64, 96), seconds=0.01)
+    assert found["bf16_gflops"] > 0
+    assert found["fp32_gflops"] == max(found["fp32_by_size"].values()) > 0
+
+
+def test_memory_and_idleness_are_plausible():
+    memory = measure.peak_memory()
+    assert 20 < memory["peak_mb"] < 1e6
+    busy = measure.busy_share(0.05)
+    assert busy is None or 0 <= busy <= 1
+
+
+def test_summary_compares_with_the_stronger_peer(made_up):
+    found = summary.write(made_up)
+    assert found == read_json(made_up / "summary.json") == summary.write(made_up), "its own file is no cell"
+    first, second = found["claims"]["5"], found["claims"]["15"]
+    assert first["stronger"] == "nnunet-shortened" and first["of"] == ["nnunet-released", "nnunet-shortened"]
+    assert first["ahead"] and first["difference"] == pytest.approx(0.04) and first["within_budget"]
+    assert second["stronger"] == "nnunet-released" and not second["ahead"] and not second["within_budget"]
+    assert list(found["race"]) == ["5", "15"] and "cases" not in found["race"]["5"]["ours"]
+    speeds = found["throughput"]
+    assert speeds["nnunet"]["times_ours"]["train_s_per_volume"] == 4
+    assert speeds["ours"]["share_of_bf16_peak"] == pytest.approx(0.5)
+    assert found["settings"] == [SETTING] and found["busy_before"] == 0.2
+    words = summary.in_words(found)
+    assert "5 minutes: ours ahead of nnunet-shortened" in words and "longer than the budget" in words
+    assert words.startswith("Other programs used up to 20%"), "a busy machine supports no claim"
+
+
+def test_summary_of_nothing_and_of_other_cases(made_up, tmp_path):
+    empty = summary.summarise({})
+    assert summary.in_words(empty).startswith("No budget") and figures.save(empty, tmp_path) == []
+    other = look(5, 0.9)
+    other["cases"] = {"9": {"mean": 0.9}}
+    with pytest.raises(ValueError, match="scored on other cases"):
+        summary.claim({"ours": look(5, 0.8), "nnunet-released": other})
+
+
+def test_figures_draw_and_repeat(made_up):
+    found = summary.write(made_up)
+    paths = figures.save(found, made_up)
+    assert [path.name for path in paths] == ["race.svg", "throughput.svg"]
+    before = [path.read_bytes() for path in paths]
+    assert [path.read_bytes() for path in figures.save(found, made_up)] == before
+
+
+def cohort_of(numbers):
+    cases = {number: SimpleNamespace(name=f"hippocampus_{number:03d}") for number in numbers}
+    return SimpleNamespace(cases=cases)
+
+
+def test_other_folds_than_ours_are_refused():
+    numbers = list(range(1, 41))
+    cohort = cohort_of(numbers)
+    wanted = folds.make(MSD_HIPPOCAMPUS, numbers)["nnunet"]
+    named = [{"train": [cohort.cases[n].name for n in f["train"]], "val": [cohort.cases[n].name for n in f["scored"]]}
+             for f in wanted]  # fmt: skip
+    nnunet.check_folds(named, cohort, wanted)
+    with pytest.raises(ValueError, match="fold 0: nnU-Net's train cases begin"):
+        nnunet.check_folds(named[1:] + named[:1], cohort, wanted)
+
+
+def test_nnunet_makes_the_same_folds():
+    if importlib.util.find_spec("nnunetv2") is None:
+        pytest.skip("nnunetv2 is not installed (`make bench` installs it): its folds were not compared with ours")
+    numbers = list(range(1, 41))
+    cohort = cohort_of(numbers)
+    nnunet.check_folds(nnunet.own_folds(cohort), cohort, folds.make(MSD_HIPPOCAMPUS, numbers)["nnunet"])
+
+
+def test_dynunet_batches_come_from_monai_alone():
+    image = np.random.default_rng(0).random((1, 33, 41, 30), dtype=np.float32) + 0.5
+    case = SimpleNamespace(image=image, label=(image[0] > 1).astype(np.uint8))
+    cohort = SimpleNamespace(cases=dict.fromkeys(range(9), case), spec=MSD_HIPPOCAMPUS)
+    batch = next(dynunet._batches(cohort, list(range(9)), positive=2, workers=0))
+    assert batch["image"].shape == (9, 1, *dynunet.PATCH) and batch["label"].shape == (9, 1, *dynunet.PATCH)
+    assert batch["image"].dtype == torch.float32
+
+
+def test_bench_lock_adds_to_the_other_lock_and_changes_nothing():
+    held, added = (
+        {line.split("==")[0] for line in (project_root() / name).read_text().splitlines() if "==" in line}
+        for name in ("requirements.lock", "requirements-bench.lock")
+    )
+    assert "nnunetv2" in added
+    assert not held & added

@@ -1,0 +1,196 @@
+"""INR heads: what they share, where they may be asked, and that the control is what interpolation gives."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import map_coordinates
+from torch import nn
+
+from hipposeg.data.spec import PHANTOM_SPEC
+from hipposeg.engine.augment import Augmentation, augment
+from hipposeg.engine.train import forward, seeded
+from hipposeg.models import cost
+from hipposeg.models.inr import HALF_EXTENT_MM, HEADS, OMEGA, Head, INRUNet, lattice
+from hipposeg.runs import RunSpec
+from hipposeg.runs.arms import ARMS
+from hipposeg.runs.weights import initial
+
+SPACING = (2.0, 1.5, 3.0)  # no two alike: a mix-up of axes shows
+
+
+def network(head: str, seed: int = 0) -> INRUNet:
+    torch.manual_seed(seed)
+    return INRUNet(head, 1, 3, channels=(4, 8), spacing=SPACING, width=16)
+
+
+def images(*sides: int, batch: int = 2) -> torch.Tensor:
+    return torch.randn(batch, 1, *sides, generator=seeded("images", *sides))
+
+
+def test_lattice_by_hand():
+    points = lattice((2, 3, 1), (2.0, 1.5, 1.0))
+    assert points.shape == (3, 2, 3, 1)
+    assert points[:, 0, 0, 0].tolist() == [-1.0, -1.5, 0.0] and points[:, 1, 2, 0].tolist() == [1.0, 1.5, 0.0]
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_contract(head, tmp_path):
+    model, x = network(head), images(6, 8, 10)
+    out = model(x)
+    assert out.shape == (2, 3, 6, 8, 10) and out.dtype == torch.float32
+    out.square().mean().backward()
+    assert not [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    torch.save(model.state_dict(), tmp_path / "w.pt")
+    other = network(head, seed=9)
+    other.load_state_dict(torch.load(tmp_path / "w.pt", weights_only=True))
+    with torch.inference_mode():
+        assert torch.equal(other.eval()(x), model.eval()(x))
+        assert torch.equal(network(head).train()(x), model(x))  # built twice the same; no dropout, no statistics
+    with pytest.raises(ValueError, match="divisible by 2"):
+        model(images(5, 8, 10))
+
+
+def test_an_unknown_head_says_which_there_are():
+    with pytest.raises(ValueError, match="there are conv, mlp, mlp-xyz, siren-xyz"):
+        network("fourier")
+
+
+def test_all_heads_start_from_one_backbone():
+    models = [initial(RunSpec(f"unet3d-inr-{head}", seed=1), PHANTOM_SPEC) for head in HEADS]
+    first = models[0].backbone.state_dict()
+    for model in models[1:]:
+        assert first.keys() == model.backbone.state_dict().keys()
+        assert all(torch.equal(value, model.backbone.state_dict()[name]) for name, value in first.items())
+    twin = initial(RunSpec("unet3d-inr-1mm", seed=1), PHANTOM_SPEC)
+    assert all(torch.equal(value, twin.backbone.state_dict()[name]) for name, value in first.items())
+    conv, mlp, xyz, siren = (cost.parameters(model.head) for model in models)
+    # By hand, 16 features, 64 wide, 3 classes: what differs is the position's three inputs, and the hidden layers.
+    assert conv == 16 * 3 + 3
+    assert mlp == (16 * 64 + 64) + (64 * 64 + 64) + (64 * 3 + 3)
+    assert xyz == siren == mlp + 3 * 64
+
+
+def test_the_study_differs_in_nothing_but_the_head():
+    arms = [ARMS[f"unet3d-inr-{head}"] for head in HEADS]
+    assert all((arm.prep, arm.recipes) == (arms[0].prep, arms[0].recipes) for arm in arms)
+    coarse, fine = arms[0].recipe("standard"), ARMS["unet3d-inr-1mm"].recipe("standard")
+    same = ("epochs", "batch", "lr", "muon", "loss", "average", "warmup")
+    assert all(getattr(coarse, name) == getattr(fine, name) for name in same)
+    ratio = arms[0].prep.spacing[0] / ARMS["unet3d-inr-1mm"].prep.spacing[0]
+    in_voxels = ("shift", "elastic", "blur")
+    for name in vars(coarse.augmentation):
+        factor = ratio if name in in_voxels else 1.0
+        assert getattr(coarse.augmentation, name) * factor == getattr(fine.augmentation, name)
+
+
+def test_siren_starts_as_the_paper_says():
+    torch.manual_seed(0)
+    head = Head("siren-xyz", 13, 3, width=64)
+    first, hidden, last = (layer for layer in head.layers if isinstance(layer, nn.Conv3d))
+    # In the paper's form sin(omega (W x + b)): first W within 1 / n, then sqrt(6 / n) / omega; here omega is in W.
+    bounds = {first: 1 / 16, hidden: (6 / 64) ** 0.5 / OMEGA, last: (6 / 64) ** 0.5 / OMEGA}
+    for layer, bound in bounds.items():
+        largest = (layer.weight / (1 if layer is last else OMEGA)).abs().max().item()
+        assert 0.95 * bound < largest <= bound * (1 + 1e-6)
+    # The same head written with omega in front, in double precision.
+    features, points = torch.randn(1, 13, 2, 3, 4), torch.rand(1, 3, 2, 3, 4) * 40 - 20
+    x = torch.cat([features, points / HALF_EXTENT_MM], 1)[0].flatten(1).double()  # (16, points)
+    for layer in (first, hidden):
+        w, b = layer.weight[..., 0, 0, 0].double() / OMEGA, layer.bias.double() / OMEGA
+        x = torch.sin(OMEGA * (w @ x + b[:, None]))
+    paper = last.weight[..., 0, 0, 0].double() @ x + last.bias.double()[:, None]
+    assert torch.allclose(head(features, points)[0].flatten(1).double(), paper, atol=1e-5)
+    # Activations keep their spread from layer to layer, which is what these bounds are for; logits start small.
+    wide = Head("siren-xyz", 13, 3, width=256)
+    sines = wide.layers[:4](torch.rand(1, 16, 10, 10, 10) * 2 - 1)
+    assert sines.std().item() == pytest.approx(0.5**0.5, abs=0.08)
+    assert paper.abs().max() < 0.6
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_asked_on_its_own_grid_the_query_is_the_forward_pass(head):
+    model, x = network(head).eval(), images(6, 8, 10)
+    with torch.inference_mode():
+        points = lattice((6, 8, 10), SPACING).expand(2, -1, -1, -1, -1)
+        assert torch.equal(model(x), model(x, points))
+        assert torch.allclose(model.query(model.features(x), points), model(x), atol=1e-4)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_off_the_grid_the_control_is_interpolation_and_the_others_are_not(head):
+    model, x = network(head).eval(), images(6, 8, 10, batch=1)
+    points = lattice((11, 13, 7), (1.0, 0.7, 2.5))
+    with torch.inference_mode():
+        found = model.query(model.features(x), points[None])[0].numpy()
+        logits = model(x)[0].double().numpy()
+    where = points.double().numpy() / np.array(SPACING).reshape(3, 1, 1, 1)
+    where += (np.array([6, 8, 10]).reshape(3, 1, 1, 1) - 1) / 2
+    interpolated = np.stack([map_coordinates(one, where, order=1, mode="nearest") for one in logits])
+    assert np.allclose(found, interpolated, atol=1e-4) == (head == "conv")
+
+
+def test_only_xyz_heads_read_positions():
+    x = images(6, 8, 10)
+    elsewhere = lattice((6, 8, 10), SPACING).expand(2, -1, -1, -1, -1) + 7.0
+    for head in HEADS:
+        model = network(head).eval()
+        with torch.inference_mode():
+            assert torch.equal(model(x), model(x, elsewhere)) == (not head.endswith("-xyz"))
+
+
+def test_heads_compute_in_float32_whatever_the_backbone_does():
+    head = Head("siren-xyz", 4, 3, width=16)
+    features, points = torch.randn(1, 4, 3, 3, 3), torch.rand(1, 3, 3, 3, 3) * 60 - 30
+    plain = head(features, points)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(head(features, points), plain)
+
+
+class Recorder(nn.Module):
+    """Keeps what it is called with."""
+
+    wants_points = True
+
+    def forward(self, x: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+        self.seen = x, points
+        return x
+
+
+@pytest.mark.parametrize("settings", [Augmentation(), Augmentation(rotate=20, scale=0.2, shift=1.5, elastic=0.5)])
+def test_positions_travel_with_the_tissue(settings):
+    # Each voxel of the image holds its own position in mm; after augmentation it must still say where it came from.
+    sides = (12, 16, 10)
+    held = lattice(sides, SPACING).expand(3, -1, -1, -1, -1).clone()
+    inside = torch.ones(3, 1, *sides)
+    batch = augment(torch.cat([held, inside], 1), torch.zeros(3, *sides, dtype=torch.uint8), 3, settings, seeded("p"))
+    recorder = Recorder()
+    forward(recorder, batch, SPACING)
+    image, points = recorder.seen
+    whole = (image[:, 3:] > 1 - 1e-5).expand(-1, 3, -1, -1, -1)  # nothing mixed with the zeros outside the box
+    assert whole.float().mean() > 0.4
+    assert torch.allclose(image[:, :3][whole], points[whole], atol=1e-3)
+
+
+def test_training_a_head_lowers_its_loss():
+    # Muon and AdamW at the recipe's own rates: a SIREN must not blow up under them.
+    from hipposeg.engine.optim import optimisers
+    from hipposeg.losses import segmentation_loss
+
+    recipe = ARMS["unet3d-inr-siren-xyz"].recipe("standard")
+    x = images(8, 8, 8)
+    target = torch.stack([(x[:, 0] <= 0.3).float(), (x[:, 0] > 0.3).float(), torch.zeros(2, 8, 8, 8)], 1)
+    for head in HEADS:
+        model = copy.deepcopy(network(head)).train()
+        steps = optimisers(model, recipe.lr, recipe.weight_decay, recipe.muon)
+        losses = []
+        for _ in range(20):
+            loss = segmentation_loss(model(x), target, recipe.loss, recipe.foreground_weight)
+            model.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
+            for optimiser in steps:
+                optimiser.step()
+            losses.append(loss.item())
+        assert max(losses) < 1.5 * losses[0] and losses[-1] < 0.8 * losses[0], head

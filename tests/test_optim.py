@@ -1,0 +1,107 @@
+"""Muon against its definition and torch's own, and which weights it may take."""
+
+import pytest
+import torch
+from torch import nn
+
+from hipposeg.engine.optim import Muon, is_matrix, optimisers, orthogonalised
+from hipposeg.runs.arms import ARMS
+
+SHAPES = [(8, 8), (6, 40), (40, 6), (1, 5)]
+NETWORKS = {
+    arm.network: arm for arm in ARMS.values() if arm.build and not arm.name.endswith("+imagenet")
+}  # every network once
+
+
+def normal(*shape: int, key: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(key))
+
+
+def plain(matrix: torch.Tensor) -> torch.Tensor:
+    """The iteration as the reference writes it, in double precision, on the matrix itself."""
+    found = matrix.double() / matrix.double().norm()
+    found = found.T if len(matrix) > matrix.shape[1] else found
+    for _ in range(5):
+        gram = found @ found.T
+        found = 3.4445 * found + (-4.7750 * gram + 2.0315 * gram @ gram) @ found
+    return (found.T if len(matrix) > matrix.shape[1] else found).float()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_orthogonalised_equals_the_plain_iteration(shape):
+    matrix = normal(*shape)
+    assert torch.allclose(orthogonalised(matrix), plain(matrix), atol=2e-4)
+    assert torch.allclose(orthogonalised(1e-4 * matrix), plain(matrix), atol=2e-3)  # its length does not count
+    assert torch.equal(orthogonalised(torch.zeros(shape)), torch.zeros(shape))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_singular_vectors_stay_and_singular_values_come_near_one(shape):
+    left, _, right = torch.linalg.svd(normal(*shape, key=1), full_matrices=False)
+    values = torch.linspace(0.2, 1.0, min(shape))
+    found = left.T @ orthogonalised(left @ values.diag() @ right) @ right.T
+    assert found.diagonal().min() > 0.6 and found.diagonal().max() < 1.25
+    assert torch.allclose(found, found.diagonal().diag(), atol=1e-4)
+
+
+def steps_of(optimiser: torch.optim.Optimizer, weight: nn.Parameter, shape: tuple[int, ...]) -> torch.Tensor:
+    """The weight after three steps down three given gradients."""
+    for key in range(3):
+        weight.grad = normal(*shape, key=10 + key)
+        optimiser.step()
+    return weight.detach()
+
+
+@pytest.mark.parametrize("shape", [(8, 4, 3, 3), (32, 4, 1, 2), (12, 5)])
+def test_muon_by_hand(shape):
+    weight = nn.Parameter(normal(*shape))
+    expected, mean = weight.detach().clone(), torch.zeros(shape)
+    found = steps_of(Muon([weight], lr=0.1, momentum=0.9, weight_decay=0.2), weight, shape)
+    for key in range(3):
+        gradient = normal(*shape, key=10 + key)
+        mean = 0.9 * mean + 0.1 * gradient
+        ahead = (0.1 * gradient + 0.9 * mean).reshape(shape[0], -1)
+        expected = expected * (1 - 0.1 * 0.2)
+        expected = expected - 0.1 * (max(1, ahead.shape[0] / ahead.shape[1]) ** 0.5 * plain(ahead)).reshape(shape)
+    assert torch.allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(12, 5), (6, 40)])
+def test_muon_equals_torchs(shape):
+    start = normal(*shape)
+    ours, theirs = nn.Parameter(start.clone()), nn.Parameter(start.clone())
+    found = steps_of(Muon([ours], lr=0.1, momentum=0.95, weight_decay=0.1), ours, shape)
+    other = steps_of(torch.optim.Muon([theirs], lr=0.1, momentum=0.95, weight_decay=0.1), theirs, shape)
+    # Torch iterates in bfloat16, of which three digits are left.
+    assert (found - other).norm() < 0.02 * (found - start).norm()
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_layers_at_the_networks_ends_are_left_to_adamw(network):
+    arm = NETWORKS[network]
+    channels, classes = arm.prep.channels(1), 3
+    model = arm.build(channels, classes)
+    ends, inner = [], []
+    for layer in model.modules():
+        weight = getattr(layer, "weight", None)
+        if weight is None or weight.ndim < 2:
+            continue
+        reads = getattr(layer, "in_channels", None) == channels
+        gives = getattr(layer, "out_channels", None) == classes
+        (ends if reads or gives else inner).append(weight)
+    assert len(ends) >= 2 and not any(map(is_matrix, ends))
+    assert all(is_matrix(weight) for weight in inner if min(weight.shape[:2]) > 3)
+    adamw, muon = optimisers(model, 1e-3, 0.01, 0.02)
+    first, second = ({id(p) for p in o.param_groups[0]["params"]} for o in (adamw, muon))
+    assert not first & second and first | second == {id(weight) for weight in model.parameters()}
+    assert {id(weight) for weight in ends} <= first and len(second) >= 8
+    assert isinstance(muon, Muon) and muon.param_groups[0]["lr"] == 0.02
+    assert isinstance(adamw, torch.optim.AdamW) and adamw.param_groups[0]["weight_decay"] == 0.01
+
+
+def test_without_a_rate_for_muon_all_go_to_adamw():
+    model = nn.Sequential(nn.Conv2d(4, 8, 3), nn.BatchNorm2d(8))
+    (only,) = optimisers(model, 1e-3, 0.01, 0.0)
+    assert len(only.param_groups[0]["params"]) == len(list(model.parameters()))
+    assert is_matrix(model[0].weight) and not is_matrix(model[0].bias) and not is_matrix(model[1].weight)
+    assert not is_matrix(nn.Conv2d(8, 8, 3, groups=8).weight)

@@ -1,0 +1,63 @@
+"""Training a series side by side: every run in a process of its own, failures named at the end, nothing lost."""
+
+import sys
+import time
+
+import pytest
+
+from hipposeg.config import Workspace
+from hipposeg.runs.parallel import SeriesError, command, train_series
+from hipposeg.runs.spec import RunSpec
+
+RUNS = [RunSpec("unet3d", seed=seed) for seed in range(4)]
+
+
+def test_command_names_the_run():
+    words = command(RunSpec("unet3d+flip", "nnunet", 3, 2, "standard"))
+    assert words[3:] == ["train", "unet3d+flip", "--folds", "nnunet", "--fold", "3", "--seed", "2",
+                         "--budget", "standard", "--profile", "full"]  # fmt: skip
+
+
+def test_all_runs_are_made_two_at_a_time(tmp_path):
+    ws, said = Workspace(tmp_path, "phantom", "full"), []
+
+    def make(run):
+        note = f"import time, pathlib; pathlib.Path({str(tmp_path)!r}, '{run.seed}').touch(); time.sleep(0.5)"
+        return [sys.executable, "-c", note]
+
+    started = time.perf_counter()
+    train_series(RUNS, ws, 2, said.append, make)
+    assert time.perf_counter() - started < 4 * 0.5 + 1.5
+    assert {path.name for path in tmp_path.glob("[0-9]")} == {"0", "1", "2", "3"}
+    assert sum("done" in line for line in said) == 4
+
+
+def test_a_failed_run_is_named_and_the_others_are_made(tmp_path):
+    ws = Workspace(tmp_path, "phantom", "full")
+
+    def make(run):
+        code = (
+            "raise SystemExit('the disk is full')" if run.seed == 1 else f"open({str(tmp_path / str(run.seed))!r}, 'w')"
+        )
+        return [sys.executable, "-c", code]
+
+    with pytest.raises(SeriesError, match=r"1 of 4 runs failed:\nunet3d.grouped0.s1.standard .*the disk is full"):
+        train_series(RUNS, ws, 2, lambda text: None, make)
+    assert {path.name for path in tmp_path.glob("[0-9]")} == {"0", "2", "3"}
+
+
+def test_an_interrupted_series_leaves_no_training_behind(tmp_path):
+    ws, children = Workspace(tmp_path, "phantom", "full"), []
+
+    def say(text):
+        if "done" in text:
+            raise KeyboardInterrupt
+
+    def make(run):
+        children.append(run)
+        return [sys.executable, "-c", f"import time; time.sleep({0.2 if run.seed == 0 else 30})"]
+
+    started = time.perf_counter()
+    with pytest.raises(KeyboardInterrupt):
+        train_series(RUNS, ws, 2, say, make)
+    assert time.perf_counter() - started < 10 and len(children) <= 3
