@@ -105,7 +105,7 @@ class UNet(nn.Module):
         for up, merge, skip in zip(self.up, self.merge, reversed(skips), strict=True):
             x = merge(torch.cat([up(x), skip], dim=1))
             found.append(x)
-        return found[::-1]
+        return found[::-1] or [x]  # a network of one stage has no decoder
 
     def features(self, x: Tensor) -> Tensor:
         """(B, in_channels, *S) -> (B, channels[0], *S): what the head reads."""
