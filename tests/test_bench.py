@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from hipposeg.bench import cells, dynunet, measure, nnunet, ours, peak, summary, system
+from hipposeg.bench import cells, dynunet, measure, nnunet, ours, peak, profile, summary, system
 from hipposeg.bench.cells import Cell
 from hipposeg.config import project_root
 from hipposeg.data import folds
@@ -248,3 +248,13 @@ def test_bench_lock_adds_to_the_other_lock_and_changes_nothing():
     )
     assert "nnunetv2" in added
     assert not held & added
+
+
+def test_profile_says_where_the_time_goes():
+    layer, image = torch.nn.Conv3d(8, 8, 3, padding=1), torch.randn(1, 8, 16, 16, 16)
+    found = profile.shares(lambda: layer(image).sum().backward(), steps=2)
+    assert sum(found.values()) == pytest.approx(1)
+    assert found["convolution, forward"] + found["convolution, backward"] > 0.3 and found["resampling"] == 0
+    assert profile.kind_of("aten::convolution_backward") == "convolution, backward"
+    assert profile.kind_of("aten::mkldnn_convolution") == "convolution, forward"
+    assert profile.kind_of("aten::add_") == profile.OTHER

@@ -100,8 +100,9 @@ def test_layers_at_the_networks_ends_are_left_to_adamw(network):
 
 
 def test_without_a_rate_for_muon_all_go_to_adamw():
-    model = nn.Sequential(nn.Conv2d(4, 8, 3), nn.BatchNorm2d(8))
+    model = nn.Sequential(nn.Conv2d(8, 16, 3), nn.BatchNorm2d(16))
     (only,) = optimisers(model, 1e-3, 0.01, 0.0)
     assert len(only.param_groups[0]["params"]) == len(list(model.parameters()))
     assert is_matrix(model[0].weight) and not is_matrix(model[0].bias) and not is_matrix(model[1].weight)
-    assert not is_matrix(nn.Conv2d(8, 8, 3, groups=8).weight)
+    assert not is_matrix(nn.Conv2d(16, 16, 3, groups=16).weight)
+    assert not is_matrix(nn.Conv2d(16, 6, 1).weight), "six classes are no reason to orthogonalise the head"

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from hipposeg.bench import cells, peak
+from hipposeg.bench import cells, peak, profile
 from hipposeg.bench.cells import Cell
 from hipposeg.bench.dynunet import DynUNet
 from hipposeg.bench.nnunet import NNUNet
@@ -92,6 +92,7 @@ def throughput(system: System, people: Cohort, scored: list[int]) -> dict[str, A
         "plan": plan_of(system),
     }
     found |= {"train_s_per_volume": step_s / system.volumes_per_step, "step_gflop": gflop, "gflops": gflop / step_s}
+    found["profile"] = profile.shares(system.step)
     found |= {"predict_s_per_volume": predict_seconds(system, images), "passes": system.passes, **memory}
     if system.passes > 1:
         found["predict_s_per_volume_unmirrored"] = predict_seconds(system, images, mirrored=False)

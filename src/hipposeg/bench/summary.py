@@ -52,7 +52,8 @@ def throughput(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """System -> its numbers, its share of the measured bf16 peak, and how many times ours they are (`times_ours`)."""
     systems = {cell["system"]: cell for cell in found.values() if cell["kind"] == "throughput"}
     bf16 = found.get("peak", {}).get("bf16_gflops")
-    kept = (*RATIOS, "predict_s_per_volume_unmirrored", "largest_worker_mb", "step_s", "step_gflop", "gflops", "passes")
+    kept = (*RATIOS, "predict_s_per_volume_unmirrored", "largest_worker_mb", "step_s", "step_gflop", "gflops")
+    kept += ("passes", "profile")
     table: dict[str, Any] = {}
     for name, cell in systems.items():
         table[name] = {key: cell[key] for key in kept if key in cell}

@@ -12,6 +12,9 @@ from torch import Tensor, nn
 # Coefficients of the quintic iteration, from the reference above: fast rather than exact near 1.
 A, B, C = 3.4445, -4.7750, 2.0315
 
+# A layer with fewer inputs or outputs reads an image or gives classes.
+NARROWEST = 8
+
 
 def orthogonalised(matrix: Tensor, steps: int = 5) -> Tensor:
     """A matrix (m, n) with the singular vectors of the given one and singular values near 1 (0.7 to 1.2).
@@ -59,7 +62,7 @@ class Muon(torch.optim.Optimizer):
 
 def is_matrix(weight: Tensor) -> bool:
     """Whether Muon takes a weight: no bias, scale or depthwise kernel, nor what reads the image or gives classes."""
-    return weight.ndim >= 2 and min(weight.shape[:2]) > 3
+    return weight.ndim >= 2 and min(weight.shape[:2]) >= NARROWEST
 
 
 def optimisers(model: nn.Module, lr: float, weight_decay: float, muon: float) -> list[torch.optim.Optimizer]:
