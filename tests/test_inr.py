@@ -1,7 +1,5 @@
 """INR heads: what they share, where they may be asked, and that the control is what interpolation gives."""
 
-import copy
-
 import numpy as np
 import pytest
 import torch
@@ -182,10 +180,11 @@ def test_training_a_head_lowers_its_loss():
     x = images(8, 8, 8)
     target = torch.stack([(x[:, 0] <= 0.3).float(), (x[:, 0] > 0.3).float(), torch.zeros(2, 8, 8, 8)], 1)
     for head in HEADS:
-        model = copy.deepcopy(network(head)).train()
+        torch.manual_seed(0)
+        model = INRUNet(head, 1, 3, channels=(16, 32)).train()  # wide enough that Muon takes what it takes in the arms
         steps = optimisers(model, recipe.lr, recipe.weight_decay, recipe.muon)
         losses = []
-        for _ in range(20):
+        for _ in range(30):
             loss = segmentation_loss(model(x), target, recipe.loss, recipe.foreground_weight)
             model.zero_grad(set_to_none=True)
             loss.backward()
@@ -193,4 +192,4 @@ def test_training_a_head_lowers_its_loss():
             for optimiser in steps:
                 optimiser.step()
             losses.append(loss.item())
-        assert max(losses) < 1.5 * losses[0] and losses[-1] < 0.8 * losses[0], head
+        assert max(losses) < 1.2 * losses[0] and losses[-1] < 0.5 * losses[0], head
