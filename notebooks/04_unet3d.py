@@ -139,17 +139,17 @@ variants = {name: one for name, one in ARMS.items() if one.notebook == "04" and 
 rows = {}
 for name, one in variants.items():
     made = one.build(one.prep.channels(len(spec.channels)), spec.n_classes)
-    work = cost.gflops(made, one.prep.channels(len(spec.channels)), one.prep.axis)
+    work = cost.gflops(made, one.prep.channels(len(spec.channels)), one.prep.axis, one.prep.spacing)
     rows[name] = {"what it is": arm_text(name), "parameters": cost.parameters(made), "GFLOP": work}
 variant_costs = pd.DataFrame(rows).T
 session.facts(parameters=variant_costs["parameters"].to_dict(), gflops=variant_costs["GFLOP"].to_dict())
 box = " x ".join(map(str, cost.REFERENCE_VOLUME))
-session.say(f"Parameters, and operations of one forward pass over {box} voxels, counted by torch:")
+session.say(f"Parameters, and operations of one forward pass over a box of {box} mm, counted by torch:")
 display(variant_costs.style.format({"parameters": "{:,.0f}", "GFLOP": "{:.1f}"}).set_uuid("variants"))
 
 # %% [markdown]
 # **What we see.** Parameters and operations are two things: most parameters sit in the coarse stages, most operations in the fine ones.
-# Arms that work at 2 mm are counted on as many voxels as the others, and need an eighth of them for a volume.
+# Arms that work at 2 mm have an eighth of the voxels for the same box.
 # **What it does not show:** minutes. A processor likes some shapes better than others; section 9 has the measured time where it is known.
 
 # %% [markdown]

@@ -1,10 +1,12 @@
 """What a network costs: parameters and floating-point operations, counted by code."""
 
+import math
+
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-# The volume that every cost refers to: nnU-Net's patch for this data set, about a typical box.
+# The volume in mm that every cost refers to: nnU-Net's patch for this data set, about a typical box.
 REFERENCE_VOLUME = (40, 56, 40)
 
 
@@ -13,13 +15,16 @@ def parameters(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
-def gflops(model: nn.Module, channels: int, axis: int | None) -> float:
+def gflops(
+    model: nn.Module, channels: int, axis: int | None, spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
+) -> float:
     """Billions of floating-point operations of one forward pass over the reference volume.
 
     channels: of the network's input. axis: slicing axis of a 2D network, which then runs over all slices; None in 3D.
-    Sides are rounded up to what it takes. A multiplication and an addition count as two, as in torch's counter.
+    spacing: voxel sides in mm that the network works in. Sides are rounded up to what it takes. A multiplication and an
+    addition count as two, as in torch's counter.
     """
-    sides, count = list(REFERENCE_VOLUME), 1
+    sides, count = [math.ceil(mm / side) for mm, side in zip(REFERENCE_VOLUME, spacing, strict=True)], 1
     if axis is not None:
         count = sides.pop(axis)
     sides = [-(-side // model.divisor) * model.divisor for side in sides]

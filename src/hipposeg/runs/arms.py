@@ -110,7 +110,7 @@ def _volumes(name: str, recipe: TrainConfig = _UNET3D, **options: object) -> Arm
 # The INR study: 2 mm voxels in a box that holds every volume, the same recipe and steps. The augmentation is the same
 # in mm: what is given in voxels is halved.
 _VOLUME_2MM = Prep(size=(24, 32, 24), spacing=(2.0, 2.0, 2.0))
-_INR = _UNET3D
+_INR = replace(_UNET3D, weight_decay=0.01)  # more would shrink the frequencies that a SIREN starts with
 _INR_2MM = replace(
     _INR,
     augmentation=replace(

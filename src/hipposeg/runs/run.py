@@ -197,7 +197,7 @@ def _train(
     halve(network)
     numbers = {
         "params": cost.parameters(network),
-        "gflops": round(cost.gflops(network, channels, arm.prep.axis), 3),
+        "gflops": round(cost.gflops(network, channels, arm.prep.axis, arm.prep.spacing), 3),
         "steps": history[-1]["step"],
         "samples": len(samples.images),
     }
