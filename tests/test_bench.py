@@ -251,10 +251,12 @@ def test_bench_lock_adds_to_the_other_lock_and_changes_nothing():
 
 
 def test_profile_says_where_the_time_goes():
-    layer, image = torch.nn.Conv3d(8, 8, 3, padding=1), torch.randn(1, 8, 16, 16, 16)
+    layer, image = torch.nn.Conv3d(16, 32, 3, padding=1), torch.randn(1, 16, 24, 24, 24)
+    layer(image).sum().backward()  # what is made once is not what a step costs
     found = profile.shares(lambda: layer(image).sum().backward(), steps=2)
     assert sum(found.values()) == pytest.approx(1)
-    assert found["convolution, forward"] + found["convolution, backward"] > 0.3 and found["resampling"] == 0
+    assert found["convolution, forward"] > 0 < found["convolution, backward"] and found["resampling"] == 0
+    assert found["convolution, forward"] + found["convolution, backward"] > found["norms"] + found["matrix products"]
     assert profile.kind_of("aten::convolution_backward") == "convolution, backward"
     assert profile.kind_of("aten::mkldnn_convolution") == "convolution, forward"
     assert profile.kind_of("aten::add_") == profile.OTHER
