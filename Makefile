@@ -129,7 +129,7 @@ endef
 $(foreach number,$(PRESENT),$(eval $(call notebook_rule,$(number))))
 
 # Notebook 04 sets its networks beside the 2D one; the evaluation reads what every other notebook wrote.
-$(STAMPS)/04: $(STAMPS)/03
+$(STAMPS)/04: $(STAMPS)/03 $(if $(filter full,$(PROFILE)),,$(wildcard $(OUT)/artifacts/$(DATASET)-full/runs/*/config.json))
 $(STAMPS)/07: $(patsubst %,$(STAMPS)/%,$(filter-out 07,$(PRESENT)))
 
 $(STAMPS)/page: $(PRESENT:%=$(STAMPS)/%) $(SOURCES) $(if $(wildcard $(PAGE)),,FORCE)

@@ -282,7 +282,7 @@ session.save(
 if profile == "full":
     for run in series.declared("03"):
         session.run(run.arm, run.folds, run.fold, run.seed, run.budget)
-found = series.committed(session.ws, "03")
+found = series.committed(session.ws, "03", spec)
 rows = [{"arm": one.run.arm, "folds": one.run.folds, "fold": one.run.fold, "seed": one.run.seed, "mean Dice": one.mean(),
          "device": one.config["device"], "torch": one.config["torch"]} for one in found]  # fmt: skip
 session.facts(series_declared=len(series.declared("03")), series_found=len(found))

@@ -179,7 +179,8 @@ def test_summary_compares_with_the_stronger_peer(made_up):
     assert found == read_json(made_up / "summary.json") == summary.write(made_up), "its own file is no cell"
     first, second = found["claims"]["5"], found["claims"]["15"]
     assert first["stronger"] == "nnunet-shortened" and first["of"] == ["nnunet-released", "nnunet-shortened"]
-    assert first["ahead"] and first["difference"] == pytest.approx(0.04) and first["within_budget"]
+    assert first["difference"] == pytest.approx(0.04) and first["within_budget"]
+    assert not first["ahead"], "a busy machine supports no claim"
     assert second["stronger"] == "nnunet-released" and not second["ahead"] and not second["within_budget"]
     assert list(found["race"]) == ["5", "15"] and "cases" not in found["race"]["5"]["ours"]
     speeds = found["throughput"]
@@ -187,8 +188,13 @@ def test_summary_compares_with_the_stronger_peer(made_up):
     assert speeds["ours"]["share_of_bf16_peak"] == pytest.approx(0.5)
     assert found["settings"] == [SETTING] and found["busy_before"] == 0.2
     words = summary.in_words(found)
+    assert words.startswith("Other programs used up to 20%")
+    write_json(made_up / "throughput.ours.json", speed_cell("ours", 0.5) | {"busy_before": 0.0})
+    write_json(made_up / "throughput.nnunet.json", speed_cell("nnunet", 2.0) | {"busy_before": 0.0})
+    idle = summary.write(made_up)
+    assert idle["claims"]["5"]["ahead"] and not idle["claims"]["15"]["ahead"], "15 took longer than the budget"
+    words = summary.in_words(idle)
     assert "5 minutes: ours ahead of nnunet-shortened" in words and "longer than the budget" in words
-    assert words.startswith("Other programs used up to 20%"), "a busy machine supports no claim"
 
 
 def test_summary_of_nothing_and_of_other_cases(made_up, tmp_path):

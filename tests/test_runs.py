@@ -183,10 +183,10 @@ def test_series_is_declared_once_and_found_where_committed(small, first, tmp_pat
     assert len(runs_of_03) == len(set(runs_of_03)) == 18
     assert all(run.arm in ARMS and run.budget in run.definition.recipes for run in runs_of_03)
     full = Workspace(tmp_path, "phantom", "full")
-    assert series.committed(full, "03") == []
+    assert series.committed(full, "03", PHANTOM_SPEC) == []
     monkeypatch.setitem(series.SERIES, "03", (RUN,))
     train_or_load(RUN, small.cohort, small.folds, full, MACHINE)
     standard = Workspace(tmp_path, "phantom", "standard")
-    assert [one.mean() for one in series.committed(standard, "03")] == [first[1].mean()]
+    assert [one.mean() for one in series.committed(standard, "03", PHANTOM_SPEC)] == [first[1].mean()]
     monkeypatch.setitem(NUMERICS, "unet", NUMERICS["unet"] + 1)
-    assert series.committed(standard, "03") == []
+    assert series.committed(standard, "03", PHANTOM_SPEC) == []

@@ -1,6 +1,7 @@
 """Writing files so that a killed process or a full disk never leaves half of one behind."""
 
 import csv
+import fcntl
 import hashlib
 import json
 import math
@@ -24,6 +25,15 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Hold the lock file `path` while the block runs; others that want it wait. A killed process frees it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
 
 
 def write_bytes(path: Path, content: bytes) -> None:

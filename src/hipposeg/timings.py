@@ -6,16 +6,13 @@ ignored folder; a rerun with other bytes replaces the record.
 """
 
 import csv
-import fcntl
 import platform
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from hipposeg.config import Workspace
-from hipposeg.files import read_json, write_csv, write_json
+from hipposeg.files import alone, read_json, write_csv, write_json
 
 COLUMNS = (
     "kind", "name", "train_s", "predict_s_per_volume", "score_s", "total_s",
@@ -47,7 +44,7 @@ def record(ws: Workspace, kind: str, name: str, result_sha256: str, **columns: A
     fields = {key: f"{value:.3f}" if isinstance(value, float) else value for key, value in columns.items()}
     row = {**fields, "kind": kind, "name": name, "result_sha256": result_sha256}
     committed = ws.artifacts / "timings.csv"
-    with _alone(ws):
+    with alone(ws.work / "timings.lock"):  # runs of a series end side by side
         _put(ws.work / "timings-last.csv", row)
         if read(committed).get((kind, name), {}).get("result_sha256") != result_sha256:
             _put(committed, row)
@@ -62,15 +59,6 @@ def record_provenance(path: Path, result_sha256: str, **values: Any) -> None:
 def _put(path: Path, row: dict[str, Any]) -> None:
     rows: dict[tuple[str, str], dict[str, Any]] = {**read(path), (row["kind"], row["name"]): row}
     write_csv(path, COLUMNS, [rows[key] for key in sorted(rows)])
-
-
-@contextmanager
-def _alone(ws: Workspace) -> Iterator[None]:
-    """Runs of a series end side by side; one at a time reads and rewrites the tables."""
-    ws.work.mkdir(parents=True, exist_ok=True)
-    with (ws.work / "timings.lock").open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
 
 
 def processor_name() -> str:

@@ -93,6 +93,8 @@ def throughput(system: System, people: Cohort, scored: list[int]) -> dict[str, A
     }
     found |= {"train_s_per_volume": step_s / system.volumes_per_step, "step_gflop": gflop, "gflops": gflop / step_s}
     found["profile"] = profile.shares(system.step)
+    if isinstance(system, Ours):
+        found["schedule_minutes"] = system.schedule_steps * step_s / 60
     found |= {"predict_s_per_volume": predict_seconds(system, images), "passes": system.passes, **memory}
     if system.passes > 1:
         found["predict_s_per_volume_unmirrored"] = predict_seconds(system, images, mirrored=False)

@@ -8,19 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
 from tqdm import tqdm
 
 from hipposeg.config import Workspace
 from hipposeg.data.cohort import Cohort
 from hipposeg.data.folds import Fold
 from hipposeg.engine.machine import Machine
-from hipposeg.engine.train import Samples, TrainConfig, Training, fit, seeded
+from hipposeg.engine.train import Samples, TrainConfig, Training, fit
 from hipposeg.inference import VIEWS, predictor
 from hipposeg.runs.arms import ARMS, FLAGSHIP
 from hipposeg.runs.samples import images_of, make_samples
 from hipposeg.runs.spec import RunSpec, numerics_of, recipe_of
+from hipposeg.runs.weights import initial
 
 RUN = RunSpec(FLAGSHIP, "nnunet", 0, 0, "standard")
 
@@ -48,14 +47,9 @@ class Ours:
         self.samples = make_samples(self.images, cohort, arm.prep, fold["train"])
         self.steps_per_epoch = max(1, len(self.samples.images) // self.config.batch)
         self.volumes_per_step = len(fold["train"]) / self.steps_per_epoch
-        self.training = Training(self.fresh(), self.config, machine, RUN.seed)
+        self.training = Training(initial(RUN, cohort.spec), self.config, machine, RUN.seed)
         self.network, self.done = self.training.average.module, 0
-
-    def fresh(self) -> nn.Module:
-        """The network with its initial weights, as a run of this seed begins."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seeded(RUN.seed, "weights").initial_seed())
-            return RUN.definition.build(self.prep.channels(len(self.cohort.spec.channels)), self.cohort.spec.n_classes)
+        self.schedule_steps = self.config.epochs * self.steps_per_epoch
 
     def step(self) -> None:
         """An epoch of one batch: augmentation, step and running average as in `fit`."""
@@ -85,7 +79,9 @@ class Ours:
         epochs = fitted_epochs(60 * minutes, float(np.median(seconds[2:])), self.steps_per_epoch)
         shortened = replace(self.config, epochs=epochs, stop=None)
         shutil.rmtree(work, ignore_errors=True)
-        network, history, spent = fit(self.fresh(), self.samples, shortened, self.machine, RUN.seed, work, "bench")
+        network, history, spent = fit(
+            initial(RUN, self.cohort.spec), self.samples, shortened, self.machine, RUN.seed, work, "bench"
+        )
         self.network = network
         shutil.rmtree(work, ignore_errors=True)
         return {"minutes": minutes, "train_s": spent, "steps": history[-1]["step"], "epochs": epochs}

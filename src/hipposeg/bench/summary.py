@@ -43,7 +43,8 @@ def summarise(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
     busy = [cell["busy_before"] for cell in found.values() if cell.get("busy_before") is not None]
     summary = {"settings": settings, "busy_before": max(busy, default=None), "throughput": throughput(found)}
     table = race(found)
-    claims = {budget: claim(rows) for budget, rows in table.items()}
+    idle = (summary["busy_before"] or 0) <= IDLE
+    claims = {budget: claim(rows, idle) for budget, rows in table.items()}
     shown = {budget: {name: _shown(row) for name, row in rows.items()} for budget, rows in table.items()}
     return {**summary, "race": shown, "claims": {budget: made for budget, made in claims.items() if made}}
 
@@ -53,7 +54,7 @@ def throughput(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
     systems = {cell["system"]: cell for cell in found.values() if cell["kind"] == "throughput"}
     bf16 = found.get("peak", {}).get("bf16_gflops")
     kept = (*RATIOS, "predict_s_per_volume_unmirrored", "largest_worker_mb", "step_s", "step_gflop", "gflops")
-    kept += ("passes", "profile")
+    kept += ("passes", "profile", "schedule_minutes")
     table: dict[str, Any] = {}
     for name, cell in systems.items():
         table[name] = {key: cell[key] for key in kept if key in cell}
@@ -72,10 +73,11 @@ def race(found: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return table
 
 
-def claim(rows: dict[str, Any]) -> dict[str, Any] | None:
+def claim(rows: dict[str, Any], idle: bool = True) -> dict[str, Any] | None:
     """Ours against the peer with the highest mean Dice after the same minutes; None if either is not there.
 
     difference: ours minus the peer's, mean over people, with its interval. One seed each, so this is no verdict.
+    ahead: the difference is above 0, ours kept to its budget, and the machine was idle.
     """
     peers = {name: row for name, row in rows.items() if name != "ours"}
     if not peers or "ours" not in rows:
@@ -89,16 +91,17 @@ def claim(rows: dict[str, Any]) -> dict[str, Any] | None:
         )
     a, b = (np.array([row["cases"][case]["mean"] for case in cases], dtype=float) for row in (ours, peer))
     found = paired(a, b, [ours["subjects"][case] for case in cases])
+    within = ours["train_s"] <= 60 * ours["minutes"] * (1 + TOLERANCE)
     return {
         "stronger": stronger,
         "of": sorted(peers),
         "difference": found.difference,
         "low": found.low,
         "high": found.high,
-        "ahead": found.difference > 0,
+        "ahead": found.difference > 0 and within and idle,
         "interval_excludes_0": found.low > 0 or found.high < 0,
         "seeds": found.n_seeds,
-        "within_budget": ours["train_s"] <= 60 * ours["minutes"] * (1 + TOLERANCE),
+        "within_budget": within,
     }
 
 

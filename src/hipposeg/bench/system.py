@@ -8,6 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+# Steps of a peer before its clock starts.
+WARM_UP = 2
+
 
 class System(Protocol):
     """A segmentation system in training.
@@ -56,12 +59,16 @@ def train_by_clock(
 ) -> list[dict[str, Any]]:
     """Train a peer until each mark (minutes of training, ascending) and look at it there.
 
-    Only training seconds count: steps with the waiting for their data, not looks. A training never ends before its
-    mark, so that rounding is in the peer's favour. fitted: the peer's own schedule is shortened to end at the last
-    mark. clock: seconds, monotonic. Returns one dictionary a mark, with what `look` found.
+    Only training seconds count: steps with the waiting for their data, not looks, nor the first steps, in which loaders
+    start and kernels are chosen. A training never ends before its mark. Both are in the peer's favour.
+
+    fitted: the peer's own schedule is shortened to end at the last mark. clock: seconds, monotonic. Returns one
+    dictionary a mark, with what `look` found.
     """
     spent, steps, found = 0.0, 0, []
     budget = 60 * max(marks)
+    for _ in range(WARM_UP):
+        peer.step()
     for mark in sorted(marks):
         while spent < 60 * mark:
             if fitted:

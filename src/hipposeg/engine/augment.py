@@ -20,7 +20,8 @@ class Augmentation:
     """Ranges of the random changes; 0 switches one off.
 
     rotate: degrees, uniform in +/- this (3D: about each axis). scale: log-uniform factor in 1/(1+s) to 1+s.
-    shift: voxels, uniform in +/-. elastic: standard deviation in voxels of a smooth displacement.
+    shift: voxels, uniform in +/-. elastic: standard deviation in voxels of a smooth displacement,
+    which is drawn every `knots` voxels.
     gain, offset: of the z-scored intensity, uniform. gamma: log-uniform exponent range on the min-max scaled intensity.
     noise: largest standard deviation of added Gaussian noise, in units of the z-score. blur: largest standard
     deviation, in voxels, of a Gaussian. coarse: largest factor above 1 by which a quarter of the samples lose
@@ -38,6 +39,7 @@ class Augmentation:
     blur: float = 0.0
     coarse: float = 0.0
     flip: float = 0.0
+    knots: int = 12
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def _source_points(shape: torch.Size, settings: Augmentation, generator: Generat
     moved = torch.einsum("...j,bij->b...i", points, matrix)
     moved = moved + _uniform(batch, dims, settings.shift, generator).view(batch, *[1] * dims, dims)
     if settings.elastic:
-        knots = torch.randn(batch, dims, *[max(2, side // 12) for side in sides], generator=generator)
+        knots = torch.randn(batch, dims, *[max(2, side // settings.knots) for side in sides], generator=generator)
         mode = "bilinear" if dims == 2 else "trilinear"
         field = interpolate(knots * settings.elastic, size=tuple(sides), mode=mode, align_corners=True)
         moved = moved + field.movedim(1, -1)

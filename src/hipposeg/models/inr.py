@@ -43,10 +43,9 @@ class Sine(nn.Module):
 def siren_start(layers: Sequence[nn.Conv3d], omega: float = OMEGA) -> None:
     """SIREN's own initial weights for layers of n inputs each, uniform within: first omega / n, hidden sqrt(6 / n).
 
-    The paper writes sin(omega * (W x + b)) with W smaller by omega; the functions at the start are the same. It trains
-    its W at a rate of 1e-4, which moves omega * W as 3e-3 does here. With omega in front, this project's rates would
-    be 30 times too large. The last layer keeps the paper's sqrt(6 / n) / omega: logits start near 0. Biases are
-    torch's own, times omega where a sine follows.
+    The paper writes sin(omega * (W x + b)) with W smaller by omega; the functions at the start are the same. With omega
+    in front, this project's rates would move the frequencies 30 times as fast. The last layer keeps the paper's
+    sqrt(6 / n) / omega: logits start near 0. Biases are torch's own, times omega where a sine follows.
     """
     for number, layer in enumerate(layers):
         last, inputs = number == len(layers) - 1, layer.in_channels

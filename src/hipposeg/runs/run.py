@@ -87,11 +87,12 @@ def train_or_load(
     key = run_key(run, cohort, fold, machine)
     work = ws.work / "runs" / run.name
     published = ws.artifacts / "runs" / run.name
-    if ws.profile == "full" and not _is_whole(work, key) and _is_whole(published, key):
+    if ws.profile == "full" and not _is_whole(work, key, run) and _is_whole(published, key, run):
         return load(ws, run)
-    if not _is_whole(work, key):
-        _make(run, cohort, fold, ws, machine, key)
-    _publish(run, ws, machine)
+    with files.alone(work / "lock"):
+        if not _is_whole(work, key, run):
+            _make(run, cohort, fold, ws, machine, key)
+        _publish(run, ws, machine)
     return load(ws, run)
 
 
@@ -120,9 +121,23 @@ def load(ws: Workspace, run: RunSpec) -> RunResult:
     )
 
 
-def _is_whole(folder: Path, key: str) -> bool:
+def _is_whole(folder: Path, key: str, run: RunSpec) -> bool:
+    """Whether a finished run lies there, made as it would be made now.
+
+    The key leaves out settings at their defaults, so what the run wrote of its recipe is compared as well.
+    """
     config = folder / "config.json"
-    return config.exists() and files.read_json(config).get("key") == key
+    if not config.exists():
+        return False
+    found = files.read_json(config)
+    return found.get("key") == key and _agrees(found["config"], files.plain(recipe_of(run)))
+
+
+def _agrees(old: Any, new: Any) -> bool:
+    """Whether two recipes have the same values wherever both have one; older ones lack later settings."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        return all(_agrees(old[name], new[name]) for name in old.keys() & new.keys())
+    return old == new
 
 
 def _make(run: RunSpec, cohort: Cohort, fold: Fold, ws: Workspace, machine: Machine, key: str) -> None:

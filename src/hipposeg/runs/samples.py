@@ -23,8 +23,7 @@ def coarse_label(label: np.ndarray, spacing: tuple[float, float, float], prep: P
     """A label map (X, Y, Z) of integers on the network's larger voxels, uint8: whole voxels, as a rater would draw.
 
     A voxel is foreground if at least half of it is, and then of the class that fills most of it (the lower at a tie).
-    The largest share of all classes would give every half-filled voxel to the background: on Task04's 2 mm grid that
-    takes several per cent off each structure, which this rule does not.
+    The largest share of all classes would give many a half-filled voxel to the background and shrink thin structures.
     """
     shares, _ = rescale(np.stack([label == k for k in range(n_classes)]), spacing, prep.spacing, prep.size)
     filled = shares[1:].sum(0) >= 0.5 - 1e-6

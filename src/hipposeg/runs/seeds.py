@@ -110,6 +110,12 @@ def arms(
     return rows[["dims", "params", "gflops", "steps", "minutes", *labels, "value", "low", "high", "seeds"]]
 
 
+def processor(result: RunResult) -> str:
+    """Name of the processor that trained a run; empty where nothing is recorded."""
+    path = result.folder / "provenance.json"
+    return read_json(path).get("machine", "") if path.is_file() else ""
+
+
 def minutes(result: RunResult) -> float:
     """Minutes of training as recorded beside the run; NaN where nothing is."""
     path = result.folder / "provenance.json"

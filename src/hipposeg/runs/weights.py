@@ -4,20 +4,21 @@ Weights are rounded to half precision when training ends, before anything is pre
 scored, at half the size.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import nibabel
 import numpy as np
+import pandas as pd
 import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from hipposeg import metrics
+from hipposeg import files, metrics
 from hipposeg.config import Workspace
 from hipposeg.data.cohort import Cohort
 from hipposeg.data.spec import DatasetSpec
-from hipposeg.engine.machine import Machine, this_machine
+from hipposeg.engine.machine import Machine, processor_name, this_machine
 from hipposeg.engine.train import seeded
 from hipposeg.inference import Predictor, predictor
 from hipposeg.runs.samples import images_of
@@ -64,38 +65,45 @@ def restore(path: Path, run: RunSpec, spec: DatasetSpec, machine: Machine) -> Pr
 
 @dataclass(frozen=True)
 class Check:
-    """What stored weights give beside the stored masks. identical: masks without a differing voxel. worst: lowest Dice
-    between the two over cases and labels."""
+    """What stored weights give beside the stored masks.
+
+    identical: masks without a differing voxel. worst: lowest Dice between the two over cases and labels. same_machine:
+    processor, device, precision, threads and torch are those that made the masks.
+    """
 
     run: str
     cases: int
     identical: int
     worst: float
+    same_machine: bool
 
     @property
     def passed(self) -> bool:
-        """Whether another machine may take these weights for those masks."""
-        return self.worst >= SAME
+        """On the kind of machine that made the masks every byte must be the same; elsewhere rounding is allowed for."""
+        return self.identical == self.cases if self.same_machine else self.worst >= SAME
 
 
 def check(ws: Workspace, run: RunSpec, cohort: Cohort, cases: list[int] | None = None) -> Check:
-    """Predict with the stored weights and compare with the stored masks, all of them or only `cases`."""
-    machine = this_machine()
+    """Predict with the stored weights and compare with the stored masks, all of them or only `cases`.
+
+    As many threads as made the masks are used. Raises FileNotFoundError if weights, or any of the masks, are not there.
+    """
+    folder = ws.artifacts / "runs" / run.name
+    made, where = files.read_json(folder / "config.json"), files.read_json(folder / "provenance.json")
+    machine = replace(this_machine(), threads=made["threads"])
     machine.prepare()
+    here = {**asdict(machine), "torch": torch.__version__, "machine": processor_name()}
+    same = all({**where, **made}[name] == value for name, value in here.items())
     predict = restore(ws.artifacts / "weights" / f"{run.name}.safetensors", run, cohort.spec, machine)
     images = images_of(cohort, run.definition.prep, ws)
-    folder = ws.artifacts / "predictions" / run.name
-    stored = sorted(folder.glob("*.nii.gz"))
-    identical, worst, seen = 0, 1.0, 0
-    for path in stored:
-        number = cohort.spec.case_number(path.name)
-        if cases is not None and number not in cases:
-            continue
+    scored = sorted(pd.read_csv(folder / "cases.csv")["case"].unique().tolist()) if cases is None else cases
+    identical, worst = 0, 1.0
+    for number in scored:
+        path = ws.artifacts / "predictions" / run.name / cohort.spec.file_name(number)
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} is not there; the full series writes a mask for every scored case")
         mask = np.asarray(nibabel.load(path).dataobj)
         found = predict(images[number], cohort.cases[number].spacing)
-        seen += 1
         identical += bool((found == mask).all())
         worst = min(worst, *(metrics.dice(found == label.value, mask == label.value) for label in cohort.spec.labels))
-    if not seen:
-        raise FileNotFoundError(f"{folder} holds none of the masks asked for; the full series writes them")
-    return Check(run.name, seen, identical, worst)
+    return Check(run.name, len(scored), identical, worst, same)
