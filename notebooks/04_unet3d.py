@@ -243,6 +243,14 @@ if ARMS[FLAGSHIP].prep.views:
     session.say(f"""`{FLAGSHIP}` also differs in how it is asked: its answer is the mean over {len(VIEWS)} slightly turned and shifted copies of the
 box, each brought back. Strided convolutions are not indifferent to where their grid lies; the mean nearly is.""")
 
+# %% [markdown]
+# What did `dev` say? Runs of the series that were scored there, where recipes are chosen, as far as they are there:
+
+# %%
+on_dev = [one for one in series.committed(session.ws, "04", spec) if one.run.folds == "dev"]
+rows = {one.run.arm: {name: one.mean(name) for name in (*spec.names, "mean")} for one in on_dev}
+display(pd.DataFrame(rows).T.round(4)) if rows else session.say("**No run on `dev` is there.**")
+
 # %%
 runs = {name: session.run(name) for name in trained}
 plain, flagship = runs["unet3d"], runs[FLAGSHIP]

@@ -24,6 +24,7 @@ from hipposeg.data.spec import PHANTOM_SPEC
 from hipposeg.engine.machine import Machine
 from hipposeg.engine.train import Training
 from hipposeg.files import read_json, write_json
+from hipposeg.inference import HEAD, TRILINEAR, off_grid, probabilities
 from hipposeg.models import atlas
 from hipposeg.runs.arms import ARMS
 from hipposeg.runs.samples import make_samples
@@ -31,7 +32,8 @@ from hipposeg.runs.spec import numerics_of
 
 GOLDEN = Path(__file__).with_name("golden.json")
 _FIRST = {(arm.family, arm.dims): arm.name for arm in reversed(ARMS.values()) if arm.build and "+" not in arm.name}
-NAMES = sorted(_FIRST.values())
+# Beside the first of each family, what else has arithmetic of its own.
+NAMES = sorted({*_FIRST.values(), "unet3d-residual", "unet3d-nnunet", "unet3d-inr-siren-xyz"})
 MACHINE = Machine("cpu", "fp32", 1)
 
 
@@ -62,11 +64,20 @@ def trajectory(name: str, cohort: cohorts.Cohort, **changes: float | str) -> dic
         # Epochs 3 to 5 of 6 stand at the top of the one-cycle schedule.
         losses = [training.epoch(batch, number, bar)["loss"] for number in (3, 4, 5)]
     found = {"numerics": numerics_of(arm), **{f"loss{i + 1}": value for i, value in enumerate(losses)}}
-    for name, network in {"moved": model, "average_moved": training.average.module}.items():
+    for what, network in {"moved": model, "average_moved": training.average.module}.items():
         moved = zip(network.parameters(), first, strict=True)
-        found[name] = sum((now.double() - before.double()).abs().sum().item() for now, before in moved)
+        found[what] = sum((now.double() - before.double()).abs().sum().item() for now, before in moved)
+    network = training.averaged(batch)
     with torch.inference_mode():
-        found["output"] = training.averaged(batch)(batch.images).double().abs().mean().item()
+        found["output"] = network(batch.images).double().abs().mean().item()
+    if name == "unet3d":  # how the flagship is asked: in eight moved views
+        image = next(iter(images.values()))
+        found["views"] = probabilities(network, replace(prep, views=True), image, MACHINE)[1:].astype(float).mean()
+    if arm.family == "inr":
+        case = next(iter(cohort.cases.values()))
+        for query in (HEAD, TRILINEAR):
+            asked = off_grid(network, prep, case.image, case.spacing, MACHINE, query)
+            found[query] = asked[1:].astype(float).mean()
     return found
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from hipposeg.engine.machine import Machine
-from hipposeg.inference import Prep, predictor, probabilities
+from hipposeg.inference import VIEWS, Prep, averaged, moved, predictor, probabilities
 
 MACHINE = Machine("cpu", "fp32", 1)
 
@@ -62,3 +62,38 @@ def test_other_spacing_is_worked_on_in_the_networks_own():
     assert found.shape == (16, 16, 16)
     assert (found == 1)[5:11, 5:11, 5:11].all()
     assert not found[:3].any() and not found[13:].any()
+
+
+INNER = (..., slice(7, -7), slice(7, -7), slice(7, -7))
+
+
+def smooth_volume() -> torch.Tensor:
+    """(1, 1, 24, 28, 26): a bump in the middle, wide enough that linear interpolation hardly changes it."""
+    axes = [torch.arange(side) - (side - 1) / 2 + 0.7 for side in (24, 28, 26)]
+    distance = sum(axis**2 / 40 for axis in torch.meshgrid(*axes, indexing="ij"))
+    return torch.exp(-distance)[None, None]
+
+
+def test_every_view_is_turned_shifted_and_brought_back():
+    volume = smooth_volume()
+    for corner in VIEWS:
+        view = moved(volume, corner)
+        assert (view - volume).abs().max() > 0.1, "the view really moved"
+        # Away from the box's edges, which a view cuts off, only the smoothing of two interpolations is left.
+        assert (moved(view, corner, back=True) - volume)[INNER].abs().max() < 0.06
+    assert len({moved(volume, corner).numpy().tobytes() for corner in VIEWS}) == 8
+
+
+def test_views_of_something_indifferent_to_place_are_their_mean():
+    volume = smooth_volume()
+    found = averaged(lambda view: torch.cat([1 - view, view], 1), volume)
+    assert (found[:, 1:] - volume)[INNER].abs().max() < 0.06
+    # A voxel-wise rule on a half-filled box: what no view covers is nobody's, never foreground.
+    ones = averaged(torch.ones_like, torch.zeros_like(volume))
+    assert ones.max() <= 1 + 1e-5 and ones[0, 0, 0, 0, 0] < ones[0, 0, 12, 14, 13]
+
+
+def test_views_give_shares_that_add_up_on_the_images_own_grid():
+    found = probabilities(Threshold(0), Prep((16, 16, 16), views=True), IMAGE, MACHINE)
+    assert found.shape == (3, *IMAGE.shape[1:]) and np.allclose(found.sum(0), 1, atol=1e-5)
+    assert found.min() >= -1e-6
