@@ -24,7 +24,7 @@ from hipposeg.data.cohort import Cohort
 from hipposeg.data.folds import Fold
 from hipposeg.engine.machine import Machine
 from hipposeg.files import write_json
-from hipposeg.runs.run import score_all
+from hipposeg.runs.score import score_all
 from hipposeg.stats import interval
 
 # Volumes whose inference is timed, evenly over the scored fold.

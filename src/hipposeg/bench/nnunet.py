@@ -19,7 +19,7 @@ from hipposeg.data.cohort import Cohort
 from hipposeg.data.folds import Fold
 from hipposeg.engine.machine import Machine
 from hipposeg.files import read_json, write_json
-from hipposeg.runs.run import write_mask
+from hipposeg.runs.score import write_mask
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 import pandas as pd
 import torch
@@ -26,7 +25,6 @@ from hipposeg import files, metrics, timings
 from hipposeg.config import Workspace, project_root
 from hipposeg.data.cohort import Cohort
 from hipposeg.data.folds import Fold
-from hipposeg.data.read import Case
 from hipposeg.engine.machine import Machine, processor_name, this_machine
 from hipposeg.engine.train import fit
 from hipposeg.inference import Predictor, predictor
@@ -34,12 +32,11 @@ from hipposeg.models import atlas, cost
 from hipposeg.runs import offgrid
 from hipposeg.runs.arms import FLAGSHIP
 from hipposeg.runs.samples import images_of, inner_part, make_samples
+from hipposeg.runs.score import CASE_COLUMNS, predict_all, score_all
 from hipposeg.runs.spec import RunSpec, numerics_of, recipe_of, run_key
 from hipposeg.runs.weights import halve, initial, store
 
 log = logging.getLogger(__name__)
-
-CASE_COLUMNS = ("case", "subject", "label", *metrics.METRICS, "volume_true", "volume_predicted")
 
 
 @dataclass(frozen=True)
@@ -233,37 +230,6 @@ def _train_atlas(
 
     numbers = {"params": 0, "gflops": 0.0, "steps": 0, "samples": len(fold["train"])}
     return Trained(predict, {"mean_map": mean_map}, numbers, time.perf_counter() - started)
-
-
-def predict_all(
-    predict: Predictor, images: dict[int, np.ndarray], cohort: Cohort, cases: list[int], folder: Path
-) -> dict[int, np.ndarray]:
-    """Predict the cases and write them as NIfTI in their native geometry; returns case -> (X, Y, Z) uint8."""
-    shutil.rmtree(folder, ignore_errors=True)
-    predicted = {}
-    for number in cases:
-        case = cohort.cases[number]
-        predicted[number] = predict(images[number], case.spacing)
-        write_mask(folder / cohort.spec.file_name(number), predicted[number], case)
-    return predicted
-
-
-def write_mask(path: Path, mask: np.ndarray, case: Case) -> None:
-    """Write (X, Y, Z) uint8 with the case's affine, in mm, as reproducible NIfTI gzip."""
-    image = nibabel.Nifti1Image(mask, case.affine, dtype=np.uint8)
-    image.header.set_xyzt_units("mm")
-    with files.replacing(path) as temporary:
-        nibabel.save(image, temporary)
-
-
-def score_all(predicted: dict[int, np.ndarray], cohort: Cohort) -> list[dict[str, Any]]:
-    """Rows of cases.csv for these predictions."""
-    rows = []
-    for number, mask in predicted.items():
-        case = cohort.cases[number]
-        scores = metrics.score_case(mask, case.label, case.spacing, cohort.spec)
-        rows += [{"case": number, "subject": case.subject, **row} for row in scores]
-    return rows
 
 
 def _whereabouts() -> dict[str, Any]:
