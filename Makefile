@@ -55,7 +55,7 @@ all: $(READY) ## every notebook, its figures and numbers, and the page
 figures: $(READY) ## every notebook's figures, without the page
 	@$(call inner,notebooks,all notebooks)
 
-smoke: $(READY) ## the whole path on a tiny phantom, in about two minutes
+smoke: $(READY) ## the whole path on a tiny phantom, in a few minutes
 	@$(MAKE) --no-print-directory all PROFILE=smoke
 
 report: $(READY) ## the page again from artifacts, and the figures of 07 too where the data is

@@ -31,7 +31,8 @@
 # **Reads:** the data set, `folds.json`; of notebook 03 the run `unet2d`, if it is there; the finished runs of the declared series in the
 # `full` artifacts, as far as they are there.
 # **Writes:** `figures/04_*`, `facts/04_unet3d.json`, the runs of the arm `unet3d` and of the flagship with their predictions.
-# **Run time:** within twenty minutes on two CPU cores under `standard`; seconds under `smoke`, or when both runs are cached.
+# **Run time:** that of two trainings under `standard`, see `timings.csv` for what they took; about a minute under `smoke`, or when both
+# runs are cached.
 
 # %%
 # Only on Colab: install the package.

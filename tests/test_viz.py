@@ -14,12 +14,13 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 from matplotlib.colors import to_rgb
+from same_bytes import saved_twice
 
 from hipposeg.data import statistics as st
 from hipposeg.data.spec import MSD_HIPPOCAMPUS as SPEC
 from hipposeg.data.spec import Label
 from hipposeg.viz import boxes, exploration, planes, siblings, slices, surface
-from hipposeg.viz.style import save_figure, use_style
+from hipposeg.viz.style import use_style
 
 
 @pytest.fixture(autouse=True)
@@ -159,16 +160,8 @@ def charts():
 
 
 def test_every_chart_saves_to_the_same_bytes_twice(tmp_path):
-    digests = []
-    for run in range(2):
-        found = []
-        for number, fig in enumerate(charts()):
-            path = tmp_path / f"{run}-{number}.svg"
-            save_figure(fig, path, phantom=False)
-            found.append(hashlib.sha256(path.read_bytes()).hexdigest())
-            plt.close(fig)
-        digests.append(found)
-    assert digests[0] == digests[1] and len(digests[0]) == 14
+    first, second = saved_twice(charts, tmp_path)
+    assert first == second and len(first) == 14
 
 
 def test_folds_chart_names_people_on_both_sides():

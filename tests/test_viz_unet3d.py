@@ -1,6 +1,5 @@
 """Figures and measures of notebook 04, on arrays made by hand: what they draw, and that they draw it the same twice."""
 
-import hashlib
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -15,6 +14,7 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 from matplotlib.colors import to_rgb
+from same_bytes import saved_twice
 
 from hipposeg import files
 from hipposeg.config import Workspace
@@ -25,7 +25,7 @@ from hipposeg.runs import RunSpec, probe, seeds
 from hipposeg.runs.spec import current_numerics
 from hipposeg.runs.weights import initial
 from hipposeg.viz import arms, offgrid, outcomes, receptive, shares, surface
-from hipposeg.viz.style import save_figure, use_style
+from hipposeg.viz.style import use_style
 
 ISOTROPIC = (1.0, 1.0, 1.0)
 
@@ -146,16 +146,8 @@ def figures():
 
 
 def test_every_figure_saves_to_the_same_bytes_twice(tmp_path):
-    digests = []
-    for run in range(2):
-        found = []
-        for number, fig in enumerate(figures()):
-            path = tmp_path / f"{run}-{number}.svg"
-            save_figure(fig, path, phantom=False)
-            found.append(hashlib.sha256(path.read_bytes()).hexdigest())
-            plt.close(fig)
-        digests.append(found)
-    assert digests[0] == digests[1] and len(digests[0]) == 8
+    first, second = saved_twice(figures, tmp_path)
+    assert first == second and len(first) == 8
 
 
 def test_slice_jump_of_a_box_and_of_a_staircase():
