@@ -6,6 +6,7 @@
 #       extension: .py
 #       format_name: percent
 #       format_version: '1.3'
+#       jupytext_version: 1.19.6
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -167,9 +168,10 @@ assert checks.all(axis=None) and not proof.cropped.any()
 # %% [markdown]
 # ## 4. Other voxel sizes
 #
-# These scans share one voxel size; the next one may not. `grid.resample` changes the voxel size and remembers the way
-# back. Unlike padding, it *interpolates*, and what is interpolated is not exact. To see the price, take the case of
-# median size to voxels half as long again and back, the image linearly and the label by nearest neighbour.
+# These scans share one voxel size; the next one may not. `rescale` changes the voxel size and remembers the way back:
+# a larger voxel gets the mean of what it covers, as in a scanner, and the way back *interpolates* between such means.
+# Neither is exact. To see the price, take the case of median size to voxels half as long again and back, its label too:
+# a large voxel is foreground if at least half of it is.
 
 # %%
 n, new = at_ranks(voxels, 3)[1], (1.5, 1.5, 1.5)
@@ -182,18 +184,18 @@ steps = {
 }
 session.save(
     preprocessing.resampled(steps, trip.back - image, spec), "resampling",
-    f"Case {n:03d} as it is, with voxels of {new[0]} mm, and resampled back; on the right what the image lost.",
+    f"Case {n:03d} as it is, with voxels of {new[0]} mm, and back again; on the right what the image lost.",
     "Sagittal slices: original, coarse, restored, and a map of differences along the edges of tissue.", "png",
 )  # fmt: skip
 
 # %% [markdown]
-# How large is the loss, and did the grid move? (It must not: both grids share their centre.)
+# How large is the loss?
 
 # %%
 dice = ", ".join(f"**{value:.3f}** ({name})" for name, value in trip.dice.items())
 session.facts(resample_mm=new[0], resample_rms_sd=trip.rms, resample_label_dice=trip.dice)
 session.say(f"""The image changes by **{trip.rms:.2f} SD** (root mean square). The label, there and back, agrees with
-itself by a Dice of {dice}. The grid's centre moved by {trip.centre_moved_mm:.3f} mm.""")
+itself by a Dice of {dice}.""")
 
 # %% [markdown]
 # **What we see.** The loss follows the borders of tissue: fine detail is gone, flat regions survive. The label's Dice

@@ -172,6 +172,9 @@ def test_memory_and_idleness_are_plausible():
     assert 20 < memory["peak_mb"] < 1e6
     busy = measure.busy_share(0.05)
     assert busy is None or 0 <= busy <= 1
+    # 100 s of two processors: 150 s busy, of which 120 s were the cell's own; 15 % of all went to others.
+    assert measure.others_share((0, 0, 0), (200, 150, 120)) == 0.15
+    assert measure.others_share(None, (200, 150, 120)) is None
 
 
 def test_summary_compares_with_the_stronger_peer(made_up):
@@ -186,7 +189,7 @@ def test_summary_compares_with_the_stronger_peer(made_up):
     speeds = found["throughput"]
     assert speeds["nnunet"]["times_ours"]["train_s_per_volume"] == 4
     assert speeds["ours"]["share_of_bf16_peak"] == pytest.approx(0.5)
-    assert found["settings"] == [SETTING] and found["busy_before"] == 0.2
+    assert found["settings"] == [SETTING] and found["busy"] == 0.2
     words = summary.in_words(found)
     assert words.startswith("Other programs used up to 20%")
     write_json(made_up / "throughput.ours.json", speed_cell("ours", 0.5) | {"busy_before": 0.0})

@@ -64,6 +64,7 @@ def test_other_spacing_is_worked_on_in_the_networks_own():
     assert not found[:3].any() and not found[13:].any()
 
 
+PREP = Prep((24, 28, 26), views=True)
 INNER = (..., slice(7, -7), slice(7, -7), slice(7, -7))
 
 
@@ -77,19 +78,19 @@ def smooth_volume() -> torch.Tensor:
 def test_every_view_is_turned_shifted_and_brought_back():
     volume = smooth_volume()
     for corner in VIEWS:
-        view = moved(volume, corner)
+        view = moved(volume, corner, PREP)
         assert (view - volume).abs().max() > 0.1, "the view really moved"
         # Away from the box's edges, which a view cuts off, only the smoothing of two interpolations is left.
-        assert (moved(view, corner, back=True) - volume)[INNER].abs().max() < 0.06
-    assert len({moved(volume, corner).numpy().tobytes() for corner in VIEWS}) == 8
+        assert (moved(view, corner, PREP, back=True) - volume)[INNER].abs().max() < 0.06
+    assert len({moved(volume, corner, PREP).numpy().tobytes() for corner in VIEWS}) == 8
 
 
 def test_views_of_something_indifferent_to_place_are_their_mean():
     volume = smooth_volume()
-    found = averaged(lambda view: torch.cat([1 - view, view], 1), volume)
+    found = averaged(lambda view: torch.cat([1 - view, view], 1), volume, PREP)
     assert (found[:, 1:] - volume)[INNER].abs().max() < 0.06
     # A voxel-wise rule on a half-filled box: what no view covers is nobody's, never foreground.
-    ones = averaged(torch.ones_like, torch.zeros_like(volume))
+    ones = averaged(torch.ones_like, torch.zeros_like(volume), PREP)
     assert ones.max() <= 1 + 1e-5 and ones[0, 0, 0, 0, 0] < ones[0, 0, 12, 14, 13]
 
 

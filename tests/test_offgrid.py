@@ -15,69 +15,20 @@ from hipposeg.data import cohort as cohorts
 from hipposeg.data import folds as folding
 from hipposeg.data import grid, phantom
 from hipposeg.data.locate import Source
-from hipposeg.data.rescale import covering, rescale
+from hipposeg.data.rescale import rescale, rescale_label
 from hipposeg.data.spec import PHANTOM_SPEC
 from hipposeg.engine.machine import Machine
 from hipposeg.inference import HEAD, TRILINEAR, Prep, off_grid, predictor
 from hipposeg.models.inr import INRUNet, lattice
 from hipposeg.runs import RunSpec, offgrid, train_or_load
 from hipposeg.runs.arms import ARMS
-from hipposeg.runs.samples import coarse_label, make_samples
+from hipposeg.runs.samples import make_samples
 from hipposeg.runs.weights import initial
 
 MACHINE = Machine("cpu", "fp32", 1)
 ONE, TWO = (1.0, 1.0, 1.0), (2.0, 2.0, 2.0)
 PREP = Prep((24, 32, 24), spacing=TWO)
 RUN = RunSpec("unet3d-inr-siren-xyz", budget="smoke")
-
-
-@pytest.mark.parametrize("native", [(35, 50, 36), (34, 51, 37), (31, 40, 24), (43, 59, 47)])
-def test_a_ramp_stays_that_ramp(native):
-    values = lattice(native, ONE).numpy()
-    found, how = rescale(values, ONE, TWO, PREP.size)
-    expected = lattice(how.size, TWO).numpy()
-    whole = tuple(slice(1, -1) for _ in range(3))  # the outermost voxels may stick out of the image
-    assert np.allclose(found[(slice(None), *whole)], expected[(slice(None), *whole)], atol=1e-5)
-    assert found.dtype == np.float32 and found.min() >= values.min() and found.max() <= values.max()
-    # The grid covers the image, and padding it to the box moves its centre by nothing.
-    assert all(
-        2 * new >= old and (new - side) % 2 == 0 for new, old, side in zip(how.size, native, PREP.size, strict=True)
-    )
-    placed, _ = grid.place(expected, PREP.size)
-    inside = placed.any(0)
-    assert np.allclose(placed[:, inside], lattice(PREP.size, TWO).numpy()[:, inside])
-
-
-def test_voxels_of_twice_the_side_are_means_of_eight():
-    image = np.random.default_rng(0).normal(size=(2, 8, 12, 4)).astype(np.float32)
-    found, how = rescale(image, ONE, TWO, (4, 6, 2))
-    assert how.size == (4, 6, 2)
-    assert np.allclose(found, image.reshape(2, 4, 2, 6, 2, 2, 2).mean((2, 4, 6)), atol=1e-6)
-    assert found.mean() == pytest.approx(image.mean(), abs=1e-6)
-
-
-def test_smaller_voxels_are_interpolated_and_equal_ones_kept():
-    image = np.random.default_rng(1).normal(size=(1, 5, 6, 7)).astype(np.float32)
-    same, how = rescale(image, ONE, ONE, (9, 8, 7))
-    assert how.size == (5, 6, 7) and np.array_equal(same, image)
-    found, how = rescale(image, TWO, ONE, (48, 64, 48))
-    expected = grid.Resampling((5, 6, 7), how.size, TWO, ONE).apply(image)
-    assert how.size == (10, 12, 14) and np.allclose(found, expected, atol=1e-6)
-
-
-def test_single_precision_headers_add_no_voxel():
-    assert covering((48, 48, 48), (1.0000001,) * 3, TWO, (24, 24, 24)) == (24, 24, 24)
-    assert covering((47, 46, 49), ONE, TWO, (24, 24, 24)) == (24, 24, 26)
-
-
-def test_half_filled_voxels_are_filled_and_then_go_to_the_larger_class():
-    label = np.zeros((8, 2, 2), np.uint8)
-    label[2] = 1  # the second 2 mm voxel holds half anterior: filled
-    label[4, 0] = 1  # the third a quarter: empty
-    label[6, :, 0] = label[6, 0, 1] = 2
-    label[7, 0, :] = 1  # the last holds 3 of posterior, 2 of anterior, 3 of background: filled, and posterior
-    prep = Prep((4, 1, 1), spacing=TWO)
-    assert coarse_label(label, ONE, prep, 3)[:, 0, 0].tolist() == [0, 1, 0, 2]
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +42,7 @@ def small(tmp_path_factory):
 
 def test_coarse_labels_keep_the_volumes(small):
     for case in small.cohort.cases.values():
-        coarse = coarse_label(case.label, ONE, PREP, 3)
+        coarse, _ = rescale_label(case.label, ONE, TWO, PREP.size, 3)
         for value in (1, 2):
             assert 8 * (coarse == value).sum() == pytest.approx((case.label == value).sum(), rel=0.1)
 
@@ -137,7 +88,8 @@ def test_asked_at_1_mm_a_2_mm_network_recovers_more_than_its_voxels_show(native)
     model = direct(4.0, float((0.5 - means.mean()) / means.std()))
     found = predictor(model, PREP, MACHINE)(image, ONE)
     assert found.shape == native and found.dtype == np.uint8
-    blocks = how.restore((means[0] > 0.5).astype(np.uint8), "nearest")
+    where = lattice(native, ONE).numpy() / 2 + (np.array(how.size).reshape(3, 1, 1, 1) - 1) / 2
+    blocks = map_coordinates((means[0] > 0.5).astype(np.uint8), where, order=0, mode="nearest")
     asked, nearest = metrics.dice(found == 1, truth == 1), metrics.dice(blocks == 1, truth == 1)
     assert asked > nearest + 0.02 and asked > 0.97
 

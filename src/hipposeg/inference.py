@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hipposeg.data import grid
-from hipposeg.data.rescale import rescale
+from hipposeg.data.rescale import Resampling, rescale
 from hipposeg.engine.augment import centred_points, rotation, sample
 from hipposeg.engine.machine import Machine
 from hipposeg.models.inr import lattice
@@ -29,7 +29,7 @@ class Prep:
     size: the box that volumes are padded or cropped to, in voxels. axis: the slicing axis of a 2D network, None in 3D.
     neighbours: slices on either side that a 2D network gets as further channels. spacing: mm that the network works in.
     n4: the network was trained on bias corrected images (`data.n4`) and must be given such. views: 3D only, average the
-    probabilities over `VIEWS` slightly moved copies of the box.
+    probabilities over `VIEWS`, slightly moved copies of the box. view_degrees, view_voxels: how far each is moved.
     """
 
     size: tuple[int, int, int]
@@ -38,6 +38,8 @@ class Prep:
     spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
     n4: bool = False
     views: bool = False
+    view_degrees: float = 7.0
+    view_voxels: float = 3.0
 
     def takes(self, spacing: tuple[float, float, float]) -> bool:
         """Whether an image of this spacing in mm goes in as it is; any other is rescaled there and back."""
@@ -67,25 +69,25 @@ class Prep:
 # The moved copies: one for each corner of a cube, turned about all three axes and shifted towards that corner. A
 # network with strides is not indifferent to where its grid lies, nor to the box's edges; the mean over views nearly is.
 VIEWS = tuple(itertools.product((-1.0, 1.0), repeat=3))
-TURN_DEGREES, SHIFT_VOXELS = 7.0, 3.0
 
 
-def moved(volume: Tensor, corner: tuple[float, float, float], back: bool = False) -> Tensor:
+def moved(volume: Tensor, corner: tuple[float, float, float], prep: Prep, back: bool = False) -> Tensor:
     """One view of (B, C, X, Y, Z), linearly interpolated, zero outside the box; `back` undoes it for an output."""
-    turns = torch.tensor([[math.radians(TURN_DEGREES) * side for side in corner]])
-    matrix, shift = rotation(turns)[0], torch.tensor(corner) * SHIFT_VOXELS
+    turns = torch.tensor([[math.radians(prep.view_degrees) * side for side in corner]])
+    matrix, shift = rotation(turns)[0], torch.tensor(corner) * prep.view_voxels
     if back:
         matrix, shift = matrix.T, -shift @ matrix.T
     points = centred_points(volume.shape[2:]) @ matrix + shift
     return sample(volume, points.expand(len(volume), *points.shape))
 
 
-def averaged(forward: Callable[[Tensor], Tensor], volume: Tensor) -> Tensor:
+def averaged(forward: Callable[[Tensor], Tensor], volume: Tensor, prep: Prep) -> Tensor:
     """Mean over all views of the probabilities (B, K, X, Y, Z) that `forward` gives for each, brought back.
 
     What a view does not cover counts as background, whose share the caller takes as what the other classes leave.
     """
-    return sum(moved(forward(moved(volume, corner)), corner, back=True) for corner in VIEWS) / len(VIEWS)
+    views = (moved(forward(moved(volume, corner, prep)), corner, prep, back=True) for corner in VIEWS)
+    return sum(views) / len(VIEWS)
 
 
 @torch.inference_mode()
@@ -106,7 +108,7 @@ def probabilities(model: nn.Module, prep: Prep, image: np.ndarray, machine: Mach
             return model(part.to(machine.device)).float().cpu().softmax(1)
 
     if prep.views:
-        found = averaged(forward, samples)
+        found = averaged(forward, samples, prep)
     else:
         found = torch.cat([forward(part) for part in samples.split(batch)])
     inside = prep.unstack(found).numpy()  # (K, *size)
@@ -156,7 +158,7 @@ def off_grid(
             logits = torch.cat([slab.float().cpu() for slab in slabs], 2)[0]
         else:
             inside = model(samples.to(machine.device)).float().cpu()[0].numpy()
-            logits = torch.from_numpy(grid.Resampling(size, prep.size, at, prep.spacing).restore(inside))
+            logits = torch.from_numpy(Resampling(size, prep.size, at, prep.spacing).restore(inside))
     found = logits.softmax(0).numpy()
     half = torch.tensor([n * step / 2 for n, step in zip(prep.size, prep.spacing, strict=True)]).view(3, 1, 1, 1)
     outside = (points.abs() > half).any(0).numpy()

@@ -35,10 +35,11 @@ COUNTED = "training steps with the waiting for their data; loading, planning, pr
 def run(cell: Cell, machine: Machine) -> Path:
     """Measure one cell in this process and write its file. Raises ValueError if the real data is not here."""
     busy = busy_share()
-    started = time.perf_counter()
+    started, before = time.perf_counter(), usage()
     found = peak_cell(machine) if cell.kind == "peak" else system_cell(cell, machine)
     facts = {"cell": cell.name, "kind": cell.kind, "system": cell.system, "key": cells.key(cell, machine)}
-    facts |= {"setting": cells.setting(machine), "busy_before": busy, "total_s": time.perf_counter() - started}
+    facts |= {"setting": cells.setting(machine), "total_s": time.perf_counter() - started}
+    facts |= {"busy_before": busy, "busy_during": others_share(before, usage())}
     path = cells.folder() / f"{cell.name}.json"
     write_json(path, {**found, **facts})
     return path
@@ -158,19 +159,27 @@ def peak_memory() -> dict[str, float]:
 
 def busy_share(seconds: float = 2.0) -> float | None:
     """Share of the processors' time that others use while this process sleeps; None where there is no /proc."""
+    before = usage()
+    time.sleep(seconds)
+    return others_share(before, usage())
+
+
+def usage() -> tuple[float, float, float] | None:
+    """Seconds of all processors so far: in all, busy, of this process and its ended children; None without /proc."""
     path = Path("/proc/stat")
     if not path.is_file():
         return None
-    before = _ticks(path)
-    time.sleep(seconds)
-    total, idle = (after - first for after, first in zip(_ticks(path), before, strict=True))
-    return round(1 - idle / total, 3) if total else None
+    ticks = [int(word) for word in path.read_text().splitlines()[0].split()[1:9]]
+    second = os.sysconf("SC_CLK_TCK")
+    return sum(ticks) / second, (sum(ticks) - ticks[3] - ticks[4]) / second, sum(os.times()[:4])
 
 
-def _ticks(path: Path) -> tuple[int, int]:
-    """All processor time and the idle part of it (waiting for a disk included), in ticks."""
-    fields = [int(word) for word in path.read_text().splitlines()[0].split()[1:9]]
-    return sum(fields), fields[3] + fields[4]
+def others_share(before: tuple[float, ...] | None, after: tuple[float, ...] | None) -> float | None:
+    """Share of the processors' time between two `usage` that other programs took."""
+    if before is None or after is None:
+        return None
+    total, busy, own = (b - a for a, b in zip(before, after, strict=True))
+    return round(max(0.0, busy - own) / total, 3) if total else None
 
 
 def main(name: str, minutes: list[float]) -> Path:

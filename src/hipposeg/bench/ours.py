@@ -16,9 +16,9 @@ from hipposeg.data.folds import Fold
 from hipposeg.engine.machine import Machine
 from hipposeg.engine.train import Samples, TrainConfig, Training, fit
 from hipposeg.inference import VIEWS, predictor
-from hipposeg.runs.arms import ARMS, FLAGSHIP
+from hipposeg.runs.arms import FLAGSHIP
 from hipposeg.runs.samples import images_of, make_samples
-from hipposeg.runs.spec import RunSpec, numerics_of, recipe_of
+from hipposeg.runs.spec import RunSpec, chosen, numerics_of
 from hipposeg.runs.weights import initial
 
 RUN = RunSpec(FLAGSHIP, "nnunet", 0, 0, "standard")
@@ -26,7 +26,9 @@ RUN = RunSpec(FLAGSHIP, "nnunet", 0, 0, "standard")
 
 def recipe() -> dict[str, Any]:
     """What identifies the flagship's way of training; part of the cell's key."""
-    return {"arm": FLAGSHIP, "numerics": numerics_of(ARMS[FLAGSHIP]), **recipe_of(RUN)}
+    arm = RUN.definition
+    decided = {"prep": chosen(arm.prep), "training": chosen(arm.recipe(RUN.budget)), "network": arm.network}
+    return {"arm": FLAGSHIP, "numerics": numerics_of(arm), **decided}
 
 
 def fitted_epochs(budget_s: float, seconds_per_step: float, steps_per_epoch: int) -> int:

@@ -33,17 +33,18 @@ def summarise(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Machine, throughput, race and claims, from the cells that are there.
 
     `settings` lists each machine, thread count, precision and set of versions once: more than one means that the
-    numbers should not be compared. `busy_before` is the largest share of the processors that other programs used when
-    a cell began.
+    numbers should not be compared. `busy` is the largest share of the processors that other programs used just before
+    a cell or during it.
     """
     settings: list[Any] = []
     for cell in found.values():
         if cell["setting"] not in settings:
             settings.append(cell["setting"])
-    busy = [cell["busy_before"] for cell in found.values() if cell.get("busy_before") is not None]
-    summary = {"settings": settings, "busy_before": max(busy, default=None), "throughput": throughput(found)}
+    looks = [cell.get(when) for cell in found.values() for when in ("busy_before", "busy_during")]
+    busy = max((share for share in looks if share is not None), default=None)
+    summary = {"settings": settings, "busy": busy, "throughput": throughput(found)}
     table = race(found)
-    idle = (summary["busy_before"] or 0) <= IDLE
+    idle = (busy or 0) <= IDLE
     claims = {budget: claim(rows, idle) for budget, rows in table.items()}
     shown = {budget: {name: _shown(row) for name, row in rows.items()} for budget, rows in table.items()}
     return {**summary, "race": shown, "claims": {budget: made for budget, made in claims.items() if made}}
@@ -113,9 +114,9 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
 def in_words(summary: dict[str, Any]) -> str:
     """The claims as lines of text, and before them what speaks against making any."""
     lines = []
-    if (summary["busy_before"] or 0) > IDLE:
+    if (summary["busy"] or 0) > IDLE:
         lines.append(
-            f"Other programs used up to {summary['busy_before']:.0%} of the processors when a cell began: these "
+            f"Other programs used up to {summary['busy']:.0%} of the processors beside a cell: these "
             "minutes support no claim. Stop them, remove the cells' files and run `make bench` again."
         )
     if len(summary["settings"]) > 1:

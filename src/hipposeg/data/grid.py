@@ -2,8 +2,9 @@
 
 Nothing here reads a label: the same steps work on a scan that nobody has segmented. Intensities are scaled per box
 (`zscore`), the box is padded or cropped about its centre (`place`), and `Placement.restore` is the exact inverse that
-brings a prediction back to the native grid, whose header is then the file's own. `resample` is for scans whose voxels
-have another size. Arrays may carry any number of leading axes; the last three are space (X, Y, Z).
+brings a prediction back to the native grid, whose header is then the file's own. Scans whose voxels have another size
+are brought to the network's first (`data.rescale`). Arrays may carry any number of leading axes; the last three are
+space (X, Y, Z).
 """
 
 from dataclasses import dataclass
@@ -12,7 +13,6 @@ import numpy as np
 
 Triple = tuple[int, int, int]
 Spacing = tuple[float, float, float]
-ORDERS = {"nearest": 0, "linear": 1}
 
 
 def zscore(image: np.ndarray) -> np.ndarray:
@@ -95,71 +95,6 @@ def place(array: np.ndarray, size: Triple, fill: float = 0) -> tuple[np.ndarray,
         raise ValueError(f"cannot place shape {array.shape} in {size}; expected (..., X, Y, Z) and three sizes >= 1")
     placement = Placement(tuple(int(n) for n in array.shape[-3:]), size)
     return placement.apply(array, fill), placement
-
-
-@dataclass(frozen=True)
-class Resampling:
-    """Two grids over the same region that share their centre: `native` voxels of `spacing`, `size` of `new_spacing`.
-
-    Sharing the centre (not the first voxel) keeps the region covered equally on both sides when sizes are rounded.
-    """
-
-    native: Triple
-    size: Triple
-    spacing: Spacing
-    new_spacing: Spacing
-
-    def apply(self, array: np.ndarray, order: str = "linear") -> np.ndarray:
-        """(..., *native) -> (..., *size)."""
-        _check_space(array.shape, self.native, "the native shape")
-        return _interpolate(array, self.size, np.divide(self.new_spacing, self.spacing), order)
-
-    def restore(self, array: np.ndarray, order: str = "linear") -> np.ndarray:
-        """(..., *size) -> (..., *native), on exactly the native grid; values are interpolated, so not exact."""
-        _check_space(array.shape, self.size, "the resampled size")
-        return _interpolate(array, self.native, np.divide(self.spacing, self.new_spacing), order)
-
-    def affine(self, native: np.ndarray) -> np.ndarray:
-        """The resampled grid's affine, float64 (4, 4) in mm, given the native one."""
-        ratio = np.divide(self.new_spacing, self.spacing)
-        step = np.diag([*ratio, 1.0])
-        step[:3, 3] = (np.array(self.native) - 1) / 2 - ratio * (np.array(self.size) - 1) / 2
-        return np.asarray(native, dtype=np.float64) @ step
-
-
-def _interpolate(array: np.ndarray, shape: Triple, ratio: np.ndarray, order: str) -> np.ndarray:
-    from scipy.ndimage import affine_transform
-
-    if order not in ORDERS:
-        raise ValueError(f"order is {order!r}; choose one of {', '.join(ORDERS)} (labels: nearest)")
-    old = np.array(array.shape[-3:])
-    offset = (old - 1) / 2 - ratio * (np.array(shape) - 1) / 2
-    integer = array.dtype.kind in "biu"
-    flat = array.reshape(-1, *old)
-    out = np.empty((len(flat), *shape), dtype=array.dtype)
-    for target, volume in zip(out, flat, strict=True):
-        # float64 inside; mode="nearest" repeats the edge, so that no voxel is invented from zeros outside the box.
-        moved = affine_transform(volume.astype(np.float64), ratio, offset, shape, order=ORDERS[order], mode="nearest")
-        target[...] = np.rint(moved) if integer else moved
-    return out.reshape(*array.shape[:-3], *shape)
-
-
-def resample(array: np.ndarray, spacing: Spacing, new_spacing: Spacing,
-             order: str = "linear") -> tuple[np.ndarray, Resampling]:  # fmt: skip
-    """Bring the last three axes from voxels of `spacing` to voxels of `new_spacing` (mm); dtype stays.
-
-    order: "linear" for images, "nearest" for labels. Returns the new array and the Resampling that leads back to the
-    native grid and gives the new affine. Linear interpolation does not smooth first: to much coarser voxels
-    (more than about twice the size) smooth the image beforehand. Raises ValueError if a spacing is not positive.
-    """
-    spacing, new_spacing = tuple(map(float, spacing)), tuple(map(float, new_spacing))
-    if array.ndim < 3 or len(spacing) != 3 or len(new_spacing) != 3 or not min(*spacing, *new_spacing) > 0:
-        raise ValueError(f"cannot resample shape {array.shape} from {spacing} to {new_spacing} mm; expected "
-                         "(..., X, Y, Z) and two triples of positive millimetres")  # fmt: skip
-    native = tuple(int(n) for n in array.shape[-3:])
-    size = tuple(max(1, round(n * s / t)) for n, s, t in zip(native, spacing, new_spacing, strict=True))
-    how = Resampling(native, size, spacing, new_spacing)
-    return how.apply(array, order), how
 
 
 def slices(array: np.ndarray, axis: int) -> np.ndarray:

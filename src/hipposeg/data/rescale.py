@@ -5,9 +5,11 @@ voxels and miss what lies between them (aliasing), and a Gaussian has a width to
 none, and serves images and label shares alike. It is exact for a ramp, and never leaves the range of the old values.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from hipposeg.data.grid import Resampling, Spacing, Triple
+from hipposeg.data.grid import Spacing, Triple
 
 # Headers keep spacings in single precision: 2.0000001 mm voxels must not ask for one voxel more.
 SLACK = 1e-3
@@ -42,6 +44,36 @@ def weights(count: int, side: float, new_count: int, new_side: float) -> np.ndar
     return shared / total
 
 
+@dataclass(frozen=True)
+class Resampling:
+    """Two grids over the same region that share their centre: `native` voxels of `spacing`, `size` of `new_spacing`.
+
+    Sharing the centre (not the first voxel) keeps the region covered equally on both sides when sizes are rounded.
+    """
+
+    native: Triple
+    size: Triple
+    spacing: Spacing
+    new_spacing: Spacing
+
+    def restore(self, array: np.ndarray) -> np.ndarray:
+        """Floats (..., *size) -> (..., *native), interpolated linearly; beyond the outermost voxels, their value.
+
+        Raises ValueError if the last three axes are not `size`.
+        """
+        from scipy.ndimage import affine_transform
+
+        if tuple(array.shape[-3:]) != self.size:
+            raise ValueError(f"array has shape {array.shape}; its last three axes must be the new grid {self.size}")
+        ratio = np.divide(self.spacing, self.new_spacing)
+        offset = (np.array(self.size) - 1) / 2 - ratio * (np.array(self.native) - 1) / 2
+        flat = array.reshape(-1, *self.size)
+        out = np.empty((len(flat), *self.native), dtype=array.dtype)
+        for target, volume in zip(out, flat, strict=True):
+            target[...] = affine_transform(volume.astype(np.float64), ratio, offset, self.native, order=1, mode="nearest")
+        return out.reshape(*array.shape[:-3], *self.native)
+
+
 def rescale(array: np.ndarray, spacing: Spacing, new_spacing: Spacing, like: Triple) -> tuple[np.ndarray, Resampling]:
     """Bring the last three axes from voxels of `spacing` to voxels of `new_spacing` (mm).
 
@@ -63,3 +95,17 @@ def rescale(array: np.ndarray, spacing: Spacing, new_spacing: Spacing, like: Tri
         found = np.moveaxis(moved, -1, axis - 3)
     how = Resampling(native, size, tuple(map(float, spacing)), tuple(map(float, new_spacing)))
     return np.ascontiguousarray(found, dtype=np.float32), how
+
+
+def rescale_label(
+    label: np.ndarray, spacing: Spacing, new_spacing: Spacing, like: Triple, n_classes: int
+) -> tuple[np.ndarray, Resampling]:
+    """A label map (X, Y, Z) of integers on larger voxels, uint8: whole voxels, as a rater would draw.
+
+    A voxel is foreground if at least half of it is, and then of the class that fills most of it (the lower at a tie).
+    The largest share of all classes would give many a half-filled voxel to the background and shrink thin structures.
+    Arguments and Resampling as for `rescale`; n_classes with the background.
+    """
+    shares, how = rescale(np.stack([label == k for k in range(n_classes)]), spacing, new_spacing, like)
+    filled = shares[1:].sum(0) >= 0.5 - 1e-6
+    return np.where(filled, 1 + shares[1:].argmax(0), 0).astype(np.uint8), how

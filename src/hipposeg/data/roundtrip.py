@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from hipposeg.data.cohort import Cohort
-from hipposeg.data.grid import Spacing, Triple, place, resample, zscore
+from hipposeg.data.grid import Spacing, Triple, place, zscore
 from hipposeg.data.read import Case
+from hipposeg.data.rescale import rescale, rescale_label
 
 HEADER_FIELDS = ("dim", "pixdim", "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d",
                  "qoffset_x", "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z", "xyzt_units")  # fmt: skip
@@ -58,11 +59,11 @@ def _same_file(label: np.ndarray, native: Path, folder: Path) -> bool:
 
 @dataclass(frozen=True)
 class Resampled:
-    """A case on a coarser or finer grid and back again, with what that cost.
+    """A case on a grid of larger voxels and back again, with what that cost.
 
     coarse, back: image (X, Y, Z) there and on the native grid again, z-scored. coarse_label, back_label: the label.
     rms: root mean square difference of `back` from the original, in SD. dice: class name -> Dice of the label there and
-    back with itself. centre_moved_mm: distance between the centres of the two grids in space.
+    back with itself.
     """
 
     coarse: np.ndarray
@@ -71,21 +72,21 @@ class Resampled:
     back_label: np.ndarray
     rms: float
     dice: dict[str, float]
-    centre_moved_mm: float
 
 
 def resample_and_back(case: Case, names: Sequence[str], spacing: Spacing) -> Resampled:
-    """Send one case (first channel) to voxels of `spacing` mm and back: image linearly, label by nearest neighbour."""
-    image, label = zscore(case.image)[0], case.label
-    coarse, how = resample(image, case.spacing, spacing)
-    coarse_label = how.apply(label, "nearest")
-    back, back_label = how.restore(coarse), how.restore(coarse_label, "nearest")
+    """Send one case (first channel) to larger voxels of `spacing` mm and back, as training and inference would.
+
+    Its label comes back as a prediction does: each class interpolated linearly, and the largest taken.
+    """
+    image, label, classes = zscore(case.image)[0], case.label, len(names) + 1
+    coarse, how = rescale(image, case.spacing, spacing, image.shape)
+    coarse_label, _ = rescale_label(label, case.spacing, spacing, image.shape, classes)
+    back = how.restore(coarse)
+    back_label = how.restore(np.stack([coarse_label == k for k in range(classes)]).astype(np.float32)).argmax(0)
     dice = {}
     for value, name in enumerate(names, start=1):
         truth, found = label == value, back_label == value
         dice[name] = float(2 * (truth & found).sum() / (truth.sum() + found.sum()))
-    centres = [affine @ [*((np.array(shape) - 1) / 2), 1.0]
-               for affine, shape in ((case.affine, how.native), (how.affine(case.affine), how.size))]  # fmt: skip
     rms = float(np.sqrt(np.mean((back.astype(np.float64) - image) ** 2)))
-    moved = float(np.linalg.norm(centres[1] - centres[0]))
-    return Resampled(coarse, coarse_label, back, back_label, rms, dice, moved)
+    return Resampled(coarse, coarse_label, back, back_label.astype(np.uint8), rms, dice)

@@ -43,8 +43,8 @@ class EncoderUNet(nn.Module):
         weights: file with the encoder's weights (`imagenet_weights`), or None for random ones.
         decoder: widths of the decoder's stages; their number is the encoder's depth.
 
-    Input (B, in_channels, H, W), output (B, n_classes, H, W) logits; H and W must be divisible by `divisor`
-    (smp raises RuntimeError otherwise).
+    Input (B, in_channels, H, W), output (B, n_classes, H, W) logits. H and W must be divisible by `divisor`: smp raises
+    RuntimeError where an uneven side leaves its skips behind, and lets others pass.
     """
 
     def __init__(

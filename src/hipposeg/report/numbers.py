@@ -26,6 +26,7 @@ KINDS: dict[str, tuple[float, int, str, bool]] = {
     "percent": (100, 1, THIN + "%", False),
     "correlation": (1, 2, "", False),
 }
+TIMES = ("minutes", "seconds")
 
 
 def grouped(digits: str) -> str:
@@ -56,6 +57,8 @@ def show(value: Any, kind: str = "auto") -> str:
         return automatic(value)
     factor, decimals, after, signed = KINDS[kind]
     digits = rounded(value * factor if factor != 1 else value, decimals)
+    if kind in TIMES and value > 0 and float(digits) == 0:  # it took time, if little
+        return f"under {Decimal(1).scaleb(-decimals)}"
     negative = digits.startswith("-") and float(digits) != 0
     digits = grouped(digits.lstrip("-"))
     sign = MINUS if negative else "+" if signed and float(digits.replace(THIN, "")) else ""

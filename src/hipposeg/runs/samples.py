@@ -7,7 +7,7 @@ from hipposeg.config import Workspace
 from hipposeg.data import grid
 from hipposeg.data.cohort import Cohort
 from hipposeg.data.n4 import N4Params, n4_cohort
-from hipposeg.data.rescale import rescale
+from hipposeg.data.rescale import rescale, rescale_label
 from hipposeg.engine.train import Samples
 from hipposeg.inference import Prep
 
@@ -17,17 +17,6 @@ def images_of(cohort: Cohort, prep: Prep, ws: Workspace) -> dict[int, np.ndarray
     if prep.n4:
         return n4_cohort(cohort, N4Params(), ws.work / "cache" / "n4")
     return {number: case.image for number, case in cohort.cases.items()}
-
-
-def coarse_label(label: np.ndarray, spacing: tuple[float, float, float], prep: Prep, n_classes: int) -> np.ndarray:
-    """A label map (X, Y, Z) of integers on the network's larger voxels, uint8: whole voxels, as a rater would draw.
-
-    A voxel is foreground if at least half of it is, and then of the class that fills most of it (the lower at a tie).
-    The largest share of all classes would give many a half-filled voxel to the background and shrink thin structures.
-    """
-    shares, _ = rescale(np.stack([label == k for k in range(n_classes)]), spacing, prep.spacing, prep.size)
-    filled = shares[1:].sum(0) >= 0.5 - 1e-6
-    return np.where(filled, 1 + shares[1:].argmax(0), 0).astype(np.uint8)
 
 
 def make_samples(images: dict[int, np.ndarray], cohort: Cohort, prep: Prep, cases: list[int]) -> Samples:
@@ -41,7 +30,7 @@ def make_samples(images: dict[int, np.ndarray], cohort: Cohort, prep: Prep, case
         image, label, spacing = images[number], cohort.cases[number].label, cohort.cases[number].spacing
         if not prep.takes(spacing):
             image, _ = rescale(image, spacing, prep.spacing, prep.size)
-            label = coarse_label(label, spacing, prep, cohort.spec.n_classes)
+            label, _ = rescale_label(label, spacing, prep.spacing, prep.size, cohort.spec.n_classes)
         found, placement = prep.place(image)
         label = torch.from_numpy(placement.apply(label))
         if prep.axis is None:

@@ -22,7 +22,7 @@ def contours(
     """A panel for each label map, three in a row, over the same slice of the image, cut where the first map holds most.
 
     image: (X, Y, Z). masks: name -> (label map, its voxel size in mm); all grids cover the image's box and share its
-    centre, as `data.grid.Resampling` makes them. spacing: the image's. Outlines follow the edges of each map's own
+    centre, as `data.rescale.Resampling` makes them. spacing: the image's. Outlines follow the edges of each map's own
     voxels: what is drawn is what was decided.
     """
     first, step = next(iter(masks.values()))
