@@ -9,7 +9,7 @@ from scipy.ndimage import affine_transform, gaussian_filter, map_coordinates
 from torch.nn.functional import one_hot
 
 from hipposeg.engine.augment import Augmentation, Batch, _blurred, augment
-from hipposeg.engine.train import seeded
+from hipposeg.engine.batches import seeded
 
 GEOMETRY = Augmentation(rotate=20, scale=0.2, shift=3, elastic=1.0, flip=0.5)
 SHAPES = [(13, 21), (9, 14, 11)]  # no cubes: a mix-up of axes or of half voxels shows

@@ -5,7 +5,14 @@ import torch
 from torch.nn.functional import cross_entropy as torch_cross_entropy
 from torch.nn.functional import one_hot
 
-from hipposeg.losses import LOSSES, cross_entropy, dice_focal_loss, segmentation_loss, soft_dice_loss
+from hipposeg.losses import (
+    LOSSES,
+    binary_cross_entropy,
+    cross_entropy,
+    focal_loss,
+    segmentation_loss,
+    soft_dice_loss,
+)
 
 GENERATOR = torch.Generator().manual_seed(0)
 LOGITS = torch.randn(4, 3, 8, 12, generator=GENERATOR)
@@ -63,19 +70,40 @@ def test_focal_by_hand(target):
     probability = LOGITS.double().softmax(1)
     focal = -(target * (1 - probability) ** 2 * probability.log()).sum(1).mean()
     expected = 0.5 * soft_dice_loss(LOGITS, target) + 0.5 * focal
-    assert dice_focal_loss(LOGITS, target).item() == pytest.approx(expected.item(), abs=1e-5)
+    assert focal_loss(LOGITS, target).item() == pytest.approx(focal.item(), abs=1e-5)
     assert segmentation_loss(LOGITS, target, "dice+focal").item() == pytest.approx(expected.item(), abs=1e-5)
     # Without its exponent the focal loss is the cross-entropy.
-    plain = 0.5 * soft_dice_loss(LOGITS, target) + 0.5 * cross_entropy(LOGITS, target)
-    assert dice_focal_loss(LOGITS, target, gamma=0.0).item() == pytest.approx(plain.item(), abs=1e-5)
+    plain = cross_entropy(LOGITS, target)
+    assert focal_loss(LOGITS, target, gamma=0.0).item() == pytest.approx(plain.item(), abs=1e-5)
 
 
 def test_focal_equals_monai():
     from monai.losses import FocalLoss
 
     theirs = FocalLoss(gamma=2.0, to_onehot_y=True, use_softmax=True, reduction="none")(LOGITS, LABELS[:, None])
-    expected = 0.5 * soft_dice_loss(LOGITS, HARD) + 0.5 * theirs.sum(1).mean()
-    assert dice_focal_loss(LOGITS, HARD).item() == pytest.approx(expected.item(), abs=1e-5)
+    assert focal_loss(LOGITS, HARD).item() == pytest.approx(theirs.sum(1).mean().item(), abs=1e-5)
+
+
+@pytest.mark.parametrize("target", [HARD, SOFT])
+def test_binary_cross_entropy_equals_torchs_of_the_softmax(target):
+    from torch.nn.functional import binary_cross_entropy as torchs
+
+    theirs = torchs(LOGITS.double().softmax(1)[:, 1:], target[:, 1:].double())
+    assert binary_cross_entropy(LOGITS, target).item() == pytest.approx(theirs.item(), abs=1e-6)
+    assert torch.isfinite(binary_cross_entropy(200 * LOGITS, target)), "certain and wrong is dear, not infinite"
+
+
+def test_losses_are_the_sums_that_their_names_say():
+    dice, ce = soft_dice_loss(LOGITS, SOFT).item(), cross_entropy(LOGITS, SOFT, 3.0).item()
+    expected = {
+        "dice": dice,
+        "ce": ce,
+        "dice+ce": dice + ce,
+        "0.7dice+0.3ce": 0.7 * dice + 0.3 * ce,
+        "dice+bce": dice + binary_cross_entropy(LOGITS, SOFT).item(),
+    }
+    for name, value in expected.items():
+        assert segmentation_loss(LOGITS, SOFT, name, 3.0).item() == pytest.approx(value, abs=1e-6), name
 
 
 @pytest.mark.parametrize("name", LOSSES)

@@ -13,9 +13,12 @@ import torch
 from tqdm import tqdm
 
 from hipposeg.engine.augment import Augmentation, Batch
+from hipposeg.engine.batches import Samples, batches, drawn
+from hipposeg.engine.classic import Classic
 from hipposeg.engine.machine import Machine, this_machine
 from hipposeg.engine.rules import StopRule
-from hipposeg.engine.train import Samples, TrainConfig, Training, fit, forward, one_cycle
+from hipposeg.engine.schedule import SCHEDULES, falls, one_cycle, rate
+from hipposeg.engine.train import TrainConfig, Training, fit, forward
 from hipposeg.models.unet import UNet
 
 MACHINE = Machine("cpu", "fp32", 1)
@@ -48,6 +51,60 @@ def test_schedule():
     assert rates[99] < 0.001 and all(rate >= 0 for rate in rates)
 
 
+def test_the_seeds_schedules():
+    def rates(name: str) -> list[float]:
+        return [rate(name, step, 90, 0.2, []) for step in range(90)]
+
+    assert rates("one-cycle") == [one_cycle(step, 90, 1.0, 0.2) for step in range(90)]
+    cosine, restarts = rates("cosine"), rates("restarts")
+    assert cosine[0] == 1 and cosine[45] == pytest.approx(0.5) and cosine == sorted(cosine, reverse=True)
+    assert [restarts[step] for step in (0, 30, 60)] == pytest.approx([1, 1, 1]) and restarts[29] < 0.01
+    assert restarts[15] == pytest.approx(0.5)
+    with pytest.raises(ValueError, match=", ".join(SCHEDULES)):
+        rate("linear", 0, 90, 0.2, [])
+
+
+def test_a_training_can_end_before_its_schedule(tmp_path):
+    whole = replace(CONFIG, epochs=6)
+    fit(network(), samples(), whole, MACHINE, 0, tmp_path / "whole", "k")
+    fit(network(), samples(), replace(whole, epochs=4, horizon=1.5), MACHINE, 0, tmp_path / "part", "k")
+    lines = [(tmp_path / name / "history.jsonl").read_text().splitlines() for name in ("whole", "part")]
+    assert lines[0][:4] == lines[1], "the first four of six epochs, to the last digit"
+
+
+def test_plateau_falls_after_an_epoch_without_a_new_low():
+    losses = [3.0, 2.0, 2.5, 1.0, 1.0, 1.2, 0.9]
+    assert [falls(losses[:n]) for n in range(8)] == [0, 0, 0, 1, 1, 2, 3, 3]
+    history = [{"loss": loss} for loss in losses[:3]]
+    assert rate("plateau", 5, 90, 0.2, history) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("empty", [0.0, 0.3, 1.0])
+def test_the_share_of_empty_samples_is_what_was_asked_for(empty):
+    data = samples()
+    data.labels[:6] = 0  # six of ten hold nothing
+    order = drawn(data, 0, 1, empty)
+    found = ~(data.labels[order] > 0).flatten(1).any(1)
+    assert len(order) == 10 and found.sum() == round(10 * empty)
+    counts = torch.bincount(order, minlength=10)
+    for kind, wanted in ((slice(6), round(10 * empty)), (slice(6, 10), 10 - round(10 * empty))):
+        assert counts[kind].max() - counts[kind].min() <= 1 and counts[kind].sum() == wanted
+    assert sorted(drawn(data, 0, 1).tolist()) == list(range(10)), "without a share, every sample once"
+    assert not torch.equal(order, drawn(data, 0, 2, empty)) and torch.equal(order, drawn(data, 0, 1, empty))
+    data.labels[:] = 1
+    if empty:
+        with pytest.raises(ValueError, match="none is empty"):
+            drawn(data, 0, 1, empty)
+
+
+def test_batches_hold_the_share_on_average():
+    data = samples()
+    data.labels[:6] = 0
+    targets = [b.targets for _, b in batches(data, 2, "cpu", Augmentation(), 0, 1, 0.5)]
+    full = torch.cat(targets)[:, 1:].flatten(1).any(1)
+    assert full.float().mean() == 0.5
+
+
 def test_same_command_same_bytes_and_it_learns(tmp_path):
     first, history, _ = fit(network(), samples(), CONFIG, MACHINE, 0, tmp_path / "a", "k")
     second, _, _ = fit(network(), samples(), CONFIG, MACHINE, 0, tmp_path / "b", "k")
@@ -59,7 +116,16 @@ def test_same_command_same_bytes_and_it_learns(tmp_path):
     assert weights(other) != weights(first)
 
 
-@pytest.mark.parametrize("changes", [{}, {"muon": 0.0}, {"loss": "dice+focal"}], ids=str)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"muon": 0.0},
+        {"loss": "dice+focal"},
+        {"schedule": "plateau", "augmentation": Classic(flip=0.5, rotate=10, noise=0.1), "empty": 0.0},
+    ],
+    ids=str,
+)
 def test_resume_between_epochs_gives_the_same_bytes(tmp_path, changes):
     config = replace(CONFIG, **changes)
     whole, _, _ = fit(network(supervised=1), samples(), config, MACHINE, 0, tmp_path / "whole", "k")

@@ -1,15 +1,24 @@
-"""The training losses, the same code in 2D and 3D: soft Dice plus cross-entropy or focal loss, at every output given.
+"""The training losses, the same code in 2D and 3D: sums of soft Dice, cross-entropies and focal loss, at every output.
 
 Targets are shares: (B, K, *S) float32, each voxel's part of each class, one-hot where nothing was interpolated.
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-LOSSES = ("dice+ce", "dice+focal")
+# Name -> what is added up, each with its factor.
+LOSSES: dict[str, tuple[tuple[float, str], ...]] = {
+    "dice+ce": ((1.0, "dice"), (1.0, "ce")),
+    "dice+focal": ((0.5, "dice"), (0.5, "focal")),
+    "dice": ((1.0, "dice"),),
+    "ce": ((1.0, "ce"),),
+    "0.7dice+0.3ce": ((0.7, "dice"), (0.3, "ce")),
+    "dice+bce": ((1.0, "dice"), (1.0, "bce")),
+}
 
 
 def soft_dice_loss(logits: Tensor, target: Tensor, smooth: float = 1e-5) -> Tensor:
@@ -43,15 +52,39 @@ def cross_entropy(logits: Tensor, target: Tensor, foreground_weight: float = 1.0
     return -(weighted * logits.log_softmax(1)).sum() / weighted.sum()
 
 
-def dice_focal_loss(logits: Tensor, target: Tensor, gamma: float = 2.0) -> Tensor:
-    """Half soft Dice, half focal loss (Lin et al. 2017, arXiv:1708.02002; MONAI's, softmax over the classes).
+def binary_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """Mean over foreground classes and voxels of the cross-entropy of each class against all others together.
+
+    What a network with one sigmoid a class is trained with; here of the softmax's probabilities, so that every loss
+    trains the same network. Arguments as for `soft_dice_loss`.
+    """
+    whole = logits.logsumexp(1)
+    losses = []
+    for k in range(1, logits.shape[1]):
+        others = torch.cat([logits[:, :k], logits[:, k + 1 :]], 1).logsumexp(1)
+        losses.append(-(target[:, k] * (logits[:, k] - whole) + (1 - target[:, k]) * (others - whole)).mean())
+    return torch.stack(losses).mean()
+
+
+def focal_loss(logits: Tensor, target: Tensor, gamma: float = 2.0) -> Tensor:
+    """Mean over voxels of the focal loss (Lin et al. 2017, arXiv:1708.02002; MONAI's, softmax over the classes).
 
     MONAI averages over voxels and classes; times K it is the sum over classes, as the paper writes it.
     """
     from monai.losses import FocalLoss
 
-    focal = FocalLoss(include_background=True, gamma=gamma, use_softmax=True)(logits, target) * logits.shape[1]
-    return 0.5 * soft_dice_loss(logits, target) + 0.5 * focal
+    return FocalLoss(include_background=True, gamma=gamma, use_softmax=True)(logits, target) * logits.shape[1]
+
+
+def combined(logits: Tensor, target: Tensor, name: str, foreground_weight: float) -> Tensor:
+    """The sum that `name` stands for in LOSSES, for one output: (B, K, *S) float32 logits and shares."""
+    terms = {
+        "dice": soft_dice_loss,
+        "ce": partial(cross_entropy, foreground_weight=foreground_weight),
+        "bce": binary_cross_entropy,
+        "focal": focal_loss,
+    }
+    return sum(factor * terms[term](logits, target) for factor, term in LOSSES[name])
 
 
 def segmentation_loss(
@@ -65,7 +98,7 @@ def segmentation_loss(
     Args:
         outputs: logits (B, K, *S), or a sequence of them, finest first, each half as large as the one before.
         target: (B, K, *S) float32 shares.
-        name: one of LOSSES. foreground_weight: of the cross-entropy.
+        name: one of LOSSES. foreground_weight: of the term "ce".
     """
     if name not in LOSSES:
         raise ValueError(f"no loss is called {name!r}; there are {', '.join(LOSSES)}")
@@ -75,10 +108,5 @@ def segmentation_loss(
     total = 0.0
     for logits, weight in zip(levels, weights, strict=True):
         shares = target if logits.shape == target.shape else pool(target, target.shape[-1] // logits.shape[-1])
-        logits = logits.float()
-        if name == "dice+focal":
-            loss = dice_focal_loss(logits, shares)
-        else:
-            loss = soft_dice_loss(logits, shares) + cross_entropy(logits, shares, foreground_weight)
-        total = total + weight / sum(weights) * loss
+        total = total + weight / sum(weights) * combined(logits.float(), shares, name, foreground_weight)
     return total

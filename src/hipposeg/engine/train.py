@@ -5,25 +5,26 @@ generator state: a run killed at any moment continues from its last epoch to the
 running average of the last steps' weights, never the best epoch's.
 """
 
-import hashlib
 import json
-import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 from tqdm import tqdm
 
 from hipposeg import files
-from hipposeg.engine.augment import Augmentation, Batch, augment
+from hipposeg.engine.augment import Augmentation, Batch
+from hipposeg.engine.batches import Samples, batches, seeded
+from hipposeg.engine.classic import Classic
 from hipposeg.engine.machine import Machine
 from hipposeg.engine.optim import optimisers
 from hipposeg.engine.rules import StopRule
+from hipposeg.engine.schedule import rate
 from hipposeg.losses import segmentation_loss
 
 # Raise by hand when the loop's arithmetic changes: runs made before are then marked as older.
@@ -34,12 +35,15 @@ NUMERICS = 2
 class TrainConfig:
     """A training recipe.
 
-    epochs, batch: passes over the samples, samples a step. lr: peak of AdamW's one-cycle schedule. muon: peak of Muon's
-    (`engine.optim`), which then takes the weight matrices; 0 leaves all to AdamW. warmup: share of the steps in which
-    the rates rise. weight_decay: per unit of rate. clip: largest norm of the gradient. average: decay of the running
-    average of weights per step. loss: a name of `losses.LOSSES`. foreground_weight: of each foreground class in the
-    cross-entropy, where the background weighs 1. watch_every: epochs between two looks at the scored cases, for display
-    only. stop: a rule that ends training early, watching an inner part of the training people.
+    epochs, batch: passes over the samples, samples a step. lr: AdamW's peak rate. muon: peak of Muon's
+    (`engine.optim`), which then takes the weight matrices; 0 leaves all to AdamW. schedule: of both rates, a name of
+    `schedule.SCHEDULES`. horizon: length of the schedule in trainings; above 1 the training ends before its rates are
+    down. warmup: share of the schedule in which "one-cycle" rises. weight_decay: per unit of rate. clip:
+    largest norm of the gradient. average: decay of the running average of weights per step, 0 for the last weights.
+    loss: a name of `losses.LOSSES`. foreground_weight: of each foreground class in its cross-entropy, where the
+    background weighs 1. empty: share of samples without foreground (`batches.drawn`), None for the natural one.
+    watch_every: epochs between two looks at the scored cases, for display only. stop: a rule that ends training early,
+    watching an inner part of the training people.
     """
 
     epochs: int
@@ -53,47 +57,11 @@ class TrainConfig:
     loss: str = "dice+ce"
     foreground_weight: float = 1.0
     watch_every: int = 2
-    augmentation: Augmentation = field(default_factory=Augmentation)
+    augmentation: Augmentation | Classic = field(default_factory=Augmentation)
     stop: StopRule | None = None
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Training data, resident in memory: images (N, C, *S) float32, labels (N, *S) uint8, voxel sides in mm along S."""
-
-    images: Tensor
-    labels: Tensor
-    n_classes: int
-    spacing: tuple[float, ...]
-
-
-def seeded(*parts: int | str) -> Generator:
-    """A CPU generator whose stream depends on the parts alone, such as (seed, epoch, step)."""
-    digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
-
-
-def one_cycle(step: int, steps: int, peak: float, warmup: float) -> float:
-    """Learning rate at a step: cosine up from peak / 25 over the warm-up, cosine down to 0 after it.
-
-    After Smith and Topin 2018 (doi:10.1117/12.2520589), without the cycle of the momentum.
-    """
-    rise = max(1, round(warmup * steps))
-    if step < rise:
-        return peak / 25 + (peak - peak / 25) * (1 - math.cos(math.pi * step / rise)) / 2
-    return peak * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise))) / 2
-
-
-def batches(
-    samples: Samples, config: TrainConfig, machine: Machine, seed: int, epoch: int
-) -> Iterator[tuple[int, Batch]]:
-    """Yield (step, batch) of one epoch, augmented; a smaller last batch counts only if alone."""
-    count = len(samples.images)
-    order = torch.randperm(count, generator=seeded(seed, epoch, "order"))
-    for step in range(max(1, count // config.batch)):
-        chosen = order[step * config.batch : (step + 1) * config.batch]
-        images, labels = samples.images[chosen].to(machine.device), samples.labels[chosen].to(machine.device)
-        yield step, augment(images, labels, samples.n_classes, config.augmentation, seeded(seed, epoch, step))
+    schedule: str = "one-cycle"
+    horizon: float = 1.0
+    empty: float | None = None
 
 
 def optimise(model: nn.Module, optimisers: list[torch.optim.Optimizer], loss: Tensor, clip: float) -> None:
@@ -158,9 +126,11 @@ class Training:
         config, total_loss = self.config, 0.0
         per_epoch = max(1, len(samples.images) // config.batch)
         self.model.train()
-        for step, batch in batches(samples, config, self.machine, self.seed, number):
+        planned = round(config.horizon * config.epochs * per_epoch)
+        drawn = (config.augmentation, self.seed, number, config.empty)
+        for step, batch in batches(samples, config.batch, self.machine.device, *drawn):
             done = (number - 1) * per_epoch + step
-            share = one_cycle(done, config.epochs * per_epoch, 1.0, config.warmup)
+            share = rate(config.schedule, done, planned, config.warmup, self.history)
             for optimiser, peak in zip(self.optimisers, self.peaks, strict=True):
                 optimiser.param_groups[0]["lr"] = peak * share
             # Dropout, where a network has it, draws from torch's global generator: seed it for this step alone.
@@ -177,8 +147,8 @@ class Training:
 
     def averaged(self, samples: Samples) -> nn.Module:
         """The averaged network in evaluation mode; BatchNorm statistics, where there are any, re-estimated for it."""
-        plain = TrainConfig(1, self.config.batch, 0.0)
-        inputs = (batch.images for step, batch in batches(samples, plain, self.machine, self.seed, 0) if step < 40)
+        plain = batches(samples, self.config.batch, self.machine.device, Augmentation(), self.seed, 0)
+        inputs = (batch.images for step, batch in plain if step < 40)
         with self.machine.autocast():
             update_bn(inputs, self.average)
         return self.average.module.eval()
