@@ -8,7 +8,8 @@ from torch import nn
 
 from hipposeg.data.spec import PHANTOM_SPEC
 from hipposeg.engine.augment import Augmentation, augment
-from hipposeg.engine.train import forward, seeded
+from hipposeg.engine.batches import seeded
+from hipposeg.engine.train import forward
 from hipposeg.models import cost
 from hipposeg.models.inr import HALF_EXTENT_MM, HEADS, OMEGA, Head, INRUNet, lattice
 from hipposeg.runs import RunSpec

@@ -34,14 +34,26 @@ def imagenet_weights(encoder: str) -> Path | None:
         return None
 
 
+def trim(encoder: nn.Module) -> None:
+    """Drop, in place, what a timm encoder has behind the last stage that is asked for: it would run for nobody.
+
+    encoder: made by timm with `features_only`, its stages in a sequence. Raises ValueError if it is built otherwise.
+    """
+    stages, _, last = encoder.feature_info.module_name()[-1].partition(".")
+    if not (last.isdecimal() and isinstance(getattr(encoder, stages, None), nn.Sequential)):
+        raise ValueError(f"the encoder's last stage is {stages}.{last}; expected the number of one in a sequence")
+    setattr(encoder, stages, getattr(encoder, stages)[: int(last) + 1])
+
+
 class EncoderUNet(nn.Module):
     """smp's U-Net, and a full-resolution branch that joins its last decoder stage.
 
     Args:
-        encoder: smp's name of the encoder, such as "tu-tf_mobilenetv3_small_100".
+        encoder: smp's name of a timm encoder, such as "tu-tf_mobilenetv3_small_100".
         in_channels, n_classes: as for `UNet`.
         weights: file with the encoder's weights (`imagenet_weights`), or None for random ones.
         decoder: widths of the decoder's stages; their number is the encoder's depth.
+        attention: what smp puts around each decoder stage, "scse" (Roy et al. 2018, arXiv:1803.02579), or None.
 
     Input (B, in_channels, H, W), output (B, n_classes, H, W) logits. H and W must be divisible by `divisor`: smp raises
     RuntimeError where an uneven side leaves its skips behind, and lets others pass.
@@ -54,6 +66,7 @@ class EncoderUNet(nn.Module):
         n_classes: int,
         weights: Path | None = None,
         decoder: tuple[int, ...] = (128, 64, 32, 16, 16),
+        attention: str | None = None,
     ) -> None:
         super().__init__()
         import segmentation_models_pytorch as smp
@@ -65,10 +78,14 @@ class EncoderUNet(nn.Module):
             encoder_depth=len(decoder),
             encoder_weights=True if weights else None,
             decoder_channels=decoder,
+            decoder_attention_type=attention,
             in_channels=in_channels,
             classes=width,
             **({"pretrained_cfg_overlay": {"file": str(weights)}} if weights else {}),
         )
+        trim(self.unet.encoder.model)
+        if attention:  # the last stage has no skip, and smp never runs the layer that it made to weigh it
+            self.unet.decoder.blocks[-1].attention1 = nn.Identity()
         self.full_resolution = Block(2, in_channels, width)
         self.merge = Block(2, 2 * width, width)
         self.head = nn.Conv2d(width, n_classes, 1)

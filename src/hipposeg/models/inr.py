@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import grid_sample
 
-from hipposeg.models.unet import UNet
+from hipposeg.models.unet import CONV, UNet
 
 HEADS = ("conv", "mlp", "mlp-xyz", "siren-xyz")
 
@@ -40,7 +40,7 @@ class Sine(nn.Module):
 
 
 @torch.no_grad()
-def siren_start(layers: Sequence[nn.Conv3d], omega: float = OMEGA) -> None:
+def siren_start(layers: Sequence[nn.Module], omega: float = OMEGA) -> None:
     """SIREN's own initial weights for layers of n inputs each, uniform within: first omega / n, hidden sqrt(6 / n).
 
     The paper writes sin(omega * (W x + b)) with W smaller by omega; the functions at the start are the same. With omega
@@ -60,21 +60,21 @@ class Head(nn.Module):
 
     Args:
         kind: one of HEADS. inputs: feature channels. n_classes: background included. width: of the hidden layers.
-        depth: number of hidden layers.
+        depth: number of hidden layers. dims: 2 or 3.
 
-    Every layer is a 1x1x1 convolution: the same small network at every point. Computed in float32 whatever the
+    Every layer is a 1-wide convolution: the same small network at every point. Computed in float32 whatever the
     backbone's precision, because bfloat16 would round positions to a quarter of a millimetre. Raises ValueError on
     an unknown kind.
     """
 
-    def __init__(self, kind: str, inputs: int, n_classes: int, width: int = 64, depth: int = 2) -> None:
+    def __init__(self, kind: str, inputs: int, n_classes: int, width: int = 64, depth: int = 2, dims: int = 3) -> None:
         super().__init__()
         if kind not in HEADS:
             raise ValueError(f"no head is called {kind!r}; there are {', '.join(HEADS)}")
         self.reads_points = kind.endswith("-xyz")
         hidden = [] if kind == "conv" else [width] * depth
-        sides = [inputs + 3 * self.reads_points, *hidden, n_classes]
-        convolutions = [nn.Conv3d(a, b, 1) for a, b in zip(sides[:-1], sides[1:], strict=True)]
+        sides = [inputs + dims * self.reads_points, *hidden, n_classes]
+        convolutions = [CONV[dims](a, b, 1) for a, b in zip(sides[:-1], sides[1:], strict=True)]
         if kind == "siren-xyz":
             siren_start(convolutions)
         layers: list[nn.Module] = []
@@ -83,7 +83,7 @@ class Head(nn.Module):
         self.layers = nn.Sequential(*layers[:-1])
 
     def forward(self, features: Tensor, points: Tensor) -> Tensor:
-        """(B, inputs, *P) features and (B, 3, *P) positions in mm -> (B, n_classes, *P) float32 logits."""
+        """(B, inputs, *P) features and (B, dims, *P) positions in mm -> (B, n_classes, *P) float32 logits."""
         with torch.autocast(features.device.type, enabled=False):
             found = features.float()
             if self.reads_points:
@@ -92,20 +92,20 @@ class Head(nn.Module):
 
 
 def lattice(sides: Sequence[int], spacing: Sequence[float]) -> Tensor:
-    """(3, X, Y, Z) float32: where the voxels of a grid of `sides` lie, in mm from its centre."""
+    """(dims, *sides) float32: where the voxels of a grid lie, in mm from its centre."""
     axes = [(torch.arange(n) - (n - 1) / 2) * step for n, step in zip(sides, spacing, strict=True)]
     return torch.stack(torch.meshgrid(*axes, indexing="ij"))
 
 
 class INRUNet(nn.Module):
-    """A 3D U-Net whose head is asked at points, on its own grid in training and anywhere afterwards.
+    """A U-Net whose head is asked at points, on its own grid in training and anywhere afterwards.
 
     Args:
-        head: one of HEADS. in_channels, n_classes, channels: as for `UNet`. spacing: voxel size in mm of its images.
-        width: of the head's hidden layers.
+        head: one of HEADS. in_channels, n_classes, channels: as for `UNet`. spacing: voxel size in mm of its images,
+            two numbers for slices and three for volumes. width: of the head's hidden layers.
 
-    Input (B, in_channels, X, Y, Z) and, optionally, (B, 3, X, Y, Z) positions in mm from the volume's centre; without
-    them, those of the regular grid. Output (B, n_classes, X, Y, Z) logits. Sides must be divisible by `divisor`.
+    Input (B, in_channels, *S) and, optionally, (B, dims, *S) positions in mm from the image's centre; without them,
+    those of the regular grid. Output (B, n_classes, *S) logits. Sides must be divisible by `divisor`.
     """
 
     wants_points = True
@@ -116,14 +116,14 @@ class INRUNet(nn.Module):
         in_channels: int,
         n_classes: int,
         channels: Sequence[int] = (16, 32, 64, 128),
-        spacing: tuple[float, float, float] = (1.0, 1.0, 1.0),
+        spacing: tuple[float, ...] = (1.0, 1.0, 1.0),
         width: int = 64,
     ) -> None:
         super().__init__()
         # The backbone first: all heads then find the same random numbers spent, and the same backbone.
-        self.backbone = UNet(3, in_channels, n_classes, channels)
+        self.backbone = UNet(len(spacing), in_channels, n_classes, channels)
         self.backbone.head = nn.Identity()
-        self.head = Head(head, channels[0], n_classes, width)
+        self.head = Head(head, channels[0], n_classes, width, dims=len(spacing))
         self.divisor, self.spacing = self.backbone.divisor, tuple(spacing)
 
     def features(self, images: Tensor) -> Tensor:
@@ -131,18 +131,19 @@ class INRUNet(nn.Module):
         return self.backbone.features(images)
 
     def forward(self, images: Tensor, points: Tensor | None = None) -> Tensor:
-        """(B, in_channels, *S), (B, 3, *S) mm -> (B, n_classes, *S): each voxel's features, read where it lies."""
+        """(B, in_channels, *S), (B, dims, *S) mm -> (B, n_classes, *S): each voxel's features, read where it lies."""
         if points is None:
-            points = lattice(images.shape[2:], self.spacing).to(images.device).expand(len(images), -1, -1, -1, -1)
+            points = lattice(images.shape[2:], self.spacing).to(images.device)
+            points = points.expand(len(images), *points.shape)
         return self.head(self.features(images), points)
 
     def query(self, features: Tensor, points: Tensor) -> Tensor:
-        """Ask off the grid: (B, channels[0], *S) from `features`, (B, 3, *P) mm from the centre -> (B, n_classes, *P).
+        """Ask off the grid: (B, channels[0], *S) from `features`, (B, dims, *P) mm -> (B, n_classes, *P) logits.
 
         Features are interpolated linearly between the voxels of S, and repeat themselves beyond the outermost.
         """
         extent = [side * step / 2 for side, step in zip(features.shape[2:], self.spacing, strict=True)]
-        half = torch.tensor(extent, device=points.device).view(1, 3, 1, 1, 1)
+        half = torch.tensor(extent, device=points.device).view(1, -1, *[1] * len(extent))
         where = (points / half).movedim(1, -1).flip(-1)  # grid_sample: the last axis first, -1 to 1 over the box
         found = grid_sample(features.float(), where, mode="bilinear", padding_mode="border", align_corners=False)
         return self.head(found, points)

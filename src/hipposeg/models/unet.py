@@ -7,6 +7,7 @@ is not). Residual blocks after He et al. 2016 (doi:10.1109/CVPR.2016.90).
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -14,19 +15,21 @@ from torch import Tensor, nn
 CONV = {2: nn.Conv2d, 3: nn.Conv3d}
 UP = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 NORM = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
+BATCH_NORM = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 
 
 class Block(nn.Module):
-    """Two 3-wide convolutions, each with instance norm and LeakyReLU; the first may halve the resolution."""
+    """Two 3-wide convolutions, each with a norm and LeakyReLU; the first may halve the resolution."""
 
-    def __init__(self, dims: int, inputs: int, outputs: int, stride: int = 1) -> None:
+    def __init__(self, dims: int, inputs: int, outputs: int, stride: int = 1, batch_norm: bool = False) -> None:
         super().__init__()
+        norm = (BATCH_NORM if batch_norm else NORM)[dims]
         self.layers = nn.Sequential(
             CONV[dims](inputs, outputs, 3, stride, padding=1, bias=False),
-            NORM[dims](outputs, affine=True),
+            norm(outputs, affine=True),
             nn.LeakyReLU(0.01, inplace=True),
             CONV[dims](outputs, outputs, 3, padding=1, bias=False),
-            NORM[dims](outputs, affine=True),
+            norm(outputs, affine=True),
             nn.LeakyReLU(0.01, inplace=True),
         )
 
@@ -63,6 +66,7 @@ class UNet(nn.Module):
         channels: width of each stage; every stage after the first halves the resolution.
         residual: residual blocks instead of plain ones.
         supervised: how many coarser decoder stages get a head of their own in training (deep supervision).
+        batch_norm: batch norm instead of instance norm; for plain blocks.
 
     Input (B, in_channels, *S) float, output (B, n_classes, *S) logits; in training mode with `supervised`, a list of
     logits, finest first. Each side of S must be divisible by `divisor`; raises ValueError if one is not.
@@ -76,12 +80,13 @@ class UNet(nn.Module):
         channels: Sequence[int] = (16, 32, 64, 128),
         residual: bool = False,
         supervised: int = 0,
+        batch_norm: bool = False,
     ) -> None:
         super().__init__()
         coarser = max(0, len(channels) - 2)
         if not 0 <= supervised <= coarser:
             raise ValueError(f"supervised is {supervised}; {len(channels)} stages have {coarser} coarser ones")
-        block = ResidualBlock if residual else Block
+        block = ResidualBlock if residual else partial(Block, batch_norm=batch_norm)
         self.divisor = 2 ** (len(channels) - 1)
         pairs = list(zip(channels[:-1], channels[1:], strict=True))
         self.stem = block(dims, in_channels, channels[0])
@@ -91,17 +96,21 @@ class UNet(nn.Module):
         self.head = CONV[dims](channels[0], n_classes, 1)
         self.coarse_heads = nn.ModuleList(CONV[dims](wide, n_classes, 1) for wide in channels[1 : 1 + supervised])
 
-    def stages(self, x: Tensor) -> list[Tensor]:
-        """Decoder features of each resolution but the last, finest first: (B, channels[i], *S / 2**i)."""
+    def encoded(self, x: Tensor) -> list[Tensor]:
+        """Encoder features of each resolution, finest first: (B, channels[i], *S / 2**i)."""
         if any(side % self.divisor for side in x.shape[2:]):
             raise ValueError(
                 f"input sides {tuple(x.shape[2:])} are not divisible by {self.divisor}; pad with data.grid.place"
             )
-        x = self.stem(x)
-        skips, found = [], []
+        found = [self.stem(x)]
         for block in self.down:
-            skips.append(x)
-            x = block(x)  # (B, 2c, *S/2)
+            found.append(block(found[-1]))  # (B, 2c, *S/2)
+        return found
+
+    def stages(self, x: Tensor) -> list[Tensor]:
+        """Decoder features of each resolution but the last, finest first: (B, channels[i], *S / 2**i)."""
+        *skips, x = self.encoded(x)
+        found = []
         for up, merge, skip in zip(self.up, self.merge, reversed(skips), strict=True):
             x = merge(torch.cat([up(x), skip], dim=1))
             found.append(x)
