@@ -40,6 +40,7 @@ def test_no_person_is_on_both_sides(numbers: list[int]) -> None:
     made = folds.make(MSD_HIPPOCAMPUS, numbers)
     for fold in [*made["grouped"], *made["dev"]]:
         assert people(fold["train"]) and people(fold["scored"])
+    for fold in [*made["grouped"], *made["inner"]]:
         assert not people(fold["train"]) & people(fold["scored"])
 
 
@@ -62,6 +63,8 @@ def test_dev_lies_inside_the_training_part_of_grouped_fold_0(numbers: list[int])
     made = folds.make(MSD_HIPPOCAMPUS, numbers)
     dev = made["dev"][0]
     assert sorted(dev["train"] + dev["scored"]) == made["grouped"][0]["train"]
+    assert dev == made["inner"][0]
+    assert sorted(case for fold in made["inner"] for case in fold["scored"]) == made["grouped"][0]["train"]
 
 
 @pytest.mark.parametrize("numbers", ["synthetic", "msd"], indirect=True)
@@ -104,7 +107,7 @@ def test_the_file_is_written_once_and_guarded(phantom_cohort: cohort.Cohort, tmp
     path = tmp_path / "artifacts" / "folds.json"
     made = folds.read_or_write(path, phantom_cohort)
     content = path.read_bytes()
-    assert set(made) == {"grouped", "nnunet", "dev"}
+    assert set(made) == {"grouped", "nnunet", "dev", "inner"}
     assert folds.read_or_write(path, phantom_cohort) == made and path.read_bytes() == content
     written = read_json(path)
     assert written["n_cases"] == 15 and written["n_people"] == 10 and "(case + 1) // 2" in written["subject_rule"]
@@ -128,5 +131,5 @@ def test_another_subject_rule_gives_other_folds(phantom_cohort: cohort.Cohort, t
 def test_the_hash_tells_folds_apart() -> None:
     made = folds.make(MSD_HIPPOCAMPUS, SYNTHETIC)
     hashes = [folds.folds_sha256(fold) for kind in made.values() for fold in kind]
-    assert len(set(hashes)) == 11
+    assert len(set(hashes)) == len(hashes) - 1 == 15, "`dev` is the first of `inner`; no two others are alike"
     assert folds.folds_sha256(made["dev"][0]) == folds.folds_sha256(dict(reversed(made["dev"][0].items())))

@@ -73,7 +73,7 @@ def trajectory(name: str, cohort: cohorts.Cohort, **changes: float | str) -> dic
     if name == "unet3d":  # how the flagship is asked: in eight moved views
         image = next(iter(images.values()))
         found["views"] = probabilities(network, replace(prep, views=True), image, MACHINE)[1:].astype(float).mean()
-    if arm.family == "inr":
+    if arm.family == "inr" and arm.dims == 3:
         case = next(iter(cohort.cases.values()))
         for query in (HEAD, TRILINEAR):
             asked = off_grid(network, prep, case.image, case.spacing, MACHINE, query)

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from hipposeg.engine.machine import Machine
-from hipposeg.inference import VIEWS, Prep, averaged, moved, predictor, probabilities
+from hipposeg.inference import VIEWS, Prep, asker, averaged, moved, predictor, probabilities
 
 MACHINE = Machine("cpu", "fp32", 1)
 
@@ -31,7 +31,7 @@ STANDARD = (IMAGE - IMAGE.mean()) / IMAGE.std()
 @pytest.mark.parametrize("neighbours", [0, 1])
 def test_prediction_follows_the_image(axis, neighbours):
     prep = Prep((16, 16, 16), axis, 0 if axis is None else neighbours)
-    found = predictor(Threshold(0 if axis is None else neighbours), prep, MACHINE)(IMAGE, (1.0, 1.0, 1.0))
+    found = predictor(asker(Threshold(0 if axis is None else neighbours), prep, MACHINE))(IMAGE, (1.0, 1.0, 1.0))
     assert found.dtype == np.uint8 and found.shape == IMAGE.shape[1:]
     assert np.array_equal(found, (STANDARD[0] > 0.5).astype(np.uint8))
 
@@ -58,7 +58,7 @@ def test_other_spacing_is_worked_on_in_the_networks_own():
     # A 2 mm image of a 1 mm network: the mask comes back on the 2 mm grid, over the same tissue.
     image = np.zeros((1, 16, 16, 16), np.float32)
     image[0, 4:12, 4:12, 4:12] = 1.0
-    found = predictor(Threshold(0), Prep((40, 40, 40)), MACHINE)(image, (2.0, 2.0, 2.0))
+    found = predictor(asker(Threshold(0), Prep((40, 40, 40)), MACHINE))(image, (2.0, 2.0, 2.0))
     assert found.shape == (16, 16, 16)
     assert (found == 1)[5:11, 5:11, 5:11].all()
     assert not found[:3].any() and not found[13:].any()

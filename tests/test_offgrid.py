@@ -18,7 +18,7 @@ from hipposeg.data.locate import Source
 from hipposeg.data.rescale import rescale, rescale_label
 from hipposeg.data.spec import PHANTOM_SPEC
 from hipposeg.engine.machine import Machine
-from hipposeg.inference import HEAD, TRILINEAR, Prep, off_grid, predictor
+from hipposeg.inference import HEAD, TRILINEAR, Prep, asker, off_grid, predictor
 from hipposeg.models.inr import INRUNet, lattice
 from hipposeg.runs import RunSpec, offgrid, train_or_load
 from hipposeg.runs.arms import ARMS
@@ -86,7 +86,7 @@ def test_asked_at_1_mm_a_2_mm_network_recovers_more_than_its_voxels_show(native)
     image = truth[None].astype(np.float32)
     means, how = rescale(image, ONE, TWO, PREP.size)
     model = direct(4.0, float((0.5 - means.mean()) / means.std()))
-    found = predictor(model, PREP, MACHINE)(image, ONE)
+    found = predictor(asker(model, PREP, MACHINE))(image, ONE)
     assert found.shape == native and found.dtype == np.uint8
     where = lattice(native, ONE).numpy() / 2 + (np.array(how.size).reshape(3, 1, 1, 1) - 1) / 2
     blocks = map_coordinates((means[0] > 0.5).astype(np.uint8), where, order=0, mode="nearest")
@@ -130,7 +130,7 @@ def test_outside_the_networks_box_is_background():
 def studied(small, tmp_path_factory):
     """The study of an untrained network: random classes, so that the two ways of asking differ."""
     model, cases = initial(RunSpec("unet3d-inr-mlp-xyz"), PHANTOM_SPEC).eval(), small.cohort.numbers[1:3]
-    predict, masks, scores = predictor(model, PREP, MACHINE), {}, []
+    predict, masks, scores = predictor(asker(model, PREP, MACHINE)), {}, []
     for number in cases:
         case = small.cohort.cases[number]
         masks[number] = predict(case.image, ONE)

@@ -63,7 +63,7 @@ def test_second_call_loads_and_republishes(small, first, monkeypatch):
     ws, result = first
     before = (result.folder / "cases.csv").read_bytes()
     (result.folder / "cases.csv").unlink()
-    monkeypatch.setattr(runs, "fit", lambda *a, **k: pytest.fail("trained again"))
+    monkeypatch.setattr(runs, "train_network", lambda *a, **k: pytest.fail("trained again"))
     again = train_or_load(RUN, small.cohort, small.folds, ws, MACHINE)
     assert (again.folder / "cases.csv").read_bytes() == before
 
@@ -126,7 +126,7 @@ def test_full_profile_counts_committed_runs_as_done(small, first, tmp_path, monk
     ws, result = first
     full = Workspace(tmp_path, "phantom", "full")
     shutil.copytree(ws.artifacts, full.artifacts)
-    monkeypatch.setattr(runs, "fit", lambda *a, **k: pytest.fail("trained again"))
+    monkeypatch.setattr(runs, "train_network", lambda *a, **k: pytest.fail("trained again"))
     assert train_or_load(RUN, small.cohort, small.folds, full, MACHINE).mean() == result.mean()
 
 
@@ -180,7 +180,7 @@ def test_other_data_sets_run_end_to_end(classes, channels, tmp_path):
 
 def test_series_is_declared_once_and_found_where_committed(small, first, tmp_path, monkeypatch):
     runs_of_03 = series.declared("03")
-    assert len(runs_of_03) == len(set(runs_of_03)) == 18
+    assert len(runs_of_03) == len(set(runs_of_03)) > 80
     assert all(run.arm in ARMS and run.budget in run.definition.recipes for run in runs_of_03)
     full = Workspace(tmp_path, "phantom", "full")
     assert series.committed(full, "03", PHANTOM_SPEC) == []

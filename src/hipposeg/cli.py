@@ -62,20 +62,29 @@ def train(args: argparse.Namespace) -> int:
 def series(args: argparse.Namespace) -> int:
     """Train a notebook's declared series under the full profile, several runs side by side; what is there is kept."""
     from hipposeg.engine.machine import this_machine
+    from hipposeg.runs import sweep
     from hipposeg.runs.parallel import train_series
-    from hipposeg.runs.series import declared
+    from hipposeg.runs.series import declared, following
 
     source = locate.locate("full")
     ws = Workspace(output_root(), source.dataset, "full")
-    runs = [run for run in declared(args.number) if not args.only or args.only in run.name]
-    if args.only and not runs:
+
+    def wanted(runs: list) -> list:
+        return [run for run in runs if not args.only or args.only in run.name]
+
+    first = wanted(declared(args.number))
+    if args.only and not first:
         raise ValueError(f"notebook {args.number} declares no run whose name holds {args.only!r}")
     if args.list:
-        for run in runs:
+        for run in [*first, *wanted(following(ws, args.number))]:
             there = (ws.artifacts / "runs" / run.name / "config.json").is_file()
             print(f"{'there' if there else '-':6} {run.name}")
         return 0
-    train_series(runs, ws, args.jobs or this_machine().threads, lambda text: print(text, flush=True))
+    jobs = args.jobs or this_machine().threads
+    train_series(first, ws, jobs, lambda text: print(text, flush=True))
+    if then := wanted(following(ws, args.number)):
+        train_series(then, ws, jobs, lambda text: print(text, flush=True))
+    sweep.write(ws)
     return 0
 
 
@@ -211,7 +220,7 @@ def parser() -> argparse.ArgumentParser:
     trained = command("train", train)
     trained.add_argument("arm", help="such as unet2d; a wrong name lists all")
     trained.add_argument(
-        "--folds", choices=("grouped", "nnunet", "dev"), default="grouped", help="kind of folds (grouped)"
+        "--folds", choices=("grouped", "nnunet", "dev", "inner"), default="grouped", help="kind of folds (grouped)"
     )
     trained.add_argument("--fold", type=int, choices=range(5), default=0, help="which fold (0)")
     trained.add_argument("--seed", type=int, default=0, help="of weights, batch order and augmentation (0)")

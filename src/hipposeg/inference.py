@@ -18,7 +18,8 @@ from hipposeg.models.inr import lattice
 # Raise by hand when the way from an image to a mask changes: runs made before are then marked as older.
 NUMERICS = 1
 
-# (C, X, Y, Z) float32 and a spacing in mm -> (X, Y, Z) uint8.
+# (C, X, Y, Z) float32 and a spacing in mm -> class probabilities (K, X, Y, Z) float32, or a mask (X, Y, Z) uint8.
+Asker = Callable[[np.ndarray, tuple[float, float, float]], np.ndarray]
 Predictor = Callable[[np.ndarray, tuple[float, float, float]], np.ndarray]
 
 
@@ -28,8 +29,9 @@ class Prep:
 
     size: the box that volumes are padded or cropped to, in voxels. axis: the slicing axis of a 2D network, None in 3D.
     neighbours: slices on either side that a 2D network gets as further channels. spacing: mm that the network works in.
-    n4: the network was trained on bias corrected images (`data.n4`) and must be given such. views: 3D only, average the
-    probabilities over `VIEWS`, slightly moved copies of the box. view_degrees, view_voxels: how far each is moved.
+    n4: the network was trained on bias corrected images (`data.n4`) and must be given such. views: average the
+    probabilities over `VIEWS`, slightly moved copies of the box (a 2D network then sees slices of them). view_degrees,
+    view_voxels: how far each is moved.
     """
 
     size: tuple[int, int, int]
@@ -51,15 +53,23 @@ class Prep:
 
     def place(self, image: np.ndarray) -> tuple[Tensor, grid.Placement]:
         """(C, X, Y, Z) -> z-scored samples of the whole box: 3D (1, C, *size), 2D (slices, C', *size without axis)."""
+        volume, placement = self.box(image)
+        return self.stack(volume), placement
+
+    def box(self, image: np.ndarray) -> tuple[Tensor, grid.Placement]:
+        """(C, X, Y, Z) -> the z-scored box (1, C, *size)."""
         boxed, placement = grid.place(grid.zscore(image), self.size)
-        volume = torch.from_numpy(np.ascontiguousarray(boxed))
+        return torch.from_numpy(np.ascontiguousarray(boxed))[None], placement
+
+    def stack(self, volume: Tensor) -> Tensor:
+        """(1, C, *size) -> samples of the network: itself in 3D, in 2D its slices with their neighbours as channels."""
         if self.axis is None:
-            return volume[None], placement
-        slices = volume.movedim(self.axis + 1, 0)  # (slices, C, H, W)
+            return volume
+        slices = volume[0].movedim(self.axis + 1, 0)  # (slices, C, H, W)
         k = self.neighbours
         padded = torch.cat([slices[:1]] * k + [slices] + [slices[-1:]] * k)
         stacked = [padded[i : i + len(slices)] for i in range(2 * k + 1)]
-        return torch.cat(stacked, dim=1).contiguous(), placement
+        return torch.cat(stacked, dim=1).contiguous()
 
     def unstack(self, samples: Tensor) -> Tensor:
         """Network outputs for the samples of `place`, (N, K, ...) -> (K, *size)."""
@@ -101,18 +111,17 @@ def probabilities(model: nn.Module, prep: Prep, image: np.ndarray, machine: Mach
         machine: device and precision.
         batch: samples a forward pass.
     """
-    samples, placement = prep.place(image)
+    volume, placement = prep.box(image)
 
-    def forward(part: Tensor) -> Tensor:
-        with machine.autocast():
-            return model(part.to(machine.device)).float().cpu().softmax(1)
+    def forward(volume: Tensor) -> Tensor:
+        found = []
+        for part in prep.stack(volume).split(batch):
+            with machine.autocast():
+                found.append(model(part.to(machine.device)).float().cpu().softmax(1))
+        return prep.unstack(torch.cat(found))[None]  # (1, K, *size)
 
-    if prep.views:
-        found = averaged(forward, samples, prep)
-    else:
-        found = torch.cat([forward(part) for part in samples.split(batch)])
-    inside = prep.unstack(found).numpy()  # (K, *size)
-    restored = placement.restore(inside)
+    found = averaged(forward, volume, prep) if prep.views else forward(volume)
+    restored = placement.restore(found[0].numpy())
     restored[0] = 1 - restored[1:].sum(0)
     return restored
 
@@ -167,19 +176,31 @@ def off_grid(
     return found
 
 
-def predictor(model: nn.Module, prep: Prep, machine: Machine) -> Predictor:
-    """A function of an image and its spacing. An image of another spacing is rescaled to the network's.
+def asker(model: nn.Module, prep: Prep, machine: Machine) -> Asker:
+    """A function of an image and its spacing that gives class probabilities on the image's grid.
 
-    Its probabilities come back interpolated; a network that can be asked anywhere is asked at the image's own voxels.
+    An image of another spacing is rescaled to the network's. Its probabilities come back interpolated; a volume network
+    that can be asked anywhere is asked at the image's own voxels.
     """
 
-    def predict(image: np.ndarray, spacing: tuple[float, float, float]) -> np.ndarray:
+    def ask(image: np.ndarray, spacing: tuple[float, float, float]) -> np.ndarray:
         if prep.takes(spacing):
-            return probabilities(model, prep, image, machine).argmax(0).astype(np.uint8)
-        if getattr(model, "wants_points", False):
-            return off_grid(model, prep, image, spacing, machine).argmax(0).astype(np.uint8)
+            return probabilities(model, prep, image, machine)
+        if getattr(model, "wants_points", False) and prep.axis is None:
+            return off_grid(model, prep, image, spacing, machine)
         worked, resampling = rescale(image, spacing, prep.spacing, prep.size)
-        found = probabilities(model, prep, worked, machine)
-        return resampling.restore(found).argmax(0).astype(np.uint8)
+        return resampling.restore(probabilities(model, prep, worked, machine))
+
+    return ask
+
+
+def predictor(*askers: Asker) -> Predictor:
+    """A function of an image and its spacing that gives the most probable class; of several askers, by their mean."""
+
+    def predict(image: np.ndarray, spacing: tuple[float, float, float]) -> np.ndarray:
+        total = askers[0](image, spacing)
+        for ask in askers[1:]:
+            total = total + ask(image, spacing)
+        return total.argmax(0).astype(np.uint8)
 
     return predict

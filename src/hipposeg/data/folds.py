@@ -1,7 +1,8 @@
-"""Which cases train and which are scored: `grouped` by person, `nnunet` as published, `dev` for choosing recipes.
+"""Which cases train and which are scored: `grouped` by person, `nnunet` as published, `dev` and `inner` for choosing.
 
 Case numbers come in pairs from one person, so folds that ignore people (nnU-Net's `splits_final.json`) have the sibling
-of most scored volumes in training. `grouped` is the primary split here; `nnunet` stands beside it for comparison.
+of most scored volumes in training. `grouped` is the primary split here; `nnunet` stands beside it for comparison. The
+training people of grouped fold 0 are cut into five again, `inner`, for searches; the first of these folds is `dev`.
 """
 
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ Fold = dict[str, list[int]]
 
 
 def make(spec: DatasetSpec, case_numbers: Sequence[int]) -> dict[str, list[Fold]]:
-    """Five `grouped` folds, five `nnunet` folds and one `dev` fold, each {"train": [...], "scored": [...]}, sorted.
+    """Five folds each of `grouped`, `nnunet` and `inner`, and `dev`, all {"train": [...], "scored": [...]}, sorted.
 
     A pure function of the case numbers and the subject rule. Raises DataError with fewer people or cases than folds.
     """
@@ -31,7 +32,9 @@ def make(spec: DatasetSpec, case_numbers: Sequence[int]) -> dict[str, list[Fold]
     if len(people) < N_FOLDS:
         raise DataError(f"found {len(people)} people in {len(cases)} cases, expected at least {N_FOLDS} to make folds")
     grouped = _grouped(people)
-    return {"grouped": grouped, "nnunet": _nnunet(cases), "dev": [_dev(people, grouped[0]["train"])]}
+    training = set(grouped[0]["train"])
+    inner = _grouped({person: cases for person, cases in people.items() if cases[0] in training})
+    return {"grouped": grouped, "nnunet": _nnunet(cases), "dev": inner[:1], "inner": inner}
 
 
 def _shuffled(people: dict[int, list[int]]) -> tuple[list[int], list[int]]:
@@ -49,14 +52,6 @@ def _grouped(people: dict[int, list[int]]) -> list[Fold]:
     several, single = _shuffled(people)
     hands = [[*several[fold::N_FOLDS], *single[fold::N_FOLDS]] for fold in range(N_FOLDS)]
     return [_split(people, set(hand)) for hand in hands]
-
-
-def _dev(people: dict[int, list[int]], train: list[int]) -> Fold:
-    """Every fifth training person of grouped fold 0 is scored, the others train; its scored people appear nowhere."""
-    training = set(train)
-    inside = {person: cases for person, cases in people.items() if cases[0] in training}
-    several, single = _shuffled(inside)
-    return _split(inside, {*several[::N_FOLDS], *single[::N_FOLDS]})
 
 
 def _nnunet(cases: list[int]) -> list[Fold]:

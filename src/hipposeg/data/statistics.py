@@ -42,6 +42,13 @@ def centre_offset(label: NDArray[np.uint8], spacing: Sequence[float]) -> NDArray
     return (centre - (np.array(label.shape) - 1) / 2) * np.asarray(spacing)
 
 
+def shared_slices(label: NDArray[np.uint8], axis: int) -> int:
+    """How many slices across `axis` hold more than one label: 0 where the border between labels is a slice's face."""
+    rest = tuple(other for other in range(label.ndim) if other != axis)
+    held = [(label == value).any(axis=rest) for value in np.unique(label[label > 0])]
+    return int((np.sum(held, axis=0) > 1).sum())
+
+
 def describe(cohort: Cohort) -> pd.DataFrame:
     """One row per case, indexed by case number.
 

@@ -25,6 +25,7 @@ CHAPTERS = (
     ),
     Chapter("03_unet2d_baseline", "2D baseline", "How far does a small slice-by-slice network get?"),
     Chapter("04_unet3d", "3D U-Nets", "What does a network gain that sees the whole volume at once?"),
+    Chapter("05_attention_unet", "Attention U-Net", "Do gates look at the hippocampus, and does it help?"),
     Chapter("07_evaluation", "Evaluation", "Where do the models agree with the experts, and where not?"),
 )
 
@@ -32,10 +33,22 @@ FLOOR = "atlas-no-image"
 
 ARMS = {
     FLOOR: "the average training label map stretched to the box; the image is never read",
-    "unet2d": "plain U-Net on slices, stacked back to a volume",
+    "unet2d": "plain U-Net on coronal slices, stacked back to a volume",
     "unet2d-mobilenetv3": "U-Net on slices: a MobileNetV3-Small encoder and, beside it, a branch at full resolution",
-    "unet2d-efficientnetb0": "U-Net with an EfficientNet-B0 encoder, on slices",
-    "unet2d-fusion": "mean probability of 2D U-Nets that slice along different axes",
+    "unet2d-efficientnet": "U-Net on slices: an EfficientNet-B0 encoder and, beside it, a branch at full resolution",
+    "unet2d-axis0": "the plain U-Net on slices along the long axis of the hippocampus (sagittal)",
+    "unet2d-axis2": "the plain U-Net on slices from below to above (axial)",
+    "unet2d-planes": "mean probability of the three plain U-Nets that slice along different axes",
+    "unet2d-1slice": "the plain U-Net without neighbouring slices",
+    "unet2d-5slices": "the plain U-Net with two neighbouring slices on either side",
+    "unet2d-batchnorm": "the plain U-Net with batch norm",
+    "unet2d-inr0": "the plain U-Net with little weight decay, for comparison with coordinate heads",
+    "unet2d-inr32": "the plain U-Net with a coordinate head of 32 sines a layer",
+    "unet2d-inr48": "the plain U-Net with a coordinate head of 48 sines a layer",
+    "unet2d-inr64": "the plain U-Net with a coordinate head of 64 sines a layer",
+    "seed-a": "recipe of the MobileNetV3 course project: heavy class weights, flips, cosine schedule",
+    "seed-b": "recipe of the nnU-Net-style course project: Dice and focal loss, small rate with restarts",
+    "seed-d": "recipe of the EfficientNet course project: Dice and binary cross-entropy, rate falling on a plateau",
     "unet3d": "plain U-Net on whole volumes",
     "unet3d-fast": "3D U-Net made for accuracy in few minutes: the project's flagship",
     "unet3d-residual": "3D U-Net with residual blocks",
@@ -48,9 +61,11 @@ ARMS = {
     "unet3d-inr-siren-xyz": "3D U-Net trained at 2 mm, its head a network of sines that also reads coordinates",
     "unet3d-inr-1mm": "their twin trained at 1 mm, its head a 1x1x1 convolution",
     "unet3d-transformer": "MONAI's UNETR: a transformer encoder with a convolutional decoder, on whole volumes",
-    "attention2d": "2D U-Net with attention gates on its skips",
-    "attention3d": "3D U-Net with attention gates on its skips",
-    "scse2d": "2D U-Net with squeeze-and-excitation blocks",
+    "unet2d-attention": "the plain U-Net on slices with an attention gate on every skip",
+    "unet2d-constant-gate": "its control: the same gates, each with one weight for a whole slice",
+    "unet3d-attention": "the plain U-Net on volumes with an attention gate on every skip",
+    "unet3d-constant-gate": "its control: the same gates, each with one weight for a whole volume",
+    "unet2d-mobilenetv3-scse": "the MobileNetV3 U-Net with squeeze-and-excitation (scSE) around its decoder stages",
     "clip2d-guided": "2D U-Net guided by CLIP image and text features",
     "clip2d-unguided": "its twin without the text",
     "clip3d-guided": "3D U-Net guided by CLIP features",
@@ -59,14 +74,26 @@ ARMS = {
 SUFFIXES = {
     "imagenet": "encoder starts from ImageNet weights",
     "n4": "N4 bias correction first",
+    "views": "asked from eight slightly moved views",
     "flip": "left-right flips in training",
     "focal": "Dice and focal loss",
     "adamw": "AdamW for all weights, no Muon",
+    "aug-none": "no augmentation",
+    "aug-flip": "mirror images only",
+    "aug-rotation": "mirror images and rotations",
+    "aug-noise": "mirror images, rotations and noise",
+    "dice": "Dice loss alone",
+    "ce": "weighted cross-entropy alone",
+    "dice-ce-70-30": "0.7 Dice and 0.3 weighted cross-entropy",
+    "bce": "Dice and binary cross-entropy",
+    "unweighted": "Dice and unweighted cross-entropy",
 }
 
 
 def arm_text(arm: str) -> str:
     """One line that says what an arm is; an unknown arm has none."""
+    if arm.startswith("search-"):
+        return "a cell of the search over rate, batch and weight decay"
     base, *suffixes = arm.split("+")
     return "; ".join(text for text in (ARMS.get(base, ""), *(SUFFIXES.get(s, f"with {s}") for s in suffixes)) if text)
 

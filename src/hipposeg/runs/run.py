@@ -10,31 +10,26 @@ import logging
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 
-from hipposeg import files, metrics, timings
+from hipposeg import files, timings
 from hipposeg.config import Workspace, project_root
 from hipposeg.data.cohort import Cohort
 from hipposeg.data.folds import Fold
 from hipposeg.engine.machine import Machine, processor_name, this_machine
-from hipposeg.engine.train import fit
-from hipposeg.inference import Predictor, predictor
-from hipposeg.models import atlas, cost
-from hipposeg.runs import offgrid
+from hipposeg.runs import attention, offgrid
 from hipposeg.runs.arms import FLAGSHIP
-from hipposeg.runs.samples import images_of, inner_part, make_samples
+from hipposeg.runs.samples import images_of
 from hipposeg.runs.score import CASE_COLUMNS, predict_all, score_all
-from hipposeg.runs.spec import RunSpec, numerics_of, recipe_of, run_key
-from hipposeg.runs.weights import halve, initial, store
+from hipposeg.runs.spec import RunSpec, members_of, numerics_of, recipe_of, run_key
+from hipposeg.runs.training import average_labels, fuse, train_network
+from hipposeg.runs.weights import store
 
 log = logging.getLogger(__name__)
 
@@ -55,25 +50,16 @@ class RunResult:
         return float(self.cases.loc[self.cases.label == label, metric].mean())
 
 
-@dataclass(frozen=True)
-class Trained:
-    """What training leaves: a predictor, tensors to store, numbers for config.json, the seconds, and the network."""
-
-    predict: Predictor
-    weights: dict[str, Tensor]
-    numbers: dict[str, Any]
-    seconds: float
-    network: torch.nn.Module | None = None
-
-
 def train_or_load(
-    run: RunSpec, cohort: Cohort, folds: dict[str, list[Fold]], ws: Workspace, machine: Machine | None = None
-) -> RunResult:
+    run: RunSpec, cohort: Cohort, folds: dict[str, list[Fold]], ws: Workspace, machine: Machine | None = None,
+    weights: bool = False,
+) -> RunResult:  # fmt: skip
     """Return a run, training it only if neither the cache nor (under `full`) the artifacts hold one with its key.
 
     Args:
         run: which arm, fold, seed and budget. cohort: the data. folds: as `data.folds` makes them. ws: where to write.
         machine: device, precision, threads; by default what this machine has.
+        weights: its weights are needed too, which only the cache keeps: what is in the artifacts alone trains again.
 
     Raises:
         KeyError: no such arm, budget or kind of fold. FloatingPointError: the training diverged.
@@ -84,8 +70,12 @@ def train_or_load(
     key = run_key(run, cohort, fold, machine)
     work = ws.work / "runs" / run.name
     published = ws.artifacts / "runs" / run.name
-    if ws.profile == "full" and not _is_whole(work, key, run) and _is_whole(published, key, run):
+    cached = _is_whole(work, key, run)
+    if ws.profile == "full" and not weights and not cached and _is_whole(published, key, run):
         return load(ws, run)
+    if not cached:
+        for member in members_of(run):
+            train_or_load(member, cohort, folds, ws, machine, weights=True)
     with files.alone(work / "lock"):
         if not _is_whole(work, key, run):
             _make(run, cohort, fold, ws, machine, key)
@@ -144,8 +134,12 @@ def _make(run: RunSpec, cohort: Cohort, fold: Fold, ws: Workspace, machine: Mach
     arm = run.definition
     images = images_of(cohort, arm.prep, ws)
     started = time.perf_counter()
-    train = _train if arm.build else _train_atlas
-    trained = train(run, cohort, fold, images, machine, work, key)
+    if arm.members:
+        trained = fuse(run, cohort.spec, machine, ws)
+    elif arm.build:
+        trained = train_network(run, cohort, fold, images, machine, work, key)
+    else:
+        trained = average_labels(run, cohort, fold)
     trained_at = time.perf_counter()
     predicted = predict_all(trained.predict, images, cohort, fold["scored"], work / "predictions")
     predicted_at = time.perf_counter()
@@ -153,6 +147,7 @@ def _make(run: RunSpec, cohort: Cohort, fold: Fold, ws: Workspace, machine: Mach
     files.write_csv(work / "cases.csv", CASE_COLUMNS, scores)
     scored_at = time.perf_counter()
     offgrid.study(trained.network, arm.prep, machine, images, cohort, scores, work)
+    attention.leave(trained.network, run, {n: images[n] for n in fold["scored"]}, cohort, machine, work)
     studied_at = time.perf_counter()
     weights = store(trained.weights)
     files.write_bytes(work / "weights.safetensors", weights)
@@ -181,57 +176,6 @@ def _make(run: RunSpec, cohort: Cohort, fold: Fold, ws: Workspace, machine: Mach
     files.write_json(work / "config.json", config)
 
 
-def _train(
-    run: RunSpec, cohort: Cohort, fold: Fold, images: dict[int, np.ndarray], machine: Machine, work: Path, key: str
-) -> Trained:
-    arm, spec = run.definition, cohort.spec
-    recipe = arm.recipe(run.budget)
-    channels = arm.prep.channels(len(spec.channels))
-    model = initial(run, spec)
-    trained, inner = inner_part(cohort, fold["train"], recipe.stop.people) if recipe.stop else (fold["train"], [])
-    samples = make_samples(images, cohort, arm.prep, trained)
-
-    def dice_on(cases: list[int]) -> Callable[[torch.nn.Module], dict[str, float]]:
-        def score(network: torch.nn.Module) -> dict[str, float]:
-            predict = predictor(network, replace(arm.prep, views=False), machine)
-            rows = []
-            for number in cases:
-                case = cohort.cases[number]
-                found = predict(images[number], case.spacing)
-                rows.append([metrics.dice(found == label.value, case.label == label.value) for label in spec.labels])
-            means = np.nanmean(rows, axis=0)
-            return {**dict(zip(spec.names, means.tolist(), strict=True)), "mean": float(means.mean())}
-
-        return score
-
-    looks = {"watch": dice_on(fold["scored"]), "inner": dice_on(inner)}
-    network, history, seconds = fit(model, samples, recipe, machine, run.seed, work, key, **looks, label=run.name)
-    halve(network)
-    numbers = {
-        "params": cost.parameters(network),
-        "gflops": round(cost.gflops(network, channels, arm.prep.axis, arm.prep.spacing), 3),
-        "steps": history[-1]["step"],
-        "samples": len(samples.images),
-    }
-    weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    return Trained(predictor(network, arm.prep, machine), weights, numbers, seconds, network)
-
-
-def _train_atlas(
-    run: RunSpec, cohort: Cohort, fold: Fold, images: dict[int, np.ndarray], machine: Machine, work: Path, key: str
-) -> Trained:
-    """The floor needs no training: it averages label maps. Same arguments as `_train`."""
-    started = time.perf_counter()
-    labels = (cohort.cases[number].label for number in fold["train"])
-    mean_map = atlas.mean_map(labels, cohort.spec.n_classes, run.definition.prep.size)
-
-    def predict(image: np.ndarray, spacing: tuple[float, float, float]) -> np.ndarray:
-        return atlas.from_box(mean_map, image.shape[1:])
-
-    numbers = {"params": 0, "gflops": 0.0, "steps": 0, "samples": len(fold["train"])}
-    return Trained(predict, {"mean_map": mean_map}, numbers, time.perf_counter() - started)
-
-
 def _whereabouts() -> dict[str, Any]:
     """Machine, commit and date: never compared."""
     git = ["git", "-C", str(project_root()), "rev-parse", "HEAD"]
@@ -248,14 +192,14 @@ def _publish(run: RunSpec, ws: Workspace, machine: Machine) -> None:
     # Without its config a run counts as unfinished, so a copy that is interrupted here is not taken for whole.
     (folder / "config.json").unlink(missing_ok=True)
     shutil.rmtree(predictions, ignore_errors=True)
-    for name in (offgrid.TABLE, offgrid.PICTURE):
+    for name in (offgrid.TABLE, offgrid.PICTURE, attention.TABLE):
         (folder / name).unlink(missing_ok=True)
     copies: list[tuple[Path, Path]] = [
         (path, predictions / path.name) for path in sorted(work.glob("predictions/*.gz"))
     ]
     if run.arm == FLAGSHIP and run.folds == "grouped" and ws.profile == "full":
         copies.append((work / "weights.safetensors", ws.artifacts / "weights" / f"{run.name}.safetensors"))
-    small = ("history.jsonl", "cases.csv", offgrid.TABLE, offgrid.PICTURE, "config.json")
+    small = ("history.jsonl", "cases.csv", offgrid.TABLE, offgrid.PICTURE, attention.TABLE, "config.json")
     copies += [(work / name, folder / name) for name in small]
     for source, target in copies:
         if source.exists():

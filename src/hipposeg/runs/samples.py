@@ -8,7 +8,7 @@ from hipposeg.data import grid
 from hipposeg.data.cohort import Cohort
 from hipposeg.data.n4 import N4Params, n4_cohort
 from hipposeg.data.rescale import rescale, rescale_label
-from hipposeg.engine.train import Samples
+from hipposeg.engine.batches import Samples
 from hipposeg.inference import Prep
 
 

@@ -4,7 +4,7 @@ Tables are long: one row for each seed and case. Every comparison stays within o
 precision, torch, data); a group of another setting is listed and not compared.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from hipposeg.runs.run import RunResult
 from hipposeg.runs.table import MACHINE, SETTING
 from hipposeg.stats import holm, interval, paired, verdict
 
+VERDICTS = ("ahead", "behind", "equivalent", "undecided")
 DIFFERENCES = ("difference", "low", "high", "people", "seeds", "p_holm", "verdict")
 
 
@@ -88,13 +89,61 @@ def differences(rows: pd.DataFrame, reference: str, by: str = "arm", metric: str
     return table[list(DIFFERENCES)]
 
 
-def arms(
-    results: Sequence[RunResult], labels: Sequence[str], folds: str = "grouped", fold: int = 0, budget: str = "standard"
+def by_family(
+    results: Sequence[RunResult], reference: str, families: Mapping[str, Sequence[str]], budget: str
 ) -> pd.DataFrame:
+    """`differences` of each declared family from one reference arm, at one budget, on grouped fold 0.
+
+    families: name -> arms. Index (family, arm); Holm within each family. Empty if nothing can be compared.
+    """
+    here = [one for one in results if (one.run.folds, one.run.fold, one.run.budget) == ("grouped", 0, budget)]
+    tables = {}
+    for family, members in families.items():
+        found = differences(scores([one for one in here if one.run.arm in (reference, *members)]), reference)
+        if len(found):
+            tables[family] = found
+    return pd.concat(tables) if tables else pd.DataFrame(columns=list(DIFFERENCES))
+
+
+def in_words(table: pd.DataFrame, reference: str) -> str:
+    """How many comparisons of `by_family` end in each verdict, as one line of Markdown."""
+    counts = {word: [arm for _, arm in table.index[table["verdict"] == word]] for word in VERDICTS}
+    told = [f"{word} {', '.join(f'`{arm}`' for arm in named)}" for word, named in counts.items() if named]
+    open_ = len(table) - sum(map(len, counts.values()))
+    return f"Against {reference}: {'; '.join([*told, *([f'{open_} without a verdict'] if open_ else [])])}."
+
+
+def flips(short: pd.DataFrame, long: pd.DataFrame) -> pd.DataFrame:
+    """What two budgets say of the same comparisons: differences and verdicts side by side, and whether they part.
+
+    short, long: tables of `differences`, same kind of index. says: "flips" where one is ahead and the other behind,
+    "agrees" where the verdicts are equal, else "differs"; "open" if either has none. Empty without common rows.
+    """
+    both = short.join(long, suffixes=("_short", "_long"), how="inner")
+    columns = [f"{name}_{end}" for end in ("short", "long") for name in ("difference", "low", "high", "verdict")]
+    both = both[columns].copy()
+
+    def says(row: pd.Series) -> str:
+        verdicts = {row["verdict_short"], row["verdict_long"]}
+        if not verdicts <= set(VERDICTS):
+            return "open"
+        if verdicts == {"ahead", "behind"}:
+            return "flips"
+        return "agrees" if len(verdicts) == 1 else "differs"
+
+    both["says"] = [says(row) for _, row in both.iterrows()]
+    return both
+
+
+def arms(
+    results: Sequence[RunResult], labels: Sequence[str], folds: str = "grouped", fold: int = 0,
+    budget: str = "standard", idle: Mapping[str, float] | None = None,
+) -> pd.DataFrame:  # fmt: skip
     """The table of arms on one fold: what each costs, and its Dice with interval; in the order of the runs.
 
-    labels: whose Dice get a column each. Columns dims, params, gflops, steps, minutes (mean of training over seeds,
-    from provenance.json), the labels, value (mean Dice), low, high, seeds. Empty if no run is on that fold.
+    labels: whose Dice get a column each. idle: arm -> minutes of its training measured on an idle machine; without any,
+    the runs' own are taken, which may have trained beside other work. Columns dims, params, gflops, steps, minutes, the
+    labels, value (mean Dice), low, high, seeds. Empty if no run is on that fold.
     """
     chosen = [one for one in results if (one.run.folds, one.run.fold, one.run.budget) == (folds, fold, budget)]
     if not chosen:
@@ -104,7 +153,7 @@ def arms(
         runs = [one for one in chosen if one.run.arm == arm]
         for column in ("dims", "params", "gflops", "steps"):
             rows.loc[arm, column] = runs[0].config[column]
-        rows.loc[arm, "minutes"] = np.mean([minutes(one) for one in runs])
+        rows.loc[arm, "minutes"] = idle.get(arm, np.nan) if idle else np.mean([minutes(one) for one in runs])
         for name in labels:
             rows.loc[arm, name] = np.mean([one.mean(name) for one in runs])
     return rows[["dims", "params", "gflops", "steps", "minutes", *labels, "value", "low", "high", "seeds"]]

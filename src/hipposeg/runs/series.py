@@ -6,16 +6,41 @@ were declared before any of their runs was scored.
 
 from hipposeg.config import Workspace
 from hipposeg.data.spec import DatasetSpec
-from hipposeg.runs import table
+from hipposeg.runs import sweep, table
 from hipposeg.runs.arms import FLAGSHIP
 from hipposeg.runs.run import RunResult, load
 from hipposeg.runs.spec import RunSpec, current_numerics
 
 SEEDS = (0, 1, 2)
 HEADS = tuple(f"unet3d-inr-{head}" for head in ("conv", "mlp", "mlp-xyz", "siren-xyz", "1mm"))
+# One thing changed of the reference `unet2d` each, at the short budget.
+SLICES_2D = ("unet2d-axis0", "unet2d-axis2", "unet2d-1slice", "unet2d-5slices")
+NETWORKS_2D = ("unet2d-batchnorm", "unet2d-mobilenetv3", "unet2d-efficientnet")
+AUGMENTATIONS = tuple(f"unet2d+aug-{name}" for name in ("none", "flip", "rotation", "noise"))
+LOSSES = tuple(f"unet2d+{name}" for name in ("dice", "ce", "dice-ce-70-30", "unweighted", "focal", "bce"))
+# The declared families of comparisons with `unet2d`.
+FAMILIES_2D = {"slices": SLICES_2D, "network": NETWORKS_2D, "augmentation": AUGMENTATIONS, "loss": LOSSES}
+# A coordinate head against the plain one, both with little decay.
+HEADS_2D = ("unet2d-inr0", "unet2d-inr48")
+SHORT_2D = ("unet2d", *(arm for family in FAMILIES_2D.values() for arm in family))
+# Of two families some are repeated at the main arms' budget: what is best after a few epochs may not be after many.
+LONG_2D = ("unet2d", "unet2d+aug-none", "unet2d+aug-noise", "unet2d+dice")
+PLANES = ("unet2d", "unet2d-axis0", "unet2d-axis2", "unet2d+views", "unet2d-planes", "unet2d-planes+views")
+SEED_RECIPES = ("seed-a", "seed-b", "seed-d")
+ATTENTION = (
+    *("unet2d", "unet2d-attention", "unet2d-constant-gate", "unet2d-mobilenetv3", "unet2d-mobilenetv3-scse"),
+    *("unet3d", "unet3d-attention", "unet3d-constant-gate"),
+)
+
 SERIES: dict[str, tuple[RunSpec, ...]] = {
     "03": (
-        *(RunSpec(arm, seed=seed) for arm in ("unet2d", "unet2d-mobilenetv3", "unet2d+n4") for seed in SEEDS),
+        *(RunSpec(arm, "nnunet") for arm in PLANES),
+        *(RunSpec(arm) for arm in PLANES),
+        *(RunSpec(arm, seed=seed, budget="S") for arm in SHORT_2D for seed in SEEDS),
+        *(RunSpec(arm, seed=seed, budget="S") for arm in HEADS_2D for seed in SEEDS),
+        *(run for one in sweep.SWEEPS.values() for run in one.first()),
+        *(RunSpec(arm) for arm in SEED_RECIPES),
+        *(RunSpec(arm, seed=seed) for arm in (*LONG_2D, "unet2d-mobilenetv3", "unet2d+n4") for seed in SEEDS),
         *(RunSpec("unet2d", folds, fold) for folds in ("grouped", "nnunet") for fold in range(5)),
     ),
     "04": (
@@ -25,6 +50,8 @@ SERIES: dict[str, tuple[RunSpec, ...]] = {
         *(RunSpec(arm) for arm in ("unet3d-nnunet", "unet3d-transformer", "unet3d-nnunet-performance")),
         *(RunSpec(arm, "dev") for arm in (FLAGSHIP, "unet3d", "unet3d+adamw")),
     ),
+    # Attention, each arm beside its twin without.
+    "05": tuple(RunSpec(arm, seed=seed) for arm in ATTENTION for seed in SEEDS),
 }
 
 
@@ -33,13 +60,19 @@ def declared(notebook: str) -> list[RunSpec]:
     return list(dict.fromkeys(SERIES.get(notebook, ())))
 
 
+def following(ws: Workspace, notebook: str) -> list[RunSpec]:
+    """Runs that follow from finished ones of the series: the second stage of its searches."""
+    return sweep.following(ws) if notebook == "03" else []
+
+
 def committed(ws: Workspace, notebook: str, spec: DatasetSpec) -> list[RunResult]:
     """Runs of the series that stand in the `full` artifacts of this data set and are not older than the code.
 
     Raises `table.RunError` if one of them is damaged or sets off the leak alarm.
     """
     full, current = Workspace(ws.root, ws.dataset, "full"), current_numerics()
-    there = [run for run in declared(notebook) if (full.artifacts / "runs" / run.name / "config.json").is_file()]
+    runs = [*declared(notebook), *following(full, notebook)]
+    there = [run for run in runs if (full.artifacts / "runs" / run.name / "config.json").is_file()]
     for run in there:
         read = table.read_run(full, full.artifacts / "runs" / run.name, current)
         table.check_cases(read, spec, None)

@@ -1,6 +1,6 @@
 """What identifies a run: its name for people, its key for the cache."""
 
-from dataclasses import MISSING, Field, asdict, dataclass, fields, is_dataclass
+from dataclasses import MISSING, Field, asdict, dataclass, fields, is_dataclass, replace
 from typing import Any
 
 import torch
@@ -12,7 +12,8 @@ from hipposeg.data.folds import Fold, folds_sha256
 from hipposeg.engine import train
 from hipposeg.engine.machine import Machine
 from hipposeg.files import sha256_bytes, to_json
-from hipposeg.runs.arms import ARMS, NUMERICS, Arm
+from hipposeg.runs.arm import Arm
+from hipposeg.runs.arms import ARMS, NUMERICS
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,16 @@ def _default(field: Field) -> Any:
     return field.default_factory() if field.default_factory is not MISSING else field.default
 
 
+def members_of(run: RunSpec) -> list[RunSpec]:
+    """The runs whose probabilities a fused arm averages: same fold, seed and budget. Empty for any other arm."""
+    return [replace(run, arm=name) for name in run.definition.members]
+
+
 def recipe_of(run: RunSpec) -> dict:
     """Everything that was decided about a run, as plain values: goes into its config.json."""
     arm = run.definition
+    if arm.members:
+        return {"prep": asdict(arm.prep), "members": {member.arm: recipe_of(member) for member in members_of(run)}}
     return {
         "prep": asdict(arm.prep),
         "n4": asdict(n4.N4Params()) if arm.prep.n4 else {},
@@ -63,6 +71,8 @@ def recipe_of(run: RunSpec) -> dict:
 
 def numerics_of(arm: Arm) -> str:
     """Versions of all arithmetic behind an arm's scores, such as "unet1-train1-inference1-metrics1"."""
+    if arm.members:
+        return "+".join(sorted({numerics_of(ARMS[name]) for name in arm.members}))
     made = f"train{train.NUMERICS}-inference{inference.NUMERICS}" if arm.build else f"inference{inference.NUMERICS}"
     corrected = f"-n4.{n4.VERSION}" if arm.prep.n4 else ""
     return f"{arm.family}{NUMERICS[arm.family]}-{made}-metrics{metrics.NUMERICS}{corrected}"
@@ -88,4 +98,6 @@ def run_key(run: RunSpec, cohort: Cohort, fold: Fold, machine: Machine) -> str:
         "machine": asdict(machine),
         "torch": torch.__version__,
     }
+    if arm.members:
+        parts["members"] = [run_key(member, cohort, fold, machine) for member in members_of(run)]
     return sha256_bytes(to_json(parts).encode())

@@ -18,22 +18,38 @@ from hipposeg import files, metrics
 from hipposeg.config import Workspace
 from hipposeg.data.cohort import Cohort
 from hipposeg.data.spec import DatasetSpec
+from hipposeg.engine.batches import seeded
 from hipposeg.engine.machine import Machine, processor_name, this_machine
-from hipposeg.engine.train import seeded
-from hipposeg.inference import Predictor, predictor
+from hipposeg.inference import Predictor, asker, predictor
+from hipposeg.runs.arm import Arm
+from hipposeg.runs.arms import ARMS
 from hipposeg.runs.samples import images_of
-from hipposeg.runs.spec import RunSpec
+from hipposeg.runs.spec import RunSpec, members_of
 
 # Below this Dice between a stored mask and the one made from stored weights, another machine's rounding is no excuse.
 SAME = 0.999
 
 
 def initial(run: RunSpec, spec: DatasetSpec) -> nn.Module:
-    """The run's network with its initial weights, drawn from its seed alone."""
+    """The run's network with its initial weights, drawn from its seed alone; of a fused arm, its members by name."""
     arm = run.definition
+    if arm.members:
+        return nn.ModuleDict({member.arm: initial(member, spec) for member in members_of(run)})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seeded(run.seed, "weights").initial_seed())
         return arm.build(arm.prep.channels(len(spec.channels)), spec.n_classes)
+
+
+def predict_with(arm: Arm, network: nn.Module, machine: Machine) -> Predictor:
+    """A predictor of a trained network, in evaluation mode on the machine's device, or of a fused arm's networks.
+
+    A fused arm that is asked from several views asks all its members so.
+    """
+    if not arm.members:
+        return predictor(asker(network, arm.prep, machine))
+    preps = {name: ARMS[name].prep for name in arm.members}
+    asked = {name: replace(prep, views=prep.views or arm.prep.views) for name, prep in preps.items()}
+    return predictor(*(asker(network[name], prep, machine) for name, prep in asked.items()))
 
 
 @torch.no_grad()
@@ -60,7 +76,7 @@ def restore(path: Path, run: RunSpec, spec: DatasetSpec, machine: Machine) -> Pr
         network.load_state_dict(safetensors.torch.load(path.read_bytes()))
     except Exception as error:  # safetensors and torch each raise their own kinds
         raise ValueError(f"{path} does not hold the weights of {run.arm}: {error}") from error
-    return predictor(network.to(machine.device).eval(), run.definition.prep, machine)
+    return predict_with(run.definition, network.to(machine.device).eval(), machine)
 
 
 @dataclass(frozen=True)

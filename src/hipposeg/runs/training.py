@@ -1,0 +1,107 @@
+"""The three ways to a predictor: train a network, average networks that are there, average label maps."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from hipposeg import files, metrics
+from hipposeg.config import Workspace
+from hipposeg.data.cohort import Cohort
+from hipposeg.data.folds import Fold
+from hipposeg.data.spec import DatasetSpec
+from hipposeg.engine.machine import Machine
+from hipposeg.engine.train import fit
+from hipposeg.inference import Predictor
+from hipposeg.models import atlas, cost
+from hipposeg.runs.samples import inner_part, make_samples
+from hipposeg.runs.spec import RunSpec, members_of
+from hipposeg.runs.weights import halve, initial, predict_with
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training leaves: a predictor, tensors to store, numbers for config.json, the seconds, and the network."""
+
+    predict: Predictor
+    weights: dict[str, Tensor]
+    numbers: dict[str, Any]
+    seconds: float
+    network: torch.nn.Module | None = None
+
+
+def train_network(
+    run: RunSpec, cohort: Cohort, fold: Fold, images: dict[int, np.ndarray], machine: Machine, work: Path, key: str
+) -> Trained:
+    """Train a network on the fold, or go on with it: checkpoints and history stand in `work` under `key`.
+
+    images: case -> (C, X, Y, Z) float32. Raises FloatingPointError if the loss is not finite.
+    """
+    arm, spec = run.definition, cohort.spec
+    recipe = arm.recipe(run.budget)
+    channels = arm.prep.channels(len(spec.channels))
+    model = initial(run, spec)
+    trained, inner = inner_part(cohort, fold["train"], recipe.stop.people) if recipe.stop else (fold["train"], [])
+    samples = make_samples(images, cohort, arm.prep, trained)
+
+    def dice_on(cases: list[int]) -> Callable[[torch.nn.Module], dict[str, float]]:
+        def score(network: torch.nn.Module) -> dict[str, float]:
+            predict = predict_with(replace(arm, prep=replace(arm.prep, views=False)), network, machine)
+            rows = []
+            for number in cases:
+                case = cohort.cases[number]
+                found = predict(images[number], case.spacing)
+                rows.append([metrics.dice(found == label.value, case.label == label.value) for label in spec.labels])
+            means = np.nanmean(rows, axis=0)
+            return {**dict(zip(spec.names, means.tolist(), strict=True)), "mean": float(means.mean())}
+
+        return score
+
+    looks = {"watch": dice_on(fold["scored"]), "inner": dice_on(inner)}
+    network, history, seconds = fit(model, samples, recipe, machine, run.seed, work, key, **looks, label=run.name)
+    halve(network)
+    numbers = {
+        "params": cost.parameters(network),
+        "gflops": round(cost.gflops(network, channels, arm.prep.axis, arm.prep.spacing), 3),
+        "steps": history[-1]["step"],
+        "samples": len(samples.images),
+    }
+    weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    return Trained(predict_with(arm, network, machine), weights, numbers, seconds, network)
+
+
+def fuse(run: RunSpec, spec: DatasetSpec, machine: Machine, ws: Workspace) -> Trained:
+    """Average the probabilities of the arm's members, whose finished runs stand in the work folder.
+
+    Costs are sums over the members: whoever wants their mean must train and ask all of them.
+    """
+    network = initial(run, spec)
+    numbers, seconds = dict.fromkeys(("params", "gflops", "steps", "samples"), 0), 0.0
+    for member in members_of(run):
+        folder = ws.work / "runs" / member.name
+        network[member.arm].load_state_dict(safetensors.torch.load((folder / "weights.safetensors").read_bytes()))
+        made = files.read_json(folder / "config.json")
+        numbers = {name: round(total + made[name], 3) for name, total in numbers.items()}
+        seconds += files.read_json(folder / "provenance.json")["train_s"]
+    network.to(machine.device).eval()
+    weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    return Trained(predict_with(run.definition, network, machine), weights, numbers, seconds)
+
+
+def average_labels(run: RunSpec, cohort: Cohort, fold: Fold) -> Trained:
+    """The floor needs no training: it averages label maps of the fold's training cases."""
+    started = time.perf_counter()
+    labels = (cohort.cases[number].label for number in fold["train"])
+    mean_map = atlas.mean_map(labels, cohort.spec.n_classes, run.definition.prep.size)
+
+    def predict(image: np.ndarray, spacing: tuple[float, float, float]) -> np.ndarray:
+        return atlas.from_box(mean_map, image.shape[1:])
+
+    numbers = {"params": 0, "gflops": 0.0, "steps": 0, "samples": len(fold["train"])}
+    return Trained(predict, {"mean_map": mean_map}, numbers, time.perf_counter() - started)

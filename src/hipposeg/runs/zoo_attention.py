@@ -1,0 +1,35 @@
+"""The arms of notebook 05: each is the twin of an arm without attention, and differs from it in the network alone."""
+
+from dataclasses import replace
+from functools import partial
+
+from hipposeg.models.attention import AttentionUNet
+from hipposeg.runs.arm import Arm
+from hipposeg.runs.zoo2d import ZOO_2D
+from hipposeg.runs.zoo3d import ZOO_3D
+
+_TWINS = {arm.name: arm for arm in (*ZOO_2D, *ZOO_3D)}
+
+
+def _twin(of: str, name: str, family: str, build: partial) -> Arm:
+    """The arm `of` with another network: its input and its two usual recipes stay."""
+    arm = _TWINS[of]
+    kept = {budget: arm.recipes[budget] for budget in ("standard", "smoke")}
+    return replace(arm, name=name, notebook="05", family=family, build=build, recipes=kept)
+
+
+def _gated(of: str) -> tuple[Arm, Arm]:
+    """A plain U-Net with gates, and with gates that give all places of a sample one weight: the control."""
+    plain = _TWINS[of].build
+    gates = partial(AttentionUNet, *plain.args, **plain.keywords)
+    constant = partial(gates, spatial=False)
+    return _twin(of, f"{of}-attention", "attention", gates), _twin(of, f"{of}-constant-gate", "attention", constant)
+
+
+_SCSE = partial(_TWINS["unet2d-mobilenetv3"].build, attention="scse")
+
+ZOO_ATTENTION = (
+    *_gated("unet2d"),
+    *_gated("unet3d"),
+    _twin("unet2d-mobilenetv3", "unet2d-mobilenetv3-scse", "encoder", _SCSE),
+)

@@ -1,0 +1,55 @@
+"""Families of comparisons, and what two budgets say of the same one."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hipposeg.runs import seeds
+from hipposeg.runs.run import RunResult
+from hipposeg.runs.spec import RunSpec
+
+PEOPLE, CASES = 12, 24
+NOISE = 0.002 * np.random.default_rng(0).standard_normal((9, CASES))
+
+
+def made(arm: str, dice: float, seed: int, budget: str = "S", fold: int = 0) -> RunResult:
+    """A run with invented scores: every case near `dice`."""
+    values = dice + NOISE[3 * len(arm) % 9] * 0.1 + NOISE[seed]
+    cases = pd.DataFrame({"case": range(1, CASES + 1), "label": "mean", "dice": values})
+    cases["subject"] = (cases["case"] + 1) // 2
+    config = dict.fromkeys(("folds", "fold", "budget", "data_sha256", "device", "precision", "torch"), "same")
+    return RunResult(RunSpec(arm, "grouped", fold, seed, budget), config, cases, [], None, None)
+
+
+def three(arm: str, dice: float, budget: str = "S") -> list[RunResult]:
+    return [made(arm, dice, seed, budget) for seed in range(3)]
+
+
+def test_each_family_is_compared_and_corrected_by_itself():
+    results = [*three("ref", 0.80), *three("better", 0.83), *three("worse", 0.75), *three("same", 0.8004)]
+    results += [made("better", 0.1, 0, fold=1), made("better", 0.1, 0, budget="standard")]  # of other settings
+    table = seeds.by_family(results, "ref", {"one": ("better", "worse"), "two": ("same", "absent")}, "S")
+    assert list(table.index) == [("one", "better"), ("one", "worse"), ("two", "same")]
+    assert table["verdict"].tolist() == ["ahead", "behind", "equivalent"]
+    assert table.loc[("one", "better"), "difference"] == pytest.approx(0.03, abs=1e-3)
+    alone = seeds.by_family(results, "ref", {"one": ("better",)}, "S")
+    assert table.loc[("one", "better"), "p_holm"] >= alone.loc[("one", "better"), "p_holm"]
+    words = seeds.in_words(table, "`ref`")
+    assert words == "Against `ref`: ahead `better`; behind `worse`; equivalent `same`."
+    assert seeds.by_family(results[3:], "ref", {"one": ("better",)}, "S").empty, "nothing without the reference"
+
+
+def test_single_seeds_are_counted_as_open():
+    table = seeds.by_family([made("ref", 0.8, 0), made("x", 0.9, 0)], "ref", {"one": ("x",)}, "S")
+    assert seeds.in_words(table, "it") == "Against it: 1 without a verdict."
+
+
+def test_conclusions_that_turn_around_with_the_budget_are_named():
+    family = {"one": ("x", "y", "z")}
+    short = [*three("ref", 0.80), *three("x", 0.83), *three("y", 0.83), made("z", 0.9, 0)]
+    long = [*three("ref", 0.85, "L"), *three("x", 0.82, "L"), *three("y", 0.85, "L"), *three("z", 0.9, "L")]
+    both = seeds.flips(seeds.by_family(short, "ref", family, "S"), seeds.by_family(long, "ref", family, "L"))
+    assert both["says"].tolist() == ["flips", "differs", "open"]
+    assert both.loc[("one", "x"), "difference_short"] > 0 > both.loc[("one", "x"), "difference_long"]
+    nothing = seeds.by_family([], "ref", family, "S")
+    assert seeds.flips(nothing, nothing).empty

@@ -1,0 +1,70 @@
+"""Searches: declared cells, two finalists by the inner score alone, and a table of what is there."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hipposeg.config import Workspace
+from hipposeg.data import folds
+from hipposeg.data.spec import MSD_HIPPOCAMPUS
+from hipposeg.files import write_json
+from hipposeg.runs import series, sweep
+from hipposeg.runs.arms import ARMS
+from hipposeg.runs.spec import RunSpec
+from hipposeg.runs.sweep import SWEEPS, Sweep
+
+GRID = Sweep({"a": {"lr": 0.1}, "b": {"lr": 0.2}, "c": {"lr": 0.3}}, "S")
+
+
+def leave(ws: Workspace, run: RunSpec, dice: float) -> None:
+    """What a finished run leaves, with invented scores of four cases of two people."""
+    folder = ws.artifacts / "runs" / run.name
+    write_json(folder / "config.json", {"torch": "", "device": "", "precision": "", "threads": 1, "data_sha256": "",
+                                        "folds": run.folds, "fold": run.fold, "budget": run.budget})  # fmt: skip
+    write_json(folder / "provenance.json", {"train_s": 90.0})
+    rows = [{"case": n, "subject": (n + 1) // 2, "label": "mean", "dice": dice + 0.01 * (n % 2)} for n in range(1, 5)]
+    pd.DataFrame(rows).to_csv(folder / "cases.csv", index=False)
+
+
+def test_the_two_best_of_a_finished_first_stage_go_on(tmp_path):
+    ws = Workspace(tmp_path, "phantom", "full")
+    for cell, dice in (("a", 0.80), ("b", 0.70)):
+        leave(ws, RunSpec(cell, "inner", 0, budget="S"), dice)
+    assert sweep.finalists(ws, GRID) == [] and GRID.second([]) == []
+    leave(ws, RunSpec("c", "inner", 0, budget="S"), 0.85)
+    assert sweep.finalists(ws, GRID) == ["c", "a"]
+    then = GRID.second(sweep.finalists(ws, GRID))
+    assert {(run.arm, run.fold) for run in then} == {(cell, fold) for cell in "ca" for fold in (1, 2, 3, 4)}
+    assert all(run.folds == "inner" and run.budget == "S" for run in then)
+    # What the finalists get on other folds changes nothing about who they are.
+    leave(ws, then[1], 0.99)
+    assert sweep.finalists(ws, GRID) == ["c", "a"]
+    table = sweep.table(ws, GRID)
+    assert table.cell.tolist() == ["a", "b", "c", "a"] and table.fold.tolist() == [0, 0, 0, 1]
+    assert np.allclose(table.value, [0.805, 0.705, 0.855, 0.995]) and (table.minutes == 1.5).all()
+    assert table.finalist.tolist() == [2, 0, 1, 2] and table.lr.tolist() == [0.1, 0.2, 0.3, 0.1]
+
+
+def test_csv_of_what_is_there(tmp_path, monkeypatch):
+    ws = Workspace(tmp_path, "phantom", "full")
+    monkeypatch.setattr(sweep, "SWEEPS", {"grid": GRID, "other": Sweep({"z": {"lr": 1.0}}, "S")})
+    assert sweep.write(ws) == []
+    leave(ws, RunSpec("a", "inner", 0, budget="S"), 0.8)
+    (path,) = sweep.write(ws)
+    assert path.name == "grid.csv" and pd.read_csv(path).cell.tolist() == ["a"]
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_declared_cells_are_arms_of_their_place_in_the_grid(name):
+    for cell, place in SWEEPS[name].cells.items():
+        recipe = ARMS[cell].recipe(SWEEPS[name].budget)
+        for factor, value in place.items():
+            assert factor == "head" or getattr(recipe, factor) == value
+    assert set(SWEEPS[name].first()) <= set(series.declared("03"))
+
+
+def test_no_search_sees_a_scored_person():
+    made = folds.make(MSD_HIPPOCAMPUS, list(range(1, 261)))
+    scored = {(case + 1) // 2 for case in made["grouped"][0]["scored"]}
+    for fold in made["inner"]:
+        assert not scored & {(case + 1) // 2 for case in [*fold["train"], *fold["scored"]]}
