@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from hipposeg.bench import cells, dynunet, measure, nnunet, ours, peak, profile, summary, system
+from hipposeg.bench import arms, cells, dynunet, measure, nnunet, ours, peak, profile, summary, system
 from hipposeg.bench.cells import Cell
-from hipposeg.config import project_root
-from hipposeg.data import folds
-from hipposeg.data.spec import MSD_HIPPOCAMPUS
+from hipposeg.config import Workspace, project_root
+from hipposeg.data import cohort, folds, phantom
+from hipposeg.data.locate import Source
+from hipposeg.data.spec import MSD_HIPPOCAMPUS, PHANTOM_SPEC
 from hipposeg.engine.machine import Machine
 from hipposeg.files import read_json, write_json
+from hipposeg.runs.spec import RunSpec
 from hipposeg.viz import bench as figures
 
 MACHINE = Machine("cpu", "fp32", 1)
@@ -51,6 +53,13 @@ def made_up(out):
     """A folder of a finished benchmark with invented numbers."""
     content = {
         "peak": {"key": "k", "kind": "peak", "system": "", "setting": SETTING, "bf16_gflops": 200.0},
+        "arms.04": {
+            "key": "k",
+            "kind": "arms",
+            "system": "04",
+            "setting": SETTING,
+            "arms": {"unet3d": {"step_s": 0.3}},
+        },
         "throughput.ours": speed_cell("ours", 0.5),
         "throughput.nnunet": speed_cell("nnunet", 2.0),
         "race.ours.5": race_cell("ours", [look(5, 0.88)]),
@@ -65,7 +74,7 @@ def made_up(out):
 
 def test_cells_cover_every_system_and_budget():
     names = {cell.name for cell in cells.all_cells()}
-    assert len(names) == len(cells.all_cells()) == 17
+    assert len(names) == len(cells.all_cells()) == 20
     for budget in (5, 15, 30):
         assert {f"race.{s}.{budget}" for s in ("ours", "nnunet-shortened", "dynunet-shortened")} <= names
     assert Cell("race", "nnunet-released", (5.0, 15.0, 30.0)) in cells.all_cells()
@@ -177,6 +186,31 @@ def test_memory_and_idleness_are_plausible():
     assert measure.others_share(None, (200, 150, 120)) is None
 
 
+def test_every_arm_of_a_notebook_is_timed_alone(tmp_path, monkeypatch):
+    assert {"unet3d", "unet3d-fast", "unet3d-transformer"} <= {run.arm for run in arms.timed("04")}
+    timed_2d = {run.arm for run in arms.timed("03")}
+    assert "seed-a" in timed_2d and not any("imagenet" in arm or arm.startswith("search-") for arm in timed_2d)
+    assert "unet2d-planes" not in timed_2d, "a fused arm trains nothing"
+    folder = tmp_path / "Task04_Hippocampus"
+    phantom.generate(folder, PHANTOM_SPEC, n_subjects=5, seed=3)
+    people = cohort.load(Source("phantom", folder, PHANTOM_SPEC))
+    monkeypatch.setattr(arms, "timed", lambda notebook: [RunSpec("unet2d")])
+    monkeypatch.setattr(arms, "SECONDS", 0.01)
+    fold = folds.make(people.spec, people.numbers)["grouped"][0]
+    found = arms.measure("03", people, fold, Workspace(tmp_path, "phantom", "full"), MACHINE)["arms"]["unet2d"]
+    recipe = RunSpec("unet2d").definition.recipe("standard")
+    slices = sum(min(40, people.cases[number].image.shape[1]) for number in fold["train"])
+    minutes = recipe.epochs * (slices // recipe.batch) * found["step_s"] / 60
+    assert found["schedule_minutes"]["standard"] == pytest.approx(minutes)
+    members = {
+        name: {"schedule_minutes": {"standard": m}}
+        for name, m in zip(("unet2d", "unet2d-axis0", "unet2d-axis2"), (1, 2, 4), strict=True)
+    }
+    idle = summary.idle_minutes({"arms": members})
+    assert idle["unet2d-planes"] == 7 and idle["unet2d+views"] == 1 and not summary.idle_minutes({"arms": members}, "S")
+    assert found["schedule_minutes"]["S"] == pytest.approx(minutes / 3) and found["predict_s_per_volume"] > 0
+
+
 def test_summary_compares_with_the_stronger_peer(made_up):
     found = summary.write(made_up)
     assert found == read_json(made_up / "summary.json") == summary.write(made_up), "its own file is no cell"
@@ -189,6 +223,7 @@ def test_summary_compares_with_the_stronger_peer(made_up):
     speeds = found["throughput"]
     assert speeds["nnunet"]["times_ours"]["train_s_per_volume"] == 4
     assert speeds["ours"]["share_of_bf16_peak"] == pytest.approx(0.5)
+    assert found["arms"] == {"unet3d": {"step_s": 0.3}}
     assert found["settings"] == [SETTING] and found["busy"] == 0.2
     words = summary.in_words(found)
     assert words.startswith("Other programs used up to 20%")

@@ -1,5 +1,8 @@
 """Seconds stand as long as the result that they belong to does."""
 
+import subprocess
+import sys
+
 import pytest
 
 from hipposeg import timings
@@ -31,7 +34,7 @@ def test_row_is_replaced_when_the_bytes_change(ws):
     assert rows["notebook", "01_exploration"]["total_s"] == "3.000"
     header = (ws.artifacts / "timings.csv").read_text().splitlines()[0]
     assert header == (
-        "kind,name,train_s,predict_s_per_volume,score_s,total_s,device,precision,threads,machine,result_sha256"
+        "kind,name,train_s,predict_s_per_volume,score_s,total_s,peak_mb,device,precision,threads,machine,result_sha256"
     )
 
 
@@ -49,3 +52,9 @@ def test_provenance_follows_the_same_rule(tmp_path):
     assert read_json(path) == {"date": "2026-01-01", "result_sha256": "aa"}
     timings.record_provenance(path, "bb", date="2026-02-02")
     assert read_json(path)["date"] == "2026-02-02"
+
+
+def test_peak_memory_sees_a_large_child():
+    before = timings.peak_mb(children=True)
+    subprocess.run([sys.executable, "-c", "x = bytearray(300_000_000); x[::4096] = b'1' * len(x[::4096])"], check=True)
+    assert timings.peak_mb(children=True) >= max(before, 300) and timings.peak_mb() > 10

@@ -51,7 +51,8 @@ def execute(number: str, profile: str) -> Executed:
     ws = Workspace(output_root(), locate.locate(profile, quiet=True).dataset, profile)
     result = execute_file(path, ws)
     remove_leftovers(ws, path.stem)
-    timings.record(ws, "notebook", path.stem, result.sha256, total_s=result.seconds, machine=timings.processor_name())
+    cost = {"total_s": result.seconds, "peak_mb": timings.peak_mb(children=True)}  # the kernel has ended
+    timings.record(ws, "notebook", path.stem, result.sha256, **cost, machine=timings.processor_name())
     return result
 
 

@@ -8,6 +8,7 @@ ignored folder; a rerun with other bytes replaces the record.
 import csv
 import platform
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from hipposeg.files import alone, read_json, write_csv, write_json
 
 COLUMNS = (
     "kind", "name", "train_s", "predict_s_per_volume", "score_s", "total_s",
-    "device", "precision", "threads", "machine", "result_sha256",
+    "peak_mb", "device", "precision", "threads", "machine", "result_sha256",
 )  # fmt: skip
 
 
@@ -32,7 +33,7 @@ def record(ws: Workspace, kind: str, name: str, result_sha256: str, **columns: A
     """Note how long a run or a notebook took.
 
     kind: "run" or "notebook". result_sha256: hash of what was produced (weights and predictions of a run, the executed
-    copy of a notebook). columns: any of COLUMNS, seconds as float. The measure always goes to
+    copy of a notebook). columns: any of COLUMNS, seconds and MB as float. The measure always goes to
     `.work/<ws>/timings-last.csv`; `artifacts/<ws>/timings.csv` takes it if it has no row of this result yet.
     Raises ValueError on an unknown kind or column.
     """
@@ -59,6 +60,15 @@ def record_provenance(path: Path, result_sha256: str, **values: Any) -> None:
 def _put(path: Path, row: dict[str, Any]) -> None:
     rows: dict[tuple[str, str], dict[str, Any]] = {**read(path), (row["kind"], row["name"]): row}
     write_csv(path, COLUMNS, [rows[key] for key in sorted(rows)])
+
+
+def peak_mb(children: bool = False) -> float:
+    """Largest resident memory so far, in MB: of this process, or of the largest child that has ended."""
+    import resource  # not on Windows, where nothing asks for it
+
+    who = resource.RUSAGE_CHILDREN if children else resource.RUSAGE_SELF
+    unit = 1e6 if sys.platform == "darwin" else 1e6 / 1024  # bytes on macOS, kibibytes on Linux
+    return resource.getrusage(who).ru_maxrss / unit
 
 
 def processor_name() -> str:

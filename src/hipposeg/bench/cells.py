@@ -16,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from hipposeg.bench import dynunet, nnunet, ours, peak
+from hipposeg.bench import arms, dynunet, nnunet, ours, peak
 from hipposeg.config import output_root, project_root
 from hipposeg.engine.machine import Machine, processor_name, this_machine
 from hipposeg.files import read_json, sha256_bytes, to_json
@@ -32,7 +32,10 @@ RECIPES = {"ours": ours.recipe, "nnunet": nnunet.recipe, "dynunet": dynunet.reci
 
 @dataclass(frozen=True)
 class Cell:
-    """One measurement. kind: "peak", "throughput" or "race". system: such as "nnunet-shortened". minutes: of a race."""
+    """One measurement. kind: "peak", "arms", "throughput" or "race". minutes: of a race.
+
+    system: such as "nnunet-shortened"; of "arms" the notebook whose arms are timed.
+    """
 
     kind: str
     system: str = ""
@@ -46,8 +49,8 @@ class Cell:
 
     @property
     def base(self) -> str:
-        """Whose code runs: "ours", "nnunet" or "dynunet"; empty for the peak."""
-        return self.system.partition("-")[0]
+        """Whose code runs: "ours", "nnunet" or "dynunet"; empty for peak and arms."""
+        return "" if self.kind == "arms" else self.system.partition("-")[0]
 
     @property
     def variant(self) -> str:
@@ -66,6 +69,7 @@ def all_cells(minutes: Sequence[float] = MINUTES) -> list[Cell]:
         raise ValueError(f"the budgets are {list(minutes)}; expected one or more positive numbers of minutes")
     budgets = tuple(sorted(set(minutes)))
     cells = [Cell("peak")]
+    cells += [Cell("arms", notebook) for notebook in arms.NOTEBOOKS]
     cells += [Cell("throughput", name) for name in ("ours", "nnunet", "nnunet-bf16", "dynunet", "dynunet-bf16")]
     fitted = ("ours", "nnunet-shortened", "dynunet-shortened")
     cells += [Cell("race", name, (budget,)) for budget in budgets for name in fitted]
@@ -100,7 +104,10 @@ def setting(machine: Machine) -> dict[str, Any]:
 
 def key(cell: Cell, machine: Machine) -> str:
     """Hash of what a cell's numbers depend on, save for the machine's other work."""
-    recipe = RECIPES[cell.base]() if cell.base else peak.recipe()
+    if cell.kind == "arms":
+        recipe = arms.recipes(cell.system)
+    else:
+        recipe = RECIPES[cell.base]() if cell.base else peak.recipe()
     return sha256_bytes(to_json([NUMERICS, asdict(cell), recipe, setting(machine)]).encode())
 
 

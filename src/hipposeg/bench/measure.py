@@ -2,9 +2,7 @@
 
 import functools
 import os
-import resource
 import statistics
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from hipposeg.bench import cells, peak, profile
+from hipposeg.bench import arms, cells, peak, profile
 from hipposeg.bench.cells import Cell
 from hipposeg.bench.dynunet import DynUNet
 from hipposeg.bench.nnunet import NNUNet
@@ -26,6 +24,7 @@ from hipposeg.engine.machine import Machine
 from hipposeg.files import write_json
 from hipposeg.runs.score import score_all
 from hipposeg.stats import interval
+from hipposeg.timings import peak_mb
 
 # Volumes whose inference is timed, evenly over the scored fold.
 TIMED_VOLUMES = 10
@@ -52,11 +51,14 @@ def peak_cell(machine: Machine) -> dict[str, Any]:
 
 
 def system_cell(cell: Cell, machine: Machine) -> dict[str, Any]:
-    """A throughput or a race on `nnunet` fold 0."""
+    """The arms of a notebook on `grouped` fold 0, or a throughput or a race on `nnunet` fold 0."""
     source = locate.locate("full")
     if source.dataset != "msd":
         raise ValueError("the benchmark needs the real data set: run `make data` with network, or set HIPPOSEG_DATA")
     people = cohort.load(source)
+    if cell.kind == "arms":
+        first = folds.make(people.spec, people.numbers)["grouped"][0]
+        return arms.measure(cell.system, people, first, Workspace(output_root(), "msd", "full"), machine)
     all_folds = folds.make(people.spec, people.numbers)["nnunet"]
     system = make_system(cell, people, all_folds, machine)
     try:
@@ -151,10 +153,7 @@ def scores(system: System, people: Cohort, scored: list[int]) -> dict[str, Any]:
 
 def peak_memory() -> dict[str, float]:
     """Largest resident memory so far, in MB: of this process, and of the largest loader that has ended."""
-    unit = 1e6 if sys.platform == "darwin" else 1e3  # bytes on macOS, kibibytes on Linux
-    own, workers = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    factor = 1 if sys.platform == "darwin" else 1.024
-    return {"peak_mb": own * factor / unit, "largest_worker_mb": workers * factor / unit}
+    return {"peak_mb": peak_mb(), "largest_worker_mb": peak_mb(children=True)}
 
 
 def busy_share(seconds: float = 2.0) -> float | None:

@@ -1,4 +1,4 @@
-"""The flagship arm, trained by this project's own loop with its schedule fitted to the budget."""
+"""An arm of this project in training: for the race the flagship, its schedule fitted to the budget."""
 
 import math
 import shutil
@@ -13,9 +13,10 @@ from tqdm import tqdm
 from hipposeg.config import Workspace
 from hipposeg.data.cohort import Cohort
 from hipposeg.data.folds import Fold
+from hipposeg.engine.batches import Samples
 from hipposeg.engine.machine import Machine
-from hipposeg.engine.train import Samples, TrainConfig, Training, fit
-from hipposeg.inference import VIEWS, predictor
+from hipposeg.engine.train import TrainConfig, Training, fit
+from hipposeg.inference import VIEWS, asker, predictor
 from hipposeg.runs.arms import FLAGSHIP
 from hipposeg.runs.samples import images_of, make_samples
 from hipposeg.runs.spec import RunSpec, chosen, numerics_of
@@ -24,11 +25,11 @@ from hipposeg.runs.weights import initial
 RUN = RunSpec(FLAGSHIP, "nnunet", 0, 0, "standard")
 
 
-def recipe() -> dict[str, Any]:
-    """What identifies the flagship's way of training; part of the cell's key."""
-    arm = RUN.definition
-    decided = {"prep": chosen(arm.prep), "training": chosen(arm.recipe(RUN.budget)), "network": arm.network}
-    return {"arm": FLAGSHIP, "numerics": numerics_of(arm), **decided}
+def recipe(run: RunSpec = RUN) -> dict[str, Any]:
+    """What identifies an arm's way of training; part of the cell's key."""
+    arm = run.definition
+    decided = {"prep": chosen(arm.prep), "training": chosen(arm.recipe(run.budget)), "network": arm.network}
+    return {"arm": arm.name, "numerics": numerics_of(arm), **decided}
 
 
 def fitted_epochs(budget_s: float, seconds_per_step: float, steps_per_epoch: int) -> int:
@@ -37,19 +38,19 @@ def fitted_epochs(budget_s: float, seconds_per_step: float, steps_per_epoch: int
 
 
 class Ours:
-    """The flagship in training; a System. It mirrors nothing: its passes are the moved views of `inference`."""
+    """An arm in training; a System. It mirrors nothing: its passes are the moved views of `inference`."""
 
-    def __init__(self, cohort: Cohort, fold: Fold, ws: Workspace, machine: Machine) -> None:
-        arm = RUN.definition
+    def __init__(self, cohort: Cohort, fold: Fold, ws: Workspace, machine: Machine, run: RunSpec = RUN) -> None:
+        self.run, arm = run, run.definition
         self.cohort, self.machine, self.prep = cohort, machine, arm.prep
         self.passes = len(VIEWS) if arm.prep.views else 1
-        self.config: TrainConfig = arm.recipe(RUN.budget)
+        self.config: TrainConfig = arm.recipe(run.budget)
         machine.prepare()
         self.images = images_of(cohort, arm.prep, ws)
         self.samples = make_samples(self.images, cohort, arm.prep, fold["train"])
         self.steps_per_epoch = max(1, len(self.samples.images) // self.config.batch)
         self.volumes_per_step = len(fold["train"]) / self.steps_per_epoch
-        self.training = Training(initial(RUN, cohort.spec), self.config, machine, RUN.seed)
+        self.training = Training(initial(self.run, cohort.spec), self.config, machine, self.run.seed)
         self.network, self.done = self.training.average.module, 0
         self.schedule_steps = self.config.epochs * self.steps_per_epoch
 
@@ -69,7 +70,7 @@ class Ours:
     def predict(self, image: tuple[np.ndarray, tuple[float, float, float]], mirrored: bool = True) -> np.ndarray:
         """The mask, uint8 (X, Y, Z); not `mirrored`: from one pass."""
         prep = self.prep if mirrored else replace(self.prep, views=False)
-        return predictor(self.network.eval(), prep, self.machine)(*image)
+        return predictor(asker(self.network.eval(), prep, self.machine))(*image)
 
     def race(self, minutes: float, work: Path) -> dict[str, Any]:
         """Train anew with as many epochs as fit into the budget; `predict` then uses those weights."""
@@ -82,7 +83,7 @@ class Ours:
         shortened = replace(self.config, epochs=epochs, stop=None)
         shutil.rmtree(work, ignore_errors=True)
         network, history, spent = fit(
-            initial(RUN, self.cohort.spec), self.samples, shortened, self.machine, RUN.seed, work, "bench"
+            initial(self.run, self.cohort.spec), self.samples, shortened, self.machine, self.run.seed, work, "bench"
         )
         self.network = network
         shutil.rmtree(work, ignore_errors=True)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from hipposeg.files import read_json, write_json
+from hipposeg.runs.arms import ARMS
 from hipposeg.stats import paired
 
 NAME = "summary.json"
@@ -29,8 +30,22 @@ def write(folder: Path) -> dict[str, Any]:
     return summary
 
 
+def of_machine(root: Path) -> dict[str, Any]:
+    """The summary under an output root; empty if the benchmark has not run."""
+    path = root / "artifacts" / "bench" / NAME
+    return read_json(path) if path.is_file() else {}
+
+
+def idle_minutes(summary: dict[str, Any], budget: str = "standard") -> dict[str, float]:
+    """Arm -> minutes of its schedule under a budget, measured on an idle machine; of a fused arm, of its members."""
+    found = {arm: cost["schedule_minutes"].get(budget) for arm, cost in summary.get("arms", {}).items()}
+    found = {arm: minutes for arm, minutes in found.items() if minutes is not None}
+    fused = {name: arm.members for name, arm in ARMS.items() if arm.members and set(arm.members) <= set(found)}
+    return found | {name: sum(found[member] for member in members) for name, members in fused.items()}
+
+
 def summarise(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Machine, throughput, race and claims, from the cells that are there.
+    """Machine, arms' costs, throughput, race and claims, from the cells that are there.
 
     `settings` lists each machine, thread count, precision and set of versions once: more than one means that the
     numbers should not be compared. `busy` is the largest share of the processors that other programs used just before
@@ -42,7 +57,8 @@ def summarise(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
             settings.append(cell["setting"])
     looks = [cell.get(when) for cell in found.values() for when in ("busy_before", "busy_during")]
     busy = max((share for share in looks if share is not None), default=None)
-    summary = {"settings": settings, "busy": busy, "throughput": throughput(found)}
+    costs = {arm: cost for cell in found.values() if cell["kind"] == "arms" for arm, cost in cell["arms"].items()}
+    summary = {"settings": settings, "busy": busy, "arms": costs, "throughput": throughput(found)}
     table = race(found)
     idle = (busy or 0) <= IDLE
     claims = {budget: claim(rows, idle) for budget, rows in table.items()}
