@@ -128,8 +128,8 @@ $(STAMPS)/$(1): $(wildcard notebooks/$(1)_*.py) $(SOURCES) $(READY) $(WORK)/data
 endef
 $(foreach number,$(PRESENT),$(eval $(call notebook_rule,$(number))))
 
-# Notebook 04 sets its networks beside the 2D one; the evaluation reads what every other notebook wrote.
-$(STAMPS)/04: $(STAMPS)/03 $(if $(filter full,$(PROFILE)),,$(wildcard $(OUT)/artifacts/$(DATASET)-full/runs/*/config.json))
+# Notebooks 04 and 05 set their networks beside the 2D one; the evaluation reads what every other notebook wrote.
+$(STAMPS)/04 $(STAMPS)/05: $(STAMPS)/03 $(if $(filter full,$(PROFILE)),,$(wildcard $(OUT)/artifacts/$(DATASET)-full/runs/*/config.json))
 $(STAMPS)/07: $(patsubst %,$(STAMPS)/%,$(filter-out 07,$(PRESENT)))
 
 $(STAMPS)/page: $(PRESENT:%=$(STAMPS)/%) $(SOURCES) $(if $(wildcard $(PAGE)),,FORCE)

@@ -55,7 +55,7 @@ from hipposeg.data import statistics as st
 from hipposeg.models import atlas
 from hipposeg.notebook import headless, start
 from hipposeg.runs.arms import ARMS
-from hipposeg.viz import boxes, exploration, siblings, slices, surface
+from hipposeg.viz import boxes, exploration, gallery, siblings, slices, surface
 from hipposeg.viz.browse import browse
 
 session = start("01_exploration", profile)
@@ -191,60 +191,93 @@ The curves of background and {spec.names[0]} share **{100 * overlap:.0f} %** of 
 # ## 3. Looking at cases
 #
 # Which cases to show? A hand-picked example shows what its author likes. Here the rule is: **sort by total volume,
-# take evenly spaced ranks**, so the smallest, the median and the largest are always among them.
+# take evenly spaced ranks**, so the smallest, the median and the largest are always among them. Each case is drawn
+# twice, because an outline hides the very border that it claims. Look at the bare slice first, and guess.
 
 # %%
-extremes = dict(zip(("smallest", "median", "largest"), st.at_ranks(table.volume, 3), strict=True))
+chosen = st.at_ranks(table.volume, min(9, len(cases)))
 views = [
-    slices.CaseView(f"{name}: case {n:03d}, {table.volume[n]:.0f} mm³", cases[n].image[0],
-                    {"image": None, "truth": cases[n].label}, cases[n].spacing)
-    for name, n in extremes.items()
-]  # fmt: skip
-session.save(
-    slices.row_of_cases(views, spec, "Smallest, median and largest total volume"), "samples",
-    "Smallest, median and largest total volume: the slice with most labelled voxels, without and with the labels.",
-    "Sagittal slices of three cases, above as grey images, below with the labelled parts in orange and blue.", "png",
-)  # fmt: skip
-
-# %% [markdown]
-# **What we see.** Outlines follow voxel edges: what is drawn is exactly what is scored. Look along the border between
-# the two parts in the image without labels: where the tissue does not change there, the border is a convention, and a
-# network has to learn it from position. **What it does not show:** how two raters would differ.
-#
-# Three cases are few. Here are more, at evenly spaced ranks from smallest to largest.
-
-# %%
-chosen = st.at_ranks(table.volume, min(18, len(cases)))
-views = [
-    slices.CaseView(f"case {n:03d}, {table.volume[n]:.0f} mm³", cases[n].image[0], {"truth": cases[n].label},
+    slices.CaseView(f"case {n:03d}: {table.volume[n]:.0f} mm³", cases[n].image[0], {"truth": cases[n].label},
                     cases[n].spacing)
     for n in chosen
 ]  # fmt: skip
 session.save(
-    slices.montage(views, spec, "From the smallest to the largest volume"), "montage",
-    "Cases at evenly spaced ranks of total volume, in one scale: the slice with most labelled voxels.",
-    "A grid of sagittal slices with both labelled parts drawn over the tissue.", "png",
+    gallery.pairs(views, spec, "From the smallest to the largest volume"), "samples",
+    "Cases at evenly spaced ranks of total volume, in one scale: the slice with most labelled voxels, without and with "
+    "the labels. A box ends where the pale paper begins.",
+    "A grid of cases, each as a grey sagittal slice and beside it with the labelled parts in orange and blue.", "png",
 )  # fmt: skip
 
 # %% [markdown]
-# One case in all three planes. The letters are A and P (front and back) and S and I (top and bottom); the files do
-# not say which side is left, so no figure of this project does. Dotted lines mark where the other two planes cut. If
-# you run this notebook yourself, sliders appear below: move them through the volume.
+# **What we see.** Boxes differ in size, and the organ in tilt. It is dark against white matter and bright against
+# fluid, but at its front end it borders on tissue of its own grey. Outlines follow voxel edges: what is drawn is
+# exactly what is scored. **What it does not show:** how two raters would differ.
+#
+# Where does one part end and the other begin? In the bare slices nothing marks the place. So here are more cases,
+# now by evenly spaced ranks of the first part's **share of the volume**, with outlines only, so that the tissue at the
+# border stays in view.
 
 # %%
-case, label = cases[extremes["median"]], cases[extremes["median"]].label
-name = f"Case {case.number:03d}"
+part = spec.names[0]
+share = 100 * table[f"volume_{part}"] / table.volume
+chosen = st.at_ranks(share, min(20, len(cases)))
+views = [
+    slices.CaseView(f"case {n:03d}: {share[n]:.0f} %", cases[n].image[0], {"truth": cases[n].label}, cases[n].spacing)
+    for n in chosen
+]
 session.save(
-    slices.three_plane(case.image[0], {"image": None, "truth": label}, spec, name, spacing=case.spacing),
-    "three-plane", "The case of median volume in three planes, each through its slice with most labelled voxels.",
-    "Sagittal, coronal and axial slices of one hippocampus, without and with the labels.", "png",
+    gallery.overview(views, spec, f"By the share of the {part} part"), "montage",
+    f"Cases at evenly spaced ranks of the {part} part's share of the volume, in one scale: the slice with most labelled "
+    "voxels. The share is that of the volume, not of the slice.",
+    "A grid of sagittal slices with the outlines of both labelled parts.", "png",
+)  # fmt: skip
+
+# %% [markdown]
+# In slice after slice the line between the parts is straight and upright, which no border of tissue is. Is it one cut
+# across the long axis? Then no slice across axis 1 holds both parts.
+
+# %%
+both = pd.Series({n: st.shared_slices(case.label, 1) for n, case in cases.items()})
+cut = int((both == 0).sum())
+session.facts(share_first_part={"mean": share.mean(), "low": share.min(), "high": share.max()}, border_is_one_cut=cut)
+session.say(f"""
+In **{cut} of {len(cases)}** cases no slice across axis 1 holds both parts; in the others at most {both.max()} slices do. The
+{part} part takes from {share.min():.0f} to {share.max():.0f} % of the volume, {share.mean():.0f} % on average.
+""")
+
+# %% [markdown]
+# **What we see.** Raters divided the organ slice by slice, each slice across the long axis to one part. A network
+# cannot find that cut at a change of grey; it has to learn where along the shape it belongs, and being off by one
+# slice puts a whole slice in the wrong part. **What it does not show:** whether the share differs because people do
+# or because raters do.
+#
+# Now one case in full: the case of median volume. The planes pass through the label's centre of mass, and dotted lines
+# mark where the other two cut. The letters are A and P (front and back) and S and I (top and bottom); the files do not
+# say which side is left, so no figure of this project does. If you run this notebook yourself, sliders appear below:
+# move them through the volume.
+
+# %%
+extremes = dict(zip(("smallest", "median", "largest"), st.at_ranks(table.volume, 3), strict=True))
+case, label = cases[extremes["median"]], cases[extremes["median"]].label
+name = f"Case {case.number:03d}, of median volume"
+session.save(
+    gallery.sample(case.image[0], label, spec, name, spacing=case.spacing, stored_dtype=case.stored_dtype),
+    "three-plane", "The case of median volume: three planes, bare and labelled; below, the area of each label in every "
+    "slice of that direction (dotted: the slice shown) and the stored intensities (dashed: quantiles of the table).",
+    "Three planes of one hippocampus without and with labels, area profiles, a table of its numbers, a histogram.", "png",
 )  # fmt: skip
 if not headless():
     display(browse(case.image[0], {"truth": label}, spec, name, spacing=case.spacing))
 
 # %% [markdown]
-# Slices hide the shape. The same three cases as surfaces, in one scale, seen from one direction. The smoothing takes
-# off the voxel steps; it is the same for every label map in this project, truth or prediction.
+# **What we see.** Across the long axis the parts follow one another; in the two other directions many slices hold
+# both. Every direction has slices without any label, and a network that works on slices meets them all. **What it
+# does not show:** another case; the table at the right differs for each, and section 4 makes use of that.
+
+# %% [markdown]
+# Slices hide the shape. The smallest, the median and the largest case as surfaces, in one scale, seen from one
+# direction. The smoothing takes off the voxel steps; it is the same for every label map in this project, truth or
+# prediction.
 
 # %%
 if reason := surface.problem():
@@ -517,8 +550,8 @@ session.say("\n".join(["Scored volumes whose sibling is in training:", "", *line
 # - Slices shown are those with most labelled voxels, which flatters: borders at the two ends are harder.
 #
 # ## Exercises
-# 1. Show the cases of smallest, median and largest *step* instead of volume: change the argument of
-#    `st.at_ranks(table.volume, 3)`.
+# 1. Show nine cases by *step* instead of volume: change the first argument of `st.at_ranks(table.volume, ...)` in
+#    section 3. Can you tell from the pictures what sorted them?
 # 2. Pair cases two numbers apart by hand and pass them to `st.correlation(table.volume, ...)`. What do you expect,
 #    and what comes out?
 # 3. Give `atlas.mean_map` another `shape`, and score `atlas.from_box` with it. Does the floor depend on it?

@@ -58,12 +58,12 @@ from IPython.display import Code, display
 from torch.nn import functional
 
 from hipposeg import losses, stats
+from hipposeg.bench import summary as bench_summary
 from hipposeg.data import grid
 from hipposeg.engine.augment import augment
-from hipposeg.engine.train import seeded
-from hipposeg.files import read_json
+from hipposeg.engine.batches import seeded
 from hipposeg.inference import VIEWS
-from hipposeg.models import cost, receptive, unet
+from hipposeg.models import cost, receptive, shapes, unet
 from hipposeg.notebook import headless, start
 from hipposeg.report.published import PUBLISHED
 from hipposeg.report.words import arm_text
@@ -74,8 +74,8 @@ from hipposeg.runs.run import machine_for
 from hipposeg.runs.samples import images_of, make_samples
 from hipposeg.runs.table import MACHINE
 from hipposeg.runs.weights import initial
+from hipposeg.viz import architecture, bench, evaluation, offgrid, outcomes, planes, shares, slices, surface
 from hipposeg.viz import arms as charts
-from hipposeg.viz import bench, evaluation, offgrid, outcomes, planes, shares, slices, surface
 from hipposeg.viz import receptive as fields
 
 session = start("04_unet3d", profile)
@@ -123,7 +123,8 @@ session.save(
 # down and up its ladder of resolutions, and what it returns:
 
 # %%
-display(Code(inspect.getsource(unet.UNet.stages) + "\n" + inspect.getsource(unet.UNet.forward), language="python"))
+walk = (unet.UNet.encoded, unet.UNet.stages, unet.UNet.forward)
+display(Code("\n".join(map(inspect.getsource, walk)), language="python"))
 
 # %% [markdown]
 # The residual variant adds a shortcut around each block, so that a block only has to learn what to change:
@@ -196,12 +197,31 @@ much of so thin an organ is border.""")
 # ## 4. Deep supervision: asking the coarse stages, too
 #
 # In a plain U-Net only the finest stage is judged, and coarser ones learn through it. With deep supervision coarser decoder stages have
-# heads of their own in training, and are judged at their own resolution. What is right at a coarse voxel? Again a share: the mean over
-# the fine voxels that it covers.
+# heads of their own in training, and are judged at their own resolution. Where do they sit? The diagram is drawn from the module itself and
+# not by hand: the network is run once, a box is a block that ran, and an arrow says that one block reads another.
+
+# %%
+channels = arm.prep.channels(len(spec.channels))
+deep = ARMS["unet3d-nnunet"].build(channels, spec.n_classes).train()
+traced = shapes.trace(deep, channels, arm.prep.size)
+session.save(
+    architecture.diagram(traced, "unet3d-nnunet"), "architecture",
+    "`unet3d-nnunet` in training, drawn from the module: a row for each resolution, down at the left and up at the right, outputs in "
+    "orange, skips in blue.",
+    "A U of boxes with channels, sides and parameters, and an output at each of the three finest resolutions of the way up.",
+)  # fmt: skip
+coarse = sum(stage.parameters for stage in traced.stages if stage.role == shapes.HEAD and stage.sides != traced.sides)
+session.say(f"""The coarse heads have **{coarse:,}** of the {traced.parameters:,} parameters.""")
+
+# %% [markdown]
+# **What we see.** Each coarse head is one linear layer on a decoder stage that is there anyway: supervision costs next to nothing, and
+# reaches the depth of the U without passing through the finer stages. Most parameters sit at the bottom, where a voxel is largest.
+# **What it does not show:** where the operations are, which is at the top (section 2).
+#
+# What is right at a coarse voxel? Again a share: the mean over the fine voxels that it covers.
 
 # %%
 target = functional.one_hot(samples.labels[[largest]].long(), spec.n_classes).movedim(-1, 1).float()
-deep = ARMS["unet3d-nnunet"].build(arm.prep.channels(len(spec.channels)), spec.n_classes).train()
 with torch.no_grad():
     answers = deep(samples.images[[largest]])
 panels = []
@@ -301,6 +321,8 @@ so no verdict.""")
 machine = machine_for(session.ws)
 probed = [images[number] for number in fold["train"][:4]]
 flat_run, maps, widths = RunSpec("unet2d", budget=budget), {}, {}
+sliced = flat_run.definition.prep
+cut = planes.plane_name(spec, sliced.axis)
 for name, one in {"2D": flat_run, "3D": plain.run}.items():
     prep, network = one.definition.prep, initial(one, spec)
     wide = receptive.theoretical(network, prep.channels(len(spec.channels)), one.definition.dims)
@@ -312,7 +334,7 @@ for name, one in {"2D": flat_run, "3D": plain.run}.items():
             maps[f"{name}, {when}"] = fields.around(field, voxel, [side // 2 for side in arm.prep.size])
             widths[f"{name}, {when}"] = wide
 session.save(
-    fields.fields(maps, spec, spec.spacing, widths), "receptive-field",
+    fields.fields(maps, spec, spec.spacing, widths, axes=(sliced.axis, 0 if sliced.axis else 1)), "receptive-field",
     f"Effective receptive fields of the middle voxel (cross), mean over {len(probed)} training volumes. Above: in the plane that the 2D network "
     "works in. Below: across its slices. Dashed: the theoretical field, where it ends within the picture.",
     "Bright blobs around a cross: in the lower row narrow strips for the 2D network and round for the 3D network.", kind="png",
@@ -327,7 +349,7 @@ rows = {
         "theoretical (voxels)": " x ".join(map(str, widths[name])),
         "half of it within (mm)": f"{reach[name]:.1f}",
         "nine tenths within (mm)": f"{receptive.radius(one, middle, 0.9, spec.spacing):.1f}",
-        "beyond the 2D network's slices (%)": f"{100 * receptive.share_beyond(one, middle, 0, 1):.0f}",
+        "beyond the 2D network's slices (%)": f"{100 * receptive.share_beyond(one, middle, sliced.axis, sliced.neighbours):.0f}",
     }
     for name, one in maps.items()
 }
@@ -359,16 +381,16 @@ for (source, axis), group in jumps.groupby(["source", "axis"], sort=False):
 session.save(
     charts.ranges(pd.DataFrame(rows), "changed area (mm²)"), "slice-jumps",
     "Area in which the class changes from a slice to its neighbour, mean over slices and scored volumes, with 95 % intervals over people. "
-    "The 2D network works on sagittal slices.",
+    f"The 2D network works on {cut} slices.",
     "Dots with intervals for truth and networks in three panels, one for each direction of slicing.",
 )  # fmt: skip
 
 # %%
-across = jumps[jumps.axis == ARMS["unet2d"].prep.axis].pivot(index="case", columns="source", values="jump")
+across = jumps[jumps.axis == sliced.axis].pivot(index="case", columns="source", values="jump")
 for name in (name for name in stacks if name != "truth"):
     one = stats.paired(across[name].to_numpy(), across["truth"].to_numpy(), people)
     session.facts(**{f"jump_{name}_minus_truth": one.difference})
-    session.say(f"""`{name}` minus truth, across sagittal slices: **{one.difference:+.1f} mm²**, 95 % interval {one.low:+.1f} to {one.high:+.1f}
+    session.say(f"""`{name}` minus truth, across {cut} slices: **{one.difference:+.1f} mm²**, 95 % interval {one.low:+.1f} to {one.high:+.1f}
 (the truth's own jump is {across["truth"].mean():.1f} mm²).""")
 if flat is None:
     session.say("**The 2D run is missing**, so the comparison with it is left out: run notebook 03 before this one.")
@@ -517,8 +539,8 @@ else:
 #
 # Every arm on `grouped` fold 0, with the same steps, batches and rates as `unet3d`. The table below says in which settings an arm
 # differs. The flagship has a longer schedule and its views, whose eight passes the GFLOP of one pass leave out. Minutes are those of
-# the run's own training with **one thread, beside another training** (that is how a series runs), all on one machine; what an idle machine
-# takes is the benchmark's business (section 12). The 2D network of notebook 03 stands beside them where its series is there, because
+# a schedule alone on an idle machine, where `make bench` has measured them (section 12); else those of the run's own training with **one
+# thread, beside another training**, which is how a series runs. The 2D network of notebook 03 stands beside them where its series is there, because
 # between 2D and 3D only time is a common measure.
 
 # %%
@@ -540,12 +562,18 @@ for name, one in ARMS.items():
 display(pd.DataFrame(rows).set_index("arm"))
 
 # %%
+found_bench = {} if session.ws.is_phantom else bench_summary.of_machine(session.ws.root)
+idle = bench_summary.idle_minutes(found_bench)
 candidates = [one for one in series.committed(session.ws, "03", spec) if one.run.arm == "unet2d"] + found
 yard = next((one for one in found if one.run.arm == "unet3d"), None)
 same = [one for one in candidates if yard and all(one.config[k] == yard.config[k] for k in (*MACHINE, "threads"))]
 same = [one for one in same if seeds.processor(one) == seeds.processor(yard)]
-table = seeds.arms([one for one in same if "-inr-" not in one.run.arm], spec.names)
+table = seeds.arms([one for one in same if "-inr-" not in one.run.arm], spec.names, idle=idle)
 if len(table):
+    session.say(
+        "Minutes: each arm's schedule alone on an idle machine, measured by `make bench`."
+        if idle else "**Minutes as each run recorded them, beside other work**: `make bench` measures them on an idle machine."
+    )  # fmt: skip
     shown = dict.fromkeys(table.columns, "{:.4f}") | dict.fromkeys(("params", "steps", "dims", "seeds"), "{:,.0f}")
     display(table.style.format(shown | {"gflops": "{:.1f}", "minutes": "{:.1f}"}).set_uuid("arms"))
     session.save(
@@ -689,8 +717,6 @@ session.say("Voxels of this case: " + "; ".join(f"{name} {count:,}" for name, co
 # The claim, if any, is against the stronger. It takes hours on an idle machine, so its results are read here and not made.
 
 # %%
-measured = session.ws.root / "artifacts" / "bench" / "summary.json"
-found_bench = read_json(measured) if measured.is_file() and not session.ws.is_phantom else {}
 if found_bench.get("race"):
     session.save(
         bench.race(found_bench["race"]), "race",
@@ -726,7 +752,7 @@ session.say(f"""
 }` **{flagship.mean():.4f}**.
 - Half of what moves the 3D network's answer lies within {
     reach.get("3D, trained", reach["3D, before training"]):.0f} mm of the voxel asked.
-- From one sagittal slice to the next the truth changes by {truth_jump:.1f} mm²; the networks: {
+- From one {cut} slice to the next the truth changes by {truth_jump:.1f} mm²; the networks: {
     ", ".join(f"`{name}` {across[name].mean():.1f}" for name in stacks if name != "truth")
 }.
 - {len(found)} of {

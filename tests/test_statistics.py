@@ -45,6 +45,12 @@ def test_centre_offset_is_in_mm(label):
     assert st.centre_offset(label, (1.0, 2.0, 0.5)) == pytest.approx(expected)
 
 
+def test_slices_that_two_labels_share(label):
+    # The posterior voxel is the neighbour on axis 0; on the other axes it lies in slices of the anterior part.
+    assert [st.shared_slices(label, axis) for axis in range(3)] == [0, 1, 1]
+    assert st.shared_slices(np.zeros((3, 3, 3), np.uint8), 0) == 0
+
+
 def test_describe_one_case(label):
     image = np.arange(120.0).reshape(6, 5, 4)
     cohort = SimpleNamespace(cases={3: case(image, label, 3)}, spec=MSD_HIPPOCAMPUS)

@@ -259,6 +259,8 @@ def test_table_of_arms_averages_seeds_and_reads_minutes(tmp_path):
         [0.875, 0.875, 2, 2, 10]
     )
     assert seeds.arms(runs, ["anterior"], "nnunet").empty
+    measured = seeds.arms(runs, ["anterior"], idle={table.index[0]: 3.5})["minutes"]
+    assert measured.iloc[0] == 3.5 and measured.iloc[1:].isna().all(), "times of two kinds are not mixed"
     with pytest.raises(ValueError, match="every case once"):
         seeds.stacked(pd.concat([seeds.scores(runs[:1]), seeds.scores(runs[:1]).assign(seed=1)[:2]]))
 

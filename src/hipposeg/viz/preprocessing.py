@@ -15,6 +15,7 @@ from hipposeg.viz.style import INK, SERIES
 
 # Coarse enough that a bin holds several steps of an 8-bit image; finer bins would show the steps and not the tissue.
 BINS = 61
+SCALES = {"as stored": "intensity (no unit)", "z-scored": "standard deviations"}
 
 
 def intensity_curves(
@@ -45,6 +46,35 @@ def intensity_curves(
         axes[1].plot([], [], color=colours[kind], label=f"{kind}: {count} cases shown")
     axes[1].set_ylim(top=axes[1].get_ylim()[1] * 1.15)
     axes[1].legend(loc="upper right", fontsize=9)
+    return fig
+
+
+def one_window(views: Mapping[str, tuple[np.ndarray, np.ndarray]], spec: DatasetSpec, axis: int = 0) -> Figure:
+    """Cases side by side, before above and after below, each row under one grey window that serves all its cases.
+
+    views: title -> (image as stored, the same image z-scored), each (X, Y, Z). The middle slice across `axis` is drawn.
+    A row's window goes from the lowest 1st to the highest 99th percentile of its cases: what a network would see that
+    got the numbers as they are. Raises ValueError without views.
+    """
+    if not views:
+        raise ValueError("no cases to compare; choose some by a rule, such as data.statistics.at_ranks")
+    shapes = [before.shape for before, _ in views.values()]
+    widths = [shape[PLANES[axis][0]] for shape in shapes]
+    height = 8.6 * max(shape[PLANES[axis][1]] for shape in shapes) / sum(widths)
+    fig, axes = plt.subplots(2, len(views), figsize=(9.6, 2 * height + 0.7), squeeze=False, width_ratios=widths)
+    for row, (name, unit), images in zip(axes, SCALES.items(), zip(*views.values(), strict=True), strict=True):
+        ends = np.array([np.percentile(image, (1, 99)) for image in images])
+        window = float(ends[:, 0].min()), float(ends[:, 1].max())
+        for ax, image in zip(row, images, strict=True):
+            overlay(ax, plane(image, axis, image.shape[axis] // 2), None, spec, window=window)
+        row[0].set_ylabel(name, fontsize=9)
+        fig.colorbar(row[-1].images[0], ax=row, label=unit, pad=0.01, aspect=14, format="{x:,g}")
+        for ax in row:
+            ax.set_anchor("N")
+    for ax, title in zip(axes[0], views, strict=True):
+        ax.set_title(title, fontsize=9, weight="normal")
+    letters(axes[1, 0], spec, axis)
+    scale_bar(axes[1, 0])
     return fig
 
 

@@ -117,20 +117,20 @@ def _haloed(artist):
     return artist
 
 
-def _size(view: CaseView, axis: int) -> tuple[float, float]:
+def size_mm(view: CaseView, axis: int) -> tuple[float, float]:
     """Width and height in mm of a slice of the case."""
     horizontal, vertical = PLANES[axis]
     return tuple(view.image.shape[other] * view.spacing[other] for other in (horizontal, vertical))
 
 
-def _case_panel(ax: Axes, view: CaseView, name: str, spec: DatasetSpec, axis: int) -> None:
-    """Draw one mask of one case."""
-    first, mask = next(iter(view.masks.values())), view.masks[name]
+def case_panel(ax: Axes, view: CaseView, name: str | None, spec: DatasetSpec, axis: int, alpha: float = 0.35) -> None:
+    """Draw one mask of one case over its slice across `axis`; None draws the bare image of the same slice."""
+    first, mask = next(iter(view.masks.values())), view.masks[name] if name is not None else None
     index = fullest(first, axis, view.image.shape) if view.index is None else view.index
     cut = None if mask is None else plane(mask, axis, index)
     spacing = tuple(view.spacing[other] for other in PLANES[axis])
     window = grey_window(view.image)
-    overlay(ax, plane(view.image, axis, index), cut, spec, spacing=spacing, window=window)
+    overlay(ax, plane(view.image, axis, index), cut, spec, spacing=spacing, window=window, alpha=alpha)
 
 
 def _panels(sizes: Sequence[Sequence[tuple[float, float]]]) -> tuple[Figure, np.ndarray]:
@@ -201,38 +201,16 @@ def row_of_cases(views: Sequence[CaseView], spec: DatasetSpec, title: str = "", 
     names = list(views[0].masks)
     if any(list(view.masks) != names for view in views):
         raise ValueError(f"every case needs the masks {names}, in this order; found {[list(v.masks) for v in views]}")
-    sizes = [[_size(view, axis) for view in views] for _ in names]
+    sizes = [[size_mm(view, axis) for view in views] for _ in names]
     fig, axes = _panels(sizes)
     for number, (row, name) in enumerate(zip(axes, names, strict=True)):
         for ax, view in zip(row, views, strict=True):
-            _case_panel(ax, view, name, spec, axis)
+            case_panel(ax, view, name, spec, axis)
             if number == 0:
                 ax.set_title(view.title, fontsize=9, weight="normal")
         row[0].set_ylabel(name, fontsize=9)
         scale_bar(row[0])
         letters(row[0], spec, axis)
-    heading(fig, f"{title} ({plane_name(spec, axis)} slices)" if title else "")
-    legend(fig, spec)
-    return fig
-
-
-def montage(
-    views: Sequence[CaseView], spec: DatasetSpec, title: str = "", *, axis: int = 0, columns: int = 6
-) -> Figure:
-    """A grid of cases, one panel each, filled row by row, in one plane and one scale. Draws each case's first mask."""
-    largest = np.max([_size(view, axis) for view in views], axis=0)
-    columns = min(columns, len(views))
-    rows = -(-len(views) // columns)
-    fig, axes = _panels([[tuple(largest)] * columns] * rows)
-    for ax, view in zip(axes.flat, views, strict=False):
-        _case_panel(ax, view, next(iter(view.masks)), spec, axis)
-        ax.set_title(view.title, fontsize=8, weight="normal")
-        # One scale for all: smaller boxes leave paper free at the right and below.
-        ax.set(xlim=(0, largest[0]), ylim=(ax.get_ylim()[1] - largest[1], ax.get_ylim()[1]))
-    for ax in axes.flat[len(views) :]:
-        ax.set_axis_off()
-    scale_bar(axes.flat[0], size=7)
-    letters(axes.flat[0], spec, axis, size=7)
     heading(fig, f"{title} ({plane_name(spec, axis)} slices)" if title else "")
     legend(fig, spec)
     return fig

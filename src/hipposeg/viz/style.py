@@ -1,10 +1,13 @@
 """One look for every figure, and saving that gives the same bytes each time."""
 
 import io
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import TextPath
 
 from hipposeg.files import replacing
 
@@ -49,12 +52,28 @@ def use_style() -> None:
     mpl.rcParams.update(RC)
 
 
+def text_width(text: str, size: float, weight: str = "normal") -> float:
+    """Inches that a line of text takes in the house's font, so that layouts leave it just its room.
+
+    size: points. weight: "normal" or "bold".
+    """
+    if not text.strip():
+        return 0.0
+    font = FontProperties(family=RC["font.family"], weight=weight)
+    return float(TextPath((0, 0), text, size=size, prop=font).get_extents().x1) / 72
+
+
+def _saving(fig: Figure) -> AbstractContextManager[None]:
+    """The house style, but for a figure that places its axes by hand: saving would leave it with a layout engine."""
+    return mpl.rc_context(RC | {"figure.constrained_layout.use": fig.get_layout_engine() is not None})
+
+
 def preview(fig: Figure) -> bytes:
     """`fig` as a small PNG to show in a notebook: 100 dots per inch and 256 colours, a third of the usual bytes."""
     from PIL import Image
 
     full, small = io.BytesIO(), io.BytesIO()
-    with mpl.rc_context(RC):
+    with _saving(fig):
         fig.savefig(full, format="png", dpi=100, metadata={"Software": None})
     # Maximum coverage keeps the two label colours true where most of a picture is grey; the default greys them.
     method, dither = Image.Quantize.MAXCOVERAGE, Image.Dither.NONE
@@ -71,5 +90,5 @@ def save_figure(fig: Figure, path: Path, phantom: bool) -> None:
         fig.text(0.5, 0.5, PHANTOM_NOTICE, color=ERROR, alpha=0.35, fontsize=min(22, 2.8 * width), weight="bold",
                  rotation=min(18, 35 * height / width), ha="center", va="center", zorder=100)  # fmt: skip
     metadata = {"Date": None, "Creator": None} if path.suffix == ".svg" else {"Software": None}
-    with mpl.rc_context(RC), replacing(path) as temporary:
+    with _saving(fig), replacing(path) as temporary:
         fig.savefig(temporary, metadata=metadata)
