@@ -199,7 +199,7 @@ def test_every_arm_of_a_notebook_is_timed_alone(tmp_path, monkeypatch):
     fold = folds.make(people.spec, people.numbers)["grouped"][0]
     found = arms.measure("03", people, fold, Workspace(tmp_path, "phantom", "full"), MACHINE)["arms"]["unet2d"]
     recipe = RunSpec("unet2d").definition.recipe("standard")
-    slices = sum(min(40, people.cases[number].image.shape[1]) for number in fold["train"])
+    slices = sum(min(56, people.cases[number].image.shape[2]) for number in fold["train"])
     minutes = recipe.epochs * (slices // recipe.batch) * found["step_s"] / 60
     assert found["schedule_minutes"]["standard"] == pytest.approx(minutes)
     members = {

@@ -112,7 +112,7 @@ def test_trajectory(name, cohort):
 @pytest.mark.parametrize(
     ("name", "changes", "seen_in"),
     [
-        ("unet2d", {"lr": 3.2e-3}, "moved"),
+        ("unet2d-mobilenetv3", {"lr": 2.2e-3}, "moved"),
         ("unet2d", {"average": 0.98}, "average_moved"),
         ("unet2d", {"foreground_weight": 2.5}, "loss1"),
         ("unet3d", {"muon": 0.021}, "moved"),

@@ -7,7 +7,6 @@ keeps it small; the figures of full quality are the files in figures/.
 """
 
 import base64
-import io
 import os
 import re
 import sys
@@ -21,7 +20,7 @@ from typing import Any
 from hipposeg import sources, timings
 from hipposeg.config import Workspace, output_root, project_root
 from hipposeg.data import locate
-from hipposeg.files import read_json, sha256_bytes, write_text
+from hipposeg.files import read_json, sha256_bytes, smaller_png, write_text
 
 LIMIT_BYTES = 1_500_000
 WIDGETS = "application/vnd.jupyter.widget"
@@ -198,21 +197,8 @@ def plain(output: Any, folders: list[Path | None]) -> Any:
         if kind.startswith("text/") and isinstance(content, str):
             output.data[kind] = clean(content)
         elif kind == "image/png":
-            output.data[kind] = smaller(content)
+            output.data[kind] = base64.b64encode(smaller_png(base64.b64decode(content))).decode()
     return output
-
-
-def smaller(picture: str) -> str:
-    """A base64 PNG reduced to a palette of 256 colours on white, or the PNG itself where that is no smaller."""
-    from PIL import Image
-
-    image = Image.open(io.BytesIO(base64.b64decode(picture))).convert("RGBA")
-    flat = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    reduced = flat.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-    stream = io.BytesIO()
-    reduced.save(stream, "PNG", optimize=True)
-    text = base64.b64encode(stream.getvalue()).decode()
-    return text if len(text) < len(picture) else picture
 
 
 def too_large(path: Path, notebook: Any, size: int) -> str:

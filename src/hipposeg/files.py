@@ -3,6 +3,7 @@
 import csv
 import fcntl
 import hashlib
+import io
 import json
 import math
 import os
@@ -103,3 +104,15 @@ def sha256_bytes(*parts: bytes) -> str:
 def sha256_file(path: Path) -> str:
     """SHA-256 of a file's bytes, as hex."""
     return sha256_bytes(path.read_bytes())
+
+
+def smaller_png(content: bytes) -> bytes:
+    """A PNG reduced to a palette of 256 colours on white, or the PNG itself where that is no smaller."""
+    from PIL import Image
+
+    image = Image.open(io.BytesIO(content)).convert("RGBA")
+    flat = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    reduced = flat.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    stream = io.BytesIO()
+    reduced.save(stream, "PNG", optimize=True)
+    return min(content, stream.getvalue(), key=len)

@@ -1,4 +1,4 @@
-"""Figures as data URIs, so that the page is one file and asks nobody for anything."""
+"""Figures as data URIs, so that the page is one file and asks nobody for anything; its PNGs have 256 colours."""
 
 import base64
 import re
@@ -6,6 +6,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
+from hipposeg.files import smaller_png
 from hipposeg.report.artifacts import Picture, ReportError
 
 # CSS pixels are 1/96 inch; the house style saves PNG files at 150 dots per inch, and SVG files in points (1/72 inch).
@@ -70,4 +71,5 @@ def embed(picture: Picture) -> Embedded:
         content = lean_svg(content)
     else:
         size = png_size(content, path.name)
+        content = smaller_png(content)
     return Embedded(picture.slug, data_uri(path, content), *size, picture.caption, picture.alt)
