@@ -128,13 +128,16 @@ $(STAMPS)/$(1): $(wildcard notebooks/$(1)_*.py) $(SOURCES) $(READY) $(WORK)/data
 endef
 $(foreach number,$(PRESENT),$(eval $(call notebook_rule,$(number))))
 
-# Notebooks 04 and 05 set their networks beside the 2D one; the evaluation reads what every other notebook wrote.
-$(STAMPS)/04 $(STAMPS)/05: $(STAMPS)/03 $(if $(filter full,$(PROFILE)),,$(wildcard $(OUT)/artifacts/$(DATASET)-full/runs/*/config.json))
+# Notebooks 03 to 05 show what series and benchmark have left; 04 and 05 set their networks beside the 2D one; the
+# evaluation reads what every other notebook wrote.
+$(STAMPS)/03 $(STAMPS)/04 $(STAMPS)/05: $(wildcard $(OUT)/artifacts/bench/summary.json)
+$(STAMPS)/03 $(STAMPS)/04 $(STAMPS)/05: $(if $(filter full,$(PROFILE)),,$(wildcard $(OUT)/artifacts/$(DATASET)-full/runs/*/config.json))
+$(STAMPS)/04 $(STAMPS)/05: $(STAMPS)/03
 $(STAMPS)/07: $(patsubst %,$(STAMPS)/%,$(filter-out 07,$(PRESENT)))
 
 $(STAMPS)/page: $(PRESENT:%=$(STAMPS)/%) $(SOURCES) $(if $(wildcard $(PAGE)),,FORCE)
 	@mkdir -p $(STAMPS) && touch $@.started
-	@$(BIN)/hipposeg report --profile $(PROFILE) --dataset $(DATASET)
+	@$(BIN)/hipposeg report --profile $(PROFILE) --dataset $(DATASET) --made
 	@mv $@.started $@
 
 endif

@@ -205,14 +205,14 @@ display(Code(inspect.getsource(attention.ratio), language="python"))
 # divided by its own mean. In the second, the constant gate has 1 by construction; it is computed, as a check of the measure.
 
 # %%
-table = attention.leave(network, gated.run, scored, cohort, machine, gated.folder)
+table = seeds.side_table([gated], attention.TABLE).drop(columns="seed")
 found_ratios = attention_summary.intervals(table)
 panels = {attention.SAMPLE: "within each slice", attention.VOLUME: "in the whole volume"}
 session.save(
     pictures.ratios(found_ratios, panels, spec.spacing[1]), "ratios",
     f"Mean attention inside the true hippocampus divided by that outside, mean over {len(scored)} scored volumes with 95 % intervals over "
     "people, for each gate and control. Dashed: as much inside as outside.",
-    "Dots with intervals for three gates and four controls in two panels; the constant gate lies at one.",
+    "Dots with intervals for each gate, the trained network and its controls in two panels; the constant gate lies at one.",
 )  # fmt: skip
 check = table[table["control"] == attention.CONSTANT]["ratio"]
 session.facts(constant_gate_farthest_from_1=float((check - 1).abs().max().round(4)))
@@ -234,7 +234,8 @@ session.facts(ratio_within_slices={
 
 # %% [markdown]
 # **How to read it.** *Trained* against *untrained* asks whether training moved the attention at all. *Trained* against *another case's map* is the
-# harder question: what is left of the ratio is owed to this image, the rest to the place in the box. **What it does not show:** that the
+# harder question: what another person's map reaches, the place in the box can explain; only what is beyond it can be owed to this image. It is
+# asked where both maps reach. **What it does not show:** that the
 # network segments well *because* it looks there. A map is a by-product of training and no explanation (Jain and Wallace 2019; Adebayo et al.
 # 2018); whether gates are of use is the next section's question.
 #
@@ -351,15 +352,16 @@ if not clock:
 # ## What we learned
 
 # %%
-own, other_map = (within.xs(control, level="control")["value"] for control in (attention.TRAINED, attention.OTHER))
+own = within.xs(attention.TRAINED, level="control")["value"]
+beyond_other = above[(above["within"] == attention.SAMPLE) & (above["control"] == attention.OTHER)]
 session.say(f"""
 - Within a slice, the trained gates let through {
     ", ".join(f"**{value:.2f}**" for value in own)
 } times as much inside the hippocampus as outside,
-  finest gate first; with another person's map it is {
-    ", ".join(f"{value:.2f}" for value in other_map)
-}. What lies between the two is owed
-  to the image, the rest to where in its box a hippocampus lies.
+  finest gate first. Minus what another person's map gives in the same places: {
+    ", ".join(f"{row.difference:+.2f} ({row.low:+.2f} to {row.high:+.2f})" for row in beyond_other.itertuples())
+}. More than that the image
+  cannot explain; the rest is where in its box a hippocampus lies.
 - The gated network minus its twin: **{first["difference"]:+.4f}** mean Dice, 95 % interval {first["low"]:+.4f} to {
     first["high"]:+.4f}, one seed each.
 - Its gates add {costs.loc[arm.name, "parameters"] - counted["unet2d"]["parameters"]:,.0f} parameters and {

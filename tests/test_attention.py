@@ -289,6 +289,32 @@ def test_study_measures_trained_maps_and_controls(axis):
         attention.study(asked, prep, {1: images[1]}, wrong, MACHINE)
 
 
+class Placed(nn.Module):
+    """Lets through what the place in the box says, whatever the image: brightest in the middle."""
+
+    def maps(self, x):
+        axes = torch.meshgrid(*[torch.arange(n) - (n - 1) / 2 for n in x.shape[2:]], indexing="ij")
+        return [torch.exp(-sum(axis**2 for axis in axes) / 20).expand(len(x), 1, *x.shape[2:])]
+
+
+def test_attention_that_knows_places_only_is_not_ahead_of_another_cases():
+    cohort = cohort_of({1: (10, 12, 8), 3: (8, 10, 12), 5: (12, 8, 10)})
+    images = {number: case.image for number, case in cohort.cases.items()}
+    table = attention.study({attention.TRAINED: Placed()}, Prep((12, 12, 12)), images, cohort, MACHINE)
+    above = attention_summary.beyond(table)
+    assert set(above.control) == {attention.OTHER} and np.allclose(above.difference, 0, atol=1e-6)
+    whole = table[table.within == attention.VOLUME].pivot(index="case", columns="control", values="ratio")
+    assert (whole[attention.TRAINED] - whole[attention.OTHER]).abs().max() > 0.05, "the whole box would have said so"
+
+
+def test_what_cannot_be_studied_is_left_out_and_the_run_stands(tmp_path, caplog):
+    cohort = cohort_of({1: (8, 8, 8), 3: (8, 10, 8)})
+    images = {1: cohort.cases[1].image}
+    run = RunSpec("unet2d-attention", budget="smoke")
+    assert attention.leave(initial(run, SPEC).eval(), run, images, cohort, MACHINE, tmp_path) is None
+    assert "needs two people" in caplog.text and not (tmp_path / attention.TABLE).exists()
+
+
 def test_labels_never_reach_the_maps():
     cohort = cohort_of({1: (8, 8, 8), 3: (8, 8, 8)})
     model, prep = made(3, channels=(4, 4, 8)).eval(), Prep((8, 8, 8))

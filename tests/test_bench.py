@@ -189,7 +189,7 @@ def test_memory_and_idleness_are_plausible():
 def test_every_arm_of_a_notebook_is_timed_alone(tmp_path, monkeypatch):
     assert {"unet3d", "unet3d-fast", "unet3d-transformer"} <= {run.arm for run in arms.timed("04")}
     timed_2d = {run.arm for run in arms.timed("03")}
-    assert "seed-a" in timed_2d and not any("imagenet" in arm or arm.startswith("search-") for arm in timed_2d)
+    assert "recipe-a" in timed_2d and not any("imagenet" in arm or arm.startswith("search-") for arm in timed_2d)
     assert "unet2d-planes" not in timed_2d, "a fused arm trains nothing"
     folder = tmp_path / "Task04_Hippocampus"
     phantom.generate(folder, PHANTOM_SPEC, n_subjects=5, seed=3)
@@ -224,6 +224,8 @@ def test_summary_compares_with_the_stronger_peer(made_up):
     assert speeds["nnunet"]["times_ours"]["train_s_per_volume"] == 4
     assert speeds["ours"]["share_of_bf16_peak"] == pytest.approx(0.5)
     assert found["arms"] == {"unet3d": {"step_s": 0.3}}
+    busy = {"arms.04": read_json(made_up / "arms.04.json") | {"busy_during": 0.3}}
+    assert summary.summarise(busy)["arms"] == {}, "times beside other work are not shown as an idle machine's"
     assert found["settings"] == [SETTING] and found["busy"] == 0.2
     words = summary.in_words(found)
     assert words.startswith("Other programs used up to 20%")

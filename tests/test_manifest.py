@@ -34,6 +34,16 @@ def test_manifest_holds_what_is_compared(tmp_path):
     assert manifest.check(ws) == []
 
 
+def test_a_page_built_anew_does_not_claim_newer_sources(tmp_path, monkeypatch):
+    ws = Workspace(tmp_path, "phantom", "smoke")
+    (ws.artifacts / "figures").mkdir(parents=True)
+    manifest.write(ws)
+    before = read_json(ws.artifacts / "manifest.json")["source_sha256"]
+    monkeypatch.setattr(manifest, "source_hash", lambda: "later")
+    assert read_json(manifest.write(ws, made=False))["source_sha256"] == before
+    assert read_json(manifest.write(ws))["source_sha256"] == "later"
+
+
 def test_page_and_folds_of_the_real_data_stand_beside(tmp_path):
     ws = fill(tmp_path, "msd", "standard")
     content = read_json(manifest.write(ws))

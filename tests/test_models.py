@@ -30,7 +30,7 @@ GOLDEN = {
     "unet2d-inr64": 488_291,
     "unet2d-mobilenetv3": 327_595,
     "unet2d-efficientnet": 1_037_267,
-    "seed-b": 1_084_731,
+    "recipe-b": 1_088_451,
     "unet3d": 1_401_299,
     "unet3d-residual": 1_498_787,
     "unet3d-nnunet-light": 339_702,

@@ -53,3 +53,4 @@ def test_conclusions_that_turn_around_with_the_budget_are_named():
     assert both.loc[("one", "x"), "difference_short"] > 0 > both.loc[("one", "x"), "difference_long"]
     nothing = seeds.by_family([], "ref", family, "S")
     assert seeds.flips(nothing, nothing).empty
+    assert seeds.flips(seeds.by_family(short, "ref", family, "S"), nothing).empty

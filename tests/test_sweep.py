@@ -16,14 +16,27 @@ from hipposeg.runs.sweep import SWEEPS, Sweep
 GRID = Sweep({"a": {"lr": 0.1}, "b": {"lr": 0.2}, "c": {"lr": 0.3}}, "S")
 
 
-def leave(ws: Workspace, run: RunSpec, dice: float) -> None:
+def leave(ws: Workspace, run: RunSpec, dice: float, numerics: str = "now") -> None:
     """What a finished run leaves, with invented scores of four cases of two people."""
     folder = ws.artifacts / "runs" / run.name
     write_json(folder / "config.json", {"torch": "", "device": "", "precision": "", "threads": 1, "data_sha256": "",
-                                        "folds": run.folds, "fold": run.fold, "budget": run.budget})  # fmt: skip
+                                        "folds": run.folds, "fold": run.fold, "budget": run.budget,
+                                        "numerics": numerics})  # fmt: skip
     write_json(folder / "provenance.json", {"train_s": 90.0})
     rows = [{"case": n, "subject": (n + 1) // 2, "label": "mean", "dice": dice + 0.01 * (n % 2)} for n in range(1, 5)]
     pd.DataFrame(rows).to_csv(folder / "cases.csv", index=False)
+
+
+@pytest.fixture(autouse=True)
+def versions(monkeypatch):
+    monkeypatch.setattr(sweep, "current_numerics", lambda: dict.fromkeys("abcz", "now"))
+
+
+def test_cells_of_older_code_do_not_count(tmp_path):
+    ws = Workspace(tmp_path, "phantom", "full")
+    for cell, numerics in (("a", "now"), ("b", "now"), ("c", "before")):
+        leave(ws, RunSpec(cell, "inner", 0, budget="S"), 0.8, numerics)
+    assert sweep.finalists(ws, GRID) == [] and sweep.table(ws, GRID).cell.tolist() == ["a", "b"]
 
 
 def test_the_two_best_of_a_finished_first_stage_go_on(tmp_path):

@@ -124,7 +124,7 @@ def report(args: argparse.Namespace) -> int:
     page = build.build(ws)
     if ws.page.parent == project_root().resolve():
         readme.update(project_root() / "README.md", ws)
-    manifest.write(ws)
+    manifest.write(ws, made=args.made)
     print(f"The page is {page.relative_to(ws.root)} ({page.stat().st_size / 1e6:.1f} MB)")
     return 0
 
@@ -234,6 +234,7 @@ def parser() -> argparse.ArgumentParser:
     made = command("report", report)
     made.add_argument("--dataset", choices=DATASETS, help="taken from what is there if not given")
     made.add_argument("--evaluate", action="store_true", help="run notebook 07 first")
+    made.add_argument("--made", action="store_true", help="all notebooks ran with the present sources (`make all`)")
     raced = command("bench", bench, profile=False)
     raced.add_argument("--list", action="store_true", help="only show the cells and what is done")
     raced.add_argument("--only", metavar="PATTERN", help="cells whose name contains or matches this")

@@ -40,10 +40,16 @@ def build(ws: Workspace) -> dict[str, Any]:
     }
 
 
-def write(ws: Workspace) -> Path:
-    """Write `artifacts/<ws>/manifest.json` and return its path."""
-    path = ws.artifacts / MANIFEST
-    write_json(path, build(ws))
+def write(ws: Workspace, made: bool = True) -> Path:
+    """Write `artifacts/<ws>/manifest.json` and return its path.
+
+    made: the notebooks ran with the present sources. If not, the sources that the manifest names stay: building a page
+    anew makes no run or figure newer.
+    """
+    path, content = ws.artifacts / MANIFEST, build(ws)
+    if not made and path.is_file():
+        content["source_sha256"] = read_json(path)["source_sha256"]
+    write_json(path, content)
     return path
 
 

@@ -48,8 +48,8 @@ def summarise(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Machine, arms' costs, throughput, race and claims, from the cells that are there.
 
     `settings` lists each machine, thread count, precision and set of versions once: more than one means that the
-    numbers should not be compared. `busy` is the largest share of the processors that other programs used just before
-    a cell or during it.
+    numbers should not be compared. `arms` leaves out cells that others disturbed. `busy` is the largest share of the
+    processors that other programs used just before a cell or during it.
     """
     settings: list[Any] = []
     for cell in found.values():
@@ -57,13 +57,19 @@ def summarise(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
             settings.append(cell["setting"])
     looks = [cell.get(when) for cell in found.values() for when in ("busy_before", "busy_during")]
     busy = max((share for share in looks if share is not None), default=None)
-    costs = {arm: cost for cell in found.values() if cell["kind"] == "arms" for arm, cost in cell["arms"].items()}
+    timed = [cell for cell in found.values() if cell["kind"] == "arms" and not disturbed(cell)]
+    costs = {arm: cost for cell in timed for arm, cost in cell["arms"].items()}
     summary = {"settings": settings, "busy": busy, "arms": costs, "throughput": throughput(found)}
     table = race(found)
     idle = (busy or 0) <= IDLE
     claims = {budget: claim(rows, idle) for budget, rows in table.items()}
     shown = {budget: {name: _shown(row) for name, row in rows.items()} for budget, rows in table.items()}
     return {**summary, "race": shown, "claims": {budget: made for budget, made in claims.items() if made}}
+
+
+def disturbed(cell: dict[str, Any]) -> bool:
+    """Whether other programs used the machine before or during a cell: its times are then nobody's."""
+    return any((cell.get(when) or 0) > IDLE for when in ("busy_before", "busy_during"))
 
 
 def throughput(found: dict[str, dict[str, Any]]) -> dict[str, Any]:

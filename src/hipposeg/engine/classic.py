@@ -1,7 +1,7 @@
-"""Augmentation as the seeds did it: torchvision's transforms, slice by slice, labels by nearest neighbour.
+"""Augmentation as it is usually done: torchvision's transforms, slice by slice, labels by nearest neighbour.
 
 `engine.augment` changes a whole batch at once and moves shares instead of labels. This is the usual way, kept so that
-the seeds' recipes are their own: torchvision.transforms.v2 on an image and its mask together, drawn for every slice.
+the recipes of others are their own: torchvision.transforms.v2 on an image and its mask together, drawn for every slice.
 """
 
 from dataclasses import dataclass

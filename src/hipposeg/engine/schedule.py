@@ -1,4 +1,4 @@
-"""Learning rates over a training, as shares of their peak: the project's own schedule and those of the seeds.
+"""Learning rates over a training, as shares of their peak: the project's own schedule and those of others.
 
 A schedule is a function of the step and of the history of finished epochs, so a resumed run goes on as it would have.
 """
@@ -18,8 +18,8 @@ def rate(name: str, step: int, steps: int, warmup: float, history: list[dict[str
 
     one-cycle: cosine up over the warm-up, cosine down to 0 after it. cosine: down to 0 at once. restarts: three such
     cosines one after the other (Loshchilov and Hutter 2017, arXiv:1608.03983). plateau: constant, and a tenth of that
-    after an epoch without a new lowest training loss. (The seed's looked at slices that were also its score; nothing
-    here may.) Raises ValueError naming the schedules if there is no such one.
+    after an epoch without a new lowest training loss. (Usually it watches validation slices; where those are also the
+    score, nothing may.) Raises ValueError naming the schedules if there is no such one.
     """
     if name == "one-cycle":
         return one_cycle(step, steps, 1.0, warmup)

@@ -33,7 +33,7 @@ FLOOR = "atlas-no-image"
 
 ARMS = {
     FLOOR: "the average training label map stretched to the box; the image is never read",
-    "unet2d": "plain U-Net on coronal slices, stacked back to a volume",
+    "unet2d": "plain U-Net on slices, stacked back to a volume",
     "unet2d-mobilenetv3": "U-Net on slices: a MobileNetV3-Small encoder and, beside it, a branch at full resolution",
     "unet2d-efficientnet": "U-Net on slices: an EfficientNet-B0 encoder and, beside it, a branch at full resolution",
     "unet2d-axis0": "the plain U-Net on slices along the long axis of the hippocampus (sagittal)",
@@ -46,9 +46,9 @@ ARMS = {
     "unet2d-inr32": "the plain U-Net with a coordinate head of 32 sines a layer",
     "unet2d-inr48": "the plain U-Net with a coordinate head of 48 sines a layer",
     "unet2d-inr64": "the plain U-Net with a coordinate head of 64 sines a layer",
-    "seed-a": "recipe of the MobileNetV3 course project: heavy class weights, flips, cosine schedule",
-    "seed-b": "recipe of the nnU-Net-style course project: Dice and focal loss, small rate with restarts",
-    "seed-d": "recipe of the EfficientNet course project: Dice and binary cross-entropy, rate falling on a plateau",
+    "recipe-a": "after project A: MobileNetV3-Small, heavy class weights, flips, cosine schedule",
+    "recipe-b": "after project B: instance norm, Dice and focal loss, a small rate with restarts",
+    "recipe-d": "after project D: EfficientNet-B0, Dice and binary cross-entropy, a rate that falls on a plateau",
     "unet3d": "plain U-Net on whole volumes",
     "unet3d-fast": "3D U-Net made for accuracy in few minutes: the project's flagship",
     "unet3d-residual": "3D U-Net with residual blocks",

@@ -13,6 +13,7 @@ taken twice: of the map as it is, and of the map divided by its mean over each s
 count. For the constant gate only the second is taken: it is 1 by construction, which checks the measure.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -30,7 +31,11 @@ from hipposeg.runs.spec import RunSpec
 from hipposeg.runs.weights import initial
 
 TABLE = "attention.csv"
+log = logging.getLogger(__name__)
+
 TRAINED, UNTRAINED, OTHER, CONSTANT = "trained", "untrained", "another case's map", "constant gate"
+# The trained map where the other case's reaches: only there may the two be compared.
+REACHED = "trained, where another case's map reaches"
 CONTROLS = (UNTRAINED, OTHER, CONSTANT)
 # What is compared: the whole volume, or only places within one sample of the network.
 VOLUME, SAMPLE = "volume", "sample"
@@ -128,7 +133,8 @@ def study(
     """The ratio of every case, scale and control: columns COLUMNS, one row each.
 
     asked: control -> network, as `networks` gives them; TRAINED must be there. images: case -> (C, X, Y, Z) float32,
-    the scored cases. Raises ValueError if an image's voxels are not those that the network works in.
+    the scored cases. REACHED stands beside OTHER: where a smaller neighbour's map ends, both end. Raises ValueError if
+    an image's voxels are not those that the network works in.
     """
     for number in images:
         if not prep.takes(spacing := cohort.cases[number].spacing):
@@ -139,6 +145,10 @@ def study(
     }
     neighbour = paired_cases(list(images), {number: cohort.cases[number].subject for number in images})
     found[OTHER] = {n: laid_over(found[TRAINED][neighbour[n]], image.shape[1:]) for n, image in images.items()}
+    found[REACHED] = {
+        n: {scale: np.where(np.isnan(over), np.nan, found[TRAINED][n][scale]) for scale, over in by_scale.items()}
+        for n, by_scale in found[OTHER].items()
+    }
     rows = []
     for control, by_case in found.items():
         for number, by_scale in by_case.items():
@@ -158,10 +168,15 @@ def leave(
     """Study a run and write attention.csv into its folder; of a run that is not of the study, remove an old one.
 
     network: the trained one, in evaluation mode on the machine's device; None for the atlas. images: case -> (C, X, Y,
-    Z) float32, the scored cases. Returns the table, or None for a run without gates that can choose places.
+    Z) float32, the scored cases. Returns the table, or None for a run without gates that can choose places. Cases of
+    one person, or in other voxels than the network's, cannot be studied: a warning says so, and the run stands.
     """
+    (folder / TABLE).unlink(missing_ok=True)
     if run.arm not in CONSTANTS or network is None:
-        (folder / TABLE).unlink(missing_ok=True)
+        return None
+    fitting = all(run.definition.prep.takes(cohort.cases[number].spacing) for number in images)
+    if not fitting or len({cohort.cases[number].subject for number in images}) < 2:
+        log.warning("%s: no study of attention; it needs two people and the network's voxels", run.name)
         return None
     table = study(networks(network, run, cohort, machine), run.definition.prep, images, cohort, machine)
     files.write_csv(folder / TABLE, COLUMNS, table.to_dict("records"))

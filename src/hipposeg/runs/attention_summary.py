@@ -7,7 +7,7 @@ import pandas as pd
 from hipposeg import stats
 from hipposeg.metrics import UNION
 from hipposeg.runs import seeds
-from hipposeg.runs.attention import TRAINED
+from hipposeg.runs.attention import OTHER, REACHED, TRAINED
 from hipposeg.runs.run import RunResult
 
 # Every arm of notebook 05 -> its twin without attention.
@@ -29,7 +29,7 @@ def intervals(table: pd.DataFrame) -> pd.DataFrame:
     table: rows of `study`; with a column `seed` (`seeds.side_table`), seeds are averaged and resampled, too.
     """
     rows = []
-    for (within, scale, control), group in _groups(table):
+    for (within, scale, control), group in _groups(table[table["control"] != REACHED]):
         values, subjects = seeds.stacked(group, "ratio")
         found = vars(stats.interval(values, subjects))
         rows.append({"within": within, "scale": scale, "control": control, **found})
@@ -37,16 +37,16 @@ def intervals(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def beyond(table: pd.DataFrame) -> pd.DataFrame:
-    """The trained network's ratio minus each control's on the same cases, with its 95 % interval over people.
+    """The trained network's ratio minus each control's on the same cases and places, with its 95 % interval.
 
     table: as for `intervals`. Columns within, scale, control, difference, low, high.
     """
     groups = dict(_groups(table))
     rows = []
     for (within, scale, control), group in groups.items():
-        if control == TRAINED:
+        if control in (TRAINED, REACHED):
             continue
-        mine, subjects = seeds.stacked(groups[within, scale, TRAINED], "ratio")
+        mine, subjects = seeds.stacked(groups[within, scale, REACHED if control == OTHER else TRAINED], "ratio")
         one = stats.paired(mine, seeds.stacked(group, "ratio")[0], subjects)
         ends = {"difference": one.difference, "low": one.low, "high": one.high}
         rows.append({"within": within, "scale": scale, "control": control, **ends})

@@ -79,8 +79,10 @@ def train_or_load(
     with files.alone(work / "lock"):
         if not _is_whole(work, key, run):
             _make(run, cohort, fold, ws, machine, key)
+        elif weights and _is_whole(published, key, run):
+            return load(ws, run)  # asked for as a member, perhaps by several runs at once: nothing is written again
         _publish(run, ws, machine)
-    return load(ws, run)
+        return load(ws, run)
 
 
 def machine_for(ws: Workspace) -> Machine:

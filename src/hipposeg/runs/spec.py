@@ -1,6 +1,7 @@
 """What identifies a run: its name for people, its key for the cache."""
 
 from dataclasses import MISSING, Field, asdict, dataclass, fields, is_dataclass, replace
+from importlib import metadata
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from hipposeg.data import n4
 from hipposeg.data.cohort import Cohort
 from hipposeg.data.folds import Fold, folds_sha256
 from hipposeg.engine import train
+from hipposeg.engine.classic import Classic
 from hipposeg.engine.machine import Machine
 from hipposeg.files import sha256_bytes, to_json
 from hipposeg.runs.arm import Arm
@@ -43,8 +45,14 @@ def chosen(settings: Any) -> Any:
     """A dataclass as plain values, without fields at their default: a new option leaves older keys as they are."""
     if not is_dataclass(settings):
         return settings
-    values = {field.name: (field, getattr(settings, field.name)) for field in fields(settings)}
-    return {name: chosen(value) for name, (field, value) in values.items() if value != _default(field)}
+    found = {}
+    for one in fields(settings):
+        value, default = getattr(settings, one.name), _default(one)
+        if value != default:
+            found[one.name] = chosen(value)
+            if is_dataclass(default) and type(value) is not type(default):  # equal fields of another kind
+                found[one.name]["kind"] = type(value).__name__
+    return found
 
 
 def _default(field: Field) -> Any:
@@ -98,6 +106,8 @@ def run_key(run: RunSpec, cohort: Cohort, fold: Fold, machine: Machine) -> str:
         "machine": asdict(machine),
         "torch": torch.__version__,
     }
+    if arm.build and isinstance(arm.recipe(run.budget).augmentation, Classic):
+        parts["torchvision"] = metadata.version("torchvision")
     if arm.members:
         parts["members"] = [run_key(member, cohort, fold, machine) for member in members_of(run)]
     return sha256_bytes(to_json(parts).encode())

@@ -13,7 +13,7 @@ from hipposeg.config import Workspace
 from hipposeg.files import write_csv
 from hipposeg.runs.run import RunResult, load
 from hipposeg.runs.seeds import means, minutes, scores
-from hipposeg.runs.spec import RunSpec
+from hipposeg.runs.spec import RunSpec, current_numerics
 from hipposeg.runs.zoo2d import HEAD_GRID, SEARCH_GRID
 
 FINALISTS, FOLDS = 2, 5
@@ -35,13 +35,15 @@ class Sweep:
         return [RunSpec(cell, "inner", fold, budget=self.budget) for fold in range(1, FOLDS) for cell in finalists]
 
 
-# Seed A's search over rate, batch and weight decay, and seed B's over the head.
+# Project A's search over rate, batch and weight decay, and project B's over the head.
 SWEEPS = {"search": Sweep(SEARCH_GRID, "S"), "heads": Sweep(HEAD_GRID, "S")}
 
 
 def there(ws: Workspace, runs: list[RunSpec]) -> list[RunResult]:
-    """Those runs that stand in the artifacts."""
-    return [load(ws, run) for run in runs if (ws.artifacts / "runs" / run.name / "config.json").is_file()]
+    """Those runs that stand in the artifacts and are not older than the code."""
+    found = [load(ws, run) for run in runs if (ws.artifacts / "runs" / run.name / "config.json").is_file()]
+    current = current_numerics()
+    return [one for one in found if one.config["numerics"] == current[one.run.arm]]
 
 
 def finalists(ws: Workspace, sweep: Sweep) -> list[str]:

@@ -1,7 +1,8 @@
 """The slice arms of notebooks 03 and 05, and their recipes. Chosen on `dev`, frozen here.
 
-Every series changes one thing of the reference arm `unet2d`. The arms `seed-*` are the recipes of the systems that this
-project covers: their network, loss, augmentation, optimiser and schedule, on this project's slices and folds.
+Most arms change one thing of the reference `unet2d`; those on ready-made encoders have a recipe of their own. The arms
+`recipe-*` follow three published student projects in loss, augmentation, optimiser and schedule, on this project's
+slices, boxes and folds and for this project's minutes; notebook 03 says what else differs.
 """
 
 from dataclasses import replace
@@ -54,12 +55,12 @@ def _slices(name: str, recipe: TrainConfig = UNET2D, prep: Prep = SLICES, **opti
 
 
 def _encoder(name: str, encoder: str, recipe: TrainConfig = _ENCODER, imagenet: bool = False) -> Arm:
-    build = partial(_with_imagenet, encoder) if imagenet else partial(EncoderUNet, encoder, decoder=_STAGES)
+    build = partial(_with_imagenet if imagenet else EncoderUNet, encoder, decoder=_STAGES)
     return Arm(name, "03", "encoder", 2, ENCODER_SLICES, build, _budgets(recipe))
 
 
-def _with_imagenet(encoder: str, channels: int, classes: int) -> nn.Module:
-    return EncoderUNet(encoder, channels, classes, weights=imagenet_weights(encoder), decoder=_STAGES)
+def _with_imagenet(encoder: str, channels: int, classes: int, decoder: tuple[int, ...]) -> nn.Module:
+    return EncoderUNet(encoder, channels, classes, weights=imagenet_weights(encoder), decoder=decoder)
 
 
 def _inr(width: int) -> Arm:
@@ -73,6 +74,8 @@ def _fused(name: str, *members: str, views: bool = False) -> Arm:
     return Arm(name, "03", "unet", 2, replace(SLICES, views=views), members=members)
 
 
+_SIREN_UNET = partial(INRUNet, "siren-xyz", channels=(24, 48, 96, 192), spacing=(1.0, 1.0), width=48)
+
 # Mirror images swap the sides of a slice that the body's middle plane would be mirrored in.
 _CLASSIC = {
     "none": Classic(),
@@ -82,23 +85,23 @@ _CLASSIC = {
 }
 _LOSSES = {"dice": "dice", "ce": "ce", "dice-ce-70-30": "0.7dice+0.3ce", "focal": "dice+focal", "bce": "dice+bce"}
 
-# Seed A: weighted cross-entropy and Dice, weighted slice sampling, flips and small rotations, cosine schedule.
-_SEED_A = TrainConfig(
-    epochs=7, batch=32, lr=1e-3, weight_decay=1e-4, average=0.0, foreground_weight=36.0, schedule="cosine", empty=0.2,
+# A: heavily weighted cross-entropy, Dice, slices with hippocampus drawn more often, flips, small rotations, cosine.
+_RECIPE_A = TrainConfig(
+    epochs=7, batch=32, lr=1e-3, weight_decay=1e-4, average=0.0, foreground_weight=36.0, schedule="cosine", empty=0.1,
     augmentation=Classic(flip=0.5, rotate=10),
 )  # fmt: skip
-# Seed B: Dice and focal loss, AdamW at a small rate with restarts, most slices changed in one way or not at all.
-_SEED_B = TrainConfig(
+# B: Dice and focal loss, AdamW at a small rate with restarts, slices changed in one way or not at all.
+_RECIPE_B = TrainConfig(
     epochs=6, batch=32, lr=1e-4, weight_decay=1e-5, average=0.0, loss="dice+focal", schedule="restarts",
-    augmentation=Classic(flip=0.1, rotate=7, scale=(0.95, 1.05), shift=0.08, apart=0.25),
+    augmentation=Classic(flip=0.1, rotate=7, scale=(0.95, 1.05), shift=0.04, apart=0.25),
 )  # fmt: skip
-# Seed D: Dice and binary cross-entropy, Adam (without decay AdamW is Adam), a rate that falls on a plateau.
-_SEED_D = TrainConfig(
+# D: Dice and binary cross-entropy, Adam (without decay AdamW is Adam), a rate that falls on a plateau.
+_RECIPE_D = TrainConfig(
     epochs=4, batch=32, lr=1e-3, weight_decay=0.0, average=0.0, loss="dice+bce", schedule="plateau",
-    augmentation=Classic(flip=0.5, rotate=5, scale=(0.95, 1.0)),
+    augmentation=Classic(flip=0.5, rotate=5, scale=(1.0, 1.05)),
 )  # fmt: skip
 
-# Seed A's search: what a cell is called -> where it stands in the grid.
+# Project A's search: what a cell is called -> where it stands in the grid.
 _RATES, _BATCHES, _DECAYS = (3e-4, 1e-3, 3e-3), (16, 64), (1e-4, 1e-1)
 SEARCH_GRID = {
     f"search-lr{rate:g}-b{batch}-wd{decay:g}": {"lr": rate, "batch": batch, "weight_decay": decay}
@@ -106,7 +109,7 @@ SEARCH_GRID = {
     for batch in _BATCHES
     for decay in _DECAYS
 }
-# Seed B's: without a coordinate head, or with one of so many hidden units.
+# Project B's: without a coordinate head, or with one of so many hidden units.
 HEAD_GRID = {f"unet2d-inr{width}": {"head": f"{width} sines" if width else "plain"} for width in (0, 32, 48, 64)}
 
 _PLANES = ("unet2d", "unet2d-axis0", "unet2d-axis2")
@@ -131,7 +134,7 @@ ZOO_2D = (
     *(_slices(f"unet2d+{name}", replace(UNET2D, loss=loss)) for name, loss in _LOSSES.items()),
     _slices("unet2d+unweighted", replace(UNET2D, foreground_weight=1.0)),
     *(_encoder(name, MOBILENET, replace(_ENCODER, **cell)) for name, cell in SEARCH_GRID.items()),
-    _encoder("seed-a", MOBILENET, _SEED_A),
-    _slices("seed-b", _SEED_B, channels=(24, 48, 96, 192)),
-    _encoder("seed-d", EFFICIENTNET, _SEED_D),
+    _encoder("recipe-a", MOBILENET, _RECIPE_A),
+    Arm("recipe-b", "03", "inr", 2, SLICES, _SIREN_UNET, _budgets(_RECIPE_B)),
+    _encoder("recipe-d", EFFICIENTNET, _RECIPE_D),
 )
