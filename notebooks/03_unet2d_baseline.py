@@ -405,16 +405,18 @@ if rows:
         "Mean Dice of networks that slice across one axis each, and of their mean probability, with 95 % intervals over people; one seed each.",
         "Dots with intervals for three slicing axes and their fusion, on fold 0 of both kinds of folds.",
     )  # fmt: skip
-    pairs = {}
-    for kind in ("nnunet", "grouped"):
-        rows = seeds.scores([one for one in directions if one.run.folds == kind])
-        against = seeds.differences(rows, "unet2d") if len(rows) else rows
-        pairs |= {(f"{kind} fold 0", arm): row for arm, row in against.iterrows()}
-    if pairs:
-        session.say("Mean Dice minus that of `unet2d` on the same volumes:")
-        display(summary.readable_differences(pd.DataFrame(pairs).T.infer_objects()))
 else:
     session.say("**None of the three directions has been trained yet.**")
+
+# %%
+pairs = {}
+for kind in ("nnunet", "grouped"):
+    rows = seeds.scores([one for one in directions if one.run.folds == kind])
+    against = seeds.differences(rows, "unet2d") if len(rows) else rows
+    pairs |= {(f"{kind} fold 0", arm): row for arm, row in against.iterrows()}
+if pairs:
+    session.say("Mean Dice minus that of `unet2d` on the same volumes:")
+    display(summary.readable_differences(pd.DataFrame(pairs).T.infer_objects()))
 
 # %% [markdown]
 # ## 12. The recipes of others

@@ -547,7 +547,7 @@ else:
 yardstick = pd.json_normalize(asdict(ARMS["unet3d"].recipe(budget))).iloc[0]
 rows = []
 for name, one in ARMS.items():
-    if one.notebook != "04" or name == "unet3d":
+    if one.notebook != "04" or name == "unet3d" or not one.build:
         continue
     recipe_here = pd.json_normalize(asdict(one.recipe(budget))).iloc[0]
     settings = [f"{key} {value}" for key, value in recipe_here.items() if str(value) != str(yardstick.get(key))]

@@ -7,7 +7,7 @@ were declared before any of their runs was scored.
 from hipposeg.config import Workspace
 from hipposeg.data.spec import DatasetSpec
 from hipposeg.runs import sweep, table
-from hipposeg.runs.arms import FLAGSHIP
+from hipposeg.runs.arms import FLAGSHIP, FUSION
 from hipposeg.runs.run import RunResult, load
 from hipposeg.runs.spec import RunSpec, current_numerics
 
@@ -54,7 +54,7 @@ SERIES: dict[str, tuple[RunSpec, ...]] = {
         *(RunSpec(arm, seed=seed) for arm in ("unet3d", "unet3d+flip", *HEADS) for seed in SEEDS),
         *(RunSpec(arm) for arm in ("unet3d+adamw", "unet3d+focal", "unet3d-residual", "unet3d-nnunet-light")),
         *(RunSpec(arm) for arm in ("unet3d-nnunet", "unet3d-transformer", "unet3d-nnunet-performance")),
-        *(RunSpec(arm, "dev") for arm in (FLAGSHIP, "unet3d", "unet3d+adamw")),
+        *(RunSpec(arm, "dev") for arm in (FLAGSHIP, "unet3d", "unet3d+adamw", *FUSION.members, FUSION.name)),
     ),
     # Attention, each arm beside its twin without.
     "05": tuple(RunSpec(arm, seed=seed) for arm in ATTENTION for seed in SEEDS),
