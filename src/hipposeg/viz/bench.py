@@ -62,7 +62,7 @@ def throughput(table: Mapping[str, Mapping[str, Any]]) -> Figure:
     """
     panels = (
         ("train_s_per_volume", "training, s a volume", "{:.3g}"),
-        ("predict_s_per_volume", "inference as shipped, s a volume", "{:.3g}"),
+        ("predict_s_per_volume", "inference, s a volume", "{:.3g}"),
         ("peak_mb", "peak memory, MB", "{:.0f}"),
         ("share_of_bf16_peak", "share of the bf16 peak", "{:.0%}"),
     )
