@@ -1,6 +1,7 @@
 """Shared fixtures. No test ever tries the network."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,3 +16,15 @@ def msd_dir() -> Path:
     if not folder:
         pytest.skip("HIPPOSEG_DATA is not set: the checks on the real 260 volumes did not run")
     return Path(folder)
+
+
+@pytest.fixture
+def house_style() -> Iterator[None]:
+    """The figures' house style, and no figure left open."""
+    import matplotlib.pyplot as plt
+
+    from hipposeg.viz.style import use_style
+
+    use_style()
+    yield
+    plt.close("all")

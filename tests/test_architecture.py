@@ -9,7 +9,7 @@ import torch
 
 matplotlib.use("Agg")
 
-import matplotlib.pyplot as plt
+from drawing import texts
 from torch import nn
 
 from hipposeg.models import cost, shapes
@@ -17,20 +17,8 @@ from hipposeg.models.encoders import EncoderUNet
 from hipposeg.models.transformer import UNETR
 from hipposeg.models.unet import UNet
 from hipposeg.viz import architecture
-from hipposeg.viz.style import use_style
 
-
-@pytest.fixture(autouse=True)
-def closed():
-    """The house style, and no figure left open."""
-    use_style()
-    yield
-    plt.close("all")
-
-
-def texts(fig):
-    """Every text in a figure's axes."""
-    return [text.get_text() for ax in fig.axes for text in ax.texts]
+pytestmark = pytest.mark.usefixtures("house_style")
 
 
 class Gate(nn.Module):

@@ -7,7 +7,6 @@ import matplotlib
 
 matplotlib.use("Agg")
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -29,19 +28,13 @@ from hipposeg.runs.table import MACHINE as MACHINE_FACTS
 from hipposeg.runs.table import SETTING
 from hipposeg.runs.weights import initial
 from hipposeg.viz import attention as pictures
-from hipposeg.viz.style import use_style
 
 MACHINE = Machine("cpu", "fp32", 1)
 ISOTROPIC = (1.0, 1.0, 1.0)
 BOTH = pytest.mark.parametrize("dims", [2, 3])
 
 
-@pytest.fixture(autouse=True)
-def closed():
-    """The house style, and no figure left open."""
-    use_style()
-    yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("house_style")
 
 
 def noise(*shape, seed=0):

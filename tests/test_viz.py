@@ -13,6 +13,7 @@ import pytest
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
+from drawing import texts, volume
 from matplotlib.colors import to_rgb
 from same_bytes import saved_twice
 
@@ -22,27 +23,7 @@ from hipposeg.data.spec import Label
 from hipposeg.viz import boxes, exploration, planes, siblings, slices, surface
 from hipposeg.viz.style import use_style
 
-
-@pytest.fixture(autouse=True)
-def closed():
-    """The house style, and no figure left open."""
-    use_style()
-    yield
-    plt.close("all")
-
-
-def volume(shape=(12, 20, 14), seed=0):
-    """A noisy image and a label map: anterior at the high end of axis 1, posterior at the low end."""
-    image = np.random.default_rng(seed).normal(100, 20, shape).astype(np.float32)
-    label = np.zeros(shape, np.uint8)
-    label[4:8, 11:16, 4:9] = 1
-    label[4:8, 4:11, 5:8] = 2
-    return image, label
-
-
-def texts(fig):
-    """Every text in a figure's axes."""
-    return [text.get_text() for ax in fig.axes for text in ax.texts]
+pytestmark = pytest.mark.usefixtures("house_style")
 
 
 def test_outline_follows_voxel_edges():

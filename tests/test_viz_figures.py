@@ -7,7 +7,7 @@ import pytest
 
 matplotlib.use("Agg")
 
-import matplotlib.pyplot as plt
+from drawing import texts, volume
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
 from same_bytes import saved_twice
@@ -19,22 +19,11 @@ from hipposeg.models import shapes
 from hipposeg.models.unet import UNet
 from hipposeg.viz import architecture, batches, forest, gallery, preprocessing
 from hipposeg.viz.slices import CaseView
-from hipposeg.viz.style import use_style
 
 MARGIN = stats.EQUIVALENCE_MARGIN
 
 
-@pytest.fixture(autouse=True)
-def closed():
-    """The house style, and no figure left open."""
-    use_style()
-    yield
-    plt.close("all")
-
-
-def texts(fig):
-    """Every text in a figure's axes."""
-    return [text.get_text() for ax in fig.axes for text in ax.texts]
+pytestmark = pytest.mark.usefixtures("house_style")
 
 
 # --- forest plots
@@ -134,15 +123,6 @@ def test_forest_refuses_what_it_cannot_draw():
 
 
 # --- the gallery
-
-
-def volume(shape=(12, 20, 14), seed=0):
-    """A noisy image and a label map: anterior at the high end of axis 1, posterior at the low end."""
-    image = np.random.default_rng(seed).normal(100, 20, shape).astype(np.float32)
-    label = np.zeros(shape, np.uint8)
-    label[4:8, 11:16, 4:9] = 1
-    label[4:8, 4:11, 5:8] = 2
-    return image, label
 
 
 def cohort_views(count):
