@@ -7,7 +7,9 @@ resolution beside the encoder, and joins the decoder's output at the end.
 
 import logging
 import os
+import socket
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import torch
 from torch import Tensor, nn
@@ -23,15 +25,24 @@ def imagenet_weights(encoder: str) -> Path | None:
     encoder: smp's name of a timm encoder, "tu-<name>". With HIPPOSEG_OFFLINE=1 only the cache is looked at.
     """
     import timm
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import constants, hf_hub_download
 
     published = timm.models.get_pretrained_cfg(encoder.removeprefix("tu-"))
-    offline = os.environ.get("HIPPOSEG_OFFLINE") == "1"
+    offline = os.environ.get("HIPPOSEG_OFFLINE") == "1" or not _has_network(constants.ENDPOINT)
     try:
         return Path(hf_hub_download(published.hf_hub_id, "model.safetensors", local_files_only=offline, etag_timeout=5))
     except Exception as error:  # the hub's client lets through whatever its HTTP library raises
         log.warning("no ImageNet weights for %s (%s): it starts from random weights", encoder, type(error).__name__)
         return None
+
+
+def _has_network(address: str) -> bool:
+    """Whether the name of a server can be looked up: without a network the hub's client would try for half a minute."""
+    try:
+        socket.getaddrinfo(urlsplit(address).hostname, None)
+    except OSError:
+        return False
+    return True
 
 
 def trim(encoder: nn.Module) -> None:
