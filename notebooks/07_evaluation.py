@@ -332,12 +332,12 @@ else:
 # ## 10. Files for the page
 #
 # The page lets a reader scroll through every scored case. It is made from artifacts alone, and the images are not among
-# them. So the scored volumes are left here in a few greys, each with the truth and the masks of one run per arm.
+# them. So the scored volumes are left here, compressed, each with the truth and the masks of one run per arm.
 
 # %%
 index = explorer.write(session.ws, session.cohort, runs)
-sizes = [path.stat().st_size for path in index.parent.glob("*.gz")]
-session.say(f"""**{len(sizes)} cases** with the masks of {len(explorer.chosen(runs))} runs,
+sizes = [path.stat().st_size for path in index.parent.iterdir()]
+session.say(f"""**{len(best.values())} cases** with the masks of {len(explorer.chosen(runs))} runs,
 {sum(sizes) / 1e6:.1f} MB in all.""")
 
 # %% [markdown]

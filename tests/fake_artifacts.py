@@ -102,16 +102,17 @@ def fill_explorer(ws: Workspace) -> None:
     for number, case in enumerate(SCORED):
         ball = (x - 10) ** 2 + (y - 13) ** 2 + (z - 9) ** 2 < (5 + number) ** 2 / 2 + 20
         truth = np.where(ball, 1 + (y < 13), 0).astype(np.uint8)
-        grey = ((x + 2 * y + z) % explorer.LEVELS).astype(np.uint8)
+        grey = ((x + 2 * y + z) % 256).astype(np.uint8)
         volume = explorer.Volume(grey, truth, (np.roll(truth, 1, axis=1), np.roll(truth, 3, axis=0)))
         (ws.artifacts / "explorer").mkdir(parents=True, exist_ok=True)
-        (ws.artifacts / "explorer" / f"{case:03d}.gz").write_bytes(explorer.pack(volume))
-        shape = {"shape": truth.shape, "spacing": (1.0, 1.0, 1.0), "file": f"{case:03d}.gz"}
+        for end, content in zip(("webp", "gz"), explorer.pack(volume), strict=True):
+            (ws.artifacts / "explorer" / f"{case:03d}.{end}").write_bytes(content)
+        shape = {"shape": truth.shape, "spacing": (1.0, 1.0, 1.0), "name": f"{case:03d}"}
         cases.append({"case": case, "person": (case + 1) // 2, **shape})
     planes = [
         {"name": name, "axes": explorer.PLANES[axis]} for axis, name in enumerate(("sagittal", "coronal", "axial"))
     ]
-    index = {"folds": "grouped", "fold": 0, "levels": explorer.LEVELS, "ends": MSD_HIPPOCAMPUS.axes, "planes": planes}
+    index = {"folds": "grouped", "fold": 0, "ends": MSD_HIPPOCAMPUS.axes, "planes": planes}
     models = [{"run": run, "arm": run.split(".")[0]} for run in runs]
     write_json(ws.artifacts / "explorer" / "index.json", index | {"models": models, "cases": cases})
 

@@ -74,7 +74,9 @@ def test_the_explorer_carries_files_and_scores_as_they_are(ws: Workspace) -> Non
     found = json.loads(html.split('id="volumes">')[1].split("</script>")[0])
     assert [case["case"] for case in found["cases"]] == [1, 2, 5, 9]
     for case in found["cases"]:
-        assert base64.b64decode(case["data"]) == (ws.artifacts / "explorer" / f"{case['case']:03d}.gz").read_bytes()
+        for part, end in (("image", "webp"), ("masks", "gz")):
+            stored = ws.artifacts / "explorer" / f"{case['case']:03d}.{end}"
+            assert base64.b64decode(case[part]) == stored.read_bytes()
         for model, dice in enumerate((0.8835, 0.7075)):
             shown = {row: told[0] for row, told in zip(found["rows"], case["told"][model], strict=True)}
             assert shown["mean"] == expected(str(dice), "score")

@@ -1,6 +1,6 @@
 """The explorer's part of the page: the cases' files as they are, their metrics as text, and slices drawn ahead of time.
 
-Volumes travel as base64 of the gzip files that `runs.explorer` wrote, so a browser unpacks only the case that is looked
+Volumes travel as base64 of the files that `runs.explorer` wrote, and a browser unpacks only the case that is looked
 at. What stands drawn (the first screen; best, median and worst case) is SVG, and needs no script.
 """
 
@@ -9,6 +9,7 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -61,17 +62,20 @@ def payload(art: Artifacts) -> str:
     scores = _scores(art, runs)
     cases = []
     for case in index["cases"]:
-        path = folder / case["file"]
-        if not path.is_file():
-            raise ReportError(f"explorer/index.json names {path.name}, which is not there; run notebook 07 again")
         told = [[_told(scores, run, case["case"], label) for label in LABELS] for run in runs]
-        data = base64.b64encode(path.read_bytes()).decode()
-        cases.append({key: case[key] for key in ("case", "person", "shape", "spacing")} | {"told": told, "data": data})
+        parts = {kind: _base64(folder / f"{case['name']}.{end}") for kind, end in (("image", "webp"), ("masks", "gz"))}
+        cases.append({key: case[key] for key in ("case", "person", "shape", "spacing")} | {"told": told} | parts)
     models = [{"arm": model["arm"], "text": arm_text(model["arm"])} for model in index["models"]]
     labels = [{"name": label.name, "colour": label.colour} for label in MSD_HIPPOCAMPUS.labels]
-    kept = {key: index[key] for key in ("levels", "ends", "planes")}
+    kept = {key: index[key] for key in ("ends", "planes")}
     content = kept | {"models": models, "labels": labels, "rows": LABELS, "cases": cases, "rules": rules(art, runs[0])}
     return json.dumps(content, sort_keys=True, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def _base64(path: Path) -> str:
+    if not path.is_file():
+        raise ReportError(f"explorer/index.json names {path.name}, which is not there; run notebook 07 again")
+    return base64.b64encode(path.read_bytes()).decode()
 
 
 def _scores(art: Artifacts, runs: Sequence[str]) -> dict[tuple[str, int, str], Row]:
@@ -96,13 +100,13 @@ def drawn(art: Artifacts, rule: str, axes: Sequence[int]) -> Shown | None:
     """The case that a rule chooses for the first model, sliced across `axes` where the truth is fullest."""
     if not art.explorer:
         return None
-    from hipposeg.runs.explorer import unpack
+    from hipposeg.runs.explorer import read
     from hipposeg.viz.planes import fullest
 
     model = art.explorer["models"][0]
     number = rules(art, model["run"])[rule]
     case = next(one for one in art.explorer["cases"] if one["case"] == number)
-    volume = unpack((art.ws.artifacts / "explorer" / case["file"]).read_bytes(), case["shape"])
+    volume = read(art.ws.artifacts / "explorer", case["name"], case["shape"])
     at = {axis: fullest(volume.truth, axis, case["shape"]) for axis in axes}
     rows = tuple(
         (name, tuple(_panel(art.explorer, volume.grey, mask, axis, at[axis], name, number) for axis in axes))
@@ -119,7 +123,7 @@ def _panel(index: dict[str, Any], grey: np.ndarray, mask: np.ndarray, axis: int,
     from hipposeg.viz.planes import outline, plane
 
     shade, cut = (plane(volume, axis, at) for volume in (grey, mask))
-    pixels = np.repeat(np.rint(shade * (255 / (index["levels"] - 1)))[..., None], 3, axis=2)
+    pixels = np.repeat(shade[..., None], 3, axis=2).astype(float)
     outlines = []
     for label in MSD_HIPPOCAMPUS.labels:
         colour = np.array([int(label.colour[i : i + 2], 16) for i in (1, 3, 5)])
@@ -128,12 +132,12 @@ def _panel(index: dict[str, Any], grey: np.ndarray, mask: np.ndarray, axis: int,
         if inside.any():
             outlines.append((label.name, _path(outline(inside), cut.shape[1])))
     stream = io.BytesIO()
-    Image.fromarray(pixels.astype(np.uint8).transpose(1, 0, 2)[::-1].copy()).save(stream, "PNG", optimize=True)
+    Image.fromarray(pixels.astype(np.uint8).transpose(1, 0, 2)[::-1].copy()).save(stream, "WEBP", lossless=True)
     name = index["planes"][axis]["name"]
     horizontal, vertical = index["planes"][axis]["axes"]
     ends = (tuple(index["ends"][horizontal]), tuple(index["ends"][vertical]))
     words = f"{name} slice {at + 1} of case {case:03d}, outlined by the {who}"
-    image = data_uri_of("image/png", stream.getvalue())
+    image = data_uri_of("image/webp", stream.getvalue())
     return Panel(f"{name}, slice {at + 1}", words, *cut.shape, image, tuple(outlines), ends)
 
 

@@ -33,7 +33,7 @@ if (Volumes.index && document.getElementById("viewer")) {
     meshed = key;
     const sides = [truth && volume.masks[0], mask && volume.masks[1 + state.model]];
     const made = sides.map((one) => one && Mesh.surfaces(one, volume.shape));
-    Surface.show(made, Math.max(...volume.shape));
+    Surface.show(made);
     by("v-surface").nextElementSibling.querySelector(".pane-name").textContent =
       `surface: ${truth && mask ? "expert left, model right" : truth ? "expert" : mask ? "model" : "nothing chosen"}`;
   };

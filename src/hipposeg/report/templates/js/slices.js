@@ -37,7 +37,7 @@ const Slices = {
     for (let v = 0; v < height; v++) {
       for (let h = 0; h < width; h++) {
         const at = index(h, v), to = 4 * ((height - 1 - v) * width + h);
-        const shade = (255 * volume.grey[at]) / (Volumes.index.levels - 1);
+        const shade = volume.grey[at];
         const [a, b] = [truth[at], mask[at]];
         let tint = null, share = 0.42;
         if (show.truth && a) tint = tints[a - 1];

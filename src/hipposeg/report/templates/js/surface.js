@@ -37,10 +37,11 @@ const Surface = {
   },
 
   // sides: for each side of the picture the meshes of its labels, as `Mesh.surfaces` gives them, or null for none.
-  show(sides, reach) {
+  show(sides) {
     const { gl } = this;
     for (const mesh of this.sides.flat()) for (const buffer of mesh.buffers) gl.deleteBuffer(buffer);
-    this.reach = reach;
+    // Whatever way they are turned, both fit: the size follows the vertex that is farthest from the middle.
+    this.reach = 2 * Math.max(1, ...sides.filter(Boolean).flat().map(({ vertices }) => this.radius(vertices)));
     this.sides = sides.filter(Boolean).map((meshes) => meshes.map((mesh, label) => {
       const fill = (target, data) => {
         const buffer = gl.createBuffer();
@@ -52,6 +53,12 @@ const Surface = {
       return { buffers, count: mesh.triangles.length, colour: rgb(Volumes.index.labels[label].colour).map((c) => c / 255) };
     }));
     this.draw();
+  },
+
+  radius(vertices) {
+    let most = 0;
+    for (let i = 0; i < vertices.length; i += 3) most = Math.max(most, Math.hypot(vertices[i], vertices[i + 1], vertices[i + 2]));
+    return most;
   },
 
   // Columns of the rotation: about the vertical axis (voxel axis 2), then tilted towards the reader.

@@ -13,16 +13,19 @@ const Volumes = {
     return this.kept.get(number);
   },
 
-  async unpack({ shape, data }) {
-    const packed = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
-    const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
-    const bytes = new Uint8Array(await new Response(stream).arrayBuffer());
+  async unpack({ shape, image, masks }) {
+    const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+    const picture = await createImageBitmap(new Blob([bytes(image)], { type: "image/webp" }));
+    const paper = new OffscreenCanvas(picture.width, picture.height).getContext("2d");
+    paper.drawImage(picture, 0, 0);
+    const pixels = paper.getImageData(0, 0, picture.width, picture.height).data;
+    const stream = new Blob([bytes(masks)]).stream().pipeThrough(new DecompressionStream("gzip"));
+    const packed = new Uint8Array(await new Response(stream).arrayBuffer());
     const size = shape[0] * shape[1] * shape[2];
-    const grey = bytes.subarray(0, size);
-    // Greys are stored as steps from the voxel before.
-    for (let i = 1; i < size; i++) grey[i] = (grey[i] + grey[i - 1]) % this.index.levels;
-    const masks = [];
-    for (let from = size; from < bytes.length; from += size) masks.push(bytes.subarray(from, from + size));
-    return { shape, grey, masks };
+    return {
+      shape,
+      grey: Uint8Array.from({ length: size }, (_, at) => pixels[4 * at]),
+      masks: Array.from({ length: packed.length / size }, (_, at) => packed.subarray(at * size, (at + 1) * size)),
+    };
   },
 };
