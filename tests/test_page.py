@@ -190,7 +190,7 @@ def test_surfaces_have_the_masks_volume(open_page: Browser) -> None:
 
 def test_panels_are_chosen_and_plots_speak(open_page: Browser) -> None:
     tab = open_page
-    for box in ("#inflation [data-choose]", "#trust [data-choose]"):
+    for box in ("#inflation [data-choose]", "#trust [data-choose=Method]", "#trust [data-choose^=Width]"):
         visible = f"[...document.querySelectorAll('{box} > [data-choice]')].map((p) => !p.hidden)"
         assert tab.js(visible) == [True, False]
         tab.choose(f"{box} select", 1)
@@ -256,7 +256,7 @@ def test_without_script_tables_and_figures_show(tab: Browser, page: Path) -> Non
     finally:
         tab.send("Emulation.setScriptExecutionDisabled", value=False)
     assert counts["#runs tbody tr"] == 15 and counts[".lightbox svg.slice"] == 12
-    assert counts["[data-choice]"] == 4 and counts["[hidden]"] == 0
+    assert counts["[data-choice]"] == 6 and counts["[hidden]"] == 0
     assert counts["details.album img"] >= 12
 
 

@@ -62,9 +62,11 @@ def filled(ws: Workspace) -> Workspace:
 def test_numbers_of_series_studies_and_cases_equal_their_files(ws: Workspace) -> None:
     page = page_of(filled(ws))
     assert wrong_numbers(page, ws.artifacts / "results.csv") == []
+    # Inflation, two runs of five practices; leaks, two means; coverage, all but a fold; ECE twice; verdicts; claims.
+    cells = 2 * 5 * 4 + 2 * 5 + 4 * 4 + 2 + 2 * 6 + 8
     wrong, checked = wrong_elsewhere(page, ws.root / "artifacts", ws.artifacts / "studies")
     assert wrong == []
-    assert checked == {"full": 11 * 7, "cell": 2 * 5 * 4 + 2 * 3 + 3 * 4, "case": 10 * 7}
+    assert checked == {"full": 11 * 7, "cell": cells, "case": 10 * 7}
     changed = Page(page.html.replace(">+0.021<", ">+0.031<"))
     assert wrong_elsewhere(changed, ws.root / "artifacts", ws.artifacts / "studies")[0]
 
@@ -81,6 +83,7 @@ def test_the_explorer_carries_files_and_scores_as_they_are(ws: Workspace) -> Non
             shown = {row: told[0] for row, told in zip(found["rows"], case["told"][model], strict=True)}
             assert shown["mean"] == expected(str(dice), "score")
             assert shown["union"] == expected(str(dice + 0.02), "score")
+    assert [case["words"][0] for case in found["cases"]] == ["", "", "Too much, at the tail.", ""]
     assert found["rules"] == {"best": 1, "median": 5, "worst": 9}
     (ws.artifacts / "explorer" / "005.gz").unlink()
     with pytest.raises(ReportError, match="005.gz, which is not there"):
@@ -103,13 +106,13 @@ def test_the_first_screen_answers_with_five_folds_and_minutes(ws: Workspace) -> 
     ]
 
 
-def test_verdicts_need_three_seeds_on_both_sides(ws: Workspace) -> None:
+def test_verdicts_and_claims_come_from_their_files(ws: Workspace) -> None:
     html = page_of(filled(ws)).html
     table = html.split('id="verdict-rows"')[1].split("</table>")[0]
-    assert re.findall(r'data-verdict="(\w+)"', table) == ["ahead"] and "unet3d<wbr>+flip" in table
-    config = Workspace(ws.root, ws.dataset, "full").artifacts / "runs" / "unet3d.grouped0.s2.standard" / "config.json"
-    config.unlink()
-    assert 'id="verdict-rows"' not in page_of(ws).html
+    assert re.findall(r'data-verdict="([^"]+)"', table) == ["ahead", "none: 1 seed"] and "unet3d<wbr>+flip" in table
+    claims = html.split('class="claims"')[1].split("</table>")[0]
+    assert "not trained yet" in claims and "not told" in claims and "no such way" in claims
+    assert claims.count("https://example.org") == 2
 
 
 def test_a_section_is_there_only_with_its_file(ws: Workspace) -> None:

@@ -13,11 +13,15 @@ from hipposeg.files import read_json
 TEXT = frozenset({
     "run", "arm", "notebook", "folds", "budget", "device", "precision", "torch", "label", "kind", "name", "machine",
     "result_sha256", "key", "family", "numerics", "weights_sha256", "data_sha256",
-    "practice", "note", "method", "group",
+    "practice", "note", "method", "group", "reference", "verdict", "project", "called", "really", "words", "source",
+    "url",
 })  # fmt: skip
 
 # Studies of the evaluation that the page shows where they are.
-STUDIES = ("inflation", "leaks", "calibration", "conformal_coverage")
+STUDIES = (
+    "inflation", "verdicts", "claims", "words", "leaks", "calibration", "calibration_scaled", "calibration_summary",
+    "conformal_coverage",
+)  # fmt: skip
 
 Row = dict[str, Any]
 

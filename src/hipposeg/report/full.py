@@ -1,10 +1,9 @@
-"""Runs of the declared series, as committed under artifacts/<data set>-full: rows of the table, verdicts, all volumes.
+"""Runs of the declared series, as committed under artifacts/<data set>-full: rows of the table, minutes, all volumes.
 
-They are read as they are stored, through `runs.table` and `runs.seeds`, so that page and notebooks cannot differ.
+They are read as they are stored, through `runs.table`, so that page and notebooks cannot differ.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,22 +16,6 @@ from hipposeg.report.view import LABELS, RunRow
 
 # Shown of every run: (label, metric). Each gets its interval over people.
 SHOWN = (*((label, "dice") for label in LABELS), ("mean", "hd95"), ("mean", "nsd1"), ("union", "volume_bias"))
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """One declared comparison over seeds: arm minus reference on grouped fold 0, with its interval over people."""
-
-    question: str
-    arm: str
-    reference: str
-    budget: str
-    seeds: int
-    people: int
-    difference: float
-    low: float
-    high: float
-    verdict: str
 
 
 def runs(ws: Workspace) -> list[Any]:
@@ -89,46 +72,6 @@ def out_of_fold(found: Sequence[Any], arm: str | None) -> pd.DataFrame:
     if len({run.config["fold"] for run in mine}) < 5:
         return pd.DataFrame()
     return pd.concat([run.cases.assign(fold=run.config["fold"]) for run in mine], ignore_index=True)
-
-
-def verdicts(ws: Workspace, found: Sequence[Any]) -> list[Verdict]:
-    """Every declared comparison that has three seeds on both sides; runs older than the code enter none."""
-    from hipposeg.runs import attention_summary, seeds
-    from hipposeg.runs.run import load
-    from hipposeg.runs.series import AUGMENTATIONS, FAMILIES_2D, HEADS, LOSSES
-    from hipposeg.runs.spec import RunSpec
-
-    full = Workspace(ws.root, ws.dataset, "full")
-    keys = ("arm", "folds", "fold", "seed", "budget")
-    specs = [RunSpec(*(run.config[key] for key in keys)) for run in found if not run.older]
-    results = [load(full, spec) for spec in specs if (spec.folds, spec.fold) == ("grouped", 0)]
-
-    families = [(f"2D: {name}", "unet2d", arms, "S") for name, arms in FAMILIES_2D.items()]
-    families += [
-        ("2D: repeated at full length", "unet2d", (*AUGMENTATIONS, *LOSSES, "unet2d-mobilenetv3"), "standard"),
-        ("3D: mirror images in training", "unet3d", ("unet3d+flip",), "standard"),
-        ("3D: heads at 2 mm", "unet3d-inr-1mm", HEADS, "standard"),
-    ]
-    made = []
-    for question, reference, arms, budget in families:
-        here = [one for one in results if one.run.budget == budget and one.run.arm in (reference, *arms)]
-        made += _told(question, budget, reference, seeds.differences(seeds.scores(here), reference))
-    for arm, reference in attention_summary.PAIRS:
-        here = [one for one in results if one.run.budget == "standard" and one.run.arm in (arm, reference)]
-        made += _told("Attention", "standard", reference, seeds.differences(seeds.scores(here), reference))
-    return made
-
-
-def _told(question: str, budget: str, reference: str, table: pd.DataFrame) -> list[Verdict]:
-    """The rows of `seeds.differences` that carry a verdict."""
-    from hipposeg.runs.seeds import VERDICTS
-
-    kept = table[table["verdict"].isin(VERDICTS)]
-    return [
-        Verdict(question, str(arm), reference, budget, int(row.seeds), int(row.people), float(row.difference),
-                float(row.low), float(row.high), row.verdict)
-        for arm, row in kept.iterrows()
-    ]  # fmt: skip
 
 
 def mean_minutes(found: Sequence[Any], minutes: dict[str, float]) -> list[tuple[str, float, float, int]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from hipposeg.report import full, published, studies, viewer
+from hipposeg.report import full, studies, viewer
 from hipposeg.report.artifacts import Artifacts
 from hipposeg.report.view import RunRow
 from hipposeg.report.words import LEAKS
@@ -24,35 +24,39 @@ def section_context(art: Artifacts, rows: list[RunRow]) -> dict[str, Any]:
     every = [*rows, *full.rows(art, series)]
     flagship = art.facts.get("04_unet3d", {}).get("flagship")
     minutes = standard_minutes(art.bench)
+    timed = full.mean_minutes(series, minutes)
     cases = full.out_of_fold(series, flagship)
     here = frozenset(case["case"] for case in art.explorer.get("cases", ()))
-    panels, axis = studies.inflation(rows_of(art, "inflation"))
-    covered, coverage_axis = studies.coverage(rows_of(art, "conformal_coverage"))
+    panels, axis = studies.inflation(rows_of(art, "inflation"), flagship)
+    covered, coverage_axis = studies.coverage(rows_of(art, "conformal_coverage"), PROMISE)
     return {
         "every": every,
         "filters": filters(every),
         "flagship": flagship,
         "flagship_minutes": minutes.get(flagship),
         "bench_threads": next((setting["threads"] for setting in art.bench.get("settings", ())), None),
-        "verdicts": full.verdicts(art.ws, series) if series else [],
+        "verdicts": [*enumerate(rows_of(art, "verdicts"))],
         "viewer": Markup(viewer.payload(art)),
         "viewer_models": [model["arm"] for model in art.explorer.get("models", ())],
         "hero_case": viewer.drawn(art, "median", (0, 1, 2)),
         "drawn": [one for rule in RULES if (one := viewer.drawn(art, rule, (0,)))],
         "cases_plot": studies.all_cases(cases, here),
         "case_rows": case_rows(cases),
-        "minutes_plot": studies.minutes(full.mean_minutes(series, minutes), flagship),
+        "minutes_rows": timed,
+        "minutes_plot": studies.minutes(timed, flagship),
         "races": art.bench.get("race", {}),
         "files": {name: study.file for name, study in art.studies.items()},
         "inflation": panels,
         "inflation_axis": axis,
         "leak_forest": studies.forest(rows_of(art, "leaks"), LEAKS),
-        "reliability": studies.calibration(rows_of(art, "calibration")),
+        "reliability": studies.calibration(
+            *(rows_of(art, f"calibration{part}") for part in ("", "_scaled", "_summary"))
+        ),
         "coverage": covered,
         "coverage_axis": coverage_axis,
         "margin": EQUIVALENCE_MARGIN,
         "promise": PROMISE,
-        "claims": getattr(published, "CLAIMS", ()),
+        "claims": [*enumerate(rows_of(art, "claims"))],
     }
 
 

@@ -1,7 +1,6 @@
-"""What the page shows of the studies: how scores get inflated, leaks, calibration, coverage, minutes.
+"""What the page shows of the studies: how scores get inflated, leaks, calibration, coverage, minutes, all cases.
 
-Each function takes a study's rows as they stand in its CSV file, and only places them; nothing is computed anew but
-the calibration error, which is the voxel-weighted mean gap between confidence and accuracy (Guo et al. 2017).
+Each function takes a study's rows as they stand in its CSV file, and only places them; nothing is computed anew.
 """
 
 from collections.abc import Sequence
@@ -11,17 +10,17 @@ from typing import Any
 from hipposeg.report import charts, plots
 from hipposeg.report.artifacts import Row
 from hipposeg.report.numbers import show
-from hipposeg.report.words import PRACTICES, run_text
+from hipposeg.report.words import FLOOR, PRACTICES, run_text
 
-HONEST = "honest"
+HONEST, NOTHING = "honest", "pooled-nothing"
+SCALED = "after temperature scaling"
 
 
 @dataclass(frozen=True)
 class Practice:
-    """One way to arrive at a score. at_honest, at_shown: per cent of the panel's axis. index: row in the file."""
+    """A way to arrive at a score. at_honest, at_shown: per cent of the axis, below 0 if outside. index: in its file."""
 
     name: str
-    text: str
     row: Row
     index: int
     at_honest: float
@@ -38,21 +37,23 @@ class Inflation:
     practices: tuple[Practice, ...]
 
 
-def inflation(rows: Sequence[Row]) -> tuple[list[Inflation], charts.Axis | None]:
-    """A panel for each run, in the order of the file, and the axis that they share."""
-    values = [row[column] for row in rows for column in ("honest", "shown") if row[column] is not None]
-    if not values:
+def inflation(rows: Sequence[Row], first: str | None) -> tuple[list[Inflation], charts.Axis | None]:
+    """A panel for each run, those of the arm `first` before the others and the floor last, and the axis they share."""
+    whole = [row for row in rows if row["shown"] is not None and row["honest"] is not None]
+    if not whole:
         return [], None
+    # What a prediction of nothing honestly scores is 0, and would leave the others no room.
+    values = [row["honest"] for row in whole if row["practice"] != NOTHING] + [row["shown"] for row in whole]
     axis = charts.axis_for(values)
     panels: dict[str, list[Practice]] = {}
     for index, row in enumerate(rows):
-        name, text = PRACTICES.get(row["practice"], (row["practice"], ""))
         if row["practice"] != HONEST and row["shown"] is not None and row["honest"] is not None:
-            placed = Practice(name, text, row, index, axis.at(row["honest"]), axis.at(row["shown"]))
+            name = PRACTICES.get(row["practice"], row["practice"])
+            placed = Practice(name, row, index, axis.at(row["honest"]), axis.at(row["shown"]))
             panels.setdefault(row["run"], []).append(placed)
-    return [
-        Inflation(run, run_text(run), practices[0].row["honest"], tuple(practices)) for run, practices in panels.items()
-    ], axis
+    honest = {row["run"]: row["honest"] for row in rows if row["practice"] == HONEST}
+    found = [Inflation(run, run_text(run), honest[run], tuple(practices)) for run, practices in panels.items()]
+    return sorted(found, key=lambda panel: (panel.run.startswith(FLOOR), panel.run.split(".")[0] != first)), axis
 
 
 @dataclass(frozen=True)
@@ -64,62 +65,74 @@ class Forest:
     ticks: tuple[tuple[str, float], ...]
 
 
-def forest(rows: Sequence[Row], names: dict[str, str], key: str = "kind") -> Forest | None:
-    """Differences around zero; None without rows."""
-    ends = [row[end] for row in rows for end in ("difference", "low", "high") if row[end] is not None]
+def forest(rows: Sequence[Row], names: dict[str, str], label: str = "mean") -> Forest | None:
+    """Differences around zero for one label; None without rows."""
+    kept = [(at, row) for at, row in enumerate(rows) if row["label"] == label and row["difference"] is not None]
+    ends = [row[end] for _, row in kept for end in ("difference", "low", "high")]
     if not ends:
         return None
     scale = plots.linear("", [*ends, 0.0])
     placed = tuple(
-        (names.get(row[key], row[key]), row, index, *(scale.at(row[end]) for end in ("difference", "low", "high")))
-        for index, row in enumerate(rows) if row["difference"] is not None
-    )  # fmt: skip
+        (names.get(row["kind"], row["kind"]), row, at, *(scale.at(row[end]) for end in ("difference", "low", "high")))
+        for at, row in kept
+    )
     return Forest(placed, scale.at(0.0), scale.ticks)
 
 
 @dataclass(frozen=True)
 class Reliability:
-    """One method's reliability diagram. errors: label -> expected calibration error."""
+    """One method's reliability diagram. errors: (label, row of the summary, its index, column)."""
 
     method: str
     plot: plots.Scatter
-    errors: dict[str, float]
+    errors: tuple[tuple[str, Row, int, str], ...]
 
 
-def calibration(rows: Sequence[Row]) -> list[Reliability]:
-    """A diagram for each method, in the order of the file."""
-    made = []
-    for method in dict.fromkeys(row["method"] for row in rows):
-        mine = [row for row in rows if row["method"] == method and row["voxels"] and row["accuracy"] is not None]
-        axes = [plots.linear(title, [0, 1], 0, 1) for title in ("confidence", "share that was right")]
-        dots = tuple(
-            plots.Dot(
-                axes[0].at(row["confidence"]), axes[1].at(row["accuracy"]), str(row["label"]),
-                f"{row['label']}: confidence {show(row['confidence'], 'score')}, right "
-                f"{show(row['accuracy'], 'score')}, {show(row['voxels'], 'count')} voxels",
-            )
-            for row in mine
-        )  # fmt: skip
-        words = f"Reliability of {method}: {len(dots)} dots, confidence across, share that was right upwards"
-        errors = {}
-        for label in dict.fromkeys(str(row["label"]) for row in mine):
-            part = [row for row in mine if row["label"] == label]
-            total = sum(row["voxels"] for row in part)
-            errors[label] = sum(r["voxels"] * abs(r["confidence"] - r["accuracy"]) for r in part) / total
-        made.append(Reliability(method, plots.Scatter(*axes, dots, words, diagonal=True), errors))
-    return made
+def calibration(before: Sequence[Row], after: Sequence[Row], summary: Sequence[Row]) -> list[Reliability]:
+    """A diagram for each method as it is, and then each after temperature scaling, in the order of the files."""
+    return [
+        _reliability(str(method), rows, summary, column)
+        for rows, column in ((before, "ece_before"), (after if before else (), "ece_after"))
+        for method in dict.fromkeys(row["method"] for row in rows)
+    ]
 
 
-def coverage(rows: Sequence[Row]) -> tuple[list[tuple[Row, int, float, float, float]], plots.Scale | None]:
-    """(row, index, position, ends) of every coverage with its interval, and the axis."""
-    ends = [row[end] for row in rows for end in ("coverage", "low", "high") if row[end] is not None]
+def _reliability(method: str, rows: Sequence[Row], summary: Sequence[Row], column: str) -> Reliability:
+    axes = [plots.linear(title, [0, 1], 0, 1) for title in ("confidence", "share that was right")]
+    dots = tuple(
+        plots.Dot(
+            axes[0].at(row["confidence"]), axes[1].at(row["accuracy"]), str(row["label"]).replace(" ", "-"),
+            f"{row['label']}: confidence {show(row['confidence'], 'score')}, right {show(row['accuracy'], 'score')}, "
+            f"{show(row['voxels'], 'count')} voxels",
+        )
+        for row in rows if row["method"] == method and row["voxels"] and row["accuracy"] is not None
+    )  # fmt: skip
+    name = method if column == "ece_before" else f"{method}, {SCALED}"
+    words = f"Reliability of {name}: {len(dots)} dots, confidence across, share that was right upwards"
+    errors = [(str(row["label"]), row, at, column) for at, row in enumerate(summary) if row["method"] == method]
+    return Reliability(name, plots.Scatter(*axes, dots, words, diagonal=True), tuple(errors))
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How often one method's intervals held the truth. rows: (row, index in the file, position, low end, high end)."""
+
+    method: str
+    rows: tuple[tuple[Row, int, float, float, float], ...]
+
+
+def coverage(rows: Sequence[Row], promise: float) -> tuple[list[Coverage], plots.Scale | None]:
+    """A panel for each method, without its single folds, and the axis that they share."""
+    kept = [(at, row) for at, row in enumerate(rows) if row["coverage"] is not None and row["group"][:4] != "fold"]
+    ends = [row[end] for _, row in kept for end in ("coverage", "low", "high")]
     if not ends:
         return [], None
-    axis = plots.linear("coverage", [*ends, 0.9], high=1.0)
-    return [
-        (row, index, *(axis.at(row[end]) for end in ("coverage", "low", "high")))
-        for index, row in enumerate(rows) if row["coverage"] is not None
-    ], axis  # fmt: skip
+    axis = plots.linear("coverage", [*ends, promise], high=1.0)
+    panels: dict[str, list[tuple[Row, int, float, float, float]]] = {}
+    for at, row in kept:
+        placed = (row, at, *(axis.at(row[end]) for end in ("coverage", "low", "high")))
+        panels.setdefault(str(row["method"]), []).append(placed)
+    return [Coverage(method, tuple(found)) for method, found in panels.items()], axis
 
 
 def minutes(table: Sequence[tuple[str, float, float, int]], flagship: str | None) -> plots.Scatter | None:

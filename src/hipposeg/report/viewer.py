@@ -58,13 +58,19 @@ def payload(art: Artifacts) -> str:
     if not art.explorer:
         return ""
     index, folder = art.explorer, art.ws.artifacts / "explorer"
+    study = art.studies.get("words")
+    words = {(row["run"], row["case"]): row["words"] for row in study.rows} if study else {}
     runs = [model["run"] for model in index["models"]]
     scores = _scores(art, runs)
     cases = []
     for case in index["cases"]:
         told = [[_told(scores, run, case["case"], label) for label in LABELS] for run in runs]
         parts = {kind: _base64(folder / f"{case['name']}.{end}") for kind, end in (("image", "webp"), ("masks", "gz"))}
-        cases.append({key: case[key] for key in ("case", "person", "shape", "spacing")} | {"told": told} | parts)
+        cases.append(
+            {key: case[key] for key in ("case", "person", "shape", "spacing")}
+            | {"told": told, "words": [words.get((run, case["case"]), "") for run in runs]}
+            | parts
+        )
     models = [{"arm": model["arm"], "text": arm_text(model["arm"])} for model in index["models"]]
     labels = [{"name": label.name, "colour": label.colour} for label in MSD_HIPPOCAMPUS.labels]
     kept = {key: index[key] for key in ("ends", "planes")}

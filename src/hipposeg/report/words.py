@@ -109,30 +109,23 @@ def chapter_of(name: str) -> Chapter:
     return Chapter(name, words[:1].upper() + words[1:], "")
 
 
-# What the inflation study calls a practice -> its name, and what is done.
+# What the inflation study calls a practice -> its name; what is done stands in the study's notes.
 PRACTICES = {
-    "honest": ("This project's rule", "each part of each case by itself, on its own grid; background left out"),
-    "background": ("Background averaged in", "the empty space around counts as a third class, nearly all of it right"),
-    "pooled-slices": (
-        "Slices pooled in batches",
-        "Dice over a batch of slices at once; an absent class scores 1",
-    ),
-    "pooled-volumes": ("Volumes pooled in batches", "Dice over two volumes at once, background included"),
-    "pooled-nothing": ("Predicting nothing, pooled", "an empty mask, by the rule for batches of slices"),
-    "union": ("The whole passed off as its parts", "one Dice for both parts together, blind to swaps between them"),
-    "nonempty-slices": ("Only slices that hold something", "the truth chooses the slices that are scored"),
-    "truth-crop": ("Cropped around the truth", "the scored window is cut with the answer in hand"),
-    "truth-crop-no-image": ("The same crop, image never read", "the average shape stretched to that window"),
-    "nsd2": ("Surface score read as Dice", "share of the surface within two millimetres"),
-    "best-epoch": ("Best epoch on the scored fold", "the checkpoint is chosen by the score that is reported"),
+    "background": "Background averaged in",
+    "pooled-slices": "Slices pooled in batches",
+    "pooled-volumes": "Volumes pooled in pairs",
+    "pooled-nothing": "Predicting nothing, pooled",
+    "union": "The whole passed off as its parts",
+    "nonempty-slices": "Only slices that hold something",
+    "truth-crop": "Cropped around the truth",
+    "truth-crop-no-image": "The same crop, image never read",
+    "nsd2": "Surface score read as Dice",
+    "best-epoch": "Best epoch on the scored fold",
 }
 
 LEAKS = {
-    "volume": "The other hippocampus of the scored person in training",
-    "volumes": "The other hippocampus of the scored person in training",
-    "sibling": "The other hippocampus of the scored person in training",
-    "slice": "Other slices of the scored volume in training",
-    "slices": "Other slices of the scored volume in training",
+    "leak-volumes": "The other hippocampus of the scored person in training",
+    "leak-slices": "Other slices of the scored volumes in training",
 }
 
 

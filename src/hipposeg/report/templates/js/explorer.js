@@ -51,7 +51,7 @@ if (Volumes.index && document.getElementById("viewer")) {
     const { person, case: number } = cases[state.number];
     const rule = Object.entries(rules).find(([, one]) => one === number);
     by("v-said").textContent = `Case ${told(state.number)}, person ${person}${rule ? `, the ${rule[0]} one of ${models[0].arm}` : ""}. ` +
-      `Model ${models[state.model].arm}: ${models[state.model].text}.`;
+      `Model ${models[state.model].arm}: ${models[state.model].text}. ${cases[state.number].words[state.model]}`;
     for (const button of by("v-rules").children) button.setAttribute("aria-pressed", String(Number(button.value) === number));
   };
 

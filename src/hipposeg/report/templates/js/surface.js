@@ -10,7 +10,7 @@ const Surface = {
       float lit = 0.28 + 0.62 * max(dot(n, normalize(vec3(0.4, 0.6, 0.8))), 0.0) + 0.16 * max(-n.x, 0.0);
       float gleam = 0.18 * pow(max(dot(n, normalize(vec3(0.25, 0.4, 1.0))), 0.0), 18.0);
       gl_FragColor = vec4(colour * lit + gleam, 1.0); }`,
-  angles: [-1.1, 0.35],
+  angles: [-1.3, 0.35],
   zoom: 1,
   sides: [],
 
@@ -75,7 +75,7 @@ const Surface = {
     gl.viewport(0, 0, canvas.width, canvas.height);
     gl.clear(gl.COLOR_BUFFER_BIT | gl.DEPTH_BUFFER_BIT);
     const width = canvas.width / Math.max(1, this.sides.length);
-    const scale = (0.92 * this.zoom * Math.min(width, canvas.height)) / this.reach;
+    const scale = (0.95 * this.zoom * Math.min(width, 1.5 * canvas.height)) / this.reach;
     gl.uniformMatrix3fv(this.at.turn, false, this.rotation());
     gl.uniform2f(this.at.scale, (2 * scale) / width, (2 * scale) / canvas.height);
     this.sides.forEach((meshes, side) => {
