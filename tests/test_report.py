@@ -116,7 +116,7 @@ def test_verdicts_and_claims_come_from_their_files(ws: Workspace) -> None:
 
 
 def test_a_section_is_there_only_with_its_file(ws: Workspace) -> None:
-    filled(ws)
+    fill_studies(ws)
     marks = {"inflation": 'id="inflation"', "leaks": "What a leak is worth", "calibration": "confidence worth",
              "conformal_coverage": "keep their promise"}  # fmt: skip
     for name, mark in marks.items():
