@@ -29,7 +29,7 @@
 #
 # **Reads:** the data set, `folds.json`, and all finished runs in `runs/` with their `predictions/`. Nothing is
 # trained or predicted here.
-# **Writes:** `results.csv`, `cases.csv`, `figures/07_*`, `facts/07_evaluation.json`.
+# **Writes:** `results.csv`, `cases.csv`, `explorer/`, `figures/07_*`, `facts/07_evaluation.json`.
 # **Run time:** seconds for each run found; `timings.csv` has the measured time.
 
 # %%
@@ -53,7 +53,7 @@ from hipposeg import stats
 from hipposeg.metrics import labels_of
 from hipposeg.notebook import start
 from hipposeg.report.published import PUBLISHED
-from hipposeg.runs import summary
+from hipposeg.runs import explorer, summary
 from hipposeg.runs.table import FLOOR, collect, write_flagship
 from hipposeg.viz import evaluation, mistakes, slices
 
@@ -329,6 +329,18 @@ else:
                 f"This run: {here['mean']:.3f} ({over_people.low:.3f} to {over_people.high:.3f} over people).")  # fmt: skip
 
 # %% [markdown]
+# ## 10. Files for the page
+#
+# The page lets a reader scroll through every scored case. It is made from artifacts alone, and the images are not among
+# them. So the scored volumes are left here, compressed, each with the truth and the masks of one run per arm.
+
+# %%
+index = explorer.write(session.ws, session.cohort, runs)
+sizes = [path.stat().st_size for path in index.parent.iterdir()]
+session.say(f"""**{len(best.values())} cases** with the masks of {len(explorer.chosen(runs))} runs,
+{sum(sizes) / 1e6:.1f} MB in all.""")
+
+# %% [markdown]
 # ## What we learned
 
 # %%
@@ -387,4 +399,4 @@ session.say(f"""
 
 # %%
 write_flagship(session.ws)
-session.finish(session.ws.artifacts / "results.csv", session.ws.artifacts / "cases.csv")
+session.finish(session.ws.artifacts / "results.csv", session.ws.artifacts / "cases.csv", index)

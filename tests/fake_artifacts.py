@@ -4,14 +4,20 @@ import csv
 import json
 import struct
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from decimal import ROUND_HALF_EVEN, Decimal
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
+
 from hipposeg.config import Workspace
+from hipposeg.data.spec import MSD_HIPPOCAMPUS
 from hipposeg.files import write_csv, write_json, write_text
 from hipposeg.report.words import CHAPTERS, FLOOR
+from hipposeg.runs import explorer
+from hipposeg.runs.arms import FLAGSHIP
+from hipposeg.runs.spec import RunSpec, current_numerics
 
 METRICS = ("dice", "iou", "nsd1", "nsd2", "hd95", "msd", "volume_bias", "volume_abs_error")
 LABELS = ("anterior", "posterior", "mean", "union")
@@ -88,6 +94,109 @@ def fill(ws: Workspace) -> Workspace:
     return ws
 
 
+def fill_explorer(ws: Workspace) -> None:
+    """Volumes for the explorer: growing two-part balls, a model that is off by a voxel, and the floor."""
+    runs = ["unet2d.grouped0.s0.standard", f"{FLOOR}.grouped0.s0.standard"]
+    x, y, z = np.indices((20, 26, 18))
+    cases = []
+    for number, case in enumerate(SCORED):
+        ball = (x - 10) ** 2 + (y - 13) ** 2 + (z - 9) ** 2 < (5 + number) ** 2 / 2 + 20
+        truth = np.where(ball, 1 + (y < 13), 0).astype(np.uint8)
+        grey = ((x + 2 * y + z) % 256).astype(np.uint8)
+        volume = explorer.Volume(grey, truth, (np.roll(truth, 1, axis=1), np.roll(truth, 3, axis=0)))
+        (ws.artifacts / "explorer").mkdir(parents=True, exist_ok=True)
+        for end, content in zip(("webp", "gz"), explorer.pack(volume), strict=True):
+            (ws.artifacts / "explorer" / f"{case:03d}.{end}").write_bytes(content)
+        shape = {"shape": truth.shape, "spacing": (1.0, 1.0, 1.0), "name": f"{case:03d}"}
+        cases.append({"case": case, "person": (case + 1) // 2, **shape})
+    planes = [
+        {"name": name, "axes": explorer.PLANES[axis]} for axis, name in enumerate(("sagittal", "coronal", "axial"))
+    ]
+    index = {"folds": "grouped", "fold": 0, "ends": MSD_HIPPOCAMPUS.axes, "planes": planes}
+    models = [{"run": run, "arm": run.split(".")[0]} for run in runs]
+    write_json(ws.artifacts / "explorer" / "index.json", index | {"models": models, "cases": cases})
+
+
+def fill_studies(ws: Workspace) -> None:
+    """Small studies of the evaluation, with values that tell their rows apart."""
+    ends = {"low": 0.011, "high": 0.031, "people": 34}
+    practices = ("honest", "background", "union", "truth-crop", "nsd2", "a-new-one")
+    inflated = [
+        {"run": run, "practice": practice, "honest": honest, "shown": honest + 0.01 * step,
+         "difference": 0.01 * step, "note": "", **ends}
+        for run, honest in (("unet2d.grouped0.s0.standard", 0.8835), ("unet3d.grouped0.s0.standard", 0.871))
+        for step, practice in enumerate(practices)
+    ]  # fmt: skip
+    leaks = [
+        {"kind": kind, "label": label, "arm": "unet3d", "leak": 0.861, "clean": 0.84, "difference": 0.021, "seeds": 3,
+         "verdict": "ahead", **ends}
+        for kind in ("leak-volumes", "a-new-leak") for label in ("anterior", "mean")
+    ]  # fmt: skip
+    reliable = [
+        {"method": method, "label": label, "bin": step, "confidence": 0.1 * step + 0.05, "accuracy": 0.1 * step + gap,
+         "voxels": 100 + step}
+        for method in ("one network",) for label, gap in (("anterior", 0.03), ("posterior", 0.08))
+        for step in range(10)
+    ]  # fmt: skip
+    covered = [
+        {"label": label, "method": "ours", "group": "all", "coverage": 0.91, "low": 0.87, "high": 0.94, "width": 412.5,
+         "people": 170}
+        for label in ("anterior", "posterior", "total")
+    ]  # fmt: skip
+    covered += [covered[0] | {"group": "fold 1", "coverage": 0.88}, covered[0] | {"method": "constant", "width": 500.0}]
+    errors = [{"method": "one network", "label": "anterior", "ece_before": 0.0312, "ece_after": 0.0071}]
+    verdicts = [
+        {"family": "3D", "arm": "unet3d+flip", "reference": "unet3d", "difference": 0.021, "seeds": 3, "p_holm": 0.0312,
+         "verdict": "ahead", **ends},
+        {"family": "3D", "arm": "unet3d+focal", "reference": "unet3d", "difference": 0.0012, "seeds": 1,
+         "p_holm": 0.5, "verdict": "none: 1 seed", **ends},
+    ]  # fmt: skip
+    claims = [
+        {"project": "A", "method": "2D", "claimed": 0.9225, "called": "Dice", "really": "pooled", "value_low": 0.82,
+         "value_high": 0.84, "arm": "unet2d", "ours": 0.8835, "low": 0.871, "high": 0.898, "seeds": 1,
+         "practice": "background", "scored_their_way": 0.941, "source": "README.md", "url": "https://example.org"},
+        {"project": "B", "method": "3D", "claimed": 0.989, "called": "Dice", "really": "NSD", "source": "README.md",
+         "url": "https://example.org"},
+    ]  # fmt: skip
+    words = [{"run": "unet2d.grouped0.s0.standard", "case": 5, "dice": 0.8835, "words": "Too much, at the tail."}]
+    named = {
+        "inflation": inflated, "leaks": leaks, "calibration": reliable, "calibration_scaled": reliable,
+        "calibration_summary": errors, "conformal_coverage": covered, "verdicts": verdicts, "claims": claims,
+        "words": words,
+    }  # fmt: skip
+    for name, rows in named.items():
+        write_csv(ws.artifacts / "studies" / f"{name}.csv", list(rows[0]), rows)
+
+
+def fill_series(ws: Workspace) -> None:
+    """Runs of the series: the flagship on five folds, two arms with three seeds each; and the benchmark."""
+    specs = [RunSpec(FLAGSHIP, "grouped", fold) for fold in range(5)]
+    specs += [RunSpec(arm, seed=seed) for arm in ("unet3d", "unet3d+flip") for seed in range(3)]
+    full, numerics = Workspace(ws.root, ws.dataset, "full"), current_numerics()
+    for position, spec in enumerate(specs):
+        folder = full.artifacts / "runs" / spec.name
+        shared = {"notebook": "04", "dims": 3, "device": "cpu", "torch": "2.15.0", "params": 1401299, "gflops": 9.6,
+                  "steps": 2496, "family": "unet", "precision": "bf16", "numerics": numerics[spec.arm],
+                  "data_sha256": "0"}  # fmt: skip
+        config = {"run": spec.name, "key": "0", "threads": 1, **asdict(spec), **shared}
+        write_json(folder / "config.json", config)
+        first = 1 + 2 * spec.fold if spec.arm == FLAGSHIP else 1
+        rows = [
+            {"case": case, "subject": (case + 1) // 2, "label": label, "volume_true": 3000.0 + case,
+             "volume_predicted": 3010.0, **{metric: 0.8 + 0.01 * position + 0.001 * case for metric in METRICS}}
+            for case in (first, first + 1) for label in LABELS
+        ]  # fmt: skip
+        write_csv(folder / "cases.csv", list(rows[0]), rows)
+        write_text(folder / "history.jsonl", "")
+    facts = {"value": 0.8905, "low": 0.885, "high": 0.896, "volumes": 8}
+    five = {"flagship": FLAGSHIP, "folds_grouped": facts, "folds_nnunet": facts | {"value": 0.8915}}
+    write_json(ws.artifacts / "facts" / "04_unet3d.json", five)
+    minutes = {FLAGSHIP: 11.69, "unet3d": 6.01, "unet3d+flip": 6.23}
+    arms = {arm: {"schedule_minutes": {"standard": value}} for arm, value in minutes.items()}
+    summary = {"arms": arms, "settings": [{"threads": 2}], "race": {}}
+    write_json(ws.root / "artifacts" / "bench" / "summary.json", summary)
+
+
 @dataclass
 class Page(HTMLParser):
     """What the tests ask of a page: tags with attributes, and (attributes, text) of every <data>."""
@@ -121,14 +230,16 @@ class Page(HTMLParser):
 
 def expected(text: str, kind: str) -> str:
     """A CSV field as the page must show it, worked out without the package."""
+    if kind == "auto":
+        return f"{float(text):g}"
     scale, places = {"millions": ("1e-6", 2), "mm": ("1", 2), "bias": ("1", 0), "count": ("1", 0),
-                     "gflops": ("1", 2)}.get(kind, ("1", 3))  # fmt: skip
+                     "gflops": ("1", 2), "mm3": ("1", 0), "percent": ("100", 1)}.get(kind, ("1", 3))  # fmt: skip
     value = (Decimal(text) * Decimal(scale)).quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_EVEN)
-    sign = "\u2212" if value < 0 else "+" if kind == "bias" and value > 0 else ""
+    sign = "\u2212" if value < 0 else "+" if kind in ("bias", "difference") and value > 0 else ""
     digits = f"{abs(value):f}"
     if abs(value) >= 10000:
         digits = f"{abs(value):,}".replace(",", "\u202f")
-    return sign + digits + ("\u202fM" if kind == "millions" else "")
+    return sign + digits + {"millions": "\u202fM", "percent": "\u202f%"}.get(kind, "")
 
 
 def wrong_numbers(page: Page, results: Path) -> list[str]:
@@ -144,3 +255,36 @@ def wrong_numbers(page: Page, results: Path) -> list[str]:
             if text != expected(wanted, attrs["data-kind"]) or float(attrs["value"]) != float(wanted):
                 wrong.append(f"{of}: page says {text}, file says {wanted}")
     return wrong if checked else ["no number on the page says where it comes from"]
+
+
+def wrong_elsewhere(page: Page, artifacts: Path, studies: Path) -> tuple[list[str], dict[str, int]]:
+    """Numbers that name a run of the series, a cell of a study, or a case, and are not what stands there; how many did.
+
+    Ends of intervals over people are left to the tests of `hipposeg.stats`.
+    """
+    series = {path.parent.name: _rows(path) for path in artifacts.glob("msd-full/runs/*/cases.csv")}
+    folds = [row for run in series if run.startswith(f"{FLAGSHIP}.grouped") for row in series[run]]
+    wrong, checked = [], dict.fromkeys(("full", "cell", "case"), 0)
+    for attrs, text in page.data:
+        for place in checked:
+            if f"data-{place}" not in attrs:
+                continue
+            if place == "full" and attrs["data-full"].endswith(("_low", "_high")):
+                continue
+            first, second, column = attrs[f"data-{place}"].split(":")
+            if place == "full":
+                found = [float(row[column]) for row in series[first] if row["label"] == second]
+            elif place == "cell":
+                found = [float(_rows(studies / f"{first}.csv")[int(second)][column])]
+            else:
+                found = [float(row[column]) for row in folds if (row["case"], row["label"]) == (first, second)]
+            checked[place] += 1
+            value = float(attrs["value"])
+            if abs(value - sum(found) / len(found)) > 1e-9 or text != expected(attrs["value"], attrs["data-kind"]):
+                wrong.append(f"{attrs[f'data-{place}']}: page says {text} ({value}), files say {found}")
+    return wrong, checked
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))

@@ -1,12 +1,23 @@
 """The page and the README block: self-contained, readable, loud where something is missing, equal to the CSV files."""
 
+import base64
 import json
 import re
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from fake_artifacts import LABELS, Page, fill, wrong_numbers
+from fake_artifacts import (
+    LABELS,
+    Page,
+    expected,
+    fill,
+    fill_explorer,
+    fill_series,
+    fill_studies,
+    wrong_elsewhere,
+    wrong_numbers,
+)
 
 from hipposeg.config import Workspace, project_root
 from hipposeg.files import write_json, write_text
@@ -39,6 +50,89 @@ def test_numbers_equal_the_csv(ws: Workspace) -> None:
 def test_a_changed_number_is_noticed(ws: Workspace) -> None:
     page = Page(page_of(ws).html.replace(">0.884<", ">0.894<"))
     assert wrong_numbers(page, ws.artifacts / "results.csv")
+
+
+def filled(ws: Workspace) -> Workspace:
+    """Everything that the page can show."""
+    for more in (fill_explorer, fill_studies, fill_series):
+        more(ws)
+    return ws
+
+
+def test_numbers_of_series_studies_and_cases_equal_their_files(ws: Workspace) -> None:
+    page = page_of(filled(ws))
+    assert wrong_numbers(page, ws.artifacts / "results.csv") == []
+    # Inflation, two runs of five practices; leaks, two means; coverage, all but a fold; ECE twice; verdicts; claims.
+    cells = 2 * 5 * 4 + 2 * 5 + 4 * 4 + 2 + 2 * 6 + 8
+    wrong, checked = wrong_elsewhere(page, ws.root / "artifacts", ws.artifacts / "studies")
+    assert wrong == []
+    assert checked == {"full": 11 * 7, "cell": cells, "case": 10 * 7}
+    changed = Page(page.html.replace(">+0.021<", ">+0.031<"))
+    assert wrong_elsewhere(changed, ws.root / "artifacts", ws.artifacts / "studies")[0]
+
+
+def test_the_explorer_carries_files_and_scores_as_they_are(ws: Workspace) -> None:
+    html = page_of(filled(ws)).html
+    found = json.loads(html.split('id="volumes">')[1].split("</script>")[0])
+    assert [case["case"] for case in found["cases"]] == [1, 2, 5, 9]
+    for case in found["cases"]:
+        for part, end in (("image", "webp"), ("masks", "gz")):
+            stored = ws.artifacts / "explorer" / f"{case['case']:03d}.{end}"
+            assert base64.b64decode(case[part]) == stored.read_bytes()
+        for model, dice in enumerate((0.8835, 0.7075)):
+            shown = {row: told[0] for row, told in zip(found["rows"], case["told"][model], strict=True)}
+            assert shown["mean"] == expected(str(dice), "score")
+            assert shown["union"] == expected(str(dice + 0.02), "score")
+    assert [case["words"][0] for case in found["cases"]] == ["", "", "Too much, at the tail.", ""]
+    assert found["rules"] == {"best": 1, "median": 5, "worst": 9}
+    (ws.artifacts / "explorer" / "005.gz").unlink()
+    with pytest.raises(ReportError, match="005.gz, which is not there"):
+        build.build(ws)
+
+
+def test_the_first_screen_answers_with_five_folds_and_minutes(ws: Workspace) -> None:
+    answer = page_of(filled(ws)).html.split('class="answer"')[1].split("</p>")[0]
+    assert [text for _, text in Page(answer).data] == [
+        "11.7",
+        "2",
+        "0.890",
+        "0.885",
+        "0.896",
+        "8",
+        "6",
+        "0.892",
+        "0.885",
+        "0.896",
+    ]
+
+
+def test_verdicts_and_claims_come_from_their_files(ws: Workspace) -> None:
+    html = page_of(filled(ws)).html
+    table = html.split('id="verdict-rows"')[1].split("</table>")[0]
+    assert re.findall(r'data-verdict="([^"]+)"', table) == ["ahead", "none: 1 seed"] and "unet3d<wbr>+flip" in table
+    claims = html.split('class="claims"')[1].split("</table>")[0]
+    assert "not trained yet" in claims and "not told" in claims and "no such way" in claims
+    assert claims.count("https://example.org") == 2
+
+
+def test_a_section_is_there_only_with_its_file(ws: Workspace) -> None:
+    fill_studies(ws)
+    marks = {"inflation": 'id="inflation"', "leaks": "What a leak is worth", "calibration": "confidence worth",
+             "conformal_coverage": "keep their promise"}  # fmt: skip
+    for name, mark in marks.items():
+        assert mark in page_of(ws).html
+        (ws.artifacts / "studies" / f"{name}.csv").unlink()
+        assert mark not in page_of(ws).html
+    assert 'href="#inflation"' not in page_of(ws).html and 'href="#trust"' not in page_of(ws).html
+
+
+def test_studies_of_the_series_serve_where_the_workspace_has_none(ws: Workspace) -> None:
+    fill_studies(ws)
+    there = Workspace(ws.root, ws.dataset, "full").artifacts
+    there.mkdir(parents=True)
+    (ws.artifacts / "studies").rename(there / "studies")
+    html = page_of(ws).html
+    assert "artifacts/msd-full/studies/inflation.csv" in html and 'id="inflation-2"' in html
 
 
 def test_headline_is_the_best_current_run_of_the_primary_fold(ws: Workspace) -> None:

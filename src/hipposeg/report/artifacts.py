@@ -13,7 +13,15 @@ from hipposeg.files import read_json
 TEXT = frozenset({
     "run", "arm", "notebook", "folds", "budget", "device", "precision", "torch", "label", "kind", "name", "machine",
     "result_sha256", "key", "family", "numerics", "weights_sha256", "data_sha256",
+    "practice", "note", "method", "group", "reference", "verdict", "project", "called", "really", "words", "source",
+    "url",
 })  # fmt: skip
+
+# Studies of the evaluation that the page shows where they are.
+STUDIES = (
+    "inflation", "verdicts", "claims", "words", "leaks", "calibration", "calibration_scaled", "calibration_summary",
+    "conformal_coverage",
+)  # fmt: skip
 
 Row = dict[str, Any]
 
@@ -37,12 +45,21 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Study:
+    """A study of the evaluation, stored as CSV. file: its path below the output root, for the reader who wants it."""
+
+    file: str
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
 class Artifacts:
     """Everything below artifacts/<workspace>. A part that was not written yet is empty.
 
     results, cases, timings: rows of the CSV files; numbers are int or float, empty fields None.
     facts: by notebook name ("01_exploration"). pictures: by notebook name, in the order of the notebook.
-    configs, histories: by run name. folds: the folds file's content.
+    configs, histories: by run name. folds: the folds file's content. studies: those of STUDIES that are there, by name.
+    bench: the benchmark's summary. explorer: the index that `runs.explorer` wrote.
     """
 
     ws: Workspace
@@ -54,6 +71,9 @@ class Artifacts:
     configs: dict[str, dict[str, Any]]
     histories: dict[str, tuple[dict[str, Any], ...]]
     folds: dict[str, Any]
+    studies: dict[str, Study]
+    bench: dict[str, Any]
+    explorer: dict[str, Any]
 
     def done(self, notebook: str) -> bool:
         """Whether the notebook has run to its end (`finish` writes its facts last)."""
@@ -118,6 +138,22 @@ def read_history(path: Path) -> tuple[dict[str, Any], ...]:
     return tuple(json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
 
 
+def read_studies(ws: Workspace) -> dict[str, Study]:
+    """Every study that is there: from the workspace itself, else from the `full` profile of the same data."""
+    found = {}
+    for name in STUDIES:
+        for place in (ws, Workspace(ws.root, ws.dataset, "full")):
+            path = place.artifacts / "studies" / f"{name}.csv"
+            if name not in found and (rows := read_rows(path)):
+                found[name] = Study(path.relative_to(ws.root).as_posix(), rows)
+    return found
+
+
+def read_if_there(path: Path) -> dict[str, Any]:
+    """A JSON object, empty if the file is absent."""
+    return read_object(path, dict) if path.is_file() else {}
+
+
 def load(ws: Workspace) -> Artifacts:
     """Read whatever of `ws` exists. Raises ReportError on a damaged file, never on an absent one.
 
@@ -134,5 +170,8 @@ def load(ws: Workspace) -> Artifacts:
         pictures={path.stem: read_pictures(path) for path in sorted(ws.figures.glob("*.json"))},
         configs=configs,
         histories={run: read_history(at / "runs" / run / "history.jsonl") for run in configs},
-        folds=read_object(ws.folds, dict) if ws.folds.is_file() else {},
+        folds=read_if_there(ws.folds),
+        studies=read_studies(ws),
+        bench={} if ws.is_phantom else read_if_there(ws.root / "artifacts" / "bench" / "summary.json"),
+        explorer=read_if_there(at / "explorer" / "index.json"),
     )

@@ -5,6 +5,7 @@ artifacts and source give the same bytes; the page carries a source hash, and ne
 """
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,9 @@ log = logging.getLogger(__name__)
 
 TEMPLATES = Path(__file__).parent / "templates"
 MAX_BYTES = 8_000_000
+# Parts of the page's style and script, in the order in which they are inlined.
+STYLES = ("base", "hero", "tables", "charts", "figures", "viewer", "print")
+SCRIPTS = ("page", "table", "choose", "plot", "volumes", "slices", "mesh", "surface", "explorer", "zoom")
 
 
 def build(ws: Workspace, source: str | None = None) -> Path:
@@ -54,22 +58,29 @@ def render(art: Artifacts, source: str) -> str:
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, lstrip_blocks=True
     )
     environment.filters["pretty"] = lambda value: files.to_json(value).rstrip()
-    style = {name: Markup((TEMPLATES / f"page.{name}").read_text(encoding="utf-8")) for name in ("css", "js")}
+    style = {"css": inlined("css", STYLES), "js": inlined("js", SCRIPTS)}
     tools = {"num": number, "span": span, "show": show, "marks": charts.marks, "thin": THIN}
     return environment.get_template("page.html.j2").render(page_context(art) | style | tools | {"source": source})
 
 
-def number(value: Any, kind: str = "auto", origin: str = "") -> Markup:
+def inlined(kind: str, names: Sequence[str]) -> Markup:
+    """The named files of templates/<kind>, one after the other."""
+    return Markup("\n").join(Markup((TEMPLATES / kind / f"{n}.{kind}").read_text(encoding="utf-8")) for n in names)
+
+
+def number(value: Any, kind: str = "auto", origin: str = "", place: str = "of") -> Markup:
     """A number as `<data value=...>`: what is shown was rounded by `show`, what it was before stays in the attribute.
 
-    origin: `<run>:<label>:<column>` of results.csv, kept as `data-of` so that a check can look the number up.
+    origin: where the number stands, kept as `data-<place>` so that a check can look it up. place: "of" for
+    `<run>:<label>:<column>` of results.csv, "full" for the same of a committed run of the series (the mean
+    over its cases.csv), "cell" for `<study>:<row>:<column>`, "case" for `<case>:<label or column>` of all cases.
     """
     text = show(value, kind)
     if text == MISSING:
         return Markup('<span class="na">{}</span>').format(text)
     if isinstance(value, (bool, str)):
         return escape(text)
-    of = Markup(' data-of="{}"').format(origin) if origin else ""
+    of = Markup(' data-{}="{}"').format(place, origin) if origin else ""
     return Markup('<data value="{}" data-kind="{}"{}>{}</data>').format(value, kind, of, text)
 
 
@@ -78,5 +89,8 @@ def span(row: RunRow, label: str, metric: str, kind: str) -> Markup:
     low, high = row.get(label, f"{metric}_low"), row.get(label, f"{metric}_high")
     if interval(low, high, kind) == MISSING:
         return Markup('<span class="na">no interval</span>')
-    ends = (number(end, kind, f"{row.run}:{label}:{metric}_{side}") for end, side in ((low, "low"), (high, "high")))
+    ends = (
+        number(end, kind, f"{row.run}:{label}:{metric}_{side}", row.place)
+        for end, side in ((low, "low"), (high, "high"))
+    )
     return Markup(" to ").join(ends)

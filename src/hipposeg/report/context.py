@@ -8,14 +8,15 @@ from hipposeg.report.artifacts import Artifacts
 from hipposeg.report.embed import Embedded, embed
 from hipposeg.report.numbers import show
 from hipposeg.report.published import PUBLISHED
+from hipposeg.report.sections import section_context
 
 # The first screen shows the first figure whose name holds the earliest of these words: a median case, not a good one.
 HERO_WORDS = ("hero", "overlay_median", "best_median_worst", "overlay", "three_plane", "surface", "samples")
 
 SECTIONS = (
-    ("data", "The data"), ("method", "Method"), ("results", "Results"), ("published", "Published numbers"),
-    ("figures", "Figures"), ("limits", "Limits"), ("reproduce", "Reproduce"), ("versions", "Versions"),
-    ("licence", "Licence and citation"),
+    ("brief", "In three minutes"), ("results", "Results"), ("explorer", "Every case"), ("inflation", "Inflated scores"),
+    ("trust", "Can it be trusted?"), ("claims", "Claims of others"), ("data", "The data"), ("method", "Method"),
+    ("limits", "Limits"), ("figures", "All figures"), ("reproduce", "Reproduce"), ("licence", "Licence and citation"),
 )  # fmt: skip
 
 TITLE = "How well can a small network outline the hippocampus? hipposeg"
@@ -28,7 +29,7 @@ def page_context(art: Artifacts) -> dict[str, Any]:
     phantom = art.ws.is_phantom
     pictures = {name: [embed(picture) for picture in found] for name, found in art.pictures.items()}
     extent = charts.extent(rows)
-    return {
+    names = {
         "ws": art.ws,
         "phantom": phantom,
         "title": f"PHANTOM, no patients: {TITLE}" if phantom else TITLE,
@@ -41,7 +42,6 @@ def page_context(art: Artifacts) -> dict[str, Any]:
         "rows": rows,
         "head": head,
         "five_folds": view.five_folds(art),
-        "flagship": art.facts.get("04_unet3d", {}).get("flagship"),
         "floor": next((row for row in rows if row.is_floor), None),
         "axis": charts.axis_for(extent) if extent else None,
         "any_older": any(row.older for row in rows),
@@ -54,11 +54,20 @@ def page_context(art: Artifacts) -> dict[str, Any]:
         "leaks": leaks(art.folds),
         "findings": findings(art),
         "chapters": chapters(art, pictures),
-        "contents": SECTIONS,
         "device_words": device_words(rows),
         "versions": versions(art, rows),
         "trainings": trainings(rows),
     }
+    names |= section_context(art, rows)
+    names["contents"] = [entry for entry in SECTIONS if entry[0] not in absent(names)]
+    return names
+
+
+def absent(names: dict[str, Any]) -> set[str]:
+    """Sections that are left out because no study of theirs is there."""
+    trust = ("leak_forest", "reliability", "coverage")
+    parts = {"inflation": names["inflation"], "trust": any(names[part] for part in trust)}
+    return {section for section, there in parts.items() if not there}
 
 
 def hero(pictures: dict[str, list[Embedded]]) -> Embedded | None:

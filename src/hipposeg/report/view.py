@@ -17,7 +17,10 @@ PRIMARY = ("grouped", 0)
 
 @dataclass(frozen=True)
 class RunRow:
-    """One run of the results table. values: label -> row of results.csv; config and timing are empty if absent."""
+    """One run of the results table. profile: whose artifacts hold it. place: as `build.number` names it.
+
+    values: label -> row of results.csv, or what would stand there; config and timing are empty if absent.
+    """
 
     run: str
     arm: str
@@ -25,6 +28,13 @@ class RunRow:
     values: dict[str, Row]
     config: dict[str, Any]
     timing: Row
+    profile: str = ""
+    place: str = "of"
+
+    @property
+    def folds(self) -> str:
+        """The kind of folds and its number: `grouped 0`."""
+        return f"{self.first.get('folds')} {self.first.get('fold')}"
 
     @property
     def is_floor(self) -> bool:
@@ -75,7 +85,15 @@ def run_rows(art: Artifacts, folds: str = PRIMARY[0], fold: int = PRIMARY[1]) ->
             runs.setdefault(row["run"], {})[row["label"]] = row
     firsts = {run: next(iter(values.values())) for run, values in runs.items()}
     rows = [
-        RunRow(run, firsts[run]["arm"], _note(run, firsts), values, art.configs.get(run, {}), art.timing("run", run))
+        RunRow(
+            run,
+            firsts[run]["arm"],
+            _note(run, firsts),
+            values,
+            art.configs.get(run, {}),
+            art.timing("run", run),
+            art.ws.profile,
+        )
         for run, values in runs.items()
     ]
     return sorted(rows, key=lambda row: (not row.is_floor, row.older, -(row.get("mean", "dice") or 0), row.run))

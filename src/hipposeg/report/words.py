@@ -107,3 +107,29 @@ def chapter_of(name: str) -> Chapter:
     """The chapter of a notebook that CHAPTERS does not list: `08_new_idea` becomes "New idea"."""
     words = name.partition("_")[2].replace("_", " ") or name
     return Chapter(name, words[:1].upper() + words[1:], "")
+
+
+# What the inflation study calls a practice -> its name; what is done stands in the study's notes.
+PRACTICES = {
+    "background": "Background averaged in",
+    "pooled-slices": "Slices pooled in batches",
+    "pooled-volumes": "Volumes pooled in pairs",
+    "pooled-nothing": "Predicting nothing, pooled",
+    "union": "The whole passed off as its parts",
+    "nonempty-slices": "Only slices that hold something",
+    "truth-crop": "Cropped around the truth",
+    "truth-crop-no-image": "The same crop, image never read",
+    "nsd2": "Surface score read as Dice",
+    "best-epoch": "Best epoch on the scored fold",
+}
+
+LEAKS = {
+    "leak-volumes": "The other hippocampus of the scored person in training",
+    "leak-slices": "Other slices of the scored volumes in training",
+}
+
+
+def run_text(run: str) -> str:
+    """A run's name for a list: `unet2d.grouped0.s0.standard` becomes `unet2d (grouped0.s0.standard)`."""
+    arm, _, rest = run.partition(".")
+    return f"{arm} ({rest})" if rest else run

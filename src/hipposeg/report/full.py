@@ -1,0 +1,85 @@
+"""Runs of the declared series, as committed under artifacts/<data set>-full: rows of the table, minutes, all volumes.
+
+They are read as they are stored, through `runs.table`, so that page and notebooks cannot differ.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hipposeg import stats
+from hipposeg.config import Workspace
+from hipposeg.report.artifacts import Artifacts, Row
+from hipposeg.report.view import LABELS, RunRow
+
+# Shown of every run: (label, metric). Each gets its interval over people.
+SHOWN = (*((label, "dice") for label in LABELS), ("mean", "hd95"), ("mean", "nsd1"), ("union", "volume_bias"))
+
+
+def runs(ws: Workspace) -> list[Any]:
+    """Every committed run of the series (`runs.table.Run`); none where there is no series, or `ws` is the series."""
+    full = Workspace(ws.root, ws.dataset, "full")
+    if ws.profile in ("smoke", "full") or not (full.artifacts / "runs").is_dir():
+        return []
+    from hipposeg.runs.table import find_runs
+
+    return find_runs(full)
+
+
+def rows(art: Artifacts, found: Iterable[Any]) -> list[RunRow]:
+    """The runs as rows of the results table, by falling mean Dice on each kind of folds."""
+    times, made = _seconds(art.ws), []
+    for run in found:
+        time = times.get(run.name, {})
+        made.append(RunRow(run.name, run.arm, _setting(run.config), _values(run), run.config, time, "full", "full"))
+    return sorted(made, key=lambda row: (row.folds, row.older, -(row.get("mean", "dice") or 0), row.run))
+
+
+def _values(run: Any) -> dict[str, Row]:
+    """label -> a row as in results.csv, of the metrics SHOWN."""
+    subjects = run.subjects().to_numpy()
+    shared = {**run.config, "older": run.older, "n": len(subjects)}
+    found: dict[str, Row] = {label: dict(shared) for label in LABELS}
+    for label, metric in SHOWN:
+        one = stats.interval(run.values(label, metric).to_numpy(), subjects)
+        found[label] |= {metric: one.value, f"{metric}_low": one.low, f"{metric}_high": one.high}
+    return found
+
+
+def _setting(config: dict[str, Any]) -> str:
+    budget = "" if config["budget"] == "standard" else f", budget {config['budget']}"
+    return f"seed {config['seed']}{budget}"
+
+
+def _seconds(ws: Workspace) -> dict[str, Row]:
+    from hipposeg.report.artifacts import read_rows
+
+    found = read_rows(Workspace(ws.root, ws.dataset, "full").artifacts / "timings.csv")
+    return {str(row["name"]): row for row in found if row["kind"] == "run"}
+
+
+def out_of_fold(found: Sequence[Any], arm: str | None) -> pd.DataFrame:
+    """Every case scored once by a network of `arm` that never saw its person: the five grouped folds, seed 0.
+
+    Columns as in cases.csv and `fold`. Empty unless all five folds are there.
+    """
+    mine = [
+        run for run in found
+        if (run.arm, run.config["folds"], run.config["seed"], run.config["budget"]) == (arm, "grouped", 0, "standard")
+    ]  # fmt: skip
+    if len({run.config["fold"] for run in mine}) < 5:
+        return pd.DataFrame()
+    return pd.concat([run.cases.assign(fold=run.config["fold"]) for run in mine], ignore_index=True)
+
+
+def mean_minutes(found: Sequence[Any], minutes: dict[str, float]) -> list[tuple[str, float, float, int]]:
+    """(arm, minutes of its schedule on the idle machine, mean Dice over seeds on grouped fold 0, seeds) by minutes."""
+    scores: dict[str, list[float]] = {}
+    for run in found:
+        if (run.config["folds"], run.config["fold"], run.config["budget"]) == ("grouped", 0, "standard"):
+            if not run.older and run.arm in minutes:
+                scores.setdefault(run.arm, []).append(float(run.values().mean()))
+    table = [(arm, minutes[arm], float(np.mean(values)), len(values)) for arm, values in scores.items()]
+    return sorted(table, key=lambda row: (row[1], row[0]))

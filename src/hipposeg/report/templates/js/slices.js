@@ -1,0 +1,110 @@
+// One slice on a canvas: image, expert filled, model outlined, disagreement by kind. The low end lies left and below.
+const COLOUR = Object.fromEntries(["anterior", "posterior", "missed", "extra", "swap"].map((name) =>
+  [name, getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim()]));
+const rgb = (colour) => [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
+
+const Slices = {
+  // Where the plane across `axis` at `at` finds its voxel (h, v) in a volume of this shape.
+  cut(shape, axis, at) {
+    const [across, up] = Volumes.index.planes[axis].axes;
+    const stride = [shape[1] * shape[2], shape[2], 1];
+    const index = (h, v) => at * stride[axis] + h * stride[across] + v * stride[up];
+    return { width: shape[across], height: shape[up], across, up, index };
+  },
+
+  // show: {truth, mask, wrong}, each whether it is drawn. mask: which model. cross: the voxel where the planes meet.
+  draw(canvas, volume, { axis, cross, model, show }) {
+    const { width, height, across, up, index } = this.cut(volume.shape, axis, cross[axis]);
+    const ratio = window.devicePixelRatio || 1;
+    canvas.width = Math.round(canvas.clientWidth * ratio);
+    canvas.height = Math.round(canvas.clientHeight * ratio);
+    const scale = Math.min(canvas.width / width, canvas.height / height);
+    const left = (canvas.width - scale * width) / 2, top = (canvas.height - scale * height) / 2;
+    canvas.place = { left, top, scale, ratio, width, height, across, up };
+    const paper = canvas.getContext("2d");
+    paper.clearRect(0, 0, canvas.width, canvas.height);
+    paper.imageSmoothingEnabled = false;
+    paper.drawImage(this.pixels(volume, model, show, width, height, index), left, top, scale * width, scale * height);
+    if (show.mask) this.outlines(paper, volume.masks[1 + model], width, height, index, { left, top, scale, ratio });
+    this.furniture(paper, axis, cross, canvas.place, ratio);
+  },
+
+  pixels(volume, model, show, width, height, index) {
+    const small = new OffscreenCanvas(width, height);
+    const image = new ImageData(width, height);
+    const tints = Volumes.index.labels.map(({ colour }) => rgb(colour));
+    const [truth, mask] = [volume.masks[0], volume.masks[1 + model]];
+    for (let v = 0; v < height; v++) {
+      for (let h = 0; h < width; h++) {
+        const at = index(h, v), to = 4 * ((height - 1 - v) * width + h);
+        const shade = volume.grey[at];
+        const [a, b] = [truth[at], mask[at]];
+        let tint = null, share = 0.42;
+        if (show.truth && a) tint = tints[a - 1];
+        if (show.wrong && a !== b) [tint, share] = [rgb(!b ? COLOUR.missed : !a ? COLOUR.extra : COLOUR.swap), 0.8];
+        for (let c = 0; c < 3; c++) image.data[to + c] = tint ? (1 - share) * shade + share * tint[c] : shade;
+        image.data[to + 3] = 255;
+      }
+    }
+    small.getContext("2d").putImageData(image, 0, 0);
+    return small;
+  },
+
+  // Along voxel edges: what is drawn is exactly what is scored.
+  outlines(paper, mask, width, height, index, { left, top, scale, ratio }) {
+    const inside = (h, v, k) => h >= 0 && v >= 0 && h < width && v < height && mask[index(h, v)] === k;
+    Volumes.index.labels.forEach(({ colour }, label) => {
+      paper.beginPath();
+      for (let v = 0; v < height; v++) {
+        for (let h = 0; h < width; h++) {
+          if (!inside(h, v, label + 1)) continue;
+          const x = left + h * scale, y = top + (height - 1 - v) * scale;
+          const edge = (dh, dv, x0, y0, x1, y1) => {
+            if (inside(h + dh, v + dv, label + 1)) return;
+            paper.moveTo(x + x0 * scale, y + y0 * scale);
+            paper.lineTo(x + x1 * scale, y + y1 * scale);
+          };
+          edge(-1, 0, 0, 0, 0, 1); edge(1, 0, 1, 0, 1, 1); edge(0, 1, 0, 0, 1, 0); edge(0, -1, 0, 1, 1, 1);
+        }
+      }
+      paper.lineWidth = 2 * ratio;
+      paper.lineCap = "square";
+      paper.strokeStyle = colour;
+      paper.stroke();
+    });
+  },
+
+  // Orientation letters, and dotted lines where the other two planes cut.
+  furniture(paper, axis, cross, { left, top, scale, width, height, across, up }, ratio) {
+    paper.strokeStyle = "rgb(255 255 255 / .45)";
+    paper.lineWidth = ratio;
+    paper.setLineDash([ratio, 3 * ratio]);
+    const x = left + (cross[across] + 0.5) * scale, y = top + (height - cross[up] - 0.5) * scale;
+    paper.beginPath();
+    paper.moveTo(x, top); paper.lineTo(x, top + height * scale);
+    paper.moveTo(left, y); paper.lineTo(left + width * scale, y);
+    paper.stroke();
+    paper.setLineDash([]);
+    paper.font = `700 ${13 * ratio}px system-ui, sans-serif`;
+    paper.textAlign = "center";
+    paper.textBaseline = "middle";
+    paper.lineWidth = 3 * ratio;
+    paper.strokeStyle = "rgb(0 0 0 / .7)";
+    paper.fillStyle = "#fff";
+    const inset = 11 * ratio, [low, high] = [Volumes.index.ends[across], Volumes.index.ends[up]];
+    const middle = [left + (width * scale) / 2, top + (height * scale) / 2];
+    for (const [text, tx, ty] of [[low[0], left + inset, middle[1]], [low[1], left + width * scale - inset, middle[1]],
+      [high[1], middle[0], top + inset], [high[0], middle[0], top + height * scale - inset]]) {
+      paper.strokeText(text, tx, ty);
+      paper.fillText(text, tx, ty);
+    }
+  },
+
+  // The voxel (across, up) under a pointer, clamped to the slice.
+  under({ place }, { offsetX, offsetY }) {
+    const h = Math.floor((offsetX * place.ratio - place.left) / place.scale);
+    const v = place.height - 1 - Math.floor((offsetY * place.ratio - place.top) / place.scale);
+    const clamp = (value, size) => Math.min(Math.max(value, 0), size - 1);
+    return { [place.across]: clamp(h, place.width), [place.up]: clamp(v, place.height) };
+  },
+};
