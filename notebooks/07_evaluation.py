@@ -470,12 +470,16 @@ natural spread.""")
 
 # %%
 groups = {run.name: run.cases for run in picked}
-whole, out_of_fold = f"{FLAGSHIP}, all folds", stored.out_of_fold(everything, len(session.folds["grouped"]))
+whole, out_of_fold = (
+    f"{FLAGSHIP}.grouped-all.s0.standard",
+    stored.out_of_fold(everything, len(session.folds["grouped"])),
+)
 groups |= {whole: out_of_fold} if len(out_of_fold) else {}
+called = short | {whole: f"{FLAGSHIP}, all folds"}
 both_sides = siblings.study(groups, (*spec.names, UNION))
 siblings.write(session.ws, both_sides)
 kept = ["people", "r_true", "r_predicted", "r_difference", "r_error", "r_dice", "difference_low", "difference_high"]
-rows = both_sides.assign(run=both_sides["run"].map(lambda name: short.get(name, name))).set_index(["run", "label"])
+rows = both_sides.assign(run=both_sides["run"].map(called)).set_index(["run", "label"])
 display(rows[kept].style.format("{:.2f}").format("{:.0f}", subset=["people", *kept[-2:]]).set_uuid("sides"))
 
 # %%
@@ -484,19 +488,23 @@ sides = both_sides[both_sides["run"] == drawn].set_index("label")
 if len(sides):
     session.save(
         asymmetry.two_volumes({label: siblings.pairs(groups[drawn], label) for label in sides.index}, sides, spec), "sides",
-        f"People with two scored volumes, by `{short.get(drawn, drawn)}`. Above: the predicted against the true difference between "
+        f"People with two scored volumes, by `{called[drawn]}`. Above: the predicted against the true difference between "
         "the two. Below: the error of one against that of the other. Dashed: equality.",
         "Six scatter plots, for both parts and the whole: differences between two sides above, errors of two sides below.",
     )  # fmt: skip
     of_whole = sides.loc[UNION]
     session.say(f"""Over {of_whole["people"]:.0f} people, true and predicted difference of the whole hippocampus correlate with
 **{of_whole["r_difference"]:.2f}** ({of_whole["r_difference_low"]:.2f} to {of_whole["r_difference_high"]:.2f}), errors of
-both sides with **{of_whole["r_error"]:.2f}** ({of_whole["r_error_low"]:.2f} to {of_whole["r_error_high"]:.2f}).""")
+both sides with **{of_whole["r_error"]:.2f}** ({of_whole["r_error_low"]:.2f} to {of_whole["r_error_high"]:.2f}),
+and their Dice with **{of_whole["r_dice"]:.2f}**. The second volume is larger by
+{of_whole["true_second_minus_first"]:+.0f} mm³ on average ({of_whole["true_second_minus_first_low"]:+.0f} to
+{of_whole["true_second_minus_first_high"]:+.0f}).""")
 
 # %% [markdown]
 # **What we see.** The true volumes of two sides are so alike that their difference is small, and a small difference is
 # hard to measure. Errors that go together cancel out in a difference, and they are the reason why intervals here are over
-# people. **What it does not show:** which side is larger; the files do not tell sides apart.
+# people. If the second volume is larger on average, the numbering follows the sides. **What it does not show:** which
+# side that is; the files do not say, and a guess from anatomy would be no evidence.
 #
 # ## 12. How scores get inflated
 #

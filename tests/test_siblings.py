@@ -44,6 +44,7 @@ def test_study_by_numpy_and_what_cancels_out():
     gap = {name: second[column] - first[column] for name, column in (("t", "volume_true"), ("p", "volume_predicted"))}
     assert row["r_difference"] == pytest.approx(np.corrcoef(gap["t"], gap["p"])[0, 1])
     assert row["difference_bias"] == pytest.approx((gap["p"] - gap["t"]).mean())
+    assert row["true_second_minus_first"] == pytest.approx(gap["t"].mean())
     assert row["people"] == PEOPLE
     alone = siblings.study({"run": scored(5, 80)}, ["union"]).iloc[0]
     assert row["r_error"] > 0.9 > 0.5 > alone["r_error"], "shared errors go together"

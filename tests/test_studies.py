@@ -1,6 +1,7 @@
 """Which runs are studied, verdicts by family, five folds, and the table of claims."""
 
 import shutil
+from functools import cache
 
 import matplotlib.pyplot as plt
 import nibabel
@@ -149,15 +150,21 @@ def test_claims_name_arms_that_are_described_and_sources_that_can_be_opened():
     assert {claim.project for claim in CLAIMS} == set("ABCDE")
 
 
-def figures():
-    """Every figure of the studies, on the small runs."""
+@cache
+def studied():
+    """Runs, and two studies of them, made once."""
     data, runs = cohort(), [run_of(FLOOR, shifted(3)), run_of("unet2d", shifted(1), history=(0.5, 0.8, 0.7))]
     masks = {runs[0].name: shifted(3), runs[1].name: shifted(1)}
+    places = errors.study(runs, {name: errors.of_run(found, data) for name, found in masks.items()}, data)
+    return runs, inflation.study(runs, masks, data, TRAIN), places
+
+
+def figures():
+    """Every figure of the studies, on the small runs."""
+    runs, table, places = studied()
     names = stored.names(runs)
-    table = inflation.study(runs, masks, data, TRAIN)
     titles = {slug: title for slug, (title, _) in inflation.PRACTICES.items()}
     yield scoring.inflation(table, titles, names, runs[1].name)
-    places = errors.study(runs, {name: errors.of_run(found, data) for name, found in masks.items()}, data)
     yield mistakes.by_position(places, names, errors.POSITIONS, ("anterior end", "posterior end"))
     yield mistakes.by_distance(places, names, errors.DISTANCES)
     image = np.random.default_rng(0).normal(100, 20, truth(5).shape)

@@ -14,7 +14,6 @@ from scipy import ndimage
 from hipposeg import metrics
 from hipposeg.config import Workspace
 from hipposeg.data.cohort import Cohort
-from hipposeg.data.spec import DatasetSpec
 from hipposeg.files import write_csv
 from hipposeg.metrics import MEAN, UNION
 from hipposeg.runs.table import Run
@@ -72,13 +71,11 @@ def study(runs: Sequence[Run], masks: Mapping[str, Mapping[int, np.ndarray]], co
     """
     rows = []
     for run in runs:
-        subjects = run.subjects()
+        subjects, before = run.subjects(), dice_table(masks[run.name], cohort)
         for step, change in STEPS.items():
-            after = {case: dice_rows(change(mask), cohort.cases[case].label, cohort.spec)
-                     for case, mask in masks[run.name].items()}  # fmt: skip
-            table = pd.DataFrame.from_dict(after, orient="index").sort_index()
+            table = dice_table({case: change(mask) for case, mask in masks[run.name].items()}, cohort)
             for label in table:
-                found = interval((table[label] - run.values(label)).to_numpy(), subjects.to_numpy())
+                found = interval((table[label] - before[label]).to_numpy(), subjects.to_numpy())
                 rows.append({
                     "run": run.name, "step": step, "label": label, "dice": table[label].mean(),
                     "difference": found.value, "low": found.low, "high": found.high, "people": subjects.nunique(),
@@ -86,11 +83,15 @@ def study(runs: Sequence[Run], masks: Mapping[str, Mapping[int, np.ndarray]], co
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def dice_rows(prediction: np.ndarray, truth: np.ndarray, spec: DatasetSpec) -> dict[str, float]:
-    """Dice of each part, their union and their mean (NaN skipped), as `metrics.score_case` defines them."""
-    found = {one.name: metrics.dice(prediction == one.value, truth == one.value) for one in spec.labels}
-    mean = float(np.nanmean(list(found.values()))) if not all(map(np.isnan, found.values())) else float("nan")
-    return found | {UNION: metrics.dice(prediction > 0, truth > 0), MEAN: mean}
+def dice_table(masks: Mapping[int, np.ndarray], cohort: Cohort) -> pd.DataFrame:
+    """Dice by case (rows) of each part, their union and their mean (NaN skipped), as `metrics.score_case` has them."""
+    rows = {}
+    for number, mask in masks.items():
+        truth = cohort.cases[number].label
+        rows[number] = {one.name: metrics.dice(mask == one.value, truth == one.value) for one in cohort.spec.labels}
+        rows[number][UNION] = metrics.dice(mask > 0, truth > 0)
+    table = pd.DataFrame.from_dict(rows, orient="index").sort_index()
+    return table.assign(**{MEAN: table[list(cohort.spec.names)].mean(axis=1)})
 
 
 def write(ws: Workspace, table: pd.DataFrame) -> None:

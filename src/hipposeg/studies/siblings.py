@@ -12,11 +12,12 @@ import pandas as pd
 
 from hipposeg.config import Workspace
 from hipposeg.files import write_csv
-from hipposeg.stats import agreement, correlation
+from hipposeg.stats import agreement, correlation, interval
 
 NAMES = ("true", "predicted", "difference", "error", "dice")
 COLUMNS = (
     "run", "label", "people", *(f"r_{name}{end}" for name in NAMES for end in ("", "_low", "_high")),
+    "true_second_minus_first", "true_second_minus_first_low", "true_second_minus_first_high",
     "difference_sd_true", "difference_bias", "difference_low", "difference_high",
 )  # fmt: skip
 FEWEST = 3
@@ -38,7 +39,8 @@ def pairs(cases: pd.DataFrame, label: str) -> pd.DataFrame:
         raise ValueError(f"people {more[:5]} have more than two volumes; pass every case of a label once")
     columns = ["case", "true", "predicted", "error", "dice"]
     first, second = (
-        rows[side == index].set_index("subject")[columns].add_suffix(end) for index, end in enumerate(("_first", "_second"))
+        rows[side == index].set_index("subject")[columns].add_suffix(end)
+        for index, end in enumerate(("_first", "_second"))
     )
     table = first.join(second, how="inner")
     return table.rename(columns={"case_first": "first", "case_second": "second"})
@@ -49,8 +51,9 @@ def study(groups: Mapping[str, pd.DataFrame], labels: Sequence[str]) -> pd.DataF
 
     groups: name -> rows as in cases.csv, of one run or of a run per fold. labels: parts and their union.
     r_true, r_predicted, r_error, r_dice: correlation of first with second; r_difference: of the predicted difference
-    with the true one; each with a 95 % interval over people. difference_*: Bland and Altman's bias and limits of the
-    predicted minus the true difference, and the SD of the true one, in mm3.
+    with the true one; each with a 95 % interval over people. true_second_minus_first: mean with its interval; if it is
+    not zero, the order of a person's volumes is not by chance. difference_*: Bland and Altman's bias and limits of the
+    predicted minus the true difference, and the SD of the true one. In mm3.
     """
     rows = [_row(name, label, pairs(cases, label)) for name, cases in groups.items() for label in labels]
     return pd.DataFrame([row for row in rows if row["people"] >= FEWEST], columns=list(COLUMNS))
@@ -76,6 +79,9 @@ def _row(run: str, label: str, table: pd.DataFrame) -> dict[str, Any]:
         found[name] = correlation(table[f"{name}_first"].to_numpy(), table[f"{name}_second"].to_numpy())
     for name in NAMES:
         row |= {f"r_{name}": found[name].value, f"r_{name}_low": found[name].low, f"r_{name}_high": found[name].high}
+    order = interval(gap["true"].to_numpy(), gap.index.to_numpy())
+    for end, value in (("", order.value), ("_low", order.low), ("_high", order.high)):
+        row[f"true_second_minus_first{end}"] = value
     limits = agreement(gap["predicted"].to_numpy(), gap["true"].to_numpy())
     row |= {"difference_sd_true": gap["true"].std(), "difference_bias": limits.bias}
     return row | {"difference_low": limits.low, "difference_high": limits.high}

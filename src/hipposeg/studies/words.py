@@ -24,14 +24,14 @@ BORDERS = {
     "missed": "the true outline",
 }
 THIRDS = ("the anterior third", "the middle third", "the posterior third")
-WORTH_SAYING = 0.2
+WORTH_SAYING = 0.1
 
 
 def what_went_wrong(wrong: pd.DataFrame, volume_true: float, volume_predicted: float) -> str:
     """One sentence on a case's errors: kinds by their share, how far, where, and what it does to the volume.
 
     wrong: rows of `errors.wrong_voxels` (kind, position, distance). volume_*: of the whole hippocampus, mm3. A kind
-    with less than a fifth of the error is not named. Raises ValueError if the true volume is not positive.
+    with less than a tenth of the error is not named. Raises ValueError if the true volume is not positive.
     """
     if not volume_true > 0:
         raise ValueError(f"the true volume is {volume_true} mm3; there is nothing to say about a case without truth")

@@ -18,7 +18,7 @@ from hipposeg.viz.slices import letters, overlay, scale_bar
 from hipposeg.viz.style import INK
 
 # Characters of a line of words above a row.
-COLUMNS = 125
+COLUMNS = 135
 ERRORS = tuple(Label(value, text, colour) for value, (text, colour) in enumerate(KINDS.values(), start=1))
 
 
@@ -61,6 +61,7 @@ def gallery(failures: Sequence[Failure], spec: DatasetSpec) -> Figure:
             index = int(np.argmax((wrong > 0).sum(axis=across)))
             _panel(ax, one, wrong, axis, index, spec)
             where = f"slice {index + 1} of {one.image.shape[axis]}"
+            ax.set_anchor("N")  # titles of a row at one height
             ax.set_title(where if number else f"{plane_name(spec, axis)}, {where}", fontsize=8, weight="normal")
         scale_bar(axes[0])
     handles = [plt.Line2D([], [], color=label.colour, linewidth=2, label=f"true {label.name}") for label in spec.labels]

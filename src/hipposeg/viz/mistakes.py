@@ -97,9 +97,9 @@ def by_position(table: pd.DataFrame, names: Mapping[str, str], bins: Sequence[st
             for edge in (0.5, len(bins) - 1.5):
                 ax.axvline(edge, color=MUTED, linewidth=0.9, linestyle="--")
             ax.grid(False, axis="x")
+            ax.tick_params(axis="x", length=0)
         axes[0, column].set_title(name)
         axes[1, column].set_xticks([0.5, (len(bins) - 1) / 2, len(bins) - 1.5], [ends[0], "middle", ends[1]])
-        axes[1, column].tick_params(axis="x", length=0)
     axes[0, 0].set_ylabel("wrong tissue (mm³ a volume)")
     axes[1, 0].set_ylabel("in per cent of the truth there")
     fig.supxlabel("position along the true hippocampus in tenths of its length; dashed lines: its ends", fontsize=9)
