@@ -194,7 +194,7 @@ by_fold = verdicts.five_folds(series_runs, labels_of(spec))
 verdicts.write(session.ws, judged, by_fold)
 if len(judged):
     session.save(
-        forest.forest(judged.set_index(["family", "arm"]), stats.EQUIVALENCE_MARGIN), "verdicts",
+        forest.forest(verdicts.headed(judged), stats.EQUIVALENCE_MARGIN), "verdicts",
         "Every declared comparison whose runs are there: mean Dice minus the family's reference, with its 95 % interval over "
         "people and seeds. Rows with fewer than three seeds have no verdict.",
         "A forest plot with a heading for each family, an interval for each arm, and its verdict in words.",

@@ -96,7 +96,7 @@ def test_study_has_every_practice_and_adds_up(table):
     practices = list(inflation.PRACTICES)
     assert list(table["practice"]) == [*practices[:-1], *practices], "only the trained run has epochs"
     assert (table["difference"] - (table["shown"] - table["honest"])).abs().max() < 1e-12
-    per_case = set(inflation.PER_CASE) | {"union", "nsd2", "truth-crop-no-image"}
+    per_case = set(inflation.PER_CASE) | {"nsd2", "truth-crop-no-image"}
     assert set(table.loc[table["low"].notna(), "practice"]) == per_case
     inside = table.dropna()
     assert ((inside["low"] <= inside["difference"] + 1e-12) & (inside["difference"] <= inside["high"] + 1e-12)).all()

@@ -109,6 +109,9 @@ def test_verdicts_stay_within_their_families():
     said = {"unet2d+ce": "ahead", "unet3d+flip": "behind", "unet3d-attention": "equivalent"}
     assert table["verdict"].to_dict() == said | {"unet3d-residual": "none: 1 seed"}
     assert table.loc["unet3d-attention", "family"] == verdicts.ATTENTION
+    heads = list(verdicts.headed(table.reset_index()).index)
+    assert heads[0] == ("2D loss, short, against unet2d", "unet2d+ce")
+    assert heads[-1] == (verdicts.ATTENTION, "unet3d-attention minus unet3d")
     assert verdicts.table([]).empty and tuple(verdicts.table([]).columns) == verdicts.COLUMNS
 
 

@@ -16,7 +16,7 @@ from hipposeg.config import Workspace
 from hipposeg.data.cohort import Cohort
 from hipposeg.data.grid import place
 from hipposeg.files import write_csv
-from hipposeg.metrics import MEAN, UNION
+from hipposeg.metrics import MEAN
 from hipposeg.models import atlas
 from hipposeg.runs.table import FLOOR, Run
 from hipposeg.stats import interval
@@ -93,6 +93,11 @@ def truth_box(truth: np.ndarray) -> tuple[slice, ...]:
     return tuple(slice(int(axis.min()), int(axis.max()) + 1) for axis in found)
 
 
+def whole(prediction: np.ndarray, truth: np.ndarray, n_classes: int) -> float:
+    """Dice of the whole foreground as one structure."""
+    return metrics.dice(prediction > 0, truth > 0)
+
+
 def truth_crop(prediction: np.ndarray, truth: np.ndarray, n_classes: int) -> float:
     """Mean Dice inside the bounding box of the truth."""
     box = truth_box(truth)
@@ -135,7 +140,7 @@ def mean_crop(cohort: Cohort, train: Sequence[int], scored: Sequence[int]) -> pd
 
 
 PER_CASE: dict[str, Score] = {
-    "background": with_background, "nonempty-slices": nonempty_slices, "truth-crop": truth_crop,
+    "background": with_background, "union": whole, "nonempty-slices": nonempty_slices, "truth-crop": truth_crop,
 }  # fmt: skip
 
 
@@ -152,19 +157,22 @@ def study(
     scored = [int(case) for case in floor.values().index]
     labels = [cohort.cases[case].label for case in scored]
     crop = mean_crop(cohort, train, scored)
+    pairs = {run.name: [(masks[run.name][case], label) for case, label in zip(scored, labels, strict=True)]
+             for run in runs}  # fmt: skip
+
+    def each(run: Run, score: Score) -> pd.Series:
+        return pd.Series([score(*pair, n_classes) for pair in pairs[run.name]], scored)
+
     nothing = pooled([(np.zeros_like(label), label) for label in labels], n_classes, SLICES, cut=True)
     rows = []
     for run in runs:
-        mine, own = run.values(), masks[run.name]
-        pairs = [(own[case], label) for case, label in zip(scored, labels, strict=True)]
-        series = {name: pd.Series([score(*pair, n_classes) for pair in pairs], scored)
-                  for name, score in PER_CASE.items()}  # fmt: skip
-        series |= {"union": run.values(UNION), "nsd2": run.values(MEAN, "nsd2")}
-        made = {name: _per_case(mine, shown, run) for name, shown in series.items()}
-        made["honest"] = {"honest": mine.mean(), "shown": mine.mean()}
-        made["truth-crop-no-image"] = _per_case(floor.values(), crop, run)
-        made["pooled-slices"] = {"honest": mine.mean(), "shown": pooled(pairs, n_classes, SLICES, cut=True)}
-        made["pooled-volumes"] = {"honest": mine.mean(), "shown": pooled(pairs, n_classes, VOLUMES, cut=False)}
+        mine = each(run, class_mean)
+        made = {name: _per_case(mine, each(run, score), run) for name, score in PER_CASE.items()}
+        made["nsd2"] = _per_case(mine, run.values(MEAN, "nsd2"), run)
+        made["truth-crop-no-image"] = _per_case(each(floor, class_mean), crop, run)
+        slices, volumes = (pooled(pairs[run.name], n_classes, *batch) for batch in ((SLICES, True), (VOLUMES, False)))
+        for name, shown in (("honest", mine.mean()), ("pooled-slices", slices), ("pooled-volumes", volumes)):
+            made[name] = {"honest": mine.mean(), "shown": shown}
         made["pooled-nothing"] = {"honest": 0.0, "shown": nothing}
         noted = [line["dice"]["mean"] for line in run.history if line.get("dice")]
         if noted:

@@ -46,7 +46,7 @@ FAMILIES = (
     Family("3D coordinate heads at 2 mm", _HEADS[0], _HEADS[1:]),
     Family("3D heads at 2 mm and their twin at 1 mm", _TWIN, _HEADS),
 )
-ATTENTION = "attention (first minus second)"
+ATTENTION = "attention"
 
 
 def table(results: Sequence[RunResult]) -> pd.DataFrame:
@@ -63,6 +63,14 @@ def table(results: Sequence[RunResult]) -> pd.DataFrame:
         found.append(gates.reset_index(drop=True).assign(**named))
     there = [one for one in found if one is not None]
     return pd.concat(there, ignore_index=True)[list(COLUMNS)] if there else pd.DataFrame(columns=list(COLUMNS))
+
+
+def headed(found: pd.DataFrame) -> pd.DataFrame:
+    """What `table` gives, indexed for a figure: a heading with the family's reference, and the arm's name."""
+    of_gates = found["family"] == ATTENTION
+    heads = found["family"].where(of_gates, found["family"] + ", against " + found["reference"])
+    arms = found["arm"].where(~of_gates, found["arm"] + " minus " + found["reference"])
+    return found.set_index(pd.MultiIndex.from_arrays([heads, arms]))
 
 
 def five_folds(results: Sequence[RunResult], labels: Sequence[str]) -> pd.DataFrame:
