@@ -514,7 +514,8 @@ and their Dice with **{of_whole["r_dice"]:.2f}**. The second volume is larger by
 # %%
 inflated = inflation.study(picked, masks, session.cohort, session.folds["grouped"][0]["train"])
 inflation.write(session.ws, inflated)
-display(pd.DataFrame(inflation.PRACTICES, index=["practice", "what is done"]).T.set_index("practice"))
+told = pd.DataFrame(inflation.PRACTICES, index=["practice", "what is done"]).T.set_index("practice")
+display(told.style.set_uuid("practices"))
 titles = {slug: title for slug, (title, _) in inflation.PRACTICES.items()}
 session.save(
     scoring.inflation(inflated, titles, short, best.name), "inflation",
@@ -527,12 +528,12 @@ session.say(f"Predicting **nothing at all** scores **{nothing:.3f}** when voxels
             "and an absent class is perfect. Its honest score is 0.")  # fmt: skip
 
 # %%
-mine_inflated = inflated[inflated["run"] == best.name].set_index("practice")
+mine_inflated = inflated[inflated["run"] == best.name].set_index("practice").drop("honest")
 text = mine_inflated[["honest", "shown", "difference"]].map("{:.4f}".format)
 ends = zip(mine_inflated["low"], mine_inflated["high"], strict=True)
-text["95 % interval"] = [f"{low:+.4f} to {high:+.4f}" if low == low else "no mean over cases" for low, high in ends]
+text["95 % interval"] = [f"{low:+.4f} to {high:+.4f}" if low == low else "not a mean over cases" for low, high in ends]
 display(text.rename(index=titles).rename_axis(None))
-order = mine_inflated["difference"].drop(["honest", "pooled-nothing", "truth-crop-no-image"]).sort_values()
+order = mine_inflated["difference"].drop(["pooled-nothing", "truth-crop-no-image"]).sort_values()
 session.say(f"For `{short[best.name]}` the practice that adds most is *{titles[order.index[-1]]}* ({order.iloc[-1]:+.3f}), "
             f"the one that adds least *{titles[order.index[0]]}* ({order.iloc[0]:+.4f}).")  # fmt: skip
 
@@ -554,7 +555,7 @@ if session.ws.is_phantom:
 else:
     claimed = claims.table(stored.arm_means(everything), inflated)
     claims.write(session.ws, claimed)
-    display(claims.readable(claimed))
+    display(claims.readable(claimed).style.set_uuid("claims"))
 
 # %% [markdown]
 # **What it does not show:** how good these projects' networks are. Several of them may well do better than their claims
