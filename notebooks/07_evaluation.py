@@ -546,8 +546,9 @@ session.say(f"For `{short[best.name]}` the practice that adds most is *{titles[o
 # ## 13. Five projects' claims, and ours
 #
 # The projects that this series covers, each with its headline score, what its own files say that this is, and ours: the
-# honest score of our arm of the same kind, and what the project's way of scoring makes of our masks. The data of D and E
-# are others, and all splits are by volume or by slice: nothing is ranked here.
+# honest score of our arm of the same kind, and what the nearest of the practices above makes of our plain network's masks.
+# Fair scores of C are estimates, since its files hold none. The data of D and E are others, and all splits are by volume or
+# by slice: nothing is ranked here.
 
 # %%
 if session.ws.is_phantom:

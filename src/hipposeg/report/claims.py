@@ -1,7 +1,8 @@
 """The five projects' claims, what these really were, and ours beside them: one table for notebook, page and README.
 
 What others claim is typed once, in `published.CLAIMS`. Ours are read from runs: the honest score of our arm of the same
-kind, and what the project's own way of scoring makes of our masks. Data and splits differ, so nothing is ranked.
+kind, and what the nearest practice of `studies.inflation` makes of our plain network's masks. Data and splits differ, so
+nothing is ranked.
 """
 
 from collections.abc import Sequence
@@ -53,7 +54,7 @@ def readable(rows: pd.DataFrame) -> pd.DataFrame:
     text["ours, of that kind"] = column(
         [f"{row.ours:.3f} ({row.low:.3f} to {row.high:.3f}), {row.arm}" if row.arm else "" for row in rows.itertuples()]
     )
-    text["ours, scored their way"] = column(
+    text["our plain network, nearest practice"] = column(
         [f"{row.scored_their_way:.3f}" if np.isfinite(row.scored_their_way) else "" for row in rows.itertuples()]
     )
     return text.rename_axis(None)
