@@ -1,8 +1,8 @@
 """The five projects' claims, what these really were, and ours beside them: one table for notebook, page and README.
 
 What others claim is typed once, in `published.CLAIMS`. Ours are read from runs: the honest score of our arm of the same
-kind, and what the nearest practice of `studies.inflation` makes of our plain network's masks. Data and splits differ, so
-nothing is ranked.
+kind, and what the nearest practice of `studies.inflation` makes of our plain network's masks. Data and splits differ,
+so nothing is ranked.
 """
 
 from collections.abc import Sequence

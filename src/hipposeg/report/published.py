@@ -57,10 +57,10 @@ class Claim:
     """One project's headline score, and what its own files say that it is.
 
     project: the letter that stands for it here. method: what was trained. claimed: the score as it is printed, under
-    the name `called`. really: what was computed. value: the project's own fair score: none, one number, or two
-    ends; C's are estimates, because its files hold none. source: the file that prints the score. arms: ours of the same kind, the
-    nearest first, always on Task04. practice, twin: slug of `studies.inflation` that scores ours the
-    project's way, and the arm whose masks are scored so; "" if there is no such way. kind: of `numbers.show`.
+    the name `called`. really: what was computed. value: the project's own fair score: none, one number, or two ends;
+    C's are estimates, because its files hold none. source: the file that prints the score. arms: ours of the same kind,
+    the nearest first, always on Task04. practice, twin: slug of the practice in `studies.inflation` that is nearest to
+    the project's, and the arm whose masks are scored so. kind: of `numbers.show`.
     """
 
     project: str
