@@ -25,11 +25,12 @@
 # - why an interval must be over people when each person contributes two volumes;
 # - how to compare two runs on the same people, and when to withhold a verdict;
 # - how to take errors apart: wrong part, too much, too little, and how far from the border;
-# - what a predicted volume is worth to someone who needs the volume.
+# - what a predicted volume is worth to someone who needs the volume;
+# - how ways of scoring that are in use make the same masks look better.
 #
-# **Reads:** the data set, `folds.json`, and all finished runs in `runs/` with their `predictions/`. Nothing is
-# trained or predicted here.
-# **Writes:** `results.csv`, `cases.csv`, `explorer/`, `figures/07_*`, `facts/07_evaluation.json`.
+# **Reads:** the data set, `folds.json`, and all finished runs in `runs/` with their `predictions/`, here and among the
+# committed runs of the `full` profile. Nothing is trained or predicted here.
+# **Writes:** `results.csv`, `cases.csv`, `studies/*.csv`, `explorer/`, `figures/07_*`, `facts/07_evaluation.json`.
 # **Run time:** seconds for each run found; `timings.csv` has the measured time.
 
 # %%
@@ -49,13 +50,17 @@ profile = "standard"
 import pandas as pd
 from IPython.display import display
 
-from hipposeg import stats
-from hipposeg.metrics import labels_of
+from hipposeg import metrics, stats
+from hipposeg.metrics import MEAN, UNION, labels_of
 from hipposeg.notebook import start
+from hipposeg.report import claims
 from hipposeg.report.published import PUBLISHED
-from hipposeg.runs import explorer, summary
+from hipposeg.runs import explorer, seeds, series, summary
+from hipposeg.runs.arms import FLAGSHIP
 from hipposeg.runs.table import FLOOR, collect, write_flagship
-from hipposeg.viz import evaluation, mistakes, slices
+from hipposeg.studies import errors, inflation, postprocessing, siblings, stored, verdicts, words
+from hipposeg.viz import asymmetry, evaluation, failures, forest, mistakes, slices
+from hipposeg.viz import inflation as scoring
 
 session = start("07_evaluation", profile)
 spec, cases = session.spec, session.cohort.cases
@@ -83,6 +88,17 @@ session.say(f"""**{len(table.runs)} runs found**, {len(runs)} of them on this fo
 {", ".join(f"`{name}`" for name in names.values())}.
 They are scored on {best.values().size} volumes of {best.subjects().nunique()} people.
 Marked older: {sum(run.older for run in table.runs)}.""")
+
+# %% [markdown]
+# Sections below that look into masks show a few runs only: the floor, the plain 2D and 3D networks and the flagship, as
+# far as they are here or among the committed runs of the `full` profile, and the run with the highest mean Dice.
+
+# %%
+everything = stored.present(session.ws, session.cohort, session.folds)
+picked = stored.chosen(everything, best)
+masks = {run.name: stored.masks(run, spec) for run in picked}
+short = stored.names(picked)
+session.say(f"Looked into: {', '.join(f'`{name}`' for name in short.values())}.")
 
 # %% [markdown]
 # ## 2. The table of results
@@ -163,7 +179,51 @@ session.say(f"Difference in mean Dice from `{names[reference.name]}`:" if len(be
 display(summary.readable_differences(between))
 
 # %% [markdown]
-# ## 4. Volume by volume
+# ## 4. Verdicts, and five folds
+#
+# What does hold over seeds? The `full` profile trains declared series: which arms would be compared with which was
+# written down before any of these runs was scored. Each family has one reference and its own adjustment of *p*. With
+# three seeds or more there is a **verdict**: *ahead* or *behind* if the interval of the difference excludes zero,
+# *equivalent* if it lies within the band that is too small to matter, else *undecided*.
+
+# %%
+series_runs = [one for number in series.SERIES for one in series.committed(session.ws, number, spec)]
+series_runs = list({one.run.name: one for one in series_runs}.values())
+judged = verdicts.table(series_runs)
+by_fold = verdicts.five_folds(series_runs, labels_of(spec))
+verdicts.write(session.ws, judged, by_fold)
+if len(judged):
+    session.save(
+        forest.forest(verdicts.headed(judged), stats.EQUIVALENCE_MARGIN), "verdicts",
+        "Every declared comparison whose runs are there: mean Dice minus the family's reference, with its 95 % interval over "
+        "people and seeds. Rows with fewer than three seeds have no verdict.",
+        "A forest plot with a heading for each family, an interval for each arm, and its verdict in words.",
+    )  # fmt: skip
+counted = {word: int((judged["verdict"] == word).sum()) for word in seeds.VERDICTS}
+said = ", ".join(f"{count} {word}" for word, count in counted.items())
+session.say(f"{len(series_runs)} runs of the series are there, {len(judged)} comparisons: {said}.")
+
+# %% [markdown]
+# **What it does not show:** what an arm could reach with a recipe of its own. A verdict is about two recipes on these
+# data, and *undecided* is not *equivalent*.
+#
+# One fold is also one draw of people, so the flagship is trained on all five: on folds split by person, and on the folds
+# split by volume that published numbers use. Recipes were developed on people who train in fold 0 and are scored in
+# folds 1 to 4 or not at all; means over folds 1 to 4 stand apart for that reason.
+
+# %%
+if len(by_fold):
+    ends = zip(by_fold["dice"], by_fold["low"], by_fold["high"], strict=True)
+    text = by_fold.assign(text=[f"{dice:.4f} ({low:.4f} to {high:.4f})" for dice, low, high in ends])
+    parts = {"all": "folds 0 to 4", "1 to 4": "folds 1 to 4"}
+    text["part"] = text["part"].map(lambda part: parts.get(part, f"fold {part}"))
+    wide = text.pivot(index=["folds", "part", "volumes", "people"], columns="label", values="text")
+    display(wide[list(labels_of(spec))].rename_axis(columns=None))
+else:
+    session.say("**None of the flagship's ten runs is there yet.**")
+
+# %% [markdown]
+# ## 5. Volume by volume
 #
 # A mean hides its worst cases, and these are what a user remembers. Each dot is one scored volume; the black bar is
 # the median.
@@ -186,7 +246,7 @@ session.say(f"Lowest mean Dice of `{names[best.name]}`: {lowest}. "
 # is the network's fault or the rater's.
 
 # %% [markdown]
-# ## 5. What goes wrong
+# ## 6. What goes wrong
 #
 # ### Which class is taken for which?
 #
@@ -230,9 +290,52 @@ session.say(f"""`{names[best.name]}`, per volume: {mine["swap"]:.0f} mm³ in the
 # **What we see.** Where a thin organ is concerned, the border is everything: a large share of all voxels touches it,
 # and an error of one voxel there costs several points of Dice. **What it does not show:** that the truth itself is
 # uncertain there. Only a second rater could.
+#
+# ### Where along the hippocampus?
+#
+# From its anterior end to its posterior end the hippocampus is cut into ten parts of equal length. Above: how much is
+# wrong there in the average volume; below: the same as a share of the true tissue there, since the ends are thin and the
+# middle is thick.
+
+# %%
+wrong = {run.name: errors.of_run(masks[run.name], session.cohort) for run in picked}
+places = errors.study(picked, wrong, session.cohort)
+errors.write(session.ws, places)
+columns = {run.name: short[run.name] for run in picked if run.name == best.name or run.arm in (FLOOR, FLAGSHIP)}
+session.save(
+    mistakes.by_position(places, columns, errors.POSITIONS, ("anterior end", "posterior end")), "positions",
+    "Wrong tissue by its position along the true hippocampus, from the anterior end at the left to the posterior end at the "
+    "right, by kind of error. Outside the dashed lines there is no true tissue.",
+    "Stacked bars along the long axis for each run: three kinds of error in cubic mm above, in per cent below.",
+)  # fmt: skip
+at = places[(places["run"] == best.name) & (places["by"] == "position")].groupby("bin", sort=False)["mm3"].sum()
+ends_share = (at[list(errors.POSITIONS[:3])].sum() + at[list(errors.POSITIONS[-3:])].sum()) / at.sum()
+session.say(f"`{short[best.name]}`: **{100 * ends_share:.0f} %** of what is wrong lies in the first or last fifth of "
+            "the true length, or beyond it.")  # fmt: skip
 
 # %% [markdown]
-# ## 6. Best, median and worst
+# **What we see.** A swap can only happen where both parts are near, so its bars mark the plane between them; raters draw
+# that plane by a rule about slices, not by a visible edge. Too much and too little mark the ends, where the rater has to
+# decide in which slice the hippocampus begins. **What it does not show:** whose decision was right.
+#
+# ### How far from where it should be?
+#
+# For a swap the distance is that to the nearest voxel of the part that was predicted; for tissue that was added, that to
+# the nearest true hippocampus; for tissue that was missed, that to the nearest true background.
+
+# %%
+session.save(
+    mistakes.by_distance(places, columns, errors.DISTANCES), "distances",
+    "How far wrong voxels lie from the nearest voxel for which the prediction would have been right, by kind of error.",
+    "Horizontal bars that add up to 100 % for each kind of error and run, divided by distance.",
+)  # fmt: skip
+
+# %% [markdown]
+# **What we see.** A prediction that reads the image is wrong by about a voxel nearly everywhere; one that does not read
+# it is wrong by more. **What it does not show:** isolated islands, which are few voxels; HD95 and section 8 see them.
+
+# %% [markdown]
+# ## 7. Best, median and worst
 #
 # Chosen by rule, never by taste: the volumes with the highest, the middle and the lowest mean Dice of the run with
 # the highest mean.
@@ -240,10 +343,10 @@ session.say(f"""`{names[best.name]}`, per volume: {mine["swap"]:.0f} mm³ in the
 # %%
 for rank, number in summary.cases_by_rule(best.values()).items():
     case, score = cases[number], best.values()[number]
-    masks = {"expert": case.label, "prediction": best.prediction(spec, number)}
+    both = {"expert": case.label, "prediction": best.prediction(spec, number)}
     title = f"{rank.capitalize()}: case {number:03d}, mean Dice {score:.3f}"
     session.save(
-        slices.three_plane(case.image[0], masks, spec, title, spacing=case.spacing), f"overlay-{rank}",
+        slices.three_plane(case.image[0], both, spec, title, spacing=case.spacing), f"overlay-{rank}",
         f"The scored volume with the {rank} mean Dice of {names[best.name]}: "
         "the expert's labels above, the prediction below.",
         f"Three planes of case {number:03d} with two labelled parts, twice: by the expert and as predicted.", "png",
@@ -252,9 +355,59 @@ for rank, number in summary.cases_by_rule(best.values()).items():
 # %% [markdown]
 # **What we see.** Compare where outlines differ: along the whole border, at the plane between the parts, or at the
 # thin ends. Three volumes illustrate; they prove nothing.
+#
+# ### Failures
+#
+# The volumes with the lowest mean Dice, each cut where most of its voxels are wrong. The sentence above each is made from
+# its wrong voxels by rule: kinds of error by their share, the distance that holds more than half of a kind, the third of
+# the long axis in which more than half lies, and what it does to the volume. `studies/words.csv` has it for every volume.
+
+# %%
+said = words.study(picked, wrong)
+words.write(session.ws, said)
+told = said[said["run"] == best.name].sort_values("dice", kind="stable").head(4)
+shown = []
+for one in told.itertuples():
+    case, title = cases[one.case], f"Case {one.case:03d}, mean Dice {one.dice:.3f}"
+    kinds = metrics.error_masks(masks[best.name][one.case], case.label)
+    shown.append(failures.Failure(title, one.words, case.image[0], case.label, kinds, case.spacing))
+session.save(
+    failures.gallery(shown, spec), "failures",
+    f"The {len(told)} scored volumes with the lowest mean Dice of `{short[best.name]}`, with every wrong voxel in the colour "
+    "of its kind and the true parts as outlines.",
+    " ".join(f"Case {one.case:03d}: {one.words}" for one in told.itertuples()), "png",
+)  # fmt: skip
 
 # %% [markdown]
-# ## 7. How training went
+# **What we see.** Failures of a trained network are seldom holes or blobs far away; they are one decision made
+# differently, such as where a part ends, all along a surface. **What it does not show:** whether a second rater would
+# have sided with the first.
+#
+# ## 8. Does post-processing help?
+#
+# Usual repairs after the fact: keep only the largest connected piece of each part, or of the whole, and fill holes.
+# They cost nothing and read no image. Each is applied to the stored masks and scored against the same masks without it.
+
+# %%
+treated = postprocessing.study(picked, masks, session.cohort)
+postprocessing.write(session.ws, treated)
+of_mean = treated[treated["label"] == MEAN]
+ends = zip(of_mean["difference"], of_mean["low"], of_mean["high"], strict=True)
+text = of_mean.assign(
+    text=[f"{one:+.4f} ({low:+.4f} to {high:+.4f})" for one, low, high in ends], run=of_mean["run"].map(short)
+)
+wide = text.pivot(index="run", columns="step", values="text").loc[list(short.values()), list(postprocessing.STEPS)]
+display(wide.rename_axis(index=None, columns=None))
+largest = float(of_mean.loc[of_mean["run"] == best.name, "difference"].abs().max())
+session.say(f"Differences in mean Dice with 95 % intervals. For `{short[best.name]}` the largest change of any step is "
+            f"**{largest:.4f}**.")  # fmt: skip
+
+# %% [markdown]
+# **What we see.** A repair can only help where there is something to repair. In boxes this tight there is little room for
+# stray pieces. **What it does not show:** whole heads, where a largest-component rule removes what is far away.
+
+# %% [markdown]
+# ## 9. How training went
 #
 # At the left the loss that training lowers; at the right the Dice on the scored volumes, computed every few epochs
 # **for display only**. Weights are always the last of a fixed schedule: nothing is chosen by looking at this curve,
@@ -274,7 +427,7 @@ session.save(
 # not cost the same.
 
 # %% [markdown]
-# ## 8. What the volumes are worth
+# ## 10. What the volumes are worth
 #
 # In practice the number that leaves the program is a volume. **Bland and Altman's plot** shows each volume's error
 # against its size: the solid line is the bias, the dashed lines hold 95 % of the errors if these are about normal.
@@ -308,7 +461,108 @@ natural spread.""")
 # size. **What it does not show:** change over time.
 
 # %% [markdown]
-# ## 9. Are the scores plausible?
+# ## 11. Two volumes of one person
+#
+# Most people contribute two volumes. Which is left and which is right cannot be told in these files, so they are *first*
+# and *second* by case number. Two questions: does the network see the **difference** between a person's two sides? And
+# are its **errors** on both sides alike? If they are, a person's two volumes are not two independent tests of the
+# network, whatever the sample size says.
+
+# %%
+groups = {run.name: run.cases for run in picked}
+whole, out_of_fold = (
+    f"{FLAGSHIP}.grouped-all.s0.standard",
+    stored.out_of_fold(everything, len(session.folds["grouped"])),
+)
+groups |= {whole: out_of_fold} if len(out_of_fold) else {}
+called = short | {whole: f"{FLAGSHIP}, all folds"}
+both_sides = siblings.study(groups, (*spec.names, UNION))
+siblings.write(session.ws, both_sides)
+kept = ["people", "r_true", "r_predicted", "r_difference", "r_error", "r_dice", "difference_low", "difference_high"]
+rows = both_sides.assign(run=both_sides["run"].map(called)).set_index(["run", "label"])
+display(rows[kept].style.format("{:.2f}").format("{:.0f}", subset=["people", *kept[-2:]]).set_uuid("sides"))
+
+# %%
+drawn = whole if whole in groups else best.name
+sides = both_sides[both_sides["run"] == drawn].set_index("label")
+if len(sides):
+    session.save(
+        asymmetry.two_volumes({label: siblings.pairs(groups[drawn], label) for label in sides.index}, sides, spec), "sides",
+        f"People with two scored volumes, by `{called[drawn]}`. Above: the predicted against the true difference between "
+        "the two. Below: the error of one against that of the other. Dashed: equality.",
+        "Six scatter plots, for both parts and the whole: differences between two sides above, errors of two sides below.",
+    )  # fmt: skip
+    of_whole = sides.loc[UNION]
+    session.say(f"""Over {of_whole["people"]:.0f} people, true and predicted difference of the whole hippocampus correlate with
+**{of_whole["r_difference"]:.2f}** ({of_whole["r_difference_low"]:.2f} to {of_whole["r_difference_high"]:.2f}), errors of
+both sides with **{of_whole["r_error"]:.2f}** ({of_whole["r_error_low"]:.2f} to {of_whole["r_error_high"]:.2f}),
+and their Dice with **{of_whole["r_dice"]:.2f}**. The second volume is larger by
+{of_whole["true_second_minus_first"]:+.0f} mm³ on average ({of_whole["true_second_minus_first_low"]:+.0f} to
+{of_whole["true_second_minus_first_high"]:+.0f}).""")
+
+# %% [markdown]
+# **What we see.** The true volumes of two sides are so alike that their difference is small, and a small difference is
+# hard to measure. Errors that go together cancel out in a difference, and they are the reason why intervals here are over
+# people. If the second volume is larger on average, the numbering follows the sides. **What it does not show:** which
+# side that is; the files do not say, and a guess from anatomy would be no evidence.
+#
+# ## 12. How scores get inflated
+#
+# The masks stay what they are; only the scoring changes. Every row is a practice found in published student projects
+# (letters as in section 13) or in papers:
+
+# %%
+inflated = inflation.study(picked, masks, session.cohort, session.folds["grouped"][0]["train"])
+inflation.write(session.ws, inflated)
+told = pd.DataFrame(inflation.PRACTICES, index=["practice", "what is done"]).T.set_index("practice")
+display(told.style.set_uuid("practices"))
+titles = {slug: title for slug, (title, _) in inflation.PRACTICES.items()}
+session.save(
+    scoring.inflation(inflated, titles, short, best.name), "inflation",
+    f"The same masks, scored honestly (rings) and in other ways (dots). At the right: the difference for `{short[best.name]}`. "
+    "Two rows concern no run: a prediction of nothing, and a guess that never reads an image.",
+    "A row for each practice with a line from ring to dot for each run.",
+)  # fmt: skip
+nothing = float(inflated.loc[inflated["practice"] == "pooled-nothing", "shown"].iloc[0])
+session.say(f"Predicting **nothing at all** scores **{nothing:.3f}** when voxels are pooled over 16 slices, the background counts "
+            "and an absent class is perfect. Its honest score is 0.")  # fmt: skip
+
+# %%
+mine_inflated = inflated[inflated["run"] == best.name].set_index("practice").drop("honest")
+text = mine_inflated[["honest", "shown", "difference"]].map("{:.4f}".format)
+ends = zip(mine_inflated["low"], mine_inflated["high"], strict=True)
+text["95 % interval"] = [f"{low:+.4f} to {high:+.4f}" if low == low else "not a mean over cases" for low, high in ends]
+display(text.rename(index=titles).rename_axis(None))
+order = mine_inflated["difference"].drop(["pooled-nothing", "truth-crop-no-image"]).sort_values()
+session.say(f"For `{short[best.name]}` the practice that adds most is *{titles[order.index[-1]]}* ({order.iloc[-1]:+.3f}), "
+            f"the one that adds least *{titles[order.index[0]]}* ({order.iloc[0]:+.4f}).")  # fmt: skip
+
+# %% [markdown]
+# **What we see.** Practices that let background or empty slices count squeeze every method towards a perfect score: the
+# worse a run is, the more it gains, so they also hide differences between methods. Others need the truth to be known
+# beforehand: which slices hold something, and where. **What it does not show:** leaks, which change the masks and not
+# the scoring; they need networks that were trained with them.
+#
+# ## 13. Five projects' claims, and ours
+#
+# The projects that this series covers, each with its headline score, what its own files say that this is, and ours: the
+# honest score of our arm of the same kind, and what the nearest of the practices above makes of our plain network's masks.
+# Fair scores of C are estimates, since its files hold none. The data of D and E are others, and all splits are by volume or
+# by slice: nothing is ranked here.
+
+# %%
+if session.ws.is_phantom:
+    session.say("Claims about real data mean nothing beside a phantom's scores.")
+else:
+    claimed = claims.table(stored.arm_means(everything), inflated)
+    claims.write(session.ws, claimed)
+    display(claims.readable(claimed).style.set_uuid("claims"))
+
+# %% [markdown]
+# **What it does not show:** how good these projects' networks are. Several of them may well do better than their claims
+# let anybody see.
+#
+# ## 14. Are the scores plausible?
 #
 # Published results tell whether our numbers are in a believable range. They are **not the same protocol**: their
 # splits are by volume, so many of their scored volumes have the same person's other side in training, and their
@@ -352,6 +606,8 @@ session.facts(
     gain_over_floor={"difference": gain["difference"], "low": gain["low"], "high": gain["high"]},
     errors_mm3=mine, errors_touching_border=touching, width_people_over_volumes=factor,
     volume_bias_mm3=union.bias, volume_limits_mm3=[union.low, union.high], volume_icc=union.icc_agreement,
+    inflation=mine_inflated["difference"].to_dict(), predicting_nothing=nothing, postprocessing_largest_change=largest,
+    errors_near_ends=float(ends_share), verdicts=counted,
 )  # fmt: skip
 kinds = {"swap": "one part taken for the other", "false_positive": "too much", "missed": "too little"}
 session.say(f"""
@@ -361,12 +617,15 @@ session.say(f"""
   The difference is what reading the image adds.
 - Its largest kind of error is *{kinds[max(mine, key=mine.get)]}*, and {100 * touching:.0f} % of all wrong voxels
   touch the true border.
-- The ICC of the whole hippocampus' volume is {union.icc_agreement:.2f}.""")
+- The ICC of the whole hippocampus' volume is {union.icc_agreement:.2f}.
+- The same masks can be made to score up to **{order.iloc[-1]:+.3f}** higher by scoring alone, and predicting nothing
+  scores **{nothing:.3f}** in one of these ways.""")
 
 # %% [markdown]
 # - Report intervals over the unit that was sampled, here people. Compare runs within people, and withhold a verdict
 #   from single seeds.
 # - No single measure is enough: overlap forgives stray voxels, distance forgives size, volume forgives place.
+# - Before a score is believed, ask over what it was averaged, what an absent class counts, and what had to be known.
 #
 # ## Limitations
 # - **The boxes were cut around the truth.** Every score here rests on boxes whose size and place give the answer away
@@ -379,10 +638,11 @@ session.say(f"""
 # - Limits of agreement take volumes as unrelated, though most people contribute two.
 #
 # ## Exercises
-# 1. Replace `("dice", "hd95")` in section 4 by `("nsd1", "msd")`. Do the same volumes stand out?
+# 1. Replace `("dice", "hd95")` in section 5 by `("nsd1", "msd")`. Do the same volumes stand out?
 # 2. Pass `best.values("union")` instead of `best.values()` to the first `stats.interval`. By how much does the score
 #    rise, and why is that no progress?
 # 3. Give `summary.cases_by_rule` the floor's values instead of the best run's. Which shapes does the average miss?
+# 4. Pool four slices instead of 16 in `inflation.SLICES`. What does predicting nothing score then, and why?
 #
 # ## References
 # - Maier-Hein et al., *Metrics reloaded: recommendations for image analysis validation*, Nature Methods 2024.
@@ -399,4 +659,10 @@ session.say(f"""
 
 # %%
 write_flagship(session.ws)
-session.finish(session.ws.artifacts / "results.csv", session.ws.artifacts / "cases.csv", index)
+studies = ("inflation", "postprocessing", "siblings", "errors", "words", "verdicts", "folds")
+session.finish(
+    session.ws.artifacts / "results.csv",
+    session.ws.artifacts / "cases.csv",
+    index,
+    *(session.ws.artifacts / "studies" / f"{name}.csv" for name in studies),
+)

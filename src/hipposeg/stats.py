@@ -178,6 +178,28 @@ def agreement(measured: np.ndarray, true: np.ndarray) -> Agreement:
     return Agreement(bias, sd, bias - 1.96 * sd, bias + 1.96 * sd, both["icc2"], both["icc3"])
 
 
+def correlation(x: np.ndarray, y: np.ndarray, resamples: int = RESAMPLES, seed: int = SEED) -> Interval:
+    """Pearson's r of two values a person, with an interval from resampled people: x, y (people,), without NaN.
+
+    NaN if either side does not vary. Raises ValueError on different lengths or fewer than 3 people.
+    """
+    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    if x.shape != y.shape or len(x) < 3:
+        raise ValueError(f"{len(x)} and {len(y)} values; a correlation needs the same 3 or more people on both sides")
+    (drawn,) = _draws(seed, resamples, len(x))
+    weights = np.vstack([np.ones(len(x)), drawn]) / len(x)  # the first row is the sample itself
+    x, y = x - x.mean(), y - y.mean()
+    mx, my = weights @ x, weights @ y
+    sxy, sxx, syy = weights @ (x * y) - mx * my, weights @ (x * x) - mx**2, weights @ (y * y) - my**2
+    # A resample of one person over and over does not vary; rounding leaves it a tiny spread.
+    varies = (sxx > 1e-12 * (x * x).mean()) & (syy > 1e-12 * (y * y).mean())
+    r = np.where(varies, sxy / np.sqrt(np.where(varies, sxx * syy, 1.0)), np.nan)
+    if np.isnan(r).all():
+        return Interval(float("nan"), float("nan"), float("nan"))
+    low, high = _percentiles(r[1:])
+    return Interval(float(r[0]), low, high)
+
+
 def _by_person(values: np.ndarray, subjects: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
     """Sum and number of non-NaN values: two (seeds, people) arrays."""
     table, subjects = np.atleast_2d(np.asarray(values, dtype=float)), np.asarray(subjects)

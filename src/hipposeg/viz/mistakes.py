@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from hipposeg.viz.evaluation import WIDTH
-from hipposeg.viz.style import ERROR, INK
+from hipposeg.viz.style import ERROR, INK, MUTED
 
 KINDS = {
     "swap": ("one class taken for another", "#CC79A7"),
@@ -71,6 +72,65 @@ def error_kinds(
         ax.tick_params(axis="y", length=0)
         side = "left" if ax is left else "right"
         fig.legend(*ax.get_legend_handles_labels(), loc=f"outside lower {side}", ncols=2, fontsize=9)
+    return fig
+
+
+def by_position(table: pd.DataFrame, names: Mapping[str, str], bins: Sequence[str], ends: tuple[str, str]) -> Figure:
+    """Wrong tissue along the long axis, a column for each run: mm3 in the average volume, and per cent of the truth.
+
+    table: rows as `studies.errors` gives them. names: run -> name. bins: names of the positions, the outer two beyond
+    the true structure's ends, where there is no truth to take a per cent of. ends: what stands at the axis' two ends.
+    """
+    fig, axes = plt.subplots(2, len(names), figsize=(WIDTH, 5.2), sharex=True, sharey="row", squeeze=False)
+    places = np.arange(len(bins))
+    for column, (run, name) in enumerate(names.items()):
+        rows = table[(table["run"] == run) & (table["by"] == "position")]
+        truth = rows.drop_duplicates("bin").set_index("bin")["true_mm3"].reindex(bins).to_numpy(dtype=float)
+        amounts = rows.pivot(index="bin", columns="kind", values="mm3").reindex(bins)
+        shares = 100 / np.where(truth > 0, truth, np.nan)
+        for row, (ax, scale) in enumerate(zip(axes[:, column], (1.0, shares), strict=True)):
+            start = np.zeros(len(bins))
+            for kind, (text, colour) in KINDS.items():
+                height = np.nan_to_num(amounts[kind].to_numpy() * scale)
+                ax.bar(places, height, bottom=start, width=0.92, color=colour, label=text if not column + row else None)
+                start += height
+            for edge in (0.5, len(bins) - 1.5):
+                ax.axvline(edge, color=MUTED, linewidth=0.9, linestyle="--")
+            ax.grid(False, axis="x")
+            ax.tick_params(axis="x", length=0)
+        axes[0, column].set_title(name)
+        axes[1, column].set_xticks([0.5, (len(bins) - 1) / 2, len(bins) - 1.5], [ends[0], "middle", ends[1]])
+    axes[0, 0].set_ylabel("wrong tissue (mm³ a volume)")
+    axes[1, 0].set_ylabel("in per cent of the truth there")
+    fig.supxlabel("position along the true hippocampus in tenths of its length; dashed lines: its ends", fontsize=9)
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=len(KINDS), fontsize=9)
+    return fig
+
+
+def by_distance(table: pd.DataFrame, names: Mapping[str, str], bins: Sequence[str]) -> Figure:
+    """Share of each kind of error by its distance from the border that was missed, a bar for each kind and run.
+
+    table: rows as `studies.errors` gives them. names: run -> name. bins: names of the distances, the nearest first.
+    """
+    fig, ax = plt.subplots(figsize=(WIDTH, 1.6 + 0.34 * len(KINDS) * len(names)))
+    parts = {name: [] for name in bins}
+    ticks = []
+    for kind, (text, _) in KINDS.items():
+        for run, name in names.items():
+            rows = table[(table["run"] == run) & (table["by"] == "distance") & (table["kind"] == kind)]
+            amounts = rows.set_index("bin")["mm3"].reindex(bins)
+            total = amounts.sum()
+            for place in bins:
+                parts[place].append(100 * amounts[place] / total if total else 0.0)
+            ticks.append(f"{text}, {name}")
+    _stack(ax, parts, DEPTHS)
+    ax.set_yticks(range(len(ticks)), ticks)
+    ax.set(xlabel="share of the wrong tissue of this kind (%)", xlim=(0, 100), ylim=(len(ticks) - 0.5, -0.5))
+    for edge in range(len(names), len(ticks), len(names)):
+        ax.axhline(edge - 0.5, color=MUTED, linewidth=0.8)
+    ax.grid(False, axis="y")
+    ax.tick_params(axis="y", length=0)
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=len(bins), fontsize=9)
     return fig
 
 

@@ -1,0 +1,4 @@
+"""What finished runs tell when they are looked at again, after their scores: what inflates a score, what goes wrong.
+
+Studies read what runs have stored, their tables and masks, and write CSV files to `artifacts/<ws>/studies/`.
+"""

@@ -1,0 +1,99 @@
+"""The runs that studies read: a workspace's own, and those of the `full` series that are committed beside it.
+
+A study of stored masks compares a run with itself, scored or treated in another way. So it may take runs of any number
+of threads, which tables of runs against each other never do.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from hipposeg.config import Workspace
+from hipposeg.data.cohort import Cohort
+from hipposeg.data.spec import DatasetSpec
+from hipposeg.runs.arms import FLAGSHIP
+from hipposeg.runs.spec import current_numerics
+from hipposeg.runs.table import FLOOR, MACHINE, Run, check_cases, find_runs, leak_alarm
+from hipposeg.stats import interval
+
+# What a study shows beside the best run, as far as it is there: no image, slices, volumes, the arm handed to users.
+SHOWN = (FLOOR, "unet2d", "unet3d", FLAGSHIP)
+PRIMARY = ("grouped", 0)
+
+
+def present(
+    ws: Workspace, cohort: Cohort, folds: Mapping[str, Sequence[Mapping[str, Sequence[int]]]],
+    numerics: Mapping[str, str] | None = None,
+) -> list[Run]:  # fmt: skip
+    """Every current run of `ws`, then those of the `full` artifacts on the same data that `ws` does not hold itself.
+
+    folds: as `data.folds` gives them. numerics: current version by arm, by default the code's own. Raises
+    `table.RunError` if a run is damaged, covers other cases than its fold, or sets off the leak alarm.
+    """
+    numerics = current_numerics() if numerics is None else numerics
+    full = Workspace(ws.root, ws.dataset, "full")
+    found = {run.name: run for run in find_runs(ws, numerics)}
+    for run in find_runs(full, numerics) if ws != full else []:
+        if run.config.get("data_sha256") == cohort.sha256:
+            found.setdefault(run.name, run)
+    kept = [run for run in found.values() if not run.older]
+    for run in kept:
+        check_cases(run, cohort.spec, folds)
+        if not ws.is_phantom:
+            leak_alarm(run, cohort.spec)
+    return kept
+
+
+def chosen(runs: Sequence[Run], best: Run) -> list[Run]:
+    """One run each of the arms of SHOWN on the primary fold, as far as they are there, and `best`; the floor first.
+
+    Of several runs of an arm, the first seed's at the standard budget.
+    """
+    picked: dict[str, Run] = {}
+    for arm in SHOWN:
+        here = [run for run in runs if run.arm == arm and (run.config["folds"], run.config["fold"]) == PRIMARY]
+        if here:
+            one = min(here, key=lambda run: (run.config["budget"] != "standard", run.config["seed"], run.name))
+            picked[one.name] = one
+    return list((picked | {best.name: best}).values())
+
+
+def out_of_fold(runs: Sequence[Run], folds: int) -> pd.DataFrame:
+    """Scores of the flagship's first seed over all person-wise folds: every volume once, by a network new to it.
+
+    folds: how many there are. Rows as in cases.csv; empty if one of the runs is not there.
+    """
+    wanted = (FLAGSHIP, "grouped", 0, "standard")
+    mine = {run.config["fold"]: run for run in runs
+            if (run.arm, *(run.config[key] for key in ("folds", "seed", "budget"))) == wanted}  # fmt: skip
+    return pd.concat([mine[fold].cases for fold in range(folds)]) if set(mine) >= set(range(folds)) else pd.DataFrame()
+
+
+def names(runs: Sequence[Run]) -> dict[str, str]:
+    """Run -> its arm, or its full name where another of the runs is of the same arm."""
+    arms = [run.arm for run in runs]
+    return {run.name: run.arm if arms.count(run.arm) == 1 else run.name for run in runs}
+
+
+def arm_means(runs: Sequence[Run]) -> pd.DataFrame:
+    """Mean Dice by arm on the primary fold, over seeds, with its interval: columns value, low, high, seeds.
+
+    Runs at the standard budget (the smoke profile's at its own); one device, precision and torch version an arm.
+    """
+    found: dict[str, list[Run]] = {}
+    for run in runs:
+        if (run.config["folds"], run.config["fold"]) == PRIMARY and run.config["budget"] in ("standard", "smoke"):
+            twins = found.setdefault(run.arm, [])
+            if not twins or all(run.config.get(key) == twins[0].config.get(key) for key in (*MACHINE, "budget")):
+                twins.append(run)
+    rows = {}
+    for arm, twins in found.items():
+        values = np.stack([run.values().to_numpy() for run in twins])
+        rows[arm] = vars(interval(values, twins[0].subjects().to_numpy())) | {"seeds": len(twins)}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["value", "low", "high", "seeds"])
+
+
+def masks(run: Run, spec: DatasetSpec) -> dict[int, np.ndarray]:
+    """The stored label maps of all scored cases: case -> (X, Y, Z) uint8. Raises `table.RunError` if one is absent."""
+    return {int(case): run.prediction(spec, int(case)) for case in run.values().index}
