@@ -15,6 +15,7 @@ from hipposeg.data.locate import Source
 from hipposeg.data.spec import PHANTOM_SPEC
 from hipposeg.engine.machine import Machine
 from hipposeg.inference import Prep
+from hipposeg.predict import model
 from hipposeg.runs import RunSpec, train_or_load, training
 from hipposeg.runs import run as running
 from hipposeg.runs.arm import Arm, recipes
@@ -27,6 +28,8 @@ MACHINE = Machine("cpu", "fp32", 1)
 
 class Blobs(nn.Module):
     """Two balls in the middle of the box whose borders follow the image a little; a weight for each."""
+
+    divisor = 1
 
     def __init__(self, channels: int, classes: int) -> None:
         super().__init__()
@@ -67,7 +70,8 @@ def serve(patch: pytest.MonkeyPatch) -> None:
     """Make the arm known, and one thread of float32 the machine."""
     patch.setitem(ARMS, BLOBS.name, BLOBS)
     patch.setattr(running, "FLAGSHIP", BLOBS.name)
-    patch.setattr(conformal, "this_machine", lambda: MACHINE)
+    for module in (conformal, model):
+        patch.setattr(module, "this_machine", lambda: MACHINE)
 
 
 def make(folder: Path) -> Served:
@@ -81,7 +85,7 @@ def make(folder: Path) -> Served:
     with pytest.MonkeyPatch.context() as patch:
         serve(patch)
         patch.setattr(conformal, "_source", lambda ws: source)
-        patch.setattr(training, "fit", lambda model, *_, **__: (model.eval(), [{"epoch": 1, "step": 1}], 0.0))
+        patch.setattr(training, "fit", lambda network, *_, **__: (network.eval(), [{"epoch": 1, "step": 1}], 0.0))
         for fold in range(5):
             run = RunSpec(BLOBS.name, fold=fold, budget="smoke")
             train_or_load(run, cohort, folds, served.ws, MACHINE)

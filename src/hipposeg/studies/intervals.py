@@ -88,7 +88,9 @@ def choose(found: Residuals, drawn: np.ndarray, level: float = LEVEL) -> str:
     constant = calibrate(found, drawn, CONSTANT, level)
 
     def width(method: str) -> float:
-        relative = calibrate(found, drawn, method, level) * found.scale(method)[:, drawn].mean(axis=1) / constant
+        mean = found.scale(method)[:, drawn].mean(axis=1)
+        with np.errstate(invalid="ignore"):  # too few people: infinite widths
+            relative = calibrate(found, drawn, method, level) * mean / constant
         return float(relative.mean()) if np.isfinite(relative).all() else math.inf
 
     return min(CANDIDATES, key=width)
@@ -126,7 +128,7 @@ def across_halves(
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """Coverage and mean width (splits, L): half of the people, at random, calibrate, and the others are scored.
 
-    All volumes of the others are scored. Every method meets the same splits and draws. Also returns the number of people scored in a split.
+    Every method meets the same splits and draws. Also returns the number of people scored in a split.
     """
     rng, people = np.random.default_rng([SEED, 1000]), np.unique(found.subject)
     coverage, width = [], []
