@@ -28,7 +28,7 @@ def intervals(rows: pd.DataFrame, spec: DatasetSpec, names: dict[str, str]) -> F
             part = chosen[chosen["inside"] == inside]
             ax.scatter(part.index, part["true"], s=size, color=colour, linewidths=0, zorder=3,
                        label="true volume, " + ("inside" if inside else "outside"))  # fmt: skip
-        ax.set(title=title, xlabel="volumes, by predicted size", ylim=(0, None))
+        ax.set(title=title, xlabel="volumes, by predicted size")
         ax.set_xticks([])
     axes[0].set_ylabel("mm³")
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, markerscale=2)
@@ -50,7 +50,7 @@ def coverage(table: pd.DataFrame, spec: DatasetSpec, names: dict[str, str], leve
         style = {"color": _colours(spec)[label], "linewidth": 2, "capstyle": "butt"}
         left.hlines(y, rows["low"], rows["high"], **style)
         left.plot(rows["coverage"], y, "o", color=style["color"], markersize=5, markeredgecolor="white", label=title)
-    left.axvline(level, color=INK, linestyle="--", linewidth=1, zorder=0)
+    left.axvline(level, color=INK, linestyle="--", linewidth=1.5, zorder=1)
     left.set(xlabel="share of true volumes inside the interval", ylim=(len(groups) - 0.4, -0.6), title="Coverage")
     left.set_yticks(range(len(groups)), [GROUP_NAMES.get(group, f"scored {group}") for group in groups])
     left.set_xlim(right=1.005)
