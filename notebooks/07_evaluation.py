@@ -48,6 +48,9 @@ if "google.colab" in sys.modules:
 profile = "standard"
 
 # %%
+from dataclasses import replace
+
+import numpy as np
 import pandas as pd
 from IPython.display import display
 
@@ -440,6 +443,17 @@ else:
 # order, views that disagree. **What it does not show:** a plausible mask can still be wrong, and no flag sees that. The
 # picture is there for this. And this volume took part in calibrating the interval that it is shown with, as no user's
 # volume does; section 10 leaves it out.
+
+# %% [markdown]
+# Do flags notice a box of another kind? The training boxes show left and right hippocampi in one orientation, so a box
+# that lies the other way round is the mistake that is easiest to make. Here is the same volume, mirrored.
+
+# %%
+if calibrated:
+    mirrored = model.segment(replace(scan, image=np.ascontiguousarray(scan.image[:, ::-1])))
+    session.say(
+        "\n".join(["Flags of the mirrored volume:", "", *(f"- {flag}" for flag in mirrored.flags or ("none",))])
+    )
 
 # %% [markdown]
 # The limits behind the flags are set where one in 200 of the flagship's out-of-fold masks lies beyond, for each measure

@@ -238,7 +238,7 @@ def test_flags_name_what_is_beyond_the_limits():
     ]
     cut = quality.measure(mask()[:, :, 3:], (1.0, 1.0, 1.0), CALM, PHANTOM_SPEC)
     assert [flag.split(" (")[0] for flag in quality.flags(cut, within)] == [
-        "only 0 voxels lie between the hippocampus and a side of the box"
+        "voxels between the hippocampus and the nearest side of the box: 0"
     ]
     doubtful = quality.measure(mask(), (1.0, 1.0, 1.0), CALM | {"union": 40.0}, PHANTOM_SPEC)
     assert (

@@ -19,7 +19,7 @@ BEYOND = 0.5
 STRAY, MARGIN, ORDER, DOUBT = "stray", "margin", "order", "doubt"
 RULES = {
     STRAY: ("high", "{0:.1%} of the hippocampus lies apart from its largest piece (limit {1:.1%})"),
-    MARGIN: ("low", "only {0:.0f} voxels lie between the hippocampus and a side of the box (limit {1:.0f})"),
+    MARGIN: ("low", "voxels between the hippocampus and the nearest side of the box: {0:.0f} (limit {1:.0f})"),
     ORDER: ("low", "the anterior part's centre is {0:.0f} mm in front of the posterior's (limit {1:.0f})"),
     DOUBT: (
         "high",
