@@ -26,10 +26,12 @@
 # - how to compare two runs on the same people, and when to withhold a verdict;
 # - how to take errors apart: wrong part, too much, too little, and how far from the border;
 # - what a predicted volume is worth to someone who needs the volume;
+# - how to give a single volume an error bar that keeps its promise, and what that promise leaves out;
 # - how ways of scoring that are in use make the same masks look better.
 #
 # **Reads:** the data set, `folds.json`, and all finished runs in `runs/` with their `predictions/`, here and among the
-# committed runs of the `full` profile. Nothing is trained or predicted here.
+# committed runs of the `full` profile, and there the flagship's weights and intervals. Nothing is trained here; one
+# volume is predicted.
 # **Writes:** `results.csv`, `cases.csv`, `studies/*.csv`, `explorer/`, `figures/07_*`, `facts/07_evaluation.json`.
 # **Run time:** seconds for each run found; `timings.csv` has the measured time.
 
@@ -47,23 +49,42 @@ if "google.colab" in sys.modules:
 profile = "standard"
 
 # %%
+from dataclasses import replace
+
+import numpy as np
 import pandas as pd
 from IPython.display import display
 
 from hipposeg import metrics, stats
+from hipposeg.config import Workspace
 from hipposeg.metrics import MEAN, UNION, labels_of
 from hipposeg.notebook import start
+from hipposeg.predict.model import load_model
+from hipposeg.predict.scan import read_scan
 from hipposeg.report import claims
 from hipposeg.report.published import PUBLISHED
 from hipposeg.runs import explorer, seeds, series, summary
 from hipposeg.runs.arms import FLAGSHIP
 from hipposeg.runs.table import FLOOR, collect, write_flagship
-from hipposeg.studies import errors, inflation, postprocessing, siblings, stored, verdicts, words
-from hipposeg.viz import asymmetry, evaluation, failures, forest, mistakes, slices
+from hipposeg.studies import (
+    card,
+    conformal,
+    errors,
+    inflation,
+    postprocessing,
+    quality,
+    siblings,
+    stored,
+    verdicts,
+    words,
+)
+from hipposeg.viz import asymmetry, evaluation, failures, forest, mistakes, qc, slices
+from hipposeg.viz import conformal as pictures
 from hipposeg.viz import inflation as scoring
 
 session = start("07_evaluation", profile)
 spec, cases = session.spec, session.cohort.cases
+full = Workspace(session.ws.root, session.ws.dataset, "full")
 
 # %% [markdown]
 # ## 1. Every run that was found
@@ -583,7 +604,138 @@ else:
                 f"This run: {here['mean']:.3f} ({over_people.low:.3f} to {over_people.high:.3f} over people).")  # fmt: skip
 
 # %% [markdown]
-# ## 10. Files for the page
+# ## 18. A volume with an error bar
+#
+# Limits of agreement describe a sample. A user asks something else: *this* scan, this volume, give or take what?
+# **Conformal prediction** answers without a model of the errors. Take volumes of people that a network never saw,
+# and note each error over a scale. Take the score below which nine in ten of them lie, counted with a small margin
+# for their number: that many times the scale, up and down, is the interval of a new volume.
+#
+# - The errors are the flagship's on five grouped folds, each volume predicted by the one network that never saw its
+#   person. Four folds calibrate, the fifth is scored, in turn.
+# - A person's two volumes are alike, so calibration draws one of each person.
+# - The scale decides who gets a wide interval: the predicted volume itself, or how far the views' volumes are apart
+#   (the prediction averages slightly moved copies of the box). The rule, stated beforehand: the one that gives
+#   narrower intervals on the calibration volumes. Coverage plays no part in the choice.
+
+# %%
+calibrated = (full.artifacts / conformal.INTERVALS).is_file() and card.path_of(full).is_file()
+parts = {label: label for label in spec.names} | {"union": "total"}
+if calibrated:
+    served, flagship = card.read(card.path_of(full)), conformal.out_of_fold(full, spec)
+    intervals = conformal.covered(full, spec)
+    coverage = pd.read_csv(full.artifacts / conformal.COVERAGE)
+    session.save(
+        pictures.intervals(intervals, spec, parts), "conformal",
+        "The interval of every volume, by predicted size; dots are the true volumes. "
+        "Each interval was calibrated on other people than the one it is for.",
+        "Three panels of thin vertical bars that rise from left to right, with a dot on each for the true volume.",
+    )  # fmt: skip
+    session.say(f"""Scale chosen in the five folds: {", ".join(served.scales)}.
+    Outside: {(~intervals["inside"]).sum()} of {len(intervals)} intervals of
+    {served.volumes} volumes ({served.people} people).""")
+else:
+    session.say(f"`artifacts/{full.name}` holds no intervals yet. They come from the flagship's five grouped folds: "
+                "`hipposeg series 04` trains these, and `hipposeg study conformal` then makes the intervals.")  # fmt: skip
+
+# %% [markdown]
+# Is the promise kept? Coverage is the share of intervals that hold the true volume. It is promised over all volumes,
+# not for each kind of them, so it is shown for small and large predicted volumes, too. *Random halves* repeats
+# calibration and scoring many times, with people split at random; there the bar holds 95 % of the splits.
+
+# %%
+if calibrated:
+    session.save(
+        pictures.coverage(coverage, spec, parts, served.level, "chosen"), "coverage",
+        f"Left: share of true volumes inside their interval, with 95 % intervals over people; dashed: the promised "
+        f"{served.level:.2f}. Right: mean width of the intervals, for volumes of three sizes.",
+        "Dots with horizontal bars around a dashed line, a row for each group; beside it, widths by size of the volume.",
+    )  # fmt: skip
+    told = coverage.assign(part=coverage["label"].map(parts), width=coverage["width"].round(0))
+    told["95 % interval"] = [f"{low:.3f} to {high:.3f}" for low, high in zip(told["low"], told["high"], strict=True)]
+    thirds = told[told["group"].isin(["all", "tercile 1", "tercile 2", "tercile 3"])]
+    display(thirds.pivot_table(index=["part", "method"], columns="group", values=["coverage", "width"]).round(3))
+    held = told[(told["method"] == "chosen") & (told["group"] == "all")].set_index("part")
+    plain = told[(told["method"] == "constant") & (told["group"] == "all")].set_index("part")
+    session.say("\n".join(
+        f"- **{part}**: {row['coverage']:.3f} of the intervals hold the truth ({row['95 % interval']} over people); "
+        f"mean width {row['width']:.0f} mm³, of the constant interval {plain.loc[part, 'width']:.0f} mm³."
+        for part, row in held.loc[list(parts.values())].iterrows()))  # fmt: skip
+
+# %% [markdown]
+# **What we see.** Read the left panel first: a bar that reaches the dashed line agrees with the promise. Then compare
+# the thirds: an interval of one width for all tends to be too wide for small volumes and too narrow for large ones, or
+# the other way round; scaling is meant to even that out.
+#
+# **What it does not promise.**
+# - Coverage holds on average over volumes *like these*: same scanner types, same population (healthy adults and adults
+#   with a psychotic disorder, says the data set's source), same rater, and boxes cut around the truth. Another clinic's
+#   scans, older people, or a box placed by other means are not exchangeable with them.
+# - It is no promise for a single kind of scan, such as the smallest volumes or the hardest images.
+# - It says how far the network is from this rater, not from the anatomy.
+
+# %% [markdown]
+# ## 19. Use it on a scan
+#
+# `hipposeg predict IMAGE... -o DIR` does for any cropped scan what happens here for one: it reads the file with all
+# checks (voxel size, orientation, size of the box, damage), asks the networks, and leaves a mask, volumes with
+# intervals, and the picture below. The command asks the networks of all five folds and averages them. Here it is one
+# scored volume, so only the network that never saw its person is asked: the volume with the middle mean Dice.
+
+# %%
+if calibrated:
+    middle = summary.cases_by_rule(next(iter(flagship.values())).values())["median"]
+    scan = read_scan(session.cohort.folder / "imagesTr" / spec.file_name(middle), served.boxes, spec)
+    model = load_model(full.artifacts, folds=(0,))
+    found = model.segment(scan)
+    said = [f"{parts[label]} {volume}" for label, volume in found.volumes.items()]
+    session.save(
+        qc.picture(scan.image[0], found.mask, spec, f"case {middle:03d}", said, found.flags, scan.spacing, served.level),
+        "qc", f"What the predictor leaves beside a mask, for case {middle:03d}: the scan, the mask's outlines, volumes.",
+        f"Three planes of case {middle:03d}, bare above and with two outlined parts below; volumes in the title.", "png",
+    )  # fmt: skip
+    truth = intervals[intervals["case"] == middle].set_index("label")
+    session.say(", ".join(f"{parts[label]}: predicted {volume}, true {truth.loc[label, 'true']:.0f} mm³"
+                          for label, volume in found.volumes.items()))  # fmt: skip
+else:
+    session.say("The predictor needs the flagship's weights and intervals; `hipposeg series 04` and "
+                "`hipposeg study conformal` make them.")  # fmt: skip
+
+# %% [markdown]
+# **What we see.** Look at the outlines first and at the numbers second. A flag (none may be shown here) says that the
+# mask is unlike those of the data set: a volume out of range, pieces, a mask near the box's side, parts in the wrong
+# order, views that disagree. **What it does not show:** a plausible mask can still be wrong, and no flag sees that. The
+# picture is there for this. And this volume took part in calibrating the interval that it is shown with, as no user's
+# volume does; section 18 leaves it out.
+
+# %% [markdown]
+# Do flags notice a box of another kind? The training boxes show left and right hippocampi in one orientation, so a box
+# that lies the other way round is the mistake that is easiest to make. Here is the same volume, mirrored.
+
+# %%
+if calibrated:
+    mirrored = model.segment(replace(scan, image=np.ascontiguousarray(scan.image[:, ::-1])))
+    session.say(
+        "\n".join(["Flags of the mirrored volume:", "", *(f"- {flag}" for flag in mirrored.flags or ("none",))])
+    )
+
+# %% [markdown]
+# The limits behind the flags are set where one in 200 of the flagship's out-of-fold masks lies beyond, for each measure
+# and side. So some of these masks carry a flag by construction. Are they the bad ones?
+
+# %%
+if calibrated:
+    measured = pd.read_csv(full.artifacts / conformal.MEASURES).set_index("case").sort_index()
+    flagged = pd.Series(
+        [bool(quality.flags(row, served.limits)) for row in measured.to_dict("records")], measured.index
+    )
+    scored = pd.concat([run.values() for run in flagship.values()]).sort_index()
+    session.say(f"{flagged.sum()} of {len(flagged)} masks carry a flag. Their mean Dice is {scored[flagged].mean():.3f}, "
+                f"that of the others {scored[~flagged].mean():.3f}. Of the {flagged.sum()} masks with the lowest Dice, "
+                f"{flagged[scored.nsmallest(int(flagged.sum())).index].sum()} carry one.")  # fmt: skip
+
+# %% [markdown]
+# ## 20. Files for the page
 #
 # The page lets a reader scroll through every scored case. It is made from artifacts alone, and the images are not among
 # them. So the scored volumes are left here, compressed, each with the truth and the masks of one run per arm.
@@ -655,6 +807,9 @@ session.say(f"""
 #   doi:10.1037/0033-2909.86.2.420
 # - Holm, *A simple sequentially rejective multiple test procedure*, Scandinavian Journal of Statistics 1979.
 #   jstor:4615733
+# - Vovk, Gammerman and Shafer, *Algorithmic learning in a random world*, Springer 2005. doi:10.1007/b106715
+# - Lei et al., *Distribution-free predictive inference for regression*, JASA 2018. doi:10.1080/01621459.2017.1307116
+# - Angelopoulos and Bates, *A gentle introduction to conformal prediction*, 2021. arXiv:2107.07511
 # - Owen, *The pigeonhole bootstrap*, Annals of Applied Statistics 2007. doi:10.1214/07-AOAS122
 
 # %%

@@ -28,3 +28,20 @@ def house_style() -> Iterator[None]:
     use_style()
     yield
     plt.close("all")
+
+
+@pytest.fixture(scope="session")
+def tiny_flagship(tmp_path_factory):
+    """A tiny flagship with weights and card (`serving.Served`), trained once; tests take `served`."""
+    import serving
+
+    return serving.make(tmp_path_factory.mktemp("served"))
+
+
+@pytest.fixture
+def served(tiny_flagship, monkeypatch):
+    """The tiny flagship, known as an arm while the test runs."""
+    import serving
+
+    serving.serve(monkeypatch)
+    return tiny_flagship

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from hipposeg.engine.machine import Machine
-from hipposeg.inference import VIEWS, Prep, asker, averaged, moved, predictor, probabilities
+from hipposeg.inference import VIEWS, Prep, asker, each_view, moved, predictor, probabilities
 
 MACHINE = Machine("cpu", "fp32", 1)
 
@@ -87,10 +87,10 @@ def test_every_view_is_turned_shifted_and_brought_back():
 
 def test_views_of_something_indifferent_to_place_are_their_mean():
     volume = smooth_volume()
-    found = averaged(lambda view: torch.cat([1 - view, view], 1), volume, PREP)
+    found = sum(each_view(lambda view: torch.cat([1 - view, view], 1), volume, PREP)) / len(VIEWS)
     assert (found[:, 1:] - volume)[INNER].abs().max() < 0.06
     # A voxel-wise rule on a half-filled box: what no view covers is nobody's, never foreground.
-    ones = averaged(torch.ones_like, torch.zeros_like(volume), PREP)
+    ones = sum(each_view(torch.ones_like, torch.zeros_like(volume), PREP)) / len(VIEWS)
     assert ones.max() <= 1 + 1e-5 and ones[0, 0, 0, 0, 0] < ones[0, 0, 12, 14, 13]
 
 

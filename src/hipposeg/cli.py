@@ -172,6 +172,21 @@ def compare(args: argparse.Namespace) -> int:
     return said(manifest.compare(args.a, args.b), f"{number} files compared: every byte is the same.")
 
 
+def predict(args: argparse.Namespace) -> int:
+    """Segment cropped scans of one hippocampus each: masks, volumes with intervals, and pictures to check them by.
+
+    Each IMAGE is a NIfTI box cut closely around one hippocampus, T1-weighted, 1 mm, axes to right, front and top. DIR
+    gets NAME_mask.nii.gz in the image's own geometry (1 anterior, 2 posterior), NAME_qc.png, and volumes.csv with a
+    conformal interval for each volume. What the networks were not trained on is refused with the reason; the other
+    images go on, and the command then ends with status 1. The box matters: a looser, tighter or shifted one gives
+    other volumes.
+    Nothing is trained and no network connection is used. Not a medical device.
+    """
+    from hipposeg.predict import batch
+
+    return batch.run(args.images, args.output, args.model)
+
+
 def bench(args: argparse.Namespace) -> int:
     """Run the benchmark against nnU-Net v2 and MONAI's DynUNet, or go on with it; meant for an idle machine."""
     from hipposeg.bench import cells
@@ -235,6 +250,10 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--dataset", choices=DATASETS, help="taken from what is there if not given")
     made.add_argument("--evaluate", action="store_true", help="run notebook 07 first")
     made.add_argument("--made", action="store_true", help="all notebooks ran with the present sources (`make all`)")
+    asked = command("predict", predict, profile=False)
+    asked.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help=".nii or .nii.gz")
+    asked.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="made if it is not there")
+    asked.add_argument("--model", type=Path, metavar="DIR", help="artifacts/msd-full of a checkout (the project's own)")
     raced = command("bench", bench, profile=False)
     raced.add_argument("--list", action="store_true", help="only show the cells and what is done")
     raced.add_argument("--only", metavar="PATTERN", help="cells whose name contains or matches this")

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,18 +91,20 @@ def moved(volume: Tensor, corner: tuple[float, float, float], prep: Prep, back: 
     return sample(volume, points.expand(len(volume), *points.shape))
 
 
-def averaged(forward: Callable[[Tensor], Tensor], volume: Tensor, prep: Prep) -> Tensor:
-    """Mean over all views of the probabilities (B, K, X, Y, Z) that `forward` gives for each, brought back.
+def each_view(forward: Callable[[Tensor], Tensor], volume: Tensor, prep: Prep) -> Iterator[Tensor]:
+    """The probabilities (B, K, X, Y, Z) that `forward` gives for each view, brought back to the box.
 
     What a view does not cover counts as background, whose share the caller takes as what the other classes leave.
     """
-    views = (moved(forward(moved(volume, corner, prep)), corner, prep, back=True) for corner in VIEWS)
-    return sum(views) / len(VIEWS)
+    for corner in VIEWS:
+        yield moved(forward(moved(volume, corner, prep)), corner, prep, back=True)
 
 
 @torch.inference_mode()
-def probabilities(model: nn.Module, prep: Prep, image: np.ndarray, machine: Machine, batch: int = 48) -> np.ndarray:
-    """Class probabilities on the image's grid, (K, X, Y, Z) float32; voxels that were cropped away are background.
+def opinions(model: nn.Module, prep: Prep, image: np.ndarray, machine: Machine, batch: int = 48) -> list[np.ndarray]:
+    """Class probabilities on the image's grid of each view, or of the box as it stands where there are no views.
+
+    Each (K, X, Y, Z) float32; voxels that were cropped away are background.
 
     Args:
         model: a network in evaluation mode, on the machine's device.
@@ -120,10 +122,23 @@ def probabilities(model: nn.Module, prep: Prep, image: np.ndarray, machine: Mach
                 found.append(model(part.to(machine.device)).float().cpu().softmax(1))
         return prep.unstack(torch.cat(found))[None]  # (1, K, *size)
 
-    found = averaged(forward, volume, prep) if prep.views else forward(volume)
-    restored = placement.restore(found[0].numpy())
-    restored[0] = 1 - restored[1:].sum(0)
-    return restored
+    views = each_view(forward, volume, prep) if prep.views else [forward(volume)]
+    return [_background_first(placement.restore(view[0].numpy())) for view in views]
+
+
+def probabilities(model: nn.Module, prep: Prep, image: np.ndarray, machine: Machine, batch: int = 48) -> np.ndarray:
+    """The mean of `opinions`, (K, X, Y, Z) float32, of the same arguments."""
+    return pooled(opinions(model, prep, image, machine, batch))
+
+
+def pooled(found: Sequence[np.ndarray]) -> np.ndarray:
+    """The mean of probabilities (K, X, Y, Z); what the other classes leave is background."""
+    return _background_first(sum(found) / len(found))
+
+
+def _background_first(found: np.ndarray) -> np.ndarray:
+    found[0] = 1 - found[1:].sum(0)
+    return found
 
 
 # Two ways of asking a network of larger voxels for a finer grid.

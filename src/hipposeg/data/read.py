@@ -105,7 +105,7 @@ def _load(path: Path) -> tuple[np.ndarray, np.ndarray, tuple[float, ...], str]:
             content = gzip.decompress(content)
         elif path.suffix == ".gz":
             raise DataError(f"{path}: found a file that is not gzip, expected .nii.gz. {FETCH_AGAIN}")
-        image = _parse(content)
+        image = parse(content)
         voxels = np.asarray(image.dataobj)
         affine = np.asarray(image.affine, dtype=np.float64)
     except (EOFError, OSError, zlib.error, ValueError, ImageFileError, HeaderDataError) as error:
@@ -120,8 +120,8 @@ def _load(path: Path) -> tuple[np.ndarray, np.ndarray, tuple[float, ...], str]:
     return voxels, affine, spacing, image.get_data_dtype().newbyteorder("=").name
 
 
-def _parse(content: bytes) -> Any:
-    """A nibabel image from bytes: NIfTI-2 if the header's size says so, else NIfTI-1."""
+def parse(content: bytes) -> Any:
+    """A nibabel image from a file's unpacked bytes: NIfTI-2 if the header's size says so, else NIfTI-1."""
     size = content[:4]
     kind = nib.Nifti2Image if 540 in (int.from_bytes(size, "little"), int.from_bytes(size, "big")) else nib.Nifti1Image
     return kind.from_stream(io.BytesIO(content))

@@ -20,7 +20,7 @@ from hipposeg.data.cohort import Cohort
 from hipposeg.data.spec import DatasetSpec
 from hipposeg.engine.batches import seeded
 from hipposeg.engine.machine import Machine, processor_name, this_machine
-from hipposeg.inference import Predictor, asker, predictor
+from hipposeg.inference import Predictor, Prep, asker, predictor
 from hipposeg.runs.arm import Arm
 from hipposeg.runs.arms import ARMS
 from hipposeg.runs.samples import images_of
@@ -40,16 +40,20 @@ def initial(run: RunSpec, spec: DatasetSpec) -> nn.Module:
         return arm.build(arm.prep.channels(len(spec.channels)), spec.n_classes)
 
 
-def predict_with(arm: Arm, network: nn.Module, machine: Machine) -> Predictor:
-    """A predictor of a trained network, in evaluation mode on the machine's device, or of a fused arm's networks.
+def asked(arm: Arm, network: nn.Module) -> list[tuple[nn.Module, Prep]]:
+    """The networks behind an arm, each with the input it is asked with: its own, or a fused arm's members'.
 
     A fused arm that is asked from several views asks all its members so.
     """
     if not arm.members:
-        return predictor(asker(network, arm.prep, machine))
+        return [(network, arm.prep)]
     preps = {name: ARMS[name].prep for name in arm.members}
-    asked = {name: replace(prep, views=prep.views or arm.prep.views) for name, prep in preps.items()}
-    return predictor(*(asker(network[name], prep, machine) for name, prep in asked.items()))
+    return [(network[name], replace(prep, views=prep.views or arm.prep.views)) for name, prep in preps.items()]
+
+
+def predict_with(arm: Arm, network: nn.Module, machine: Machine) -> Predictor:
+    """A predictor of a trained network, in evaluation mode on the machine's device, or of a fused arm's networks."""
+    return predictor(*(asker(one, prep, machine) for one, prep in asked(arm, network)))
 
 
 @torch.no_grad()
@@ -68,7 +72,15 @@ def store(weights: dict[str, Tensor]) -> bytes:
 
 
 def restore(path: Path, run: RunSpec, spec: DatasetSpec, machine: Machine) -> Predictor:
-    """A predictor from a stored file. Raises FileNotFoundError, or ValueError if the file is not of this network."""
+    """A predictor from a stored file. Raises what `load` raises."""
+    return predict_with(run.definition, load(path, run, spec, machine), machine)
+
+
+def load(path: Path, run: RunSpec, spec: DatasetSpec, machine: Machine) -> nn.Module:
+    """The network of a stored file (of a fused arm, all by name), in evaluation mode on the machine's device.
+
+    Raises FileNotFoundError, or ValueError if the file is not of this network.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there; `hipposeg train {run.arm}` or the full series writes it")
     network = initial(run, spec)
@@ -76,7 +88,7 @@ def restore(path: Path, run: RunSpec, spec: DatasetSpec, machine: Machine) -> Pr
         network.load_state_dict(safetensors.torch.load(path.read_bytes()))
     except Exception as error:  # safetensors and torch each raise their own kinds
         raise ValueError(f"{path} does not hold the weights of {run.arm}: {error}") from error
-    return predict_with(run.definition, network.to(machine.device).eval(), machine)
+    return network.to(machine.device).eval()
 
 
 @dataclass(frozen=True)

@@ -159,12 +159,13 @@ def three_plane(
     *,
     spacing: tuple[float, float, float] = (1.0, 1.0, 1.0),
     crosshair: bool = True,
+    alpha: float = 0.35,
 ) -> Figure:
     """One case in three planes: a row for each mask (the name stands at its left), a column for each plane.
 
     image: (X, Y, Z). masks: name -> (X, Y, Z) label map, or None for a row without overlay. centre: the voxel that
     all planes pass through; None takes, on each axis, the slice with most foreground in the first mask. crosshair:
-    dotted lines where the other two planes cut. All panels share one scale in mm.
+    dotted lines where the other two planes cut. alpha: opacity of the labels' fill. All panels share one scale in mm.
     """
     first = next((mask for mask in masks.values() if mask is not None), None)
     centre = tuple(centre) if centre is not None else tuple(fullest(first, axis, image.shape) for axis in range(3))
@@ -177,7 +178,7 @@ def three_plane(
             horizontal, vertical = PLANES[axis]
             cut = None if mask is None else plane(mask, axis, centre[axis])
             overlay(ax, plane(image, axis, centre[axis]), cut, spec, window=window,
-                    spacing=(spacing[horizontal], spacing[vertical]))  # fmt: skip
+                    spacing=(spacing[horizontal], spacing[vertical]), alpha=alpha)  # fmt: skip
             letters(ax, spec, axis)
             if crosshair:
                 style = {"color": "white", "linewidth": 0.7, "alpha": 0.55, "linestyle": (0, (1, 3))}
