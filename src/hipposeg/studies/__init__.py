@@ -1,0 +1,1 @@
+"""Studies on finished runs: each reads runs and writes a table."""

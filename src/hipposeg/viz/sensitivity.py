@@ -1,0 +1,119 @@
+"""Figures of notebook 07 about changed inputs: Dice against how far a box was cut, and against severity.
+
+Tables come in as `studies.sensitivity` writes them: one row per run, change, severity and label.
+"""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from hipposeg.viz.evaluation import WIDTH, line_style
+from hipposeg.viz.style import INK, MUTED
+
+MARKERS = "osD^vP*X"
+MEAN = "mean"
+
+
+def box(table: pd.DataFrame, run: str) -> Figure:
+    """What a cut or padded box costs: curves of every run, and, for one, each side at its furthest.
+
+    run: whose sides are shown one by one. The right panel's whiskers are 95 % intervals of the difference over people.
+    """
+    rows = table[table["label"] == MEAN]
+    names = list(dict.fromkeys(rows["run"]))
+    fig, axes = plt.subplots(1, 3, figsize=(WIDTH, 4.2), width_ratios=(1, 1, 1.15))
+    titles = {"cut": "Cut at one side", "padded": "Padded by reflection"}
+    for ax, (change, title) in zip(axes, titles.items(), strict=False):
+        for index, name in enumerate(names):
+            _curve(ax, rows[(rows["run"] == name) & (rows["change"] == change)], index, name, band=name == run)
+        ax.set(xlabel="voxels, mean over six sides", title=title)
+        ax.xaxis.get_major_locator().set_params(integer=True)
+    low, high = (f([ax.get_ylim()[end] for ax in axes[:2]]) for end, f in ((0, min), (1, max)))
+    for ax in axes[:2]:
+        ax.set_ylim(low, high)
+    axes[0].set_ylabel("mean Dice")
+    _sides(axes[2], rows[rows["run"] == run], tuple(titles))
+    axes[2].set_title(f"{run}, side by side" if len(run) < 16 else "Each side")
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=min(4, len(names)))
+    return fig
+
+
+def _curve(ax: Axes, rows: pd.DataFrame, index: int, name: str, band: bool = False) -> None:
+    """Dice against severity; a band for the interval where asked for, since many overlap."""
+    rows = rows.sort_values("severity")
+    style = line_style(index)
+    ax.plot(rows["severity"], rows["dice"], marker=MARKERS[index % len(MARKERS)], markersize=4.5, linewidth=1.6,
+            label=name, **style)  # fmt: skip
+    if band:
+        ax.fill_between(rows["severity"], rows["low"], rows["high"], color=style["color"], alpha=0.15, linewidth=0)
+
+
+def _sides(ax: Axes, rows: pd.DataFrame, changes: Sequence[str]) -> None:
+    """Loss of each side at the largest severity, cut and padded."""
+    names = [name.removeprefix(f"{changes[0]} ") for name in dict.fromkeys(rows["change"])
+             if name.startswith(f"{changes[0]} ")]  # fmt: skip
+    for at, change in enumerate(changes):
+        found = rows[rows["severity"] == rows["severity"].max()].set_index("change")
+        for y, name in enumerate(names):
+            row, style = found.loc[f"{change} {name}"], line_style(at)
+            place = y + (at - 0.5) * 0.3
+            ax.hlines(place, row["difference_low"], row["difference_high"], linewidth=2, color=style["color"])
+            ax.plot(row["difference"], place, MARKERS[at], color=style["color"], markersize=5.5,
+                    label=change if not y else None)  # fmt: skip
+    ax.axvline(0, color=INK, linewidth=1)
+    ax.set_yticks(range(len(names)), names)
+    ax.set(ylim=(len(names) - 0.4, -0.6), xlabel=f"difference at {rows['severity'].max():g} voxels")
+    ax.grid(False, axis="y")
+    ax.tick_params(axis="y", length=0)
+    ax.legend(loc="best", fontsize=9)
+
+
+def severity(table: pd.DataFrame) -> Figure:
+    """Dice against severity, a panel for each change that has several; the rest as dots in the last panel."""
+    rows = table[table["label"] == MEAN]
+    names = list(dict.fromkeys(rows["run"]))
+    steps = rows.groupby("change", sort=False)["severity"].nunique()
+    curves = [change for change in steps.index if steps[change] > 2 and change != "rescaled"]
+    columns = 3
+    count = len(curves) + 1
+    fig, axes = plt.subplots(-(-count // columns), columns, figsize=(WIDTH, 3.1 * -(-count // columns)), squeeze=False)
+    for ax in axes.flat[count:]:
+        ax.remove()
+    for ax, change in zip(axes.flat, curves, strict=False):
+        for index, name in enumerate(names):
+            found = rows[(rows["run"] == name) & (rows["change"] == change)]
+            if len(found):
+                _curve(ax, found, index, name)
+        ax.set(
+            title=change.capitalize(), xlabel=rows.loc[rows["change"] == change, "unit"].iloc[-1], ylabel="mean Dice"
+        )
+    _dots(axes.flat[len(curves)], rows, names, [change for change in steps.index if change not in curves])
+    handles = {
+        label: handle
+        for ax in axes.flat[: count - 1]
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)
+    }
+    fig.legend(handles.values(), handles, loc="outside lower center", ncols=min(5, len(handles)))
+    return fig
+
+
+def _dots(ax: Axes, rows: pd.DataFrame, names: Sequence[str], changes: Sequence[str]) -> None:
+    """Changes without a scale of severity: a row each, a dot for each run."""
+    lines = []
+    for change in changes:
+        found = rows[(rows["change"] == change) & (rows["severity"] > 0)]
+        lines += [(change, value, found[found["severity"] == value]) for value in sorted(found["severity"].unique())]
+    for y, (_, _, found) in enumerate(lines):
+        for index, name in enumerate(names):
+            one = found[found["run"] == name]
+            ax.plot(one["dice"], np.full(len(one), y + (index - len(names) / 2) * 0.1), MARKERS[index % len(MARKERS)],
+                    color=line_style(index)["color"], markersize=5)  # fmt: skip
+    titles = [f"{change} ×{value:g}" if change == "rescaled" else change for change, value, _ in lines]
+    ax.set_yticks(range(len(lines)), titles)
+    ax.set(ylim=(len(lines) - 0.4, -0.6), xlabel="mean Dice", title="Rescaled and mirrored")
+    ax.grid(True, axis="y", color=MUTED, alpha=0.2)
+    ax.tick_params(axis="y", length=0)
