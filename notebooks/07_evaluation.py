@@ -461,9 +461,10 @@ else:
     )
 
 # %% [markdown]
-# **What we see.** Below the diagonal a network is too sure, above it too modest. A temperature above one says that it
-# was too sure; it changes no mask, only what is promised. **What it does not show:** that the expert was right. A
-# probability of one half at a border that two experts would draw differently is no fault.
+# **What we see.** A curve flatter than the diagonal is too sure: what it calls likely happens too rarely, and what it
+# calls unlikely too often. A temperature above one says the same; it changes no mask, only what is promised. **What it
+# does not show:** that the expert was right. A probability of one half at a border that two experts would draw
+# differently is no fault.
 #
 # ### Does uncertainty find the bad volumes?
 #

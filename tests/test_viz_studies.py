@@ -85,6 +85,14 @@ def test_risk_falls_from_all_to_the_surest(tables):
     assert [line.get_label() for line in ax.get_lines()][:2] == ["one network", "flips, trained without"]
 
 
+def test_a_method_far_below_is_named_and_not_drawn(tables):
+    _, _, kept = tables
+    kept.loc[kept["method"] == "one network", "dice"] -= 0.1
+    (ax,) = uncertainty.risk_coverage(kept, "entropy").axes
+    assert ax.get_title(loc="left") == "Too low to be drawn: one network (0.780)"
+    assert [line.get_label() for line in ax.get_lines()][0] == "flips, trained without"
+
+
 def test_figures_are_the_same_bytes_twice(boxes, robust, tables, tmp_path):
     def draw():
         bins, errors, kept = tables

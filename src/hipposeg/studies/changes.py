@@ -145,7 +145,7 @@ def _noisy(case: int, sd: float) -> Callable[[Array], Array]:
 def _biased(case: int, sd: float) -> Callable[[Array], Array]:
     def apply(image: Array) -> Array:
         field = smooth_field(np.random.default_rng([case, round(1000 * sd), 2]), image.shape[1:], BIAS_SCALE)
-        return image * np.exp(sd * field)
+        return image * np.exp(sd * (field - field.mean()) / field.std())
 
     return apply
 

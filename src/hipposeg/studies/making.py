@@ -101,8 +101,7 @@ def state_of(study: Study, unit: Unit, context: Context) -> str:
     if absent:
         more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
         return f"{absent[0].name}{more} not there; {_how(absent[0])}"
-    there = all((context.ws.artifacts / FOLDER / f"{table}.csv").is_file() for table in study.tables)
-    if there and _keys(study, context.ws).get(unit.name, {}).get("key") == key:
+    if _keys(study, context.ws).get(unit.name, {}).get("key") == key:
         return "kept"
     unloaded = [
         run for run in unit.runs
@@ -150,8 +149,9 @@ def _key(study: Study, unit: Unit, context: Context) -> str:
 
 
 def _keys(study: Study, ws: Workspace) -> dict[str, dict[str, Any]]:
-    path = ws.artifacts / FOLDER / f"{study.name}.json"
-    return files.read_json(path) if path.is_file() else {}
+    """Unit -> key of its stored rows, and where they were made; nothing holds where a table is missing."""
+    paths = [ws.artifacts / FOLDER / name for name in (f"{study.name}.json", *(f"{t}.csv" for t in study.tables))]
+    return files.read_json(paths[0]) if all(path.is_file() for path in paths) else {}
 
 
 def _stored(study: Study, ws: Workspace) -> dict[str, Rows]:

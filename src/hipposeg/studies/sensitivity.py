@@ -39,8 +39,8 @@ Changes = Callable[[Case, DatasetSpec], list[Change]]
 def scores(ask: Asker, cohort: Cohort, cases: Sequence[int], made: Changes, name: str = "") -> pd.DataFrame:
     """Dice of every case and change: rows of case, subject, change, severity, unit, label, dice.
 
-    name: shown with the progress; none for an empty one. ask: image and spacing -> class probabilities. Severity 0 is the image as it is, once for each curve. Labels are the
-    foreground classes and their mean.
+    ask: image and spacing -> class probabilities. name: for the progress, which an empty one hides. Severity 0 is the
+    image as it is, once for each curve. Labels are the foreground classes and their mean.
     """
     rows = []
     for number in tqdm(cases, desc=name, mininterval=5, unit="case", disable=not name):
@@ -148,7 +148,7 @@ ROBUSTNESS = Study(
         ),
     ),
     {
-        "version": 1, "volumes": "first of each person", "degrees": changes.DEGREES, "noise": changes.NOISE, "bias": changes.BIAS,
-        "bias_scale": changes.BIAS_SCALE, "mm": changes.COARSE, "factors": changes.FACTORS,
+        "version": 2, "volumes": "first of each person", "degrees": changes.DEGREES, "noise": changes.NOISE,
+        "bias": changes.BIAS, "bias_scale": changes.BIAS_SCALE, "mm": changes.COARSE, "factors": changes.FACTORS,
     },
 )  # fmt: skip

@@ -64,22 +64,27 @@ def _told(ax: Axes, row: pd.DataFrame) -> None:
                 transform=ax.transAxes, fontsize=8.5)  # fmt: skip
 
 
-def risk_coverage(table: pd.DataFrame, measure: str, least: float = 0.2) -> Figure:
+def risk_coverage(table: pd.DataFrame, measure: str, least: float = 0.2, reach: float = 0.04) -> Figure:
     """Mean Dice of the cases that are kept when the most uncertain go first, for each method.
 
-    measure: which uncertainty. least: share of cases at which the curves begin; fewer cases are mostly noise. The grey
-    line is what the true Dice itself would choose for the last method.
+    measure: which uncertainty. least: share of cases at which the curves begin; fewer cases are mostly noise. reach: a
+    method whose mean Dice is further than this below the best would squeeze the others, and is named instead. The grey
+    line is what the true Dice itself would choose for the last method drawn.
     """
     rows = table[(table["measure"] == measure) & (table["coverage"] >= least)]
-    names: Sequence[str] = list(dict.fromkeys(rows["method"]))
+    whole = rows[rows["coverage"] == rows["coverage"].max()].set_index("method")["dice"]
+    names: Sequence[str] = [name for name in whole.index if whole[name] >= whole.max() - reach]
     fig, ax = plt.subplots(figsize=(WIDTH, 4.4))
-    for index, name in enumerate(names):
+    for index, name in enumerate(whole.index):
         found = rows[rows["method"] == name]
-        ax.plot(found["coverage"], found["dice"], linewidth=1.8, label=name, marker=MARKERS[index % len(MARKERS)],
-                markevery=max(1, len(found) // 8), markersize=5, **line_style(index))  # fmt: skip
+        if name in names:
+            ax.plot(found["coverage"], found["dice"], linewidth=1.8, label=name, marker=MARKERS[index % len(MARKERS)],
+                    markevery=max(1, len(found) // 8), markersize=5, **line_style(index))  # fmt: skip
     last = rows[rows["method"] == names[-1]]
     ax.plot(last["coverage"], last["oracle"], color=MUTED, linewidth=1.4, linestyle="--",
             label=f"best possible order, {names[-1]}")  # fmt: skip
     ax.set(xlabel="share of volumes kept, the surest first", ylabel="mean Dice of those kept", xlim=(1, least))
+    if off := [f"{name} ({whole[name]:.3f})" for name in whole.index if name not in names]:
+        ax.set_title(f"Too low to be drawn: {'; '.join(off)}", fontsize=9.5, weight="normal", color=MUTED)
     fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return fig
