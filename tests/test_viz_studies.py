@@ -33,8 +33,9 @@ def boxes():
 
 @pytest.fixture
 def robust():
-    steps = {"rotation": (0, 5, 10), "noise": (0, 0.1, 0.2), "rescaled": (0, 0.001, 1000), "mirrored P-A": (0, 1)}
-    return pd.DataFrame([row(run, change, float(value), 0.001 * index, "unit") for run in ("a", "b")
+    steps = {"rotation": (0, 5, 10), "resolution": (0, 1.5, 2), "rescaled": (0, 0.001, 1000), "mirrored P-A": (0, 1)}
+    return pd.DataFrame([row(run, change, float(value), 0.001 * index, "mm" if change == "resolution" else "unit")
+                         for run in ("a", "b")
                          for change, values in steps.items() for index, value in enumerate(values)])  # fmt: skip
 
 
@@ -63,8 +64,9 @@ def test_box_shows_curves_and_every_side(boxes):
 
 
 def test_severity_has_a_panel_for_each_curve_and_dots_for_the_rest(robust):
-    fig = sensitivity.severity(robust)
-    assert [ax.get_title(loc="left") for ax in fig.axes] == ["Rotation", "Noise", "Rescaled and mirrored"]
+    fig = sensitivity.severity(robust, 1.0)
+    assert [ax.get_title(loc="left") for ax in fig.axes] == ["Rotation", "Resolution", "Rescaled and mirrored"]
+    assert fig.axes[1].get_lines()[0].get_xdata() == pytest.approx([1, 1.5, 2]), "a file has voxels, not of 0 mm"
     ticks = [tick.get_text() for tick in fig.axes[-1].get_yticklabels()]
     assert ticks == ["rescaled ×0.001", "rescaled ×1000", "mirrored P-A"]
 
@@ -97,7 +99,7 @@ def test_figures_are_the_same_bytes_twice(boxes, robust, tables, tmp_path):
     def draw():
         bins, errors, kept = tables
         yield sensitivity.box(boxes, "a")
-        yield sensitivity.severity(robust)
+        yield sensitivity.severity(robust, 1.0)
         yield uncertainty.reliability(bins, bins, errors, SPEC)
         yield uncertainty.risk_coverage(kept, "entropy")
 

@@ -119,7 +119,10 @@ def read(ws: Workspace, table: str) -> pd.DataFrame | None:
 
 def absent(study: str) -> str:
     """What to say where a study's table is not there."""
-    return f"This study has not been made for this data set; `hipposeg study {study}` makes it from finished runs."
+    return (
+        f"This study has not been made for this data set: `hipposeg study {study}` makes it, of runs that "
+        "`hipposeg series 04` and `hipposeg series 07` train."
+    )
 
 
 def context_of(ws: Workspace, cohort: Cohort, folds: Mapping[str, list[Fold]]) -> Context:

@@ -72,32 +72,33 @@ def _sides(ax: Axes, rows: pd.DataFrame, changes: Sequence[str]) -> None:
     ax.legend(loc="best", fontsize=9)
 
 
-def severity(table: pd.DataFrame) -> Figure:
-    """Dice against severity, a panel for each change that has several; the rest as dots in the last panel."""
+def severity(table: pd.DataFrame, voxel_mm: float) -> Figure:
+    """Dice against severity, a panel for each change that has several; the rest as dots in the last panel.
+
+    voxel_mm: side of the files' own voxels, at which the curve of lower resolution begins. Bands are 95 % intervals
+    over people. Panels have scales of their own.
+    """
     rows = table[table["label"] == MEAN]
     names = list(dict.fromkeys(rows["run"]))
     steps = rows.groupby("change", sort=False)["severity"].nunique()
     curves = [change for change in steps.index if steps[change] > 2 and change != "rescaled"]
     columns = 3
     count = len(curves) + 1
-    fig, axes = plt.subplots(-(-count // columns), columns, figsize=(WIDTH, 3.1 * -(-count // columns)), squeeze=False)
+    lines = -(-count // columns)
+    fig, axes = plt.subplots(lines, columns, figsize=(WIDTH, 0.5 + 2.9 * lines), squeeze=False)
     for ax in axes.flat[count:]:
         ax.remove()
     for ax, change in zip(axes.flat, curves, strict=False):
+        here = rows[rows["change"] == change]
+        unit = here["unit"].iloc[0]
+        here = here.assign(severity=here["severity"].where(here["severity"] > 0, voxel_mm if unit == "mm" else 0))
         for index, name in enumerate(names):
-            found = rows[(rows["run"] == name) & (rows["change"] == change)]
-            if len(found):
-                _curve(ax, found, index, name)
-        ax.set(
-            title=change.capitalize(), xlabel=rows.loc[rows["change"] == change, "unit"].iloc[-1], ylabel="mean Dice"
-        )
+            _curve(ax, here[here["run"] == name], index, name, band=True)
+        ax.set(title=change.capitalize(), xlabel=unit)
+    for ax in axes[:, 0]:
+        ax.set_ylabel("mean Dice")
     _dots(axes.flat[len(curves)], rows, names, [change for change in steps.index if change not in curves])
-    handles = {
-        label: handle
-        for ax in axes.flat[: count - 1]
-        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)
-    }
-    fig.legend(handles.values(), handles, loc="outside lower center", ncols=min(5, len(handles)))
+    fig.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=min(5, len(names)))
     return fig
 
 
