@@ -55,20 +55,21 @@ def tables():
 
 
 def test_box_shows_curves_and_every_side(boxes):
-    fig = sensitivity.box(boxes, "b")
+    fig = sensitivity.box(boxes, "b", 0.005)
     left, middle, right = fig.axes
     assert left.get_ylim() == middle.get_ylim()
     assert [tick.get_text() for tick in right.get_yticklabels()] == list(SIDES)
+    assert left.get_ylim()[0] < -0.06 and left.get_ylim()[1] >= 0.005
     lines = {line.get_label(): line.get_ydata() for line in left.get_lines()}
-    assert lines["a"] == pytest.approx([0.88, 0.87, 0.86, 0.85]) and lines["b"][-1] == pytest.approx(0.82)
+    assert lines["a"] == pytest.approx([0, -0.01, -0.02, -0.03]) and lines["b"][-1] == pytest.approx(-0.06)
 
 
 def test_severity_has_a_panel_for_each_curve_and_dots_for_the_rest(robust):
     fig = sensitivity.severity(robust, 1.0)
-    assert [ax.get_title(loc="left") for ax in fig.axes] == ["Rotation", "Resolution", "Rescaled and mirrored"]
+    assert [ax.get_title(loc="left") for ax in fig.axes] == ["Rotation", "Resolution", "Rescaled (×), mirrored"]
     assert fig.axes[1].get_lines()[0].get_xdata() == pytest.approx([1, 1.5, 2]), "a file has voxels, not of 0 mm"
     ticks = [tick.get_text() for tick in fig.axes[-1].get_yticklabels()]
-    assert ticks == ["rescaled ×0.001", "rescaled ×1000", "mirrored P-A"]
+    assert ticks == ["×0.001", "×1000", "P-A"]
 
 
 def test_reliability_leaves_out_empty_bins_and_tells_the_error(tables):
@@ -98,7 +99,7 @@ def test_a_method_far_below_is_named_and_not_drawn(tables):
 def test_figures_are_the_same_bytes_twice(boxes, robust, tables, tmp_path):
     def draw():
         bins, errors, kept = tables
-        yield sensitivity.box(boxes, "a")
+        yield sensitivity.box(boxes, "a", 0.005)
         yield sensitivity.severity(robust, 1.0)
         yield uncertainty.reliability(bins, bins, errors, SPEC)
         yield uncertainty.risk_coverage(kept, "entropy")

@@ -16,40 +16,47 @@ from hipposeg.viz.style import INK, MUTED
 
 MARKERS = "osD^vP*X"
 MEAN = "mean"
+TOO_SMALL = "#e9ecf0"
+DIFFERENCE_ENDS = ("difference_low", "difference_high")
 
 
-def box(table: pd.DataFrame, run: str) -> Figure:
-    """What a cut or padded box costs: curves of every run, and, for one, each side at its furthest.
+def box(table: pd.DataFrame, run: str, margin: float) -> Figure:
+    """What a cut or padded box costs: differences of every run, and, for one, each side at its furthest.
 
-    run: whose sides are shown one by one. The right panel's whiskers are 95 % intervals of the difference over people.
+    run: whose bands are drawn and whose sides are shown one by one. Bands and whiskers are 95 % intervals of the
+    difference over people. margin: half the width of the grey band, within which a difference is too small to matter.
     """
     rows = table[table["label"] == MEAN]
     names = list(dict.fromkeys(rows["run"]))
     fig, axes = plt.subplots(1, 3, figsize=(WIDTH, 4.2), width_ratios=(1, 1, 1.15))
     titles = {"cut": "Cut at one side", "padded": "Padded by reflection"}
     for ax, (change, title) in zip(axes, titles.items(), strict=False):
+        ax.axhspan(-margin, margin, color=TOO_SMALL, linewidth=0, zorder=0)
+        ax.axhline(0, color=INK, linewidth=1)
         for index, name in enumerate(names):
-            _curve(ax, rows[(rows["run"] == name) & (rows["change"] == change)], index, name, band=name == run)
+            here = rows[(rows["run"] == name) & (rows["change"] == change)]
+            _curve(ax, here, index, name, "difference", DIFFERENCE_ENDS if name == run else ())
         ax.set(xlabel="voxels, mean over six sides", title=title)
         ax.xaxis.get_major_locator().set_params(integer=True)
-    low, high = (f([ax.get_ylim()[end] for ax in axes[:2]]) for end, f in ((0, min), (1, max)))
+    ends = [ax.get_ylim() for ax in axes[:2]]
     for ax in axes[:2]:
-        ax.set_ylim(low, high)
-    axes[0].set_ylabel("mean Dice")
+        ax.set_ylim(min(low for low, _ in ends), max(high for _, high in ends))
+    axes[0].set_ylabel("difference in mean Dice")
+    axes[2].axvspan(-margin, margin, color=TOO_SMALL, linewidth=0, zorder=0)
     _sides(axes[2], rows[rows["run"] == run], tuple(titles))
-    axes[2].set_title(f"{run}, side by side" if len(run) < 16 else "Each side")
+    axes[2].set_title("Side by side")
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=min(4, len(names)))
     return fig
 
 
-def _curve(ax: Axes, rows: pd.DataFrame, index: int, name: str, band: bool = False) -> None:
-    """Dice against severity; a band for the interval where asked for, since many overlap."""
+def _curve(ax: Axes, rows: pd.DataFrame, index: int, name: str, column: str, ends: Sequence[str]) -> None:
+    """A column against severity, and a band between two others where these are named."""
     rows = rows.sort_values("severity")
     style = line_style(index)
-    ax.plot(rows["severity"], rows["dice"], marker=MARKERS[index % len(MARKERS)], markersize=4.5, linewidth=1.6,
+    ax.plot(rows["severity"], rows[column], marker=MARKERS[index % len(MARKERS)], markersize=4.5, linewidth=1.6,
             label=name, **style)  # fmt: skip
-    if band:
-        ax.fill_between(rows["severity"], rows["low"], rows["high"], color=style["color"], alpha=0.15, linewidth=0)
+    if ends:
+        ax.fill_between(rows["severity"], *(rows[end] for end in ends), color=style["color"], alpha=0.15, linewidth=0)
 
 
 def _sides(ax: Axes, rows: pd.DataFrame, changes: Sequence[str]) -> None:
@@ -64,12 +71,13 @@ def _sides(ax: Axes, rows: pd.DataFrame, changes: Sequence[str]) -> None:
             ax.hlines(place, row["difference_low"], row["difference_high"], linewidth=2, color=style["color"])
             ax.plot(row["difference"], place, MARKERS[at], color=style["color"], markersize=5.5,
                     label=change if not y else None)  # fmt: skip
-    ax.axvline(0, color=INK, linewidth=1)
+    ax.vlines(0, -0.6, len(names) - 0.4, color=INK, linewidth=1)
     ax.set_yticks(range(len(names)), names)
-    ax.set(ylim=(len(names) - 0.4, -0.6), xlabel=f"difference at {rows['severity'].max():g} voxels")
+    # Room for the legend above the first side.
+    ax.set(ylim=(len(names) - 0.4, -1.3), xlabel=f"difference at {rows['severity'].max():g} voxels")
     ax.grid(False, axis="y")
     ax.tick_params(axis="y", length=0)
-    ax.legend(loc="best", fontsize=9)
+    ax.legend(loc="upper left", fontsize=9, ncols=2, columnspacing=1, handletextpad=0.2, borderaxespad=0)
 
 
 def severity(table: pd.DataFrame, voxel_mm: float) -> Figure:
@@ -93,8 +101,8 @@ def severity(table: pd.DataFrame, voxel_mm: float) -> Figure:
         unit = here["unit"].iloc[0]
         here = here.assign(severity=here["severity"].where(here["severity"] > 0, voxel_mm if unit == "mm" else 0))
         for index, name in enumerate(names):
-            _curve(ax, here[here["run"] == name], index, name, band=True)
-        ax.set(title=change.capitalize(), xlabel=unit)
+            _curve(ax, here[here["run"] == name], index, name, "dice", ("low", "high"))
+        ax.set(title=change.capitalize(), xlabel="voxel side (mm)" if unit == "mm" else unit)
     for ax in axes[:, 0]:
         ax.set_ylabel("mean Dice")
     _dots(axes.flat[len(curves)], rows, names, [change for change in steps.index if change not in curves])
@@ -113,8 +121,8 @@ def _dots(ax: Axes, rows: pd.DataFrame, names: Sequence[str], changes: Sequence[
             one = found[found["run"] == name]
             ax.plot(one["dice"], np.full(len(one), y + (index - len(names) / 2) * 0.1), MARKERS[index % len(MARKERS)],
                     color=line_style(index)["color"], markersize=5)  # fmt: skip
-    titles = [f"{change} ×{value:g}" if change == "rescaled" else change for change, value, _ in lines]
+    titles = [f"×{value:g}" if change == "rescaled" else change.removeprefix("mirrored ") for change, value, _ in lines]
     ax.set_yticks(range(len(lines)), titles)
-    ax.set(ylim=(len(lines) - 0.4, -0.6), xlabel="mean Dice", title="Rescaled and mirrored")
+    ax.set(ylim=(len(lines) - 0.4, -0.6), xlabel="mean Dice", title="Rescaled (×), mirrored")
     ax.grid(True, axis="y", color=MUTED, alpha=0.2)
     ax.tick_params(axis="y", length=0)
