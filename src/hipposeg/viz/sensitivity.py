@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from hipposeg.viz.evaluation import WIDTH, line_style
 from hipposeg.viz.style import INK, MUTED
@@ -75,6 +76,7 @@ def _sides(ax: Axes, rows: pd.DataFrame, changes: Sequence[str]) -> None:
     ax.set_yticks(range(len(names)), names)
     # Room for the legend above the first side.
     ax.set(ylim=(len(names) - 0.4, -1.3), xlabel=f"difference at {rows['severity'].max():g} voxels")
+    ax.xaxis.set_major_locator(MaxNLocator(4))
     ax.grid(False, axis="y")
     ax.tick_params(axis="y", length=0)
     ax.legend(loc="upper left", fontsize=9, ncols=2, columnspacing=1, handletextpad=0.2, borderaxespad=0)
