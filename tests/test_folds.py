@@ -107,7 +107,7 @@ def test_the_file_is_written_once_and_guarded(phantom_cohort: cohort.Cohort, tmp
     path = tmp_path / "artifacts" / "folds.json"
     made = folds.read_or_write(path, phantom_cohort)
     content = path.read_bytes()
-    assert set(made) == {"grouped", "nnunet", "dev", "inner"}
+    assert set(made) == {"grouped", "nnunet", "dev", "inner", "leak-volumes", "leak-slices"}
     assert folds.read_or_write(path, phantom_cohort) == made and path.read_bytes() == content
     written = read_json(path)
     assert written["n_cases"] == 15 and written["n_people"] == 10 and "(case + 1) // 2" in written["subject_rule"]
@@ -131,5 +131,5 @@ def test_another_subject_rule_gives_other_folds(phantom_cohort: cohort.Cohort, t
 def test_the_hash_tells_folds_apart() -> None:
     made = folds.make(MSD_HIPPOCAMPUS, SYNTHETIC)
     hashes = [folds.folds_sha256(fold) for kind in made.values() for fold in kind]
-    assert len(set(hashes)) == len(hashes) - 1 == 15, "`dev` is the first of `inner`; no two others are alike"
+    assert len(set(hashes)) == len(hashes) - 1 == 21, "`dev` is the first of `inner`; no two others are alike"
     assert folds.folds_sha256(made["dev"][0]) == folds.folds_sha256(dict(reversed(made["dev"][0].items())))

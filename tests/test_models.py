@@ -32,6 +32,7 @@ GOLDEN = {
     "unet2d-efficientnet": 1_037_267,
     "recipe-b": 1_088_451,
     "unet3d": 1_401_299,
+    "unet3d+dropout": 1_401_299,
     "unet3d-residual": 1_498_787,
     "unet3d-nnunet-light": 339_702,
     "unet3d-nnunet": 1_401_593,
@@ -252,3 +253,15 @@ def test_absent_weights_are_said_and_not_an_error(monkeypatch, caplog):
     assert with_imagenet("unet2d-mobilenetv3", MOBILENET, "standard") == "unet2d-mobilenetv3"
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *a, **k: "/somewhere/model.safetensors")
     assert with_imagenet("unet2d-mobilenetv3", MOBILENET, "standard") == "unet2d-mobilenetv3+imagenet"
+
+
+def test_dropout_drops_whole_channels_in_training_alone():
+    torch.manual_seed(0)
+    plain, dropping = UNet(3, 1, 3, channels=(4, 8)), UNet(3, 1, 3, channels=(4, 8), dropout=0.5)
+    dropping.load_state_dict(plain.state_dict())
+    images = torch.randn(2, 1, 8, 8, 8)
+    assert torch.equal(plain.eval()(images), dropping.eval()(images))
+    coarse = dropping.train().encoded(images)[1]
+    gone = (coarse == 0).flatten(2).all(2)
+    assert 0 < gone.sum() < gone.numel() and not (coarse == 0).flatten(2).any(2)[~gone].any()
+    assert torch.equal(dropping.encoded(images)[0], plain.encoded(images)[0]), "the finest stage keeps its channels"

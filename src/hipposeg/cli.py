@@ -53,7 +53,7 @@ def train(args: argparse.Namespace) -> int:
     people = cohort.load(source)
     budget = args.budget or ("smoke" if args.profile == "smoke" else "standard")
     run = RunSpec(args.arm, args.folds, args.fold, args.seed, budget)
-    result = train_or_load(run, people, folds.read_or_write(ws.folds, people), ws)
+    result = train_or_load(run, people, folds.read_or_write(ws.folds, people), ws, weights=args.weights)
     for label in result.cases.label.unique():
         print(f"{label:>12}  Dice {result.mean(label):.4f}")
     return 0
@@ -86,6 +86,14 @@ def series(args: argparse.Namespace) -> int:
         train_series(then, ws, jobs, lambda text: print(text, flush=True))
     sweep.write(ws)
     return 0
+
+
+def study(args: argparse.Namespace) -> int:
+    """Make studies that ask the networks of finished runs (full profile), or go on with them; what holds is kept."""
+    from hipposeg.studies import catalogue
+
+    source = locate.locate("full")
+    return catalogue.run(source, Workspace(output_root(), source.dataset, "full"), args.names, args.all, args.list)
 
 
 def weights(args: argparse.Namespace) -> int:
@@ -234,17 +242,21 @@ def parser() -> argparse.ArgumentParser:
     command("execute", execute).add_argument("number", help="the notebook's number, such as 03")
     trained = command("train", train)
     trained.add_argument("arm", help="such as unet2d; a wrong name lists all")
-    trained.add_argument(
-        "--folds", choices=("grouped", "nnunet", "dev", "inner"), default="grouped", help="kind of folds (grouped)"
-    )
+    kinds = ("grouped", "nnunet", "dev", "inner", "leak-volumes", "leak-slices")
+    trained.add_argument("--folds", choices=kinds, default="grouped", help="kind of folds (grouped)")
     trained.add_argument("--fold", type=int, choices=range(5), default=0, help="which fold (0)")
     trained.add_argument("--seed", type=int, default=0, help="of weights, batch order and augmentation (0)")
     trained.add_argument("--budget", help="which of the arm's recipes (the profile's)")
+    trained.add_argument("--weights", action="store_true", help="train again where only scores are left")
     several = command("series", series, profile=False)
     several.add_argument("number", help="the notebook's number, such as 04")
     several.add_argument("--only", help="runs whose name holds this text")
     several.add_argument("--jobs", type=int, help="runs at a time (one for each core)")
     several.add_argument("--list", action="store_true", help="show the runs and which are there, train nothing")
+    studied = command("study", study, profile=False)
+    studied.add_argument("names", nargs="*", help="such as box; a wrong name lists all")
+    studied.add_argument("--all", action="store_true", help="every study")
+    studied.add_argument("--list", action="store_true", help="show what is made and what can be, make nothing")
     command("weights", weights, profile=False)
     made = command("report", report)
     made.add_argument("--dataset", choices=DATASETS, help="taken from what is there if not given")

@@ -2,7 +2,8 @@
 
 Case numbers come in pairs from one person, so folds that ignore people (nnU-Net's `splits_final.json`) have the sibling
 of most scored volumes in training. `grouped` is the primary split here; `nnunet` stands beside it for comparison. The
-training people of grouped fold 0 are cut into five again, `inner`, for searches; the first of these folds is `dev`.
+training people of grouped fold 0 are cut into five again, `inner`, for searches; the first of these folds is `dev`. What
+leaks are worth is measured on folds of their own (`data.leak_folds`).
 """
 
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hipposeg.data import leak_folds
 from hipposeg.data.cohort import Cohort
 from hipposeg.data.spec import DataError, DatasetSpec
 from hipposeg.files import read_json, sha256_bytes, to_json, write_json
@@ -21,7 +23,9 @@ Fold = dict[str, list[int]]
 
 
 def make(spec: DatasetSpec, case_numbers: Sequence[int]) -> dict[str, list[Fold]]:
-    """Five folds each of `grouped`, `nnunet` and `inner`, and `dev`, all {"train": [...], "scored": [...]}, sorted.
+    """Five folds each of `grouped`, `nnunet` and `inner`, `dev`, and those of `leak_folds`.
+
+    Each is {"train": [...], "scored": [...]}, sorted; `leak-slices` have more entries.
 
     A pure function of the case numbers and the subject rule. Raises DataError with fewer people or cases than folds.
     """
@@ -34,7 +38,8 @@ def make(spec: DatasetSpec, case_numbers: Sequence[int]) -> dict[str, list[Fold]
     grouped = _grouped(people)
     training = set(grouped[0]["train"])
     inner = _grouped({person: cases for person, cases in people.items() if cases[0] in training})
-    return {"grouped": grouped, "nnunet": _nnunet(cases), "dev": inner[:1], "inner": inner}
+    leaks = leak_folds.make(people, *_shuffled(people))
+    return {"grouped": grouped, "nnunet": _nnunet(cases), "dev": inner[:1], "inner": inner, **leaks}
 
 
 def _shuffled(people: dict[int, list[int]]) -> tuple[list[int], list[int]]:
@@ -77,6 +82,8 @@ def _split(people: dict[int, list[int]], scored: set[int]) -> Fold:
 def read_or_write(path: Path, cohort: Cohort) -> dict[str, list[Fold]]:
     """The cohort's folds, written to `path` the first time and compared with it ever after.
 
+    Kinds of folds that an older file lacks are added to it; all else in it stays as it is.
+
     Raises DataError if the file is damaged, or holds other folds than this cohort gives: runs that were scored on the
     folds in the file could not be compared with new ones.
     """
@@ -96,12 +103,16 @@ def read_or_write(path: Path, cohort: Cohort) -> dict[str, list[Fold]]:
         found = read_json(path)
     except ValueError as error:
         raise DataError(f"{path}: found a file that is not JSON ({error}), expected folds. {advice}") from error
-    different = [key for key in content if not isinstance(found, dict) or found.get(key) != content[key]]
+    known = found if isinstance(found, dict) else {}
+    added = [key for key in folds if key not in known and known]
+    different = [key for key in content if key not in added and known.get(key) != content[key]]
     if different:
         raise DataError(
             f"{path}: found other {', '.join(different)} than this data set gives ({len(cohort.cases)} cases of "
             f"{len(cohort.people)} people), expected the same. {advice}"
         )
+    if added:
+        write_json(path, content)
     return folds
 
 

@@ -16,6 +16,7 @@ CONV = {2: nn.Conv2d, 3: nn.Conv3d}
 UP = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 NORM = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
 BATCH_NORM = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+DROPOUT = {2: nn.Dropout2d, 3: nn.Dropout3d}
 
 
 class Block(nn.Module):
@@ -67,6 +68,7 @@ class UNet(nn.Module):
         residual: residual blocks instead of plain ones.
         supervised: how many coarser decoder stages get a head of their own in training (deep supervision).
         batch_norm: batch norm instead of instance norm; for plain blocks.
+        dropout: probability with which training drops a channel of each coarser encoder stage.
 
     Input (B, in_channels, *S) float, output (B, n_classes, *S) logits; in training mode with `supervised`, a list of
     logits, finest first. Each side of S must be divisible by `divisor`; raises ValueError if one is not.
@@ -81,6 +83,7 @@ class UNet(nn.Module):
         residual: bool = False,
         supervised: int = 0,
         batch_norm: bool = False,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         coarser = max(0, len(channels) - 2)
@@ -91,6 +94,7 @@ class UNet(nn.Module):
         pairs = list(zip(channels[:-1], channels[1:], strict=True))
         self.stem = block(dims, in_channels, channels[0])
         self.down = nn.ModuleList(block(dims, wide, deep, stride=2) for wide, deep in pairs)
+        self.drop = DROPOUT[dims](dropout) if dropout else None
         self.up = nn.ModuleList(UP[dims](deep, wide, 2, stride=2) for wide, deep in reversed(pairs))
         self.merge = nn.ModuleList(block(dims, 2 * wide, wide) for wide, _ in reversed(pairs))
         self.head = CONV[dims](channels[0], n_classes, 1)
@@ -104,7 +108,8 @@ class UNet(nn.Module):
             )
         found = [self.stem(x)]
         for block in self.down:
-            found.append(block(found[-1]))  # (B, 2c, *S/2)
+            deeper = block(found[-1])  # (B, 2c, *S/2)
+            found.append(self.drop(deeper) if self.drop else deeper)
         return found
 
     def stages(self, x: Tensor) -> list[Tensor]:

@@ -62,10 +62,13 @@ def train_or_load(
         weights: its weights are needed too, which only the cache keeps: what is in the artifacts alone trains again.
 
     Raises:
-        KeyError: no such arm, budget or kind of fold. FloatingPointError: the training diverged.
+        KeyError: no such arm, budget or kind of fold. FloatingPointError: the training diverged. ValueError: no such
+            fold of that kind, or one that holds slices back from a network on volumes.
     """
     machine = machine or machine_for(ws)
     machine.prepare()
+    if run.fold >= len(folds[run.folds]):
+        raise ValueError(f"fold {run.fold} of `{run.folds}` was asked for, and there are {len(folds[run.folds])}")
     fold = folds[run.folds][run.fold]
     key = run_key(run, cohort, fold, machine)
     work = ws.work / "runs" / run.name
@@ -145,7 +148,7 @@ def _make(run: RunSpec, cohort: Cohort, fold: Fold, ws: Workspace, machine: Mach
     trained_at = time.perf_counter()
     predicted = predict_all(trained.predict, images, cohort, fold["scored"], work / "predictions")
     predicted_at = time.perf_counter()
-    scores = score_all(predicted, cohort)
+    scores = score_all(predicted, cohort, fold)
     files.write_csv(work / "cases.csv", CASE_COLUMNS, scores)
     scored_at = time.perf_counter()
     offgrid.study(trained.network, arm.prep, machine, images, cohort, scores, work)

@@ -9,6 +9,8 @@ import numpy as np
 
 from hipposeg import files, metrics
 from hipposeg.data.cohort import Cohort
+from hipposeg.data.folds import Fold
+from hipposeg.data.leak_folds import scored_part
 from hipposeg.data.read import Case
 from hipposeg.inference import Predictor
 
@@ -36,11 +38,17 @@ def write_mask(path: Path, mask: np.ndarray, case: Case) -> None:
         nibabel.save(image, temporary)
 
 
-def score_all(predicted: dict[int, np.ndarray], cohort: Cohort) -> list[dict[str, Any]]:
-    """Rows of cases.csv for these predictions."""
+def score_all(predicted: dict[int, np.ndarray], cohort: Cohort, fold: Fold | None = None) -> list[dict[str, Any]]:
+    """Rows of cases.csv for these predictions.
+
+    Of a fold that scores some slices alone (`leak_folds`), these are taken for a volume of thicker ones: its distances
+    then stand beside no others.
+    """
+    part, steps = scored_part(fold or {})
     rows = []
     for number, mask in predicted.items():
         case = cohort.cases[number]
-        scores = metrics.score_case(mask, case.label, case.spacing, cohort.spec)
+        spacing = [side * step for side, step in zip(case.spacing, steps, strict=True)]
+        scores = metrics.score_case(mask[part], case.label[part], spacing, cohort.spec)
         rows += [{"case": number, "subject": case.subject, **row} for row in scores]
     return rows

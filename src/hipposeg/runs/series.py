@@ -38,6 +38,8 @@ ATTENTION = (
     *("unet2d", "unet2d-attention", "unet2d-constant-gate", "unet2d-mobilenetv3", "unet2d-mobilenetv3-scse"),
     *("unet3d", "unet3d-attention", "unet3d-constant-gate"),
 )
+# What leaks are worth: every leaking fold and its clean twin, by the plain arms at their usual budget.
+LEAKS = {"leak-volumes": ("unet3d", 4), "leak-slices": ("unet2d", 2)}
 
 SERIES: dict[str, tuple[RunSpec, ...]] = {
     "03": (
@@ -58,6 +60,11 @@ SERIES: dict[str, tuple[RunSpec, ...]] = {
     ),
     # Attention, each arm beside its twin without.
     "05": tuple(RunSpec(arm, seed=seed) for arm in ATTENTION for seed in SEEDS),
+    # Leaks, and the twin with dropout that the study of uncertainty asks.
+    "07": (
+        *(RunSpec(arm, kind, fold, seed) for kind, (arm, n) in LEAKS.items() for fold in range(n) for seed in SEEDS),
+        RunSpec("unet3d+dropout"),
+    ),
 }
 
 

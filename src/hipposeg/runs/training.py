@@ -15,12 +15,13 @@ from hipposeg import files, metrics
 from hipposeg.config import Workspace
 from hipposeg.data.cohort import Cohort
 from hipposeg.data.folds import Fold
+from hipposeg.data.leak_folds import scored_part
 from hipposeg.data.spec import DatasetSpec
 from hipposeg.engine.machine import Machine
 from hipposeg.engine.train import fit
 from hipposeg.inference import Predictor
 from hipposeg.models import atlas, cost
-from hipposeg.runs.samples import inner_part, make_samples
+from hipposeg.runs.samples import inner_part, make_samples, training_slices
 from hipposeg.runs.spec import RunSpec, members_of
 from hipposeg.runs.weights import halve, initial, predict_with
 
@@ -41,29 +42,30 @@ def train_network(
 ) -> Trained:
     """Train a network on the fold, or go on with it: checkpoints and history stand in `work` under `key`.
 
-    images: case -> (C, X, Y, Z) float32. Raises FloatingPointError if the loss is not finite.
+    images: case -> (C, X, Y, Z) float32. Raises FloatingPointError if the loss is not finite, ValueError if the
+    fold holds slices back and the network takes none.
     """
     arm, spec = run.definition, cohort.spec
     recipe = arm.recipe(run.budget)
     channels = arm.prep.channels(len(spec.channels))
     model = initial(run, spec)
     trained, inner = inner_part(cohort, fold["train"], recipe.stop.people) if recipe.stop else (fold["train"], [])
-    samples = make_samples(images, cohort, arm.prep, trained)
+    samples = make_samples(images, cohort, arm.prep, trained, training_slices(cohort, arm.prep, fold))
 
-    def dice_on(cases: list[int]) -> Callable[[torch.nn.Module], dict[str, float]]:
+    def dice_on(cases: list[int], part: tuple[slice, ...]) -> Callable[[torch.nn.Module], dict[str, float]]:
         def score(network: torch.nn.Module) -> dict[str, float]:
             predict = predict_with(replace(arm, prep=replace(arm.prep, views=False)), network, machine)
             rows = []
             for number in cases:
                 case = cohort.cases[number]
-                found = predict(images[number], case.spacing)
-                rows.append([metrics.dice(found == label.value, case.label == label.value) for label in spec.labels])
+                found, true = predict(images[number], case.spacing)[part], case.label[part]
+                rows.append([metrics.dice(found == label.value, true == label.value) for label in spec.labels])
             means = np.nanmean(rows, axis=0)
             return {**dict(zip(spec.names, means.tolist(), strict=True)), "mean": float(means.mean())}
 
         return score
 
-    looks = {"watch": dice_on(fold["scored"]), "inner": dice_on(inner)}
+    looks = {"watch": dice_on(fold["scored"], scored_part(fold)[0]), "inner": dice_on(inner, (...,))}
     network, history, seconds = fit(model, samples, recipe, machine, run.seed, work, key, **looks, label=run.name)
     halve(network)
     numbers = {
@@ -95,7 +97,11 @@ def fuse(run: RunSpec, spec: DatasetSpec, machine: Machine, ws: Workspace) -> Tr
 
 
 def average_labels(run: RunSpec, cohort: Cohort, fold: Fold) -> Trained:
-    """The floor needs no training: it averages label maps of the fold's training cases."""
+    """The floor needs no training: it averages label maps of the fold's training cases.
+
+    Raises ValueError for a fold that holds slices back: whole label maps would hold them.
+    """
+    training_slices(cohort, run.definition.prep, fold)
     started = time.perf_counter()
     labels = (cohort.cases[number].label for number in fold["train"])
     mean_map = atlas.mean_map(labels, cohort.spec.n_classes, run.definition.prep.size)

@@ -66,6 +66,7 @@ ZOO_3D = (
     _volumes("unet3d+flip", replace(UNET3D, augmentation=replace(AUGMENTATION_3D, flip=0.5))),
     _volumes("unet3d+focal", replace(UNET3D, loss="dice+focal")),
     _volumes("unet3d+adamw", replace(UNET3D, muon=0.0, weight_decay=0.01)),
+    _volumes("unet3d+dropout", dropout=0.2),
     _volumes("unet3d-residual", residual=True),
     _volumes("unet3d-nnunet-light", channels=(16, 32, 64), supervised=1),
     _volumes("unet3d-nnunet", supervised=2),

@@ -41,6 +41,7 @@ from hipposeg.studies.intervals import CHOSEN, LEVEL, SEED, Residuals
 
 log = logging.getLogger(__name__)
 
+QUESTION = "Which interval around a predicted volume holds the true one as often as promised?"
 INTERVALS, COVERAGE, MEASURES = "conformal.csv", "studies/conformal_coverage.csv", "studies/conformal_measures.csv"
 INTERVAL_COLUMNS = ("case", "label", "predicted", "lower", "upper")
 

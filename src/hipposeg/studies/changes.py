@@ -1,0 +1,170 @@
+"""Ways to change an image before a network sees it, and to bring the answer back to the grid of the expert's labels.
+
+Two families. Of the box: voxels cut from one side, and voxels added to one side by reflection. The published boxes were
+cut around the truth with margins that hardly vary, so a network may have learned where in a box a hippocampus lies. Of
+the image: what scanners and files do to it. Each change has a severity; drawn ones depend on case and severity alone.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hipposeg.data.anatomy import smooth_field
+from hipposeg.data.read import Case
+from hipposeg.data.rescale import rescale
+from hipposeg.data.spec import DatasetSpec
+
+# Severities. Rotations, noise and bias fields within the training's own ranges come first, then beyond.
+BOX_VOXELS = (1, 2, 3)
+DEGREES = (5.0, 10.0, 20.0, 30.0)
+NOISE = (0.1, 0.2, 0.4, 0.8)
+BIAS = (0.1, 0.2, 0.4, 0.8)
+COARSE = (1.5, 2.0, 3.0)
+FACTORS = (0.001, 1000.0)
+# Bumps of the bias field, in voxels: about half a box.
+BIAS_SCALE = 20.0
+
+Array = np.ndarray
+
+
+def _same(array: Array) -> Array:
+    return array
+
+
+@dataclass(frozen=True)
+class Change:
+    """One change. names: the curves that it is a point of. severity, unit: how much, in what.
+
+    apply: image (C, X, Y, Z) float32 -> what the network gets, (C, X', Y', Z'). undo: class probabilities (K, X', Y',
+    Z') -> (K, X, Y, Z) on the image's own grid.
+    """
+
+    names: tuple[str, ...]
+    severity: float
+    unit: str
+    apply: Callable[[Array], Array]
+    undo: Callable[[Array], Array] = _same
+
+
+def sides(spec: DatasetSpec) -> dict[tuple[int, int], str]:
+    """(axis, 0 for its low end or 1 for its high end) -> name: the direction's letter where it is known."""
+    ends = ("low", "high")
+    return {(a, e): spec.axes[a][e] or f"axis {a} {ends[e]}" for a in range(3) for e in (0, 1)}
+
+
+def margin(label: Array, axis: int, end: int) -> int:
+    """Voxels of background between a label map (X, Y, Z) and one side of its box."""
+    found = np.flatnonzero((label > 0).any(axis=tuple({0, 1, 2} - {axis})))
+    return int(found[0] if end == 0 else label.shape[axis] - 1 - found[-1])
+
+
+def cut(axis: int, end: int, voxels: int) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:
+    """Take voxels away at one side; what was cut away comes back as background."""
+    keep = [slice(None)] * 4
+    keep[axis + 1] = slice(voxels, None) if end == 0 else slice(None, -voxels or None)
+    width = [(0, 0)] * 4
+    width[axis + 1] = (voxels, 0) if end == 0 else (0, voxels)
+
+    def undo(found: Array) -> Array:
+        back = np.pad(found, width)
+        back[0] = 1 - back[1:].sum(0)
+        return back
+
+    return lambda image: image[tuple(keep)], undo
+
+
+def pad(axis: int, end: int, voxels: int) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:
+    """Add voxels at one side by reflection; what the network says of them is dropped."""
+    width = [(0, 0)] * 4
+    width[axis + 1] = (voxels, 0) if end == 0 else (0, voxels)
+    crop, _ = cut(axis, end, voxels)
+    return lambda image: np.pad(image, width, mode="reflect"), crop
+
+
+def of_box(case: Case, spec: DatasetSpec) -> list[Change]:
+    """Every side cut, and every side padded, by 1 to 3 voxels; a cut ends where it would reach the label."""
+    found = []
+    for (axis, end), side in sides(spec).items():
+        room = margin(case.label, axis, end)
+        for voxels in BOX_VOXELS:
+            found.append(Change(("cut", f"cut {side}"), voxels, "voxels", *cut(axis, end, min(voxels, room))))
+            found.append(Change(("padded", f"padded {side}"), voxels, "voxels", *pad(axis, end, voxels)))
+    return found
+
+
+def turned(axis: int, degrees: float) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:
+    """Turn about an axis through the box's centre, linearly interpolated; beyond the box the image is reflected.
+
+    An answer is turned back; what it does not cover is background.
+    """
+    plane = sorted({0, 1, 2} - {axis})
+
+    def moved(volume: Array, angle: float, mode: str) -> Array:
+        from scipy.ndimage import rotate
+
+        return np.stack([rotate(part, angle, plane, reshape=False, order=1, mode=mode) for part in volume])
+
+    def undo(found: Array) -> Array:
+        back = moved(found, -degrees, "constant")
+        back[0] = 1 - back[1:].sum(0)
+        return back
+
+    return lambda image: moved(image, degrees, "reflect"), undo
+
+
+def rotations(case: Case) -> list[Change]:
+    """About each axis in turn; one way for odd case numbers, the other for even ones."""
+    sign = 1 if case.number % 2 else -1
+    return [
+        Change(("rotation",), angle, "degrees", *turned(axis, sign * angle)) for angle in DEGREES for axis in (0, 1, 2)
+    ]
+
+
+def of_image(case: Case, spec: DatasetSpec) -> list[Change]:
+    """Rotation, noise, bias field, lower resolution, rescaled intensities, and mirrored axes."""
+    found = rotations(case)
+    found += [Change(("noise",), sd, "SD of the image", _noisy(case.number, sd)) for sd in NOISE]
+    found += [Change(("bias field",), sd, "SD of the log", _biased(case.number, sd)) for sd in BIAS]
+    found += [Change(("resolution",), mm, "mm", _coarse(case.spacing, mm)) for mm in COARSE]
+    found += [Change(("rescaled",), factor, "factor", _rescaled(factor)) for factor in FACTORS]
+    for axis in range(3):
+        between = "-".join(end or f"axis {axis}" for end in dict.fromkeys(spec.axes[axis]))
+        found.append(Change((f"mirrored {between}",), 1.0, "times", *_mirrored(axis)))
+    return found
+
+
+def _noisy(case: int, sd: float) -> Callable[[Array], Array]:
+    def apply(image: Array) -> Array:
+        drawn = np.random.default_rng([case, round(1000 * sd), 1]).standard_normal(image.shape, dtype=np.float32)
+        return image + sd * image.std(axis=(1, 2, 3), dtype=np.float64, keepdims=True).astype(np.float32) * drawn
+
+    return apply
+
+
+def _biased(case: int, sd: float) -> Callable[[Array], Array]:
+    def apply(image: Array) -> Array:
+        field = smooth_field(np.random.default_rng([case, round(1000 * sd), 2]), image.shape[1:], BIAS_SCALE)
+        return image * np.exp(sd * (field - field.mean()) / field.std())
+
+    return apply
+
+
+def _coarse(spacing: Sequence[float], mm: float) -> Callable[[Array], Array]:
+    def apply(image: Array) -> Array:
+        fewer, how = rescale(image, tuple(spacing), (mm,) * 3, image.shape[1:])
+        return how.restore(fewer)
+
+    return apply
+
+
+def _rescaled(factor: float) -> Callable[[Array], Array]:
+    """Another unit and another zero, as another export of the same scan has."""
+    return lambda image: (factor * (image.astype(np.float64) + image.max())).astype(np.float32)
+
+
+def _mirrored(axis: int) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:
+    def turn(volume: Array) -> Array:
+        return np.ascontiguousarray(np.flip(volume, axis + 1))
+
+    return turn, turn

@@ -1,0 +1,271 @@
+"""Studies of stored networks: changes that can be undone, tables that are kept, and one way through on a phantom."""
+
+import shutil
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from hipposeg import cli, metrics
+from hipposeg.config import Workspace
+from hipposeg.data import cohort as cohorts
+from hipposeg.data import folds as folding
+from hipposeg.data import phantom
+from hipposeg.data.locate import Source
+from hipposeg.data.spec import PHANTOM_SPEC
+from hipposeg.engine.machine import Machine
+from hipposeg.inference import probabilities
+from hipposeg.models.unet import UNet
+from hipposeg.runs import RunSpec, train_or_load
+from hipposeg.runs.arms import ARMS
+from hipposeg.studies import catalogue, changes, making, sensitivity, uncertainty
+from hipposeg.studies.making import Context, Study, Unit
+
+MACHINE = Machine("cpu", "fp32", 1)
+RUN = RunSpec("unet3d+dropout", budget="smoke")
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "Task04_Hippocampus"
+    phantom.generate(folder, PHANTOM_SPEC, n_subjects=6, seed=3)
+    cohort = cohorts.load(Source("phantom", folder, PHANTOM_SPEC))
+    return SimpleNamespace(cohort=cohort, folds=folding.make(cohort.spec, cohort.numbers))
+
+
+@pytest.fixture(scope="module")
+def context(small, tmp_path_factory):
+    """The `full` workspace of the phantom with one trained run of an arm with dropout."""
+    ws = Workspace(tmp_path_factory.mktemp("full"), "phantom", "full")
+    train_or_load(RUN, small.cohort, small.folds, ws, MACHINE)
+    return Context(ws, small.cohort, small.folds, MACHINE)
+
+
+@pytest.fixture
+def case(small):
+    return next(iter(small.cohort.cases.values()))
+
+
+def one_hot(label, classes=3):
+    return np.stack([label == k for k in range(classes)]).astype(np.float32)
+
+
+def test_no_label_is_cut_and_every_answer_comes_back_to_its_place(small):
+    spec = small.cohort.spec
+    for case in small.cohort.cases.values():
+        shares = one_hot(case.label)
+        for change in changes.of_box(case, spec):
+            back = change.undo(change.apply(shares))
+            assert back.shape == shares.shape and (back.argmax(0) == case.label).all(), change.names
+            shape = change.apply(case.image).shape[1:]
+            moved = np.array(shape) - case.image.shape[1:]
+            assert np.count_nonzero(moved) <= 1 and abs(moved.sum()) <= change.severity
+            assert moved.sum() == change.severity if change.names[0] == "padded" else moved.sum() <= 0
+
+
+def test_a_cut_ends_at_the_label_and_a_padded_side_repeats_the_image(case):
+    label = np.zeros((8, 9, 10), np.uint8)
+    label[2:6, 1:5, 3:10] = 1
+    assert [[changes.margin(label, axis, end) for end in (0, 1)] for axis in range(3)] == [[2, 2], [1, 4], [3, 0]]
+    tight = replace(case, label=label, image=np.arange(720, dtype=np.float32).reshape(1, 8, 9, 10))
+    found = {(c.names[1], c.severity): c.apply(tight.image) for c in changes.of_box(tight, PHANTOM_SPEC)}
+    assert found["cut axis 0 high", 3].shape == (1, 6, 9, 10)
+    assert found["cut P", 2].shape == (1, 8, 8, 10) and found["cut S", 1].shape == (1, 8, 9, 10)
+    low = found["padded I", 2][0, ..., :4]
+    assert (low == tight.image[0, ..., [2, 1, 0, 1]].transpose(1, 2, 0)).all()
+    assert (found["padded A", 1][0, :, -1] == tight.image[0, :, -2]).all()
+
+
+def test_turned_and_mirrored_answers_come_back(case):
+    shares = one_hot(case.label)
+    for change in changes.of_image(case, PHANTOM_SPEC):
+        if change.names[0].startswith("mirrored"):
+            turned = change.apply(shares)
+            assert not np.array_equal(turned, shares) and np.array_equal(change.undo(turned), shares)
+        if change.names == ("rotation",):
+            back = change.undo(change.apply(shares))
+            assert back.sum(0) == pytest.approx(1)
+            assert metrics.dice(back.argmax(0) > 0, case.label > 0) > 0.93, "only interpolation is lost"
+    names = [change.names[0] for change in changes.of_image(case, PHANTOM_SPEC)]
+    assert {"mirrored axis 0", "mirrored P-A", "mirrored I-S"} <= set(names)
+
+
+def test_a_turn_of_ninety_degrees_is_a_transposition():
+    image = np.random.default_rng(0).random((1, 7, 7, 7)).astype(np.float32)
+    apply, _ = changes.turned(0, 90.0)
+    assert np.allclose(apply(image)[0], np.rot90(image[0], -1, (1, 2)), atol=1e-5) or np.allclose(
+        apply(image)[0], np.rot90(image[0], 1, (1, 2)), atol=1e-5
+    )
+
+
+def test_drawn_changes_are_as_strong_as_they_say_and_the_same_again(case):
+    found = {(c.names[0], c.severity): c.apply(case.image) for c in changes.of_image(case, PHANTOM_SPEC)}
+    again = {(c.names[0], c.severity): c.apply(case.image) for c in changes.of_image(case, PHANTOM_SPEC)}
+    assert all(np.array_equal(found[key], again[key]) for key in found)
+    for sd in changes.NOISE:
+        added = (found["noise", sd] - case.image).astype(float)
+        assert added.std() / case.image.std(dtype=float) == pytest.approx(sd, rel=0.02)
+    inside = case.image > np.percentile(case.image, 20)
+    for sd in changes.BIAS:
+        field = np.log(found["bias field", sd][inside] / case.image[inside])
+        assert 0.6 * sd < field.std() < 1.2 * sd
+    flat = replace(case, image=np.full_like(case.image, 7.0))
+    coarse = [c.apply(flat.image) for c in changes.of_image(flat, PHANTOM_SPEC) if c.names == ("resolution",)]
+    assert len(coarse) == 3 and all(np.allclose(one, 7.0) for one in coarse)
+    assert found["resolution", 3.0].std() < found["resolution", 1.5].std() < case.image.std()
+
+
+def test_rescaled_intensities_change_nothing(case):
+    torch.manual_seed(0)
+    network, prep = UNet(3, 1, 3, channels=(4, 8)).eval(), ARMS["unet3d"].prep
+    plain = probabilities(network, prep, case.image, MACHINE)
+    for change in changes.of_image(case, PHANTOM_SPEC):
+        if change.names == ("rescaled",):
+            assert np.abs(probabilities(network, prep, change.apply(case.image), MACHINE) - plain).max() < 1e-4
+
+
+def test_sensitivity_averages_sides_within_a_case_and_people_within_a_mean(small):
+    spec = small.cohort.spec
+    truths = {case.image.tobytes(): case for case in small.cohort.cases.values()}
+
+    def ask(image, spacing):
+        """Right for the image as it is, nothing at all for any other."""
+        case = truths.get(image.tobytes())
+        return one_hot(case.label) if case else one_hot(np.zeros(image.shape[1:], int))
+
+    def made(case, spec):
+        half = [lambda image: image, lambda image: image + 1]
+        return [changes.Change(("both", f"side {n}"), 1.0, "mm", apply) for n, apply in enumerate(half)]
+
+    rows = pd.DataFrame(sensitivity.summary("x", sensitivity.scores(ask, small.cohort, small.cohort.numbers, made)))
+    mean = rows[rows["label"] == "mean"].set_index(["change", "severity"])
+    assert mean["dice"].to_dict() == {("both", 0.0): 1, ("both", 1.0): 0.5, ("side 0", 0.0): 1, ("side 0", 1.0): 1,
+                                      ("side 1", 0.0): 1, ("side 1", 1.0): 0}  # fmt: skip
+    assert mean.loc[("both", 1.0), "difference"] == -0.5 and (mean["people"] == 6).all()
+    assert set(rows["label"]) == {*spec.names, "mean"} and set(rows.columns) == set(sensitivity.COLUMNS)
+
+
+def counting(calls, names=("a", "b"), runs=(), **options):
+    """A study that notes which units were made."""
+
+    def unit(name):
+        def make(context):
+            calls.append(name)
+            return {"first": [{"run": name, "x": len(calls) / 3}], "second": [{"run": name, "y": 1}] * 2}
+
+        return Unit(name, tuple(runs), make)
+
+    tables = {"first": ("run", "x"), "second": ("run", "y")}
+    return Study("counted", "How often?", tables, tuple(map(unit, names)), **options)
+
+
+def test_a_study_is_made_once_and_goes_on_with_what_is_new(context, tmp_path):
+    at = replace(context, ws=Workspace(tmp_path, "phantom", "full"))
+    calls = []
+    assert making.make(counting(calls), at) == {"a": "made", "b": "made"}
+    folder = at.ws.artifacts / "studies"
+    first = (folder / "first.csv").read_text()
+    assert first == "run,x\na,0.333333\nb,0.666667\n"
+    assert making.make(counting(calls), at) == {"a": "kept", "b": "kept"} and calls == ["a", "b"]
+    assert making.make(counting(calls, "cab"), at) == {"c": "made", "a": "kept", "b": "kept"}
+    assert calls == ["a", "b", "c"] and (folder / "first.csv").read_text().splitlines()[2:] == first.splitlines()[1:]
+    assert making.make(counting(calls, "ab", settings={"more": 1}), at) == {"a": "made", "b": "made"}
+    assert [len(pd.read_csv(folder / f"{name}.csv")) for name in ("first", "second")] == [2, 4]
+    (folder / "second.csv").unlink()
+    assert set(making.make(counting(calls, "ab", settings={"more": 1}), at).values()) == {"made"}
+    assert making.read(replace(at.ws, profile="standard"), "first")["run"].tolist() == ["a", "b"]
+    assert making.read(at.ws, "nothing") is None and "hipposeg study box" in making.absent("box")
+
+
+def test_rows_hold_without_weights_and_go_when_they_hold_no_longer(context, tmp_path):
+    root = tmp_path / "copy"
+    shutil.copytree(context.ws.root, root)
+    at = replace(context, ws=Workspace(root, "phantom", "full"))
+    calls = []
+    study = counting(calls, "a", runs=(RUN,))
+    assert making.state_of(study, study.units[0], at) == "to make"
+    assert making.make(study, at) == {"a": "made"}
+    shutil.rmtree(at.ws.work)
+    assert making.make(study, at) == {"a": "kept"}, "a clean clone has no weights, and needs none"
+    changed = replace(study, settings={"other": 1})
+    (state,) = making.make(changed, at).values()
+    assert "weights of unet3d+dropout.grouped0.s0.smoke not on this machine" in state and "--weights" in state
+    assert making.read(at.ws, "first") is None and calls == ["a"]
+    (state,) = making.make(counting(calls, "a", runs=(RunSpec("unet3d"),)), at).values()
+    assert "unet3d.grouped0.s0.standard not there" in state
+    with pytest.raises(FileNotFoundError, match="weights of unet3d.grouped0.s0.standard"):
+        at.network(RunSpec("unet3d"))
+
+
+def test_box_and_uncertainty_of_a_trained_network(context, monkeypatch):
+    monkeypatch.setattr(changes, "BOX_VOXELS", (2,))
+    unit = sensitivity.network_unit("box", "mine", RUN, changes.of_box)
+    rows = pd.DataFrame(unit.make(context)["box"])
+    asked = sensitivity.scored(context, RUN)
+    people = [
+        [context.cohort.cases[n].subject for n in part] for part in (asked, context.folds["grouped"][0]["scored"])
+    ]
+    assert len(set(people[0])) == len(people[0]) and set(people[0]) == set(people[1])
+    assert (
+        (rows["volumes"] == len(asked)).all()
+        and (rows["people"] == len(asked)).all()
+        and rows["change"].nunique() == 14
+    )
+    unchanged = rows[(rows["severity"] == 0) & (rows["label"] == "mean")]["dice"]
+    stored = pd.read_csv(context.ws.artifacts / "runs" / RUN.name / "cases.csv").query("label == 'mean'")
+    own = stored[stored["case"].isin(asked)]["dice"].mean()
+    assert unchanged.to_numpy() == pytest.approx(own, abs=1e-6), "severity 0 is the run's own score"
+
+    monkeypatch.setattr(uncertainty, "DRAWS", 2)
+    made = uncertainty._unit(uncertainty.Method("drops", (RUN,), uncertainty.DROPOUT)).make(context)
+    assert set(made) == set(uncertainty.TABLES)
+    for table, columns in uncertainty.TABLES.items():
+        assert made[table] and set(made[table][0]) <= set(columns), table
+    assert {row["measure"] for row in made["detection"]} == {"entropy", "expected", "disagreement"}
+
+
+def test_dropout_draws_differ_and_repeat(context):
+    network, case = context.network(RUN), context.cohort.cases[context.folds["grouped"][0]["scored"][0]]
+    calm = uncertainty.members(context, RUN, network, uncertainty.PLAIN, case)[0]
+    first = uncertainty.members(context, RUN, network, uncertainty.DROPOUT, case)
+    assert len(first) == uncertainty.DRAWS and not np.array_equal(first[0], first[1])
+    assert not np.array_equal(first[0], calm)
+    again = uncertainty.members(context, RUN, context.network(RUN), uncertainty.DROPOUT, case)
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+
+
+def test_mirrored_members_come_back_to_the_images_grid(context):
+    network, case = context.network(RUN), context.cohort.cases[context.folds["grouped"][0]["scored"][0]]
+    mirror = replace(case, image=np.ascontiguousarray(case.image[:, ::-1]))
+    stored, turned = uncertainty.members(context, RUN, network, uncertainty.FLIPS, case)
+    other, back = uncertainty.members(context, RUN, network, uncertainty.FLIPS, mirror)
+    assert np.array_equal(turned[:, ::-1], other) and np.array_equal(stored, back[:, ::-1])
+
+
+def test_methods_and_networks_of_the_studies_are_declared_runs():
+    for study in catalogue.STUDIES.values():
+        names = [unit.name for unit in study.units]
+        assert len(set(names)) == len(names)
+        for unit in study.units:
+            assert all(run.budget in ARMS[run.arm].recipes for run in unit.runs)
+    for method in uncertainty.METHODS:
+        # Nobody scored by a method may have been seen by its networks.
+        assert {(run.folds, run.fold) for run in method.runs} == {("grouped", 0)}
+
+
+def test_the_command_lists_and_refuses(context, monkeypatch, capsys):
+    source = Source("phantom", context.cohort.folder, PHANTOM_SPEC)
+    monkeypatch.setattr(cli.locate, "locate", lambda profile: source)
+    monkeypatch.setattr(cli, "output_root", lambda: context.ws.root)
+    assert cli.main(["study", "--list"]) == 0
+    listed = capsys.readouterr().out
+    for name, study in catalogue.STUDIES.items():
+        assert name in listed and study.question in listed
+    assert cli.main(["study", "boxes"]) == 1
+    assert "no study is called boxes; there are leaks, box" in capsys.readouterr().err
+    assert cli.main(["study"]) == 1
+    assert cli.main(["study", "leaks"]) == 1, "what had to be left out is no success"
+    assert "not there; `hipposeg train unet3d --folds leak-volumes" in capsys.readouterr().out
