@@ -262,6 +262,7 @@ def test_the_command_lists_and_refuses(context, monkeypatch, capsys):
     monkeypatch.setattr(cli, "output_root", lambda: context.ws.root)
     assert cli.main(["study", "--list"]) == 0
     listed = capsys.readouterr().out
+    assert catalogue.CONFORMAL in listed
     for name, study in catalogue.STUDIES.items():
         assert name in listed and study.question in listed
     assert cli.main(["study", "boxes"]) == 1
