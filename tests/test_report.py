@@ -113,6 +113,9 @@ def test_verdicts_and_claims_come_from_their_files(ws: Workspace) -> None:
     claims = html.split('class="claims"')[1].split("</table>")[0]
     assert "not trained yet" in claims and "not told" in claims and "no such way" in claims
     assert claims.count("https://example.org") == 2
+    block = readme.expected_block(ws).split("five public projects")[1]
+    assert "| A: 2D | 0.9225, Dice | pooled | 0.820 to 0.840 | 0.884 (`unet2d`) | 0.941 | [README.md](https" in block
+    assert "| B: 3D | 0.989, Dice | NSD | not told | not trained yet | none | [README.md](https" in block
 
 
 def test_a_section_is_there_only_with_its_file(ws: Workspace) -> None:

@@ -40,7 +40,7 @@ def _lines(art: Artifacts) -> list[str]:
     head = view.headline(art, rows)
     if head is None:
         return ["No network has been scored yet: run `make all`."]
-    return [_sentence(art, head), *_five_folds(art), "", *_table(rows)]
+    return [_sentence(art, head), *_five_folds(art), "", *_table(rows), *_claims(art)]
 
 
 def _sentence(art: Artifacts, head: view.Headline) -> str:
@@ -80,3 +80,19 @@ def _table(rows: list[view.RunRow]) -> list[str]:
         minutes = show(row.train_s, "minutes")
         lines.append("| " + " | ".join([name, *dice, parameters, minutes]) + " |")
     return [*lines, "", "Dice on fold {1} of the {0} folds (split by person).".format(*view.PRIMARY)]
+
+
+def _claims(art: Artifacts) -> list[str]:
+    """The five projects' claims, what they really were, and ours, as notebook 07 left them."""
+    claims = art.studies["claims"].rows if "claims" in art.studies else ()
+    heads = ("Project", "It says", "What that was", "Its fair score", "Ours", "Ours, scored its way", "Source")
+    lines = ["| " + " | ".join(heads) + " |", "|---|---:|---|---:|---:|---:|---|"]
+    for row in claims:
+        ends = sorted({row["value_low"], row["value_high"]} - {None})
+        mine = f"{show(row['ours'], 'score')} (`{row['arm']}`)" if row["arm"] else "not trained yet"
+        theirs = "none" if row["scored_their_way"] is None else show(row["scored_their_way"], "score")
+        fair = " to ".join(show(end, "score") for end in ends) or "not told"
+        said = (f"{row['project']}: {row['method']}", f"{show(row['claimed'])}, {row['called']}", row["really"])
+        lines.append("| " + " | ".join([*said, fair, mine, theirs, f"[{row['source']}]({row['url']})"]) + " |")
+    title = "What five public projects say, what that was, and what the same kind of system reaches here (mean Dice):"
+    return ["", title, "", *lines] if claims else []
