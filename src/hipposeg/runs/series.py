@@ -10,6 +10,7 @@ from hipposeg.runs import sweep, table
 from hipposeg.runs.arms import FLAGSHIP, FUSION
 from hipposeg.runs.run import RunResult, load
 from hipposeg.runs.spec import RunSpec, current_numerics
+from hipposeg.runs.zoo_clip import SHARES
 
 SEEDS = (0, 1, 2)
 HEADS = tuple(f"unet3d-inr-{head}" for head in ("conv", "mlp", "mlp-xyz", "siren-xyz", "1mm"))
@@ -38,6 +39,17 @@ ATTENTION = (
     *("unet2d", "unet2d-attention", "unet2d-constant-gate", "unet2d-mobilenetv3", "unet2d-mobilenetv3-scse"),
     *("unet3d", "unet3d-attention", "unet3d-constant-gate"),
 )
+# CLIP guidance: each family in one comparison with `clip2d-guided`, from which an arm differs in one thing.
+FAMILIES_CLIP = {
+    "guidance switched off": ("clip2d-unguided", "clip2d-image-only", "clip2d-image-zeroed"),
+    "class vectors without the text": ("clip2d-learned", "clip2d-same-angles", "clip2d-rotated", "clip2d-unrelated"),
+    "other prompts": ("clip2d-words", "clip2d-geometric"),
+    "other image towers": ("clip2d-untrained", "clip2d-attributes"),
+    "scale": ("clip2d-fixed-scale",),
+}
+CLIPS = ("hippoclip", "hippoclip-attributes")
+# Label efficiency: the guided network and its twin, each with what the same few people give.
+FEW = ("hippoclip", "clip2d-guided", "clip2d-unguided")
 
 SERIES: dict[str, tuple[RunSpec, ...]] = {
     "03": (
@@ -58,6 +70,14 @@ SERIES: dict[str, tuple[RunSpec, ...]] = {
     ),
     # Attention, each arm beside its twin without.
     "05": tuple(RunSpec(arm, seed=seed) for arm in ATTENTION for seed in SEEDS),
+    # CLIPs first: what they guide waits for them.
+    "06": (
+        *(RunSpec(arm, seed=seed) for arm in CLIPS for seed in SEEDS),
+        *(RunSpec("clip2d-guided", seed=seed) for seed in SEEDS),
+        *(RunSpec(arm, seed=seed) for family in FAMILIES_CLIP.values() for arm in family for seed in SEEDS),
+        *(RunSpec(arm, seed=seed, budget=share) for share in SHARES for arm in FEW for seed in SEEDS),
+        *(RunSpec(arm, seed=seed) for arm in ("unet3d", "clip3d-guided") for seed in SEEDS),
+    ),
 }
 
 
