@@ -154,9 +154,9 @@ session.say(
 table = pd.read_csv(clips.folder / clip_study.RETRIEVAL)
 found = retrieval.summary(table)
 recalls = found[(found["what"] != "rank") & (found["direction"] == retrieval.IMAGE_TO_TEXT)]
-rows = recalls.assign(row=[f"among the first {what.removeprefix('recall')}" for what in recalls["what"]])
+rows = recalls.assign(row=[f"first {what.removeprefix('recall')}" for what in recalls["what"]])
 session.save(
-    dots.ranges(rows.rename(columns={"source": "series"}), "share of slices that find an equal caption", pictures.SOURCES),
+    dots.ranges(rows.rename(columns={"source": "series"}), "share of slices with an equal caption among these", pictures.SOURCES),
     "retrieval",
     f"Held-out slices that find a caption with equal facts among those of other people, mean over {table['case'].nunique()} volumes with 95 % "
     "intervals over people.",
@@ -275,8 +275,8 @@ scales = np.geomspace(0.5, 60, 12)
 close = np.full((spec.n_classes, spec.n_classes), 0.977) + np.eye(spec.n_classes) * 0.023
 sets = {
     "vectors at right angles": torch.eye(spec.n_classes),
-    "HippoCLIP's, five sentences a class": network.classes.cpu(),
-    "all as close as the student project's anterior and posterior": torch.linalg.cholesky(torch.tensor(close)).float(),
+    "HippoCLIP's sentences": network.classes.cpu(),
+    "all at a cosine of 0.977": torch.linalg.cholesky(torch.tensor(close)).float(),
 }
 lowest = {
     name: [guided.lowest_loss(one, scale, shares, training_loss) for scale in scales] for name, one in sets.items()
@@ -351,15 +351,18 @@ for rank, number in summary.cases_by_rule(dice).items():
             f"{rank}: case {number:03d}\nmean Dice {dice[number]:.3f}", case.image[0], case.label, columns, case.spacing
         )
     )
+values = np.concatenate([one.ravel() for view in views for one in view.maps.values()])
+limits = tuple(np.nanpercentile(values, (1, 99)))
+what = "cosine of the pixel with the class's vector"
 session.save(
-    overlays.maps(views, spec, "What each pixel is like", prep.axis, what="cosine of the pixel with the class's vector", limits=(-1, 1)),
+    overlays.maps(views, spec, "What each pixel is like", prep.axis, what=what, limits=limits),
     "similarity", "The best, median and worst scored case: each pixel's cosine with the classes' vectors, in the slice that holds most hippocampus.",
     "Three rows of coronal slices: the image, then maps from blue to yellow for each class, with the true outlines.", kind="png",
 )  # fmt: skip
 
 # %% [markdown]
-# **What we see.** Each class lights up where it is, as in any trained network: these maps are its logits, but for the scale. **What it does not
-# show:** that the words put them there.
+# **How to read it.** Colours span the cosines that occur. Where each class lights up, there the network finds it: these maps are its logits, but for the
+# scale. Classes with close vectors have maps that look alike. **What it does not show:** that the words put them there.
 #
 # ## 6. What could text do here at all?
 #
@@ -492,9 +495,8 @@ if source:
 
 # %%
 session.say(f"""
-- HippoCLIP has learned to read its captions: an equal one is among the first ten for {
-    own["first 10"]:.1%} of held-out slices, against {pixels["first 10"]:.1%} by raw pixels and {
-    chance["first 10"]:.1%} by chance.
+- With HippoCLIP an equal caption is among the first ten for {own["first 10"]:.1%} of held-out slices, against {
+    pixels["first 10"]:.1%} by raw pixels and {chance["first 10"]:.1%} by chance.
 - Text alone, patch by patch and without a decoder, reaches a mean Dice of {
     alone["value"].max():.3f} with its best set of prompts (`{
     alone["value"].idxmax()
@@ -502,7 +504,7 @@ session.say(f"""
 - Guided minus unguided U-Net: **{pair["difference"]:+.4f}** mean Dice ({pair["low"]:+.4f} to {
     pair["high"]:+.4f}), one seed each.
 - A cosine head needs a scale. Without one no loss below {
-    at_one["HippoCLIP's, five sentences a class"]:.3f} is possible with these vectors, for any network.
+    at_one["HippoCLIP's sentences"]:.3f} is possible with these vectors, for any network.
 - {
     seeds.in_words(verdicts, "`clip2d-guided`")
     if len(verdicts)

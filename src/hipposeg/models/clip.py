@@ -188,7 +188,7 @@ def _model(channels: int, embed: int, width: int, layers: int, side: int, patch:
     from open_clip.model import CLIP
 
     visual = {"image_size": side, "patch_size": patch, "width": width, "layers": layers, "head_width": 32}
-    text = {"context_length": 48, "vocab_size": VOCABULARY, "width": 64, "heads": 2, "layers": 2}
+    text = {"context_length": 64, "vocab_size": VOCABULARY, "width": 64, "heads": 2, "layers": 2}
     # The mean over patches, not a token of its own: so patches lie in the shared space, too.
     model = CLIP(embed, {**visual, "pool_type": "avg"}, text)
     if channels != 3:
@@ -197,7 +197,7 @@ def _model(channels: int, embed: int, width: int, layers: int, side: int, patch:
 
 
 def hippoclip(
-    channels: int, n_classes: int, embed: int = 64, width: int = 96, layers: int = 4, side: int = 40, patch: int = 4
+    channels: int, n_classes: int, embed: int = 64, width: int = 64, layers: int = 4, side: int = 40, patch: int = 5
 ) -> Clip:
     """HippoCLIP, untrained: `embed` dimensions, a ViT of `layers` of `width` over `side` / `patch` patches a side."""
     return Clip(_model(channels, embed, width, layers, side, patch), n_classes, "trained here on captions from labels")

@@ -27,7 +27,8 @@ from hipposeg.models.unet import CONV, UNet
 TEXT, GRAM, ROTATED, LEARNED, NONE = "text", "gram", "rotated", "learned", "none"
 # What is merged at the bottleneck: the tower's feature, that of the tower before its training, zeros, or nothing.
 TOWER, UNTRAINED, ZEROED = "tower", "untrained", "zeroed"
-FIRST_SCALE = 1 / 0.07
+# The logarithm of a learned scale is this many times a weight: one weight of its own has further to go than others.
+FIRST_SCALE, SPEED = 1 / 0.07, 10
 
 
 class GuidedUNet(UNet):
@@ -72,20 +73,22 @@ class GuidedUNet(UNet):
                 torch.eye(n_classes, embed) if vectors == LEARNED else normalize(torch.randn(n_classes, embed), dim=-1)
             )
             self.classes = nn.Parameter(drawn) if vectors == LEARNED else nn.Buffer(drawn)
-            first = torch.tensor(math.log(scale or FIRST_SCALE))
+            first = torch.tensor(math.log(scale or FIRST_SCALE) / SPEED)
             self.log_scale = nn.Parameter(first) if scale is None else nn.Buffer(first)
         if image != NONE:
             # The merged feature passes a nonlinearity before the next norm, which would take away what is equal at all
             # places of a channel.
             self.project = nn.Linear(embed, channels[-1])
             self.fuse = nn.Sequential(CONV[dims](2 * channels[-1], channels[-1], 1), nn.LeakyReLU(0.01))
+            with torch.no_grad():  # the bottleneck passes as it is at first, and the feature is added to it
+                self.fuse[0].weight[:, : channels[-1]] = torch.eye(channels[-1]).view(*[channels[-1]] * 2, *[1] * dims)
         if self.wants_context:
             self.tower = empty_tower(tower, in_channels, **({} if tower else {"embed": embed})).requires_grad_(False)
 
     @property
     def scale(self) -> Tensor:
         """What cosines are multiplied by."""
-        return self.log_scale.exp().clamp(max=HIGHEST_SCALE)
+        return (SPEED * self.log_scale).exp().clamp(max=HIGHEST_SCALE)
 
     def noted(self) -> dict[str, float]:
         """For the history."""
@@ -133,11 +136,19 @@ class GuidedUNet(UNet):
         return self.decoded(*skips, deepest)[0]
 
     def similarity(self, images: Tensor, context: Tensor | None = None) -> Tensor:
-        """(B, in_channels, *S) -> cosines of each pixel with the classes' vectors (B, n_classes, *S), float32."""
-        embedded = self.embedding(self.features(images, context))
+        """(B, in_channels, *S) -> cosines of each pixel with the classes' vectors (B, n_classes, *S), float32.
+
+        A pixel's embedding e = W x + b is never written out, as it is four times as long as x: with x made longer by a
+        1, and A = [W b], its product with a class vector is (t A) x, and the square of its length x'(A'A)x.
+        """
+        features = self.features(images, context)
         with exact(images):
-            pixels, classes = normalize(embedded.float(), dim=1), normalize(self.classes, dim=-1)
-            return torch.einsum("bd...,kd->bk...", pixels, classes)
+            x = torch.cat([features.float(), torch.ones_like(features[:, :1], dtype=torch.float32)], dim=1)
+            matrix = torch.cat([self.embedding.weight.flatten(1), self.embedding.bias[:, None]], dim=1)  # (D, C + 1)
+            rows = torch.cat([normalize(self.classes, dim=-1) @ matrix, matrix.T @ matrix])
+            found = torch.einsum("rc,bc...->br...", rows, x)
+            products, squares = found[:, : len(self.classes)], found[:, len(self.classes) :]
+            return products / (x * squares).sum(1, keepdim=True).clamp(min=1e-8).sqrt()
 
     def forward(self, images: Tensor, context: Tensor | None = None) -> Tensor:
         """(B, in_channels, *S), (B, embed) -> (B, n_classes, *S)."""
@@ -176,7 +187,7 @@ def lowest_loss(
     counts = torch.tensor([max(1, round(share * pixels)) for share in shares])
     truth = torch.arange(len(unit)).repeat_interleave(counts)
     target = nn.functional.one_hot(truth, len(unit)).T[None].double()
-    directions = unit.clone().requires_grad_()
+    directions = unit.clone(memory_format=torch.contiguous_format).requires_grad_()
     steps = torch.optim.LBFGS([directions], max_iter=300, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:

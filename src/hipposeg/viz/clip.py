@@ -60,9 +60,7 @@ def space(images: np.ndarray, texts: np.ndarray, along: np.ndarray) -> Figure:
     centred = np.concatenate([images - images.mean(0), texts - texts.mean(0)])
     fig, axes = plt.subplots(1, 2, figsize=(WIDTH, 4.3))
     empty = np.isnan(along)
-    for ax, points, title in zip(
-        axes, (both, centred), ("As they are", "Images and captions each about their own mean"), strict=True
-    ):
+    for ax, points, title in zip(axes, (both, centred), ("As they are", "Each kind about its own mean"), strict=True):
         found = principal(points)
         for part, marker, size in ((found[: len(images)], "o", 9), (found[len(images) :], "^", 16)):
             ax.scatter(*part[empty].T, s=size, marker=marker, color=MUTED, alpha=0.45, linewidths=0)
@@ -94,7 +92,7 @@ def courses(histories: Mapping[str, Sequence[Mapping[str, Any]]], first: float) 
     right.axhline(first, color=MUTED, linestyle="--", linewidth=1, zorder=0)
     for ax in (left, right):
         ax.xaxis.get_major_locator().set_params(integer=True)
-        ax.set_ylim(0)
+        ax.set_ylim(0, 1.05 * ax.get_ylim()[1])
     fig.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=min(4, len(histories)))
     return fig
 
