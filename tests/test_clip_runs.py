@@ -56,7 +56,7 @@ def test_the_guide_is_trained_first_and_its_tower_stays(small, made):
     tower = guidance.finished(guide, small.cohort, ws.work / "runs").tower.state_dict()
     led = guidance.finished(RUN, small.cohort, ws.work / "runs")
     assert all(torch.equal(value, tower[name]) for name, value in led.tower.state_dict().items())
-    said = guidance.class_prompts("sentences", RUN, small.cohort, [])
+    said = guidance.class_prompts("geometric", RUN, small.cohort, small.folds["grouped"][0]["train"])
     text = guidance.finished(guide, small.cohort, ws.work / "runs").vectors(said)
     assert torch.allclose(led.classes, text, atol=1e-6)
     assert result.config["source"] == "trained here on captions from labels"
@@ -132,8 +132,8 @@ def test_a_clips_run_leaves_its_studies(small, made):
     moved = pd.read_csv(folder / clip_study.TRANSFER)
     assert len(moved) == len(scored) * len(KINDS) * 3
     own = pd.read_csv(folder / "cases.csv").set_index(["case", "label"])["dice"]
-    sentences = moved[moved["prompts"] == "sentences"].set_index(["case", "label"])["dice"]
-    for key, value in sentences.items():
+    first = moved[moved["prompts"] == "geometric"].set_index(["case", "label"])["dice"]
+    for key, value in first.items():
         assert value == pytest.approx(own[key], abs=1e-6), "its own scores are those of the first set of prompts"
     cosines = json.loads((folder / clip_study.COSINES).read_text())
     assert cosines.keys() == set(KINDS) and all(np.allclose(np.diag(one), 1, atol=1e-3) for one in cosines.values())

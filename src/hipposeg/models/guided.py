@@ -54,7 +54,7 @@ class GuidedUNet(UNet):
         channels: Sequence[int] = (16, 32, 64, 128),
         *,
         vectors: str = TEXT,
-        prompts: str = "sentences",
+        prompts: str = "geometric",
         image: str = TOWER,
         scale: float | None = None,
         embed: int = 64,

@@ -84,7 +84,7 @@ ARMS = {
     "clip2d-rotated": "guided; the text's class vectors under one random rotation",
     "clip2d-unrelated": "guided; class vectors of words that have nothing to do with it",
     "clip2d-words": "guided; class vectors of single words",
-    "clip2d-geometric": "guided; class vectors of sentences in the form of the captions",
+    "clip2d-sentences": "guided; class vectors of five plain sentences a class",
     "clip2d-untrained": "guided; the slice's feature from a tower that was never trained",
     "clip2d-attributes": "guided without language: the tower trained on numbers, class vectors learned",
     "clip2d-fixed-scale": "guided; cosines that are not scaled",

@@ -75,11 +75,17 @@ def look(
 
 
 def retrieved(slices: Slices, people: Mapping[int, int]) -> pd.DataFrame:
-    """The table of `retrieval.study` for held-out slices; people: case -> person."""
-    flat = slices.images.flatten(1).numpy().astype(np.float64)
+    """The table of `retrieval.study` for held-out slices that show hippocampus; people: case -> person.
+
+    The others share two captions among them all, which would count for much and tell little.
+    """
+    shown = np.array([bool(one.parts) for one in slices.said])
+    flat = slices.images.flatten(1).numpy()[shown].astype(np.float64)
     squares = (flat**2).sum(1)
     pixels = 2 * flat @ flat.T - squares[:, None] - squares  # minus the squared distance
-    return retrieval.study(slices.features @ slices.read.T, pixels, slices.said, slices.cases, people)
+    said = [one for one in slices.said if one.parts]
+    similarity = slices.features[shown] @ slices.read[shown].T
+    return retrieval.study(similarity, pixels, said, slices.cases[shown], people)
 
 
 def transfer(

@@ -12,7 +12,7 @@ from hipposeg import files
 from hipposeg.data import grid
 from hipposeg.data.captions import AXIS, Facts, Measured, facts, measure, terciles
 from hipposeg.data.cohort import Cohort
-from hipposeg.data.prompts import prompts
+from hipposeg.data.prompts import GEOMETRIC, prompts
 from hipposeg.engine.batches import Samples, seeded
 from hipposeg.engine.contrastive import Captioned
 from hipposeg.engine.machine import Machine
@@ -71,7 +71,7 @@ def class_prompts(kind: str, run: RunSpec, cohort: Cohort, cases: list[int]) -> 
     They speak of the slices of the run, or of its guide, if its own network sees volumes.
     """
     preps = [one.definition.prep for one in (run, *needed_by(run)) if one.definition.prep.axis == AXIS]
-    seen = [one for of in training_facts(cohort, preps[0], cases).values() for one in of] if kind == "geometric" else []
+    seen = [one for of in training_facts(cohort, preps[0], cases).values() for one in of] if kind == GEOMETRIC else []
     return prompts(kind, cohort.spec.names, seen)
 
 
@@ -104,7 +104,7 @@ def with_context(model: GuidedUNet, samples: Samples, machine: Machine, cache: P
 def settle(network: nn.Module, run: RunSpec, cohort: Cohort, cases: list[int]) -> dict[str, Any]:
     """After training: a CLIP reads what the classes are called. Returns what config.json shall say of guidance."""
     if isinstance(network, Clip):
-        network.classes.copy_(network.vectors(class_prompts("sentences", run, cohort, cases)))
+        network.classes.copy_(network.vectors(class_prompts(GEOMETRIC, run, cohort, cases)))
     said: dict[str, Any] = {}
     if source := getattr(network, "source", ""):
         said["source"] = source

@@ -70,6 +70,7 @@ def study(
         (IMAGE_TO_TEXT, CLIP): ranks(similarity, equal, allowed),
         (TEXT_TO_IMAGE, CLIP): ranks(similarity.T, equal, allowed),
         (IMAGE_TO_TEXT, PIXELS): ranks(pixels, equal, allowed),
+        (TEXT_TO_IMAGE, PIXELS): ranks(pixels.T, equal, allowed),
     }
     rows = []
     for case in dict.fromkeys(cases.tolist()):
@@ -81,7 +82,8 @@ def study(
             rows.append({**row, "direction": direction, "source": source, **recalls, "rank": middle})
         recalls = {f"recall{k}": _mean(1 - beyond(right[chosen], candidates[chosen], k)) for k in TOPS}
         middle = chance_rank(right[chosen], candidates[chosen])
-        rows.append({**row, "direction": IMAGE_TO_TEXT, "source": CHANCE, **recalls, "rank": middle})
+        for direction in (IMAGE_TO_TEXT, TEXT_TO_IMAGE):
+            rows.append({**row, "direction": direction, "source": CHANCE, **recalls, "rank": middle})
     return pd.DataFrame(rows, columns=COLUMNS)
 
 

@@ -43,7 +43,7 @@ ATTENTION = (
 FAMILIES_CLIP = {
     "guidance switched off": ("clip2d-unguided", "clip2d-image-only", "clip2d-image-zeroed"),
     "class vectors without the text": ("clip2d-learned", "clip2d-same-angles", "clip2d-rotated", "clip2d-unrelated"),
-    "other prompts": ("clip2d-words", "clip2d-geometric"),
+    "other prompts": ("clip2d-sentences", "clip2d-words"),
     "other image towers": ("clip2d-untrained", "clip2d-attributes"),
     "scale": ("clip2d-fixed-scale",),
 }

@@ -21,7 +21,14 @@ from hipposeg.runs.zoo3d import UNET3D, VOLUME
 # What HippoCLIP sees of a slice may be turned, moved and otherwise grey, but not made larger: captions tell areas.
 _KEEPING_AREAS = Augmentation(rotate=10, shift=3, gain=0.25, offset=0.25, gamma=0.3, noise=0.15)
 _CLIP = TrainConfig(
-    epochs=4, batch=64, lr=1e-3, weight_decay=0.1, average=0.99, loss=CONTRASTIVE, augmentation=_KEEPING_AREAS
+    epochs=8,
+    batch=64,
+    lr=3e-3,
+    muon=0.02,
+    weight_decay=0.1,
+    average=0.99,
+    loss=CONTRASTIVE,
+    augmentation=_KEEPING_AREAS,
 )
 _GUIDED = replace(UNET2D, epochs=4, watch_every=2)
 CHANNELS = (16, 32, 64, 128)
@@ -67,7 +74,7 @@ ZOO_CLIP = (
     _guided("clip2d-rotated", vectors=ROTATED),
     _guided("clip2d-unrelated", prompts="unrelated"),
     _guided("clip2d-words", prompts="words"),
-    _guided("clip2d-geometric", prompts="geometric"),
+    _guided("clip2d-sentences", prompts="sentences"),
     # Other towers: never trained; or trained on the same facts without any text, neither in the head.
     _guided("clip2d-untrained", image=UNTRAINED),
     _guided("clip2d-attributes", "hippoclip-attributes", vectors=LEARNED),
