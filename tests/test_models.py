@@ -49,6 +49,18 @@ GOLDEN = {
     "unet3d-attention": 1_455_286,
     "unet3d-constant-gate": 1_455_286,
     "unet2d-mobilenetv3-scse": 330_646,
+    "clip2d-guided": 525_025,
+    "clip2d-image-only": 523_987,
+    "clip2d-image-zeroed": 525_025,
+    "clip2d-learned": 525_217,
+    "clip2d-same-angles": 525_025,
+    "clip2d-rotated": 525_025,
+    "clip2d-unrelated": 525_025,
+    "clip2d-words": 525_025,
+    "clip2d-sentences": 525_025,
+    "clip2d-untrained": 525_025,
+    "clip2d-fixed-scale": 525_024,
+    "clip3d-guided": 1_402_337,
 }
 
 
