@@ -186,7 +186,8 @@ From captions to slices it is **{back["first 10"]:.1%}**, against {theirs["first
 
 # %% [markdown]
 # **How to read it.** The facts are fine: a place in steps of ten percent, an area in steps of ten square millimetres. Missing one by a step
-# counts as missed. **What it does not show:** that the space knows anything but these facts.
+# counts as missed. From slices to captions there is a further
+# hurdle: captions of equal facts stand together in the ranking, so one wrong set of facts that many slices share fills all ten places. **What it does not show:** that the space knows anything but these facts.
 #
 # ### The common space
 #
