@@ -19,7 +19,7 @@ from hipposeg.data.locate import Source
 from hipposeg.data.prompts import KINDS
 from hipposeg.data.spec import PHANTOM_SPEC
 from hipposeg.engine.machine import Machine
-from hipposeg.models import published
+from hipposeg.models import guided, published
 from hipposeg.runs import RunSpec, clip_study, clip_summary, guidance, retrieval, series, train_or_load
 from hipposeg.runs import run as runs
 from hipposeg.runs.arms import ARMS, NUMERICS
@@ -61,7 +61,8 @@ def test_the_guide_is_trained_first_and_its_tower_stays(small, made):
     assert torch.allclose(led.classes, text, atol=1e-6)
     assert result.config["source"] == "trained here on captions from labels"
     assert np.allclose(result.config["cosines"], (text @ text.T).numpy(), atol=2e-4)
-    assert result.config["scale"] == pytest.approx(result.history[-1]["scale"], rel=0.05)
+    # The averaged network lags behind the last one.
+    assert guided.FIRST_SCALE < result.config["scale"] <= result.history[-1]["scale"]
     assert list(result.config["config"]["guide"]) == ["hippoclip"]
 
 
