@@ -129,10 +129,10 @@ $(STAMPS)/$(1): $(wildcard notebooks/$(1)_*.py) $(SOURCES) $(READY) $(WORK)/data
 endef
 $(foreach number,$(PRESENT),$(eval $(call notebook_rule,$(number))))
 
-# Notebooks 03 to 05 show what series and benchmark have left, 07 the series and what studies have left; 04 and 05 set
-# their networks beside the 2D one; the evaluation reads what every other notebook wrote.
+# Notebooks 03 to 06 show what series have left, 03 to 05 also the benchmark, 07 the series and what studies have left; 04
+# and 05 set their networks beside the 2D one; the evaluation reads what every other notebook wrote.
 $(STAMPS)/03 $(STAMPS)/04 $(STAMPS)/05: $(wildcard $(OUT)/artifacts/bench/summary.json)
-$(STAMPS)/03 $(STAMPS)/04 $(STAMPS)/05 $(STAMPS)/07: $(if $(filter full,$(PROFILE)),,$(wildcard $(OUT)/artifacts/$(DATASET)-full/runs/*/config.json))
+$(STAMPS)/03 $(STAMPS)/04 $(STAMPS)/05 $(STAMPS)/06 $(STAMPS)/07: $(if $(filter full,$(PROFILE)),,$(wildcard $(OUT)/artifacts/$(DATASET)-full/runs/*/config.json))
 $(STAMPS)/04 $(STAMPS)/05: $(STAMPS)/03
 $(STAMPS)/07: $(if $(filter full,$(PROFILE)),,$(wildcard $(OUT)/artifacts/$(DATASET)-full/studies/*.csv))
 $(STAMPS)/07: $(patsubst %,$(STAMPS)/%,$(filter-out 07,$(PRESENT)))

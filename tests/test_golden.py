@@ -21,19 +21,22 @@ from hipposeg.data import cohort as cohorts
 from hipposeg.data import phantom
 from hipposeg.data.locate import Source
 from hipposeg.data.spec import PHANTOM_SPEC
+from hipposeg.engine.contrastive import Contrasting
 from hipposeg.engine.machine import Machine
 from hipposeg.engine.train import Training
 from hipposeg.files import read_json, write_json
 from hipposeg.inference import HEAD, TRILINEAR, off_grid, probabilities
 from hipposeg.models import atlas
 from hipposeg.runs.arms import ARMS
+from hipposeg.runs.guidance import captioned
 from hipposeg.runs.samples import make_samples
 from hipposeg.runs.spec import numerics_of
 
 GOLDEN = Path(__file__).with_name("golden.json")
 _FIRST = {(arm.family, arm.dims): arm.name for arm in reversed(ARMS.values()) if arm.build and "+" not in arm.name}
+CAPTIONED = ("hippoclip", "hippoclip-attributes")
 # Beside the first of each family, what else has arithmetic of its own.
-NAMES = sorted({*_FIRST.values(), "unet3d-residual", "unet3d-nnunet", "unet3d-inr-siren-xyz"})
+NAMES = sorted({*_FIRST.values(), *CAPTIONED, "unet3d-residual", "unet3d-nnunet", "unet3d-inr-siren-xyz"})
 MACHINE = Machine("cpu", "fp32", 1)
 
 
@@ -52,14 +55,19 @@ def trajectory(name: str, cohort: cohorts.Cohort, **changes: float | str) -> dic
     if arm.dims == 3 and prep.spacing == (1.0, 1.0, 1.0):
         prep = replace(prep, size=(24, 32, 24))
     images = {number: case.image for number, case in cohort.cases.items()}
-    samples = make_samples(images, cohort, prep, cohort.numbers)
+    samples, kind = make_samples(images, cohort, prep, cohort.numbers), Training
+    if name in CAPTIONED:
+        samples, kind = captioned(samples, cohort, prep, cohort.numbers), Contrasting
     chosen, size = (slice(8, 32, 2), 12) if arm.dims == 2 else (slice(None), 2)
-    batch = replace(samples, images=samples.images[chosen], labels=samples.labels[chosen])
+    if name in CAPTIONED:
+        chosen = slice(None, None, 8)  # of everybody: there is nothing to tell apart in one slice a batch
+    more = {what: getattr(samples, what)[chosen] for what in ("people", "facts") if name in CAPTIONED}
+    batch = replace(samples, images=samples.images[chosen], labels=samples.labels[chosen], **more)
     config = replace(arm.recipe("standard"), epochs=6, batch=size, warmup=0.5, **changes)
     torch.manual_seed(0)
     model = arm.build(arm.prep.channels(1), cohort.spec.n_classes)
     first = [value.detach().clone() for value in model.parameters()]
-    training = Training(model, config, MACHINE, seed=0)
+    training = kind(model, config, MACHINE, seed=0)
     with tqdm(disable=True) as bar:
         # Epochs 3 to 5 of 6 stand at the top of the one-cycle schedule.
         losses = [training.epoch(batch, number, bar)["loss"] for number in (3, 4, 5)]

@@ -48,11 +48,13 @@ class Batch:
 
     images: (B, C, *S) float32. targets: (B, K, *S) float32, each voxel's shares of the classes, which add up to 1.
     points: (B, dims, *S) float32, where each voxel was in the sample it came from, in voxels from that box's centre.
+    context: (B, D) float32, what else a network is told of the samples as they were before these changes, or None.
     """
 
     images: Tensor
     targets: Tensor
     points: Tensor
+    context: Tensor | None = None
 
 
 def _uniform(batch: int, count: int, reach: float, generator: Generator) -> Tensor:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Generator, Tensor
@@ -13,12 +13,16 @@ from hipposeg.engine.classic import Classic, classic
 
 @dataclass(frozen=True)
 class Samples:
-    """Training data, resident in memory: images (N, C, *S) float32, labels (N, *S) uint8, voxel sides in mm along S."""
+    """Training data, resident in memory: images (N, C, *S) float32, labels (N, *S) uint8, voxel sides in mm along S.
+
+    context: (N, D) float32, what a network is told beside each image, or None.
+    """
 
     images: Tensor
     labels: Tensor
     n_classes: int
     spacing: tuple[float, ...]
+    context: Tensor | None = None
 
 
 def seeded(*parts: int | str) -> Generator:
@@ -71,4 +75,7 @@ def batches(
     for step in range(max(1, len(order) // size)):
         chosen = order[step * size : (step + 1) * size]
         images, labels = samples.images[chosen].to(device), samples.labels[chosen].to(device)
-        yield step, changed(images, labels, samples.n_classes, changes, seeded(seed, epoch, step))
+        batch = changed(images, labels, samples.n_classes, changes, seeded(seed, epoch, step))
+        if samples.context is not None:
+            batch = replace(batch, context=samples.context[chosen].to(device))
+        yield step, batch

@@ -65,9 +65,13 @@ def is_matrix(weight: Tensor) -> bool:
 
 
 def optimisers(model: nn.Module, lr: float, weight_decay: float, muon: float) -> list[torch.optim.Optimizer]:
-    """AdamW alone if `muon` is 0, else Muon with that rate for the matrices and AdamW for the others."""
-    matrices = [weight for weight in model.parameters() if muon and is_matrix(weight)]
-    others = [weight for weight in model.parameters() if not (muon and is_matrix(weight))]
+    """AdamW alone if `muon` is 0, else Muon with that rate for the matrices and AdamW for the others.
+
+    Weights that want no gradient are frozen and left to none.
+    """
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    matrices = [weight for weight in weights if muon and is_matrix(weight)]
+    others = [weight for weight in weights if not (muon and is_matrix(weight))]
     made: list[torch.optim.Optimizer] = [torch.optim.AdamW(others, lr=lr, weight_decay=weight_decay)]
     if matrices:
         made.append(Muon(matrices, lr=muon, weight_decay=weight_decay))

@@ -7,7 +7,7 @@ running average of the last steps' weights, never the best epoch's.
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,10 +40,11 @@ class TrainConfig:
     `schedule.SCHEDULES`. horizon: length of the schedule in trainings; above 1 the training ends before its rates are
     down. warmup: share of the schedule in which "one-cycle" rises. weight_decay: per unit of rate. clip:
     largest norm of the gradient. average: decay of the running average of weights per step, 0 for the last weights.
-    loss: a name of `losses.LOSSES`. foreground_weight: of each foreground class in its cross-entropy, where the
-    background weighs 1. empty: share of samples without foreground (`batches.drawn`), None for the natural one.
+    loss: a name of `losses.LOSSES`, or of `contrastive.LOSSES` for what learns from captions. foreground_weight: of
+    each foreground class in its cross-entropy, where the background weighs 1. empty: share of samples without
+    foreground (`batches.drawn`), None for the natural one.
     watch_every: epochs between two looks at the scored cases, for display only. stop: a rule that ends training early,
-    watching an inner part of the training people.
+    watching an inner part of the training people. share: part of the training people to learn from.
     """
 
     epochs: int
@@ -62,6 +63,7 @@ class TrainConfig:
     schedule: str = "one-cycle"
     horizon: float = 1.0
     empty: float | None = None
+    share: float = 1.0
 
 
 def optimise(model: nn.Module, optimisers: list[torch.optim.Optimizer], loss: Tensor, clip: float) -> None:
@@ -76,7 +78,12 @@ def optimise(model: nn.Module, optimisers: list[torch.optim.Optimizer], loss: Te
 
 
 def forward(model: nn.Module, batch: Batch, spacing: tuple[float, ...]) -> Tensor | list[Tensor]:
-    """The network's output for a batch; one that wants to know where its voxels are gets their points in mm."""
+    """The network's output for a batch; one that wants to know where its voxels are gets their points in mm.
+
+    What the samples carry as context goes in beside the images.
+    """
+    if batch.context is not None:
+        return model(batch.images, batch.context)
     if not getattr(model, "wants_points", False):
         return model(batch.images)
     scale = torch.tensor(spacing, device=batch.points.device).view(1, -1, *[1] * len(spacing))
@@ -85,7 +92,10 @@ def forward(model: nn.Module, batch: Batch, spacing: tuple[float, ...]) -> Tenso
 
 @dataclass
 class Training:
-    """One training: the network, its average, its optimisers, the history so far, and the seconds it took."""
+    """One training: the network, its average, its optimisers, the history so far, and the seconds it took.
+
+    A network may have a method `noted` that gives numbers worth a place in each epoch's line of history.
+    """
 
     model: nn.Module
     config: TrainConfig
@@ -127,8 +137,7 @@ class Training:
         per_epoch = max(1, len(samples.images) // config.batch)
         self.model.train()
         planned = round(config.horizon * config.epochs * per_epoch)
-        drawn = (config.augmentation, self.seed, number, config.empty)
-        for step, batch in batches(samples, config.batch, self.machine.device, *drawn):
+        for step, batch in self.batches(samples, number):
             done = (number - 1) * per_epoch + step
             share = rate(config.schedule, done, planned, config.warmup, self.history)
             for optimiser, peak in zip(self.optimisers, self.peaks, strict=True):
@@ -136,14 +145,25 @@ class Training:
             # Dropout, where a network has it, draws from torch's global generator: seed it for this step alone.
             with torch.random.fork_rng(enabled=True):
                 torch.manual_seed(seeded(self.seed, number, step, "dropout").initial_seed())
-                with self.machine.autocast():
-                    outputs = forward(self.model, batch, samples.spacing)
-            loss = segmentation_loss(outputs, batch.targets, config.loss, config.foreground_weight)
+                loss = self.loss(batch, samples)
             optimise(self.model, self.optimisers, loss, config.clip)
             self.average.update_parameters(self.model)
             total_loss += loss.item()
             progress.update()
-        return {"epoch": number, "step": number * per_epoch, "lr": config.lr * share, "loss": total_loss / per_epoch}
+        line = {"epoch": number, "step": number * per_epoch, "lr": config.lr * share, "loss": total_loss / per_epoch}
+        return line | getattr(self.model, "noted", dict)()
+
+    def batches(self, samples: Samples, number: int) -> Iterator[tuple[int, Batch]]:
+        """The (step, batch) of one epoch."""
+        config = self.config
+        drawn = (config.augmentation, self.seed, number, config.empty)
+        return batches(samples, config.batch, self.machine.device, *drawn)
+
+    def loss(self, batch: Batch, samples: Samples) -> Tensor:
+        """What a step goes down on."""
+        with self.machine.autocast():
+            outputs = forward(self.model, batch, samples.spacing)
+        return segmentation_loss(outputs, batch.targets, self.config.loss, self.config.foreground_weight)
 
     def averaged(self, samples: Samples) -> nn.Module:
         """The averaged network in evaluation mode; BatchNorm statistics, where there are any, re-estimated for it."""
@@ -165,6 +185,7 @@ def fit(
     watch: Callable[[nn.Module], dict[str, float]] | None = None,
     inner: Callable[[nn.Module], dict[str, float]] | None = None,
     label: str = "training",
+    kind: type[Training] = Training,
 ) -> tuple[nn.Module, list[dict[str, Any]], float]:
     """Train to the end of the schedule, resuming from `folder` if a checkpoint with this key is there.
 
@@ -173,7 +194,7 @@ def fit(
         seed: of batch order and augmentation. folder: gets checkpoint.pt and history.jsonl after every epoch.
         key: identifies the run. watch: returns scores to show in the history; nothing is chosen by them.
         inner: returns the Dice of each class on people cut from the training ones, for the recipe's stop rule.
-        label: shown in the progress bar.
+        label: shown in the progress bar. kind: how an epoch is trained, such as `contrastive.Contrasting`.
 
     Returns:
         The averaged network in evaluation mode, the history with one dictionary an epoch, and the seconds of training:
@@ -181,7 +202,7 @@ def fit(
     """
     if config.stop and inner is None:
         raise ValueError(f"the recipe stops by {config.stop}, and nothing scores an inner part: give `inner`")
-    training = Training(model, config, machine, seed)
+    training = kind(model, config, machine, seed)
     checkpoint = folder / "checkpoint.pt"
     training.resume(checkpoint, key)
     per_epoch = max(1, len(samples.images) // config.batch)

@@ -114,7 +114,11 @@ class UNet(nn.Module):
 
     def stages(self, x: Tensor) -> list[Tensor]:
         """Decoder features of each resolution but the last, finest first: (B, channels[i], *S / 2**i)."""
-        *skips, x = self.encoded(x)
+        return self.decoded(*self.encoded(x))
+
+    def decoded(self, *encoded: Tensor) -> list[Tensor]:
+        """What `stages` gives, from the features of `encoded`."""
+        *skips, x = encoded
         found = []
         for up, merge, skip in zip(self.up, self.merge, reversed(skips), strict=True):
             x = merge(torch.cat([up(x), skip], dim=1))

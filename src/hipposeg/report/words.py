@@ -26,6 +26,7 @@ CHAPTERS = (
     Chapter("03_unet2d_baseline", "2D baseline", "How far does a small slice-by-slice network get?"),
     Chapter("04_unet3d", "3D U-Nets", "What does a network gain that sees the whole volume at once?"),
     Chapter("05_attention_unet", "Attention U-Net", "Do gates look at the hippocampus, and does it help?"),
+    Chapter("06_clip_guided", "CLIP guidance", "Does language help a network to segment, or only seem to?"),
     Chapter("07_evaluation", "Evaluation", "Where do the models agree with the experts, and where not?"),
 )
 
@@ -71,12 +72,27 @@ ARMS = {
     "unet3d-attention": "the plain U-Net on volumes with an attention gate on every skip",
     "unet3d-constant-gate": "its control: the same gates, each with one weight for a whole volume",
     "unet2d-mobilenetv3-scse": "the MobileNetV3 U-Net with squeeze-and-excitation (scSE) around its decoder stages",
-    "clip2d-guided": "2D U-Net guided by CLIP image and text features",
-    "clip2d-unguided": "its twin without the text",
-    "clip3d-guided": "3D U-Net guided by CLIP features",
+    "hippoclip": "CLIP trained here on captions made from labels; scored as it segments by text alone, no decoder",
+    "hippoclip-attributes": "its control: the same tower trained on the captions' facts as numbers, without text",
+    "clip": "a published CLIP as it is; scored as it segments by text alone, no decoder",
+    "clip2d-guided": "the plain 2D U-Net guided by HippoCLIP: the slice's feature at the bottleneck, cosines with text",
+    "clip2d-unguided": "its twin without guidance: the plain 2D U-Net in as many steps",
+    "clip2d-image-only": "guided by the slice's feature alone, with a plain head",
+    "clip2d-image-zeroed": "guided by text; zeros in place of the slice's feature",
+    "clip2d-learned": "guided by the slice's feature; class vectors learned from one-hot ones, no text",
+    "clip2d-same-angles": "guided; random class vectors with the angles of the text's",
+    "clip2d-rotated": "guided; the text's class vectors under one random rotation",
+    "clip2d-unrelated": "guided; class vectors of words that have nothing to do with it",
+    "clip2d-words": "guided; class vectors of single words",
+    "clip2d-sentences": "guided; class vectors of five plain sentences a class",
+    "clip2d-untrained": "guided; the slice's feature from a tower that was never trained",
+    "clip2d-attributes": "guided without language: the tower trained on numbers, class vectors learned",
+    "clip2d-fixed-scale": "guided; cosines that are not scaled",
+    "clip3d-guided": "the plain 3D U-Net whose head is guided by text",
 }
 
 SUFFIXES = {
+    "published": "weights that others published",
     "imagenet": "encoder starts from ImageNet weights",
     "n4": "N4 bias correction first",
     "views": "asked from eight slightly moved views",

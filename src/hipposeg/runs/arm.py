@@ -18,7 +18,9 @@ class Arm:
 
     name: as in the tables. notebook: that trains it. family: key of NUMERICS. dims: 2 or 3. prep: the network's input.
     build: (input channels, classes) -> network with initial weights, None for the atlas. recipes: budget -> recipe.
-    members: arms whose probabilities this one averages; it has no network or recipe of its own then.
+    members: arms whose probabilities this one averages; it has no network or recipe of its own then. guide: the arm
+    whose finished run of the same fold, seed and budget this one starts from. published: open_clip's name of a model
+    that is taken as it is, without any training.
     """
 
     name: str
@@ -29,6 +31,13 @@ class Arm:
     build: Callable[[int, int], nn.Module] | None = None
     recipes: Recipes = field(default_factory=dict)
     members: tuple[str, ...] = ()
+    guide: str = ""
+    published: str = ""
+
+    @property
+    def trains(self) -> bool:
+        """Whether there is a network to train."""
+        return self.build is not None and not self.published
 
     @property
     def network(self) -> str:

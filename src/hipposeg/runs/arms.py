@@ -6,16 +6,17 @@ from hipposeg.runs.arm import Arm
 from hipposeg.runs.zoo2d import ZOO_2D
 from hipposeg.runs.zoo3d import VOLUME, ZOO_3D
 from hipposeg.runs.zoo_attention import ZOO_ATTENTION
+from hipposeg.runs.zoo_clip import ZOO_CLIP
 
 # Version of each model family's arithmetic; raise one by hand when it changes, and its older runs are marked so.
-NUMERICS = {"atlas": 1, "unet": 1, "encoder": 1, "transformer": 1, "inr": 1, "attention": 1}
+NUMERICS = {"atlas": 1, "unet": 1, "encoder": 1, "transformer": 1, "inr": 1, "attention": 1, "clip": 1, "guided": 1}
 
 ATLAS = Arm("atlas-no-image", "01", "atlas", 3, Prep(size=(36, 50, 36)))
 
 # Volume and slices together: their mean probability.
 FUSION = Arm("fusion", "04", "unet", 3, VOLUME, members=("unet3d-short", *(f"unet2d-short-axis{n}" for n in range(3))))
 
-ARMS: dict[str, Arm] = {arm.name: arm for arm in (ATLAS, *ZOO_2D, *ZOO_3D, *ZOO_ATTENTION, FUSION)}
+ARMS: dict[str, Arm] = {arm.name: arm for arm in (ATLAS, *ZOO_2D, *ZOO_3D, *ZOO_ATTENTION, *ZOO_CLIP, FUSION)}
 
 # The arm that the project would hand to a user: the one ahead on `dev`, chosen before any scored fold was run.
 FLAGSHIP = "unet3d-fast"

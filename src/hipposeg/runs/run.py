@@ -23,13 +23,16 @@ from hipposeg.config import Workspace, project_root
 from hipposeg.data.cohort import Cohort
 from hipposeg.data.folds import Fold
 from hipposeg.engine.machine import Machine, processor_name, this_machine
-from hipposeg.runs import attention, offgrid
+from hipposeg.runs import attention, clip_study, offgrid
 from hipposeg.runs.arms import FLAGSHIP
 from hipposeg.runs.samples import images_of
 from hipposeg.runs.score import CASE_COLUMNS, predict_all, score_all
-from hipposeg.runs.spec import RunSpec, members_of, numerics_of, recipe_of, run_key
-from hipposeg.runs.training import average_labels, fuse, train_network
+from hipposeg.runs.spec import RunSpec, needed_by, numerics_of, recipe_of, run_key
+from hipposeg.runs.training import as_published, average_labels, fuse, train_network
 from hipposeg.runs.weights import store
+
+# What some runs leave beside their scores.
+STUDIES = (offgrid.TABLE, offgrid.PICTURE, attention.TABLE, *clip_study.TABLES)
 
 log = logging.getLogger(__name__)
 
@@ -77,13 +80,13 @@ def train_or_load(
     if ws.profile == "full" and not weights and not cached and _is_whole(published, key, run):
         return load(ws, run)
     if not cached:
-        for member in members_of(run):
-            train_or_load(member, cohort, folds, ws, machine, weights=True)
+        for other in needed_by(run):
+            train_or_load(other, cohort, folds, ws, machine, weights=True)
     with files.alone(work / "lock"):
         if not _is_whole(work, key, run):
             _make(run, cohort, fold, ws, machine, key)
         elif weights and _is_whole(published, key, run):
-            return load(ws, run)  # asked for as a member, perhaps by several runs at once: nothing is written again
+            return load(ws, run)  # asked for by another run, perhaps by several at once: nothing is written again
         _publish(run, ws, machine)
         return load(ws, run)
 
@@ -141,6 +144,8 @@ def _make(run: RunSpec, cohort: Cohort, fold: Fold, ws: Workspace, machine: Mach
     started = time.perf_counter()
     if arm.members:
         trained = fuse(run, cohort.spec, machine, ws)
+    elif arm.published:
+        trained = as_published(run, cohort, fold, machine)
     elif arm.build:
         trained = train_network(run, cohort, fold, images, machine, work, key)
     else:
@@ -152,7 +157,9 @@ def _make(run: RunSpec, cohort: Cohort, fold: Fold, ws: Workspace, machine: Mach
     files.write_csv(work / "cases.csv", CASE_COLUMNS, scores)
     scored_at = time.perf_counter()
     offgrid.study(trained.network, arm.prep, machine, images, cohort, scores, work)
-    attention.leave(trained.network, run, {n: images[n] for n in fold["scored"]}, cohort, machine, work)
+    scored = {number: images[number] for number in fold["scored"]}
+    attention.leave(trained.network, run, scored, cohort, machine, work)
+    clip_study.leave(trained.network, run, scored, cohort, fold, machine, work)
     studied_at = time.perf_counter()
     weights = store(trained.weights)
     files.write_bytes(work / "weights.safetensors", weights)
@@ -197,14 +204,14 @@ def _publish(run: RunSpec, ws: Workspace, machine: Machine) -> None:
     # Without its config a run counts as unfinished, so a copy that is interrupted here is not taken for whole.
     (folder / "config.json").unlink(missing_ok=True)
     shutil.rmtree(predictions, ignore_errors=True)
-    for name in (offgrid.TABLE, offgrid.PICTURE, attention.TABLE):
+    for name in STUDIES:
         (folder / name).unlink(missing_ok=True)
     copies: list[tuple[Path, Path]] = [
         (path, predictions / path.name) for path in sorted(work.glob("predictions/*.gz"))
     ]
     if run.arm == FLAGSHIP and run.folds == "grouped" and ws.profile == "full":
         copies.append((work / "weights.safetensors", ws.artifacts / "weights" / f"{run.name}.safetensors"))
-    small = ("history.jsonl", "cases.csv", offgrid.TABLE, offgrid.PICTURE, attention.TABLE, "config.json")
+    small = ("history.jsonl", "cases.csv", *STUDIES, "config.json")
     copies += [(work / name, folder / name) for name in small]
     for source, target in copies:
         if source.exists():

@@ -11,7 +11,7 @@ from hipposeg.data.cohort import Cohort
 from hipposeg.data.folds import Fold
 from hipposeg.data.n4 import N4Params, n4_cohort
 from hipposeg.data.rescale import rescale, rescale_label
-from hipposeg.engine.batches import Samples
+from hipposeg.engine.batches import Samples, seeded
 from hipposeg.inference import Prep
 
 
@@ -50,6 +50,19 @@ def make_samples(
         targets.append(torch.from_numpy(np.ascontiguousarray(grid.slices(label.numpy(), prep.axis)))[inside][chosen])
     sides = [side for axis, side in enumerate(prep.spacing) if axis != prep.axis]
     return Samples(torch.cat(inputs), torch.cat(targets), cohort.spec.n_classes, tuple(sides))
+
+
+def shared(cohort: Cohort, cases: list[int], share: float, seed: int) -> list[int]:
+    """Cases of a share of the training people, at least two of them, all of them for 1.
+
+    Shares are nested: people come in one order a seed, and a larger share goes on where a smaller one ends.
+    """
+    if share >= 1:
+        return cases
+    people = sorted({cohort.cases[number].subject for number in cases})
+    order = torch.randperm(len(people), generator=seeded(seed, "people")).tolist()
+    kept = {people[index] for index in order[: max(2, round(share * len(people)))]}
+    return [number for number in cases if cohort.cases[number].subject in kept]
 
 
 def inner_part(cohort: Cohort, cases: list[int], every: int) -> tuple[list[int], list[int]]:

@@ -10,6 +10,7 @@ from hipposeg.runs import sweep, table
 from hipposeg.runs.arms import FLAGSHIP, FUSION
 from hipposeg.runs.run import RunResult, load
 from hipposeg.runs.spec import RunSpec, current_numerics
+from hipposeg.runs.zoo_clip import SHARES
 
 SEEDS = (0, 1, 2)
 HEADS = tuple(f"unet3d-inr-{head}" for head in ("conv", "mlp", "mlp-xyz", "siren-xyz", "1mm"))
@@ -40,6 +41,17 @@ ATTENTION = (
 )
 # What leaks are worth: every leaking fold and its clean twin, by the plain arms at their usual budget.
 LEAKS = {"leak-volumes": ("unet3d", 4), "leak-slices": ("unet2d", 2)}
+# CLIP guidance: each family in one comparison with `clip2d-guided`, from which an arm differs in one thing.
+FAMILIES_CLIP = {
+    "guidance switched off": ("clip2d-unguided", "clip2d-image-only", "clip2d-image-zeroed"),
+    "class vectors without the text": ("clip2d-learned", "clip2d-same-angles", "clip2d-rotated", "clip2d-unrelated"),
+    "other prompts": ("clip2d-sentences", "clip2d-words"),
+    "other image towers": ("clip2d-untrained", "clip2d-attributes"),
+    "scale": ("clip2d-fixed-scale",),
+}
+CLIPS = ("hippoclip", "hippoclip-attributes")
+# Label efficiency: the guided network and its twin, each with what the same few people give.
+FEW = ("hippoclip", "clip2d-guided", "clip2d-unguided")
 
 SERIES: dict[str, tuple[RunSpec, ...]] = {
     "03": (
@@ -60,6 +72,14 @@ SERIES: dict[str, tuple[RunSpec, ...]] = {
     ),
     # Attention, each arm beside its twin without.
     "05": tuple(RunSpec(arm, seed=seed) for arm in ATTENTION for seed in SEEDS),
+    # CLIPs first: what they guide waits for them.
+    "06": (
+        *(RunSpec(arm, seed=seed) for arm in CLIPS for seed in SEEDS),
+        *(RunSpec("clip2d-guided", seed=seed) for seed in SEEDS),
+        *(RunSpec(arm, seed=seed) for family in FAMILIES_CLIP.values() for arm in family for seed in SEEDS),
+        *(RunSpec(arm, seed=seed, budget=share) for share in SHARES for arm in FEW for seed in SEEDS),
+        *(RunSpec(arm, seed=seed) for arm in ("unet3d", "clip3d-guided") for seed in SEEDS),
+    ),
     # Leaks, and the twin with dropout that the study of uncertainty asks.
     "07": (
         *(RunSpec(arm, kind, fold, seed) for kind, (arm, n) in LEAKS.items() for fold in range(n) for seed in SEEDS),

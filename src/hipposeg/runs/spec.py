@@ -14,6 +14,7 @@ from hipposeg.engine import train
 from hipposeg.engine.classic import Classic
 from hipposeg.engine.machine import Machine
 from hipposeg.files import sha256_bytes, to_json
+from hipposeg.models import published
 from hipposeg.runs.arm import Arm
 from hipposeg.runs.arms import ARMS, NUMERICS
 
@@ -64,6 +65,12 @@ def members_of(run: RunSpec) -> list[RunSpec]:
     return [replace(run, arm=name) for name in run.definition.members]
 
 
+def needed_by(run: RunSpec) -> list[RunSpec]:
+    """The runs that must be finished first, same fold, seed and budget: members of a fused arm, or an arm's guide."""
+    guide = run.definition.guide
+    return members_of(run) + ([replace(run, arm=guide)] if guide else [])
+
+
 def recipe_of(run: RunSpec) -> dict:
     """Everything that was decided about a run, as plain values: goes into its config.json."""
     arm = run.definition
@@ -72,8 +79,9 @@ def recipe_of(run: RunSpec) -> dict:
     return {
         "prep": asdict(arm.prep),
         "n4": asdict(n4.N4Params()) if arm.prep.n4 else {},
-        "training": asdict(arm.recipe(run.budget)) if arm.build else {},
+        "training": asdict(arm.recipe(run.budget)) if arm.trains else {},
         "network": arm.network,
+        **({"guide": {one.arm: recipe_of(one) for one in needed_by(run)}} if arm.guide else {}),
     }
 
 
@@ -81,9 +89,10 @@ def numerics_of(arm: Arm) -> str:
     """Versions of all arithmetic behind an arm's scores, such as "unet1-train1-inference1-metrics1"."""
     if arm.members:
         return "+".join(sorted({numerics_of(ARMS[name]) for name in arm.members}))
-    made = f"train{train.NUMERICS}-inference{inference.NUMERICS}" if arm.build else f"inference{inference.NUMERICS}"
+    made = f"train{train.NUMERICS}-inference{inference.NUMERICS}" if arm.trains else f"inference{inference.NUMERICS}"
     corrected = f"-n4.{n4.VERSION}" if arm.prep.n4 else ""
-    return f"{arm.family}{NUMERICS[arm.family]}-{made}-metrics{metrics.NUMERICS}{corrected}"
+    guided = f"-by-{ARMS[arm.guide].family}{NUMERICS[ARMS[arm.guide].family]}" if arm.guide else ""
+    return f"{arm.family}{NUMERICS[arm.family]}-{made}-metrics{metrics.NUMERICS}{corrected}{guided}"
 
 
 def current_numerics() -> dict[str, str]:
@@ -98,7 +107,7 @@ def run_key(run: RunSpec, cohort: Cohort, fold: Fold, machine: Machine) -> str:
         "run": asdict(run),
         "network": arm.network,
         "prep": chosen(arm.prep),
-        "training": chosen(arm.recipe(run.budget)) if arm.build else {},
+        "training": chosen(arm.recipe(run.budget)) if arm.trains else {},
         "n4": asdict(n4.N4Params()) if arm.prep.n4 else {},
         "numerics": numerics_of(run.definition),
         "data": cohort.sha256,
@@ -106,8 +115,12 @@ def run_key(run: RunSpec, cohort: Cohort, fold: Fold, machine: Machine) -> str:
         "machine": asdict(machine),
         "torch": torch.__version__,
     }
-    if arm.build and isinstance(arm.recipe(run.budget).augmentation, Classic):
+    if arm.trains and isinstance(arm.recipe(run.budget).augmentation, Classic):
         parts["torchvision"] = metadata.version("torchvision")
     if arm.members:
         parts["members"] = [run_key(member, cohort, fold, machine) for member in members_of(run)]
+    if arm.guide:
+        parts["guide"] = [run_key(one, cohort, fold, machine) for one in needed_by(run)]
+    if arm.published:
+        parts["checkpoint"] = published.digest(published.checkpoint(arm.published))
     return sha256_bytes(to_json(parts).encode())

@@ -1,4 +1,4 @@
-"""The three ways to a predictor: train a network, average networks that are there, average label maps."""
+"""The ways to a predictor: train a network, take a published one, average networks or label maps that are there."""
 
 import time
 from collections.abc import Callable
@@ -17,11 +17,13 @@ from hipposeg.data.cohort import Cohort
 from hipposeg.data.folds import Fold
 from hipposeg.data.leak_folds import scored_part
 from hipposeg.data.spec import DatasetSpec
+from hipposeg.engine import contrastive
 from hipposeg.engine.machine import Machine
-from hipposeg.engine.train import fit
+from hipposeg.engine.train import Training, fit
 from hipposeg.inference import Predictor
 from hipposeg.models import atlas, cost
-from hipposeg.runs.samples import inner_part, make_samples, training_slices
+from hipposeg.runs import guidance
+from hipposeg.runs.samples import inner_part, make_samples, shared, training_slices
 from hipposeg.runs.spec import RunSpec, members_of
 from hipposeg.runs.weights import halve, initial, predict_with
 
@@ -49,8 +51,15 @@ def train_network(
     recipe = arm.recipe(run.budget)
     channels = arm.prep.channels(len(spec.channels))
     model = initial(run, spec)
-    trained, inner = inner_part(cohort, fold["train"], recipe.stop.people) if recipe.stop else (fold["train"], [])
-    samples = make_samples(images, cohort, arm.prep, trained, training_slices(cohort, arm.prep, fold))
+    learned = shared(cohort, fold["train"], recipe.share, run.seed)
+    trained, inner = inner_part(cohort, learned, recipe.stop.people) if recipe.stop else (learned, [])
+    samples, kind = make_samples(images, cohort, arm.prep, trained, training_slices(cohort, arm.prep, fold)), Training
+    if recipe.loss in contrastive.LOSSES:
+        samples, kind = guidance.captioned(samples, cohort, arm.prep, trained), contrastive.Contrasting
+    if arm.guide:
+        guidance.guide(model, run, cohort, trained, work.parent)
+    if getattr(model, "wants_context", False):
+        samples = guidance.with_context(model, samples, machine, work.parents[1] / "cache" / "clip")
 
     def dice_on(cases: list[int], part: tuple[slice, ...]) -> Callable[[torch.nn.Module], dict[str, float]]:
         def score(network: torch.nn.Module) -> dict[str, float]:
@@ -66,9 +75,13 @@ def train_network(
         return score
 
     looks = {"watch": dice_on(fold["scored"], scored_part(fold)[0]), "inner": dice_on(inner, (...,))}
-    network, history, seconds = fit(model, samples, recipe, machine, run.seed, work, key, **looks, label=run.name)
+    if kind is not Training:
+        looks = {}  # what is not trained to segment is not watched segmenting
+    network, history, seconds = fit(
+        model, samples, recipe, machine, run.seed, work, key, **looks, label=run.name, kind=kind
+    )
     halve(network)
-    numbers = {
+    numbers = guidance.settle(network, run, cohort, trained) | {
         "params": cost.parameters(network),
         "gflops": round(cost.gflops(network, channels, arm.prep.axis, arm.prep.spacing), 3),
         "steps": history[-1]["step"],
@@ -76,6 +89,19 @@ def train_network(
     }
     weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     return Trained(predict_with(arm, network, machine), weights, numbers, seconds, network)
+
+
+def as_published(run: RunSpec, cohort: Cohort, fold: Fold, machine: Machine) -> Trained:
+    """A published CLIP without any training: it only reads what the classes are called."""
+    network = initial(run, cohort.spec).to(machine.device).eval()
+    numbers = guidance.settle(network, run, cohort, fold["train"]) | {
+        "params": 0,
+        "gflops": round(cost.gflops(network, run.definition.prep.channels(len(cohort.spec.channels)), 1), 3),
+        "steps": 0,
+        "samples": 0,
+    }
+    weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    return Trained(predict_with(run.definition, network, machine), weights, numbers, 0.0, network)
 
 
 def fuse(run: RunSpec, spec: DatasetSpec, machine: Machine, ws: Workspace) -> Trained:

@@ -58,9 +58,10 @@ def predict_with(arm: Arm, network: nn.Module, machine: Machine) -> Predictor:
 
 @torch.no_grad()
 def halve(network: nn.Module) -> None:
-    """Round all parameters in place to what float16 can hold; statistics of a BatchNorm stay as they are."""
+    """Round all trained parameters in place to what float16 can hold; frozen ones and statistics stay as they are."""
     for weight in network.parameters():
-        weight.copy_(weight.half())
+        if weight.requires_grad:
+            weight.copy_(weight.half())
 
 
 def store(weights: dict[str, Tensor]) -> bytes:

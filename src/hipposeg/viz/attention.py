@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Colormap, ListedColormap
+from matplotlib.colors import Colormap, ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patheffects import Normal, withStroke
 
@@ -28,7 +28,7 @@ class MapView:
     """One case as `maps` shows it.
 
     title: at the left of its row. image: (X, Y, Z). label: true label map (X, Y, Z) uint8. maps: title of a column ->
-    (X, Y, Z) float from 0 to 1, NaN where unknown. spacing: mm.
+    (X, Y, Z) float, from 0 to 1 for shares, NaN where unknown. spacing: mm.
     """
 
     title: str
@@ -38,11 +38,14 @@ class MapView:
     spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
 
-def maps(views: Sequence[MapView], spec: DatasetSpec, title: str = "", axis: int = 0) -> Figure:
+def maps(
+    views: Sequence[MapView], spec: DatasetSpec, title: str = "", axis: int = 0, *,
+    what: str = "share of the skip that the gate lets through", limits: tuple[float, float] = (0, 1),
+) -> Figure:  # fmt: skip
     """A row for each case, in the slice that holds most hippocampus: the image, then each map over it.
 
-    All panels have the true outline, all maps one scale of colours, from 0 to 1. title: over the figure, the plane's
-    name is added. Raises ValueError if the views differ in their maps' names.
+    All panels have the true outline, all maps one scale of colours, between `limits`. title: over the figure, the
+    plane's name is added. what: beside the colours. Raises ValueError if the views differ in their maps' names.
     """
     names = list(views[0].maps)
     if any(list(view.maps) != names for view in views):
@@ -64,7 +67,7 @@ def maps(views: Sequence[MapView], spec: DatasetSpec, title: str = "", axis: int
             if name:
                 cut = plane(view.maps[name], axis, index).T
                 frame = {"origin": "lower", "extent": ax.images[0].get_extent(), "interpolation": "nearest"}
-                ax.imshow(np.ma.masked_invalid(cut), cmap=MAP, vmin=0, vmax=1, alpha=OPACITY, **frame)
+                ax.imshow(np.ma.masked_invalid(cut), cmap=MAP, vmin=limits[0], vmax=limits[1], alpha=OPACITY, **frame)
                 for outline in ax.collections:  # an orange line on yellow needs an edge
                     outline.set_path_effects([withStroke(linewidth=2.6, foreground="black", alpha=0.6), Normal()])
         row[0].set_ylabel(view.title, fontsize=9)
@@ -72,8 +75,10 @@ def maps(views: Sequence[MapView], spec: DatasetSpec, title: str = "", axis: int
         letters(row[0], spec, axis)
     for ax, name in zip(axes[0], ("image", *names), strict=True):
         ax.set_title(name, fontsize=9, weight="normal")
-    bar = fig.colorbar(ScalarMappable(cmap=_on_grey()), ax=axes, location="bottom", shrink=0.45, aspect=35, pad=0.02)
-    bar.set_label("share of the skip that the gate lets through", fontsize=9)
+    bar = fig.colorbar(
+        ScalarMappable(Normalize(*limits), _on_grey()), ax=axes, location="bottom", shrink=0.45, aspect=35, pad=0.02
+    )
+    bar.set_label(what, fontsize=9)
     bar.ax.tick_params(labelsize=8)
     bar.ax.grid(False)
     heading(fig, f"{title} ({plane_name(spec, axis)} slices)" if title else "")

@@ -1,0 +1,71 @@
+"""What is said of each class when words shall guide a segmentation: sets of prompts, background first.
+
+A class's vector is the mean of its prompts' embeddings. The sets are an experiment: sentences of the kind that the
+published student project used, single words, sentences in the very form of the captions, and words that have nothing to
+do with the matter. Statistics in them come from training slices, never from a scored case.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from hipposeg.data.captions import BEHIND, IN_FRONT, SIZES, Facts, caption
+
+SENTENCES = {
+    "background": (
+        "tissue without hippocampus", "a coronal MRI slice without hippocampus", "no hippocampus is visible",
+        "brain tissue around the hippocampus", "background only",
+    ),
+    "anterior": (
+        "the anterior hippocampus", "the head of the hippocampus", "a coronal MRI slice of the hippocampal head",
+        "only the anterior hippocampus is visible", "the front part of the hippocampus",
+    ),
+    "posterior": (
+        "the posterior hippocampus", "the body and tail of the hippocampus",
+        "a coronal MRI slice of the hippocampal body and tail", "only the posterior hippocampus is visible",
+        "the rear part of the hippocampus",
+    ),
+}  # fmt: skip
+_THINGS = {
+    "background": ("piano", "violin", "trumpet", "drum", "flute"),
+    "anterior": ("bicycle", "lorry", "tram", "canoe", "balloon"),
+    "posterior": ("lemon", "carrot", "onion", "walnut", "plum"),
+}
+SETS: dict[str, dict[str, tuple[str, ...]]] = {
+    "sentences": SENTENCES,
+    "words": {name: (name,) for name in SENTENCES},
+    "unrelated": {name: tuple(f"a photo of a {thing}" for thing in things) for name, things in _THINGS.items()},
+}
+# In the form of the captions; chosen for the guided arms on `dev`, where its classes lay farthest apart.
+GEOMETRIC = "geometric"
+KINDS = (GEOMETRIC, *SETS)
+
+
+def prompts(kind: str, names: Sequence[str], seen: Sequence[Facts]) -> list[tuple[str, ...]]:
+    """Prompts of the background and of each class, in order.
+
+    kind: one of KINDS. names: of the foreground classes. seen: facts of training slices, read by "geometric" alone.
+    Raises ValueError for an unknown kind, a class that no prompt is written for, or, if geometric, one that no training
+    slice shows alone.
+    """
+    if kind == GEOMETRIC:
+        return [_said(seen, ()), *(_said(seen, (name,)) for name in names)]
+    if kind not in SETS:
+        raise ValueError(f"no prompts are called {kind!r}; there are {', '.join(KINDS)}")
+    missing = [name for name in names if name not in SETS[kind]]
+    if missing:
+        raise ValueError(f"no prompt is written for {', '.join(missing)}; add it to data/prompts.py")
+    return [SETS[kind][name] for name in ("background", *names)]
+
+
+def _said(seen: Sequence[Facts], parts: tuple[str, ...]) -> tuple[str, ...]:
+    """Captions of the typical training slice that shows just these parts, in six wordings that are always the same."""
+    alike = [one for one in seen if one.parts == parts]
+    if not alike:
+        raise ValueError(f"no training slice shows {' and '.join(parts) or 'nothing'} alone; use another set of prompts")
+    words = np.random.default_rng(0)
+    if not parts:
+        return tuple(caption(Facts(place, ()), words) for place in (BEHIND, IN_FRONT) * 3)
+    place, area = (int(10 * round(float(np.median([getattr(one, what) for one in alike])) / 10))
+                   for what in ("place", "area"))  # fmt: skip
+    return tuple(caption(Facts(place, parts, area, SIZES[1]), words) for _ in range(6))

@@ -1,0 +1,237 @@
+"""CLIP through open_clip: a small one made for this project's slices; `models.published` has those of others.
+
+CLIP (Radford et al. 2021, arXiv:2103.00020) has two towers, one for images and one for text, that end in one space: an
+image and its caption shall point the same way there, and other captions elsewhere. open_clip (Ilharco et al. 2021,
+doi:10.5281/zenodo.5143773) has the towers, the tokenizer and the loss; nothing here needs the network.
+
+open_clip is imported only when a tower is built.
+"""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate, mse_loss, normalize, pad
+
+HIGHEST_SCALE = 100.0
+# Rows of the small text tower's table of tokens.
+VOCABULARY, END_OF_TEXT = 4096, 49407
+
+
+def exact(like: Tensor) -> AbstractContextManager:
+    """Cosines are multiplied by up to a hundred: within this context they are computed in float32."""
+    return torch.autocast(like.device.type, enabled=False)
+
+
+class Tower(nn.Module):
+    """A visual tower that takes this project's slices: z-scored, the slice with its neighbours as channels.
+
+    A tower made here gets the slice about the middle of its own, slightly larger image. A published one wants a
+    photograph: it gets the middle channel alone, as grey, enlarged.
+    """
+
+    def __init__(self, visual: nn.Module, photograph: bool = False) -> None:
+        super().__init__()
+        self.visual, self.photograph = visual, photograph
+
+    def prepared(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) -> what the visual tower takes, (B, C or 3, *its sides)."""
+        sides = self.visual.image_size
+        if self.photograph:
+            from open_clip import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
+
+            middle = images[:, images.shape[1] // 2, None].clamp(-2, 4)
+            grey = interpolate((middle + 2) / 6, size=sides, mode="bilinear", align_corners=False).expand(-1, 3, -1, -1)
+            mean, std = (
+                images.new_tensor(found).view(1, 3, 1, 1) for found in (OPENAI_DATASET_MEAN, OPENAI_DATASET_STD)
+            )
+            return (grey - mean) / std
+        margins = []
+        for wanted, side in reversed(list(zip(sides, images.shape[2:], strict=True))):
+            low = (wanted - side) // 2
+            margins += [low, wanted - side - low]
+        return pad(images, margins)  # a negative margin crops
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, D) float32 of length 1."""
+        return normalize(self.visual(self.prepared(images)).float(), dim=-1)
+
+    def patches(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, D, h, w) float32 of length 1: each patch in the space that images and text share.
+
+        Where a tower averages its patches, as the one made here does, the image's feature is the mean of these (before
+        they get length 1). Raises ValueError for a tower that has no such patches.
+        """
+        if getattr(self.visual, "proj", None) is None:
+            raise ValueError(
+                f"a {type(self.visual).__name__} has no patches in the shared space; take a ViT of open_clip"
+            )
+        found = self.visual.forward_intermediates(
+            self.prepared(images), indices=1, normalize_intermediates=True, intermediates_only=True
+        )["image_intermediates"][-1]  # (B, width, h, w)
+        with exact(images):
+            return normalize(torch.einsum("bchw,cd->bdhw", found.float(), self.visual.proj), dim=1)
+
+
+class Clip(nn.Module):
+    """Both towers, and a vector in their space for each class that text was written for.
+
+    model: open_clip's. n_classes: background included. source: where the weights come from, in words.
+
+    Called with images it segments without any decoder: each patch's similarity to the classes' vectors.
+    """
+
+    divisor = 1
+
+    def __init__(self, model: nn.Module, n_classes: int, source: str, photograph: bool = False, name: str = "") -> None:
+        super().__init__()
+        self.tower = Tower(model.visual, photograph)
+        del model.visual
+        self.text, self.source, self.name = model, source, name
+        self.register_buffer("classes", normalize(torch.randn(n_classes, self.tower.visual.output_dim), dim=-1))
+
+    @property
+    def scale(self) -> Tensor:
+        """What similarities are multiplied by: the inverse of the temperature, learned."""
+        return self.text.logit_scale.exp().clamp(max=HIGHEST_SCALE)
+
+    def noted(self) -> dict[str, float]:
+        """For the history."""
+        return {"scale": float(self.scale.detach())}
+
+    def tokens(self, texts: Sequence[str]) -> Tensor:
+        """(N, L) int64. Raises ValueError for a text that is longer than the tower made here reads."""
+        length = self.text.context_length
+        found = _tokenizer(self.name)(list(texts), context_length=length)
+        if self.name:
+            return found
+        if (found[:, -1] > 0).any():
+            text = texts[int((found[:, -1] > 0).nonzero()[0])]
+            raise ValueError(f"{text!r} has more than the {length - 1} tokens that the text tower reads; shorten it")
+        return folded(found)
+
+    def loss(self, images: Tensor, tokens: Tensor) -> Tensor:
+        """open_clip's contrastive loss of images (B, C, H, W) and the tokens of their captions (B, L)."""
+        from open_clip import ClipLoss
+
+        features = self.tower(images), self._read(tokens)
+        with exact(images):
+            return ClipLoss()(*features, self.scale)
+
+    def _read(self, tokens: Tensor) -> Tensor:
+        return normalize(self.text.encode_text(tokens).float(), dim=-1)
+
+    @torch.no_grad()
+    def read(self, texts: Sequence[str]) -> Tensor:
+        """Texts -> (N, D) float32 of length 1."""
+        return self._read(self.tokens(texts).to(self.classes.device))
+
+    def vectors(self, prompts: Sequence[Sequence[str]]) -> Tensor:
+        """Prompts of each class -> (K, D) of length 1, each the mean of its prompts' directions."""
+        return normalize(torch.stack([self.read(said).mean(0) for said in prompts]), dim=-1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, K, H, W) logits: similarity of patches to `classes`, linearly enlarged."""
+        patches = self.tower.patches(images)
+        with exact(images):
+            similarity = torch.einsum("bdhw,kd->bkhw", patches, self.classes)
+            return self.scale * _enlarged(similarity, images.shape[2:], self.tower)
+
+
+class AttributeTower(nn.Module):
+    """The same visual tower, trained to give the captions' facts as numbers: supervised, without any language.
+
+    Called with images it segments as far as its patches tell which parts they show: the control of `Clip.forward`.
+    """
+
+    divisor = 1
+    source = "trained here on the captions' facts as numbers, without text"
+
+    def __init__(self, tower: Tower, n_classes: int) -> None:
+        super().__init__()
+        self.tower = tower
+        self.head = nn.Linear(tower.visual.output_dim, n_classes + 2)  # parts, place, area, size
+
+    def loss(self, images: Tensor, attributes: Tensor) -> Tensor:
+        """Mean squared error of the attributes (B, A) of images (B, C, H, W)."""
+        features = self.tower(images)
+        with exact(images):
+            return mse_loss(self.head(features), attributes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, K, H, W): a part where its attribute says visible rather than not, else background."""
+        patches = self.tower.patches(images)
+        with exact(images):
+            found = self.head(patches.movedim(1, -1)).movedim(-1, 1)  # (B, A, h, w)
+            visible = found[:, : self.head.out_features - 3]
+            logits = torch.cat([torch.full_like(found[:, :1], 0.5), visible], 1)
+            return _enlarged(logits, images.shape[2:], self.tower)
+
+
+def _enlarged(patches: Tensor, sides: Sequence[int], tower: Tower) -> Tensor:
+    """Values of patches (B, K, h, w) as of pixels (B, K, *sides), linearly; undoes `Tower.prepared`."""
+    if tower.photograph:
+        return interpolate(patches, size=tuple(sides), mode="bilinear", align_corners=False)
+    whole = interpolate(patches, size=tower.visual.image_size, mode="bilinear", align_corners=False)
+    margins = []
+    for wanted, side in reversed(list(zip(tower.visual.image_size, sides, strict=True))):
+        low = (wanted - side) // 2
+        margins += [-low, low - (wanted - side)]
+    return pad(whole, margins)  # beyond the tower's image all classes are equal, and the background comes first
+
+
+def _model(channels: int, embed: int, width: int, layers: int, side: int, patch: int) -> nn.Module:
+    """open_clip's model in small: a ViT over slices of `side` voxels and a text tower that reads captions."""
+    from open_clip.model import CLIP
+
+    visual = {"image_size": side, "patch_size": patch, "width": width, "layers": layers, "head_width": 32}
+    text = {"context_length": 64, "vocab_size": VOCABULARY, "width": 64, "heads": 2, "layers": 2}
+    # The mean over patches, not a token of its own: so patches lie in the shared space, too.
+    model = CLIP(embed, {**visual, "pool_type": "avg"}, text)
+    if channels != 3:
+        model.visual.conv1 = nn.Conv2d(channels, width, patch, patch, bias=False)
+    return model
+
+
+def hippoclip(
+    channels: int, n_classes: int, embed: int = 64, width: int = 64, layers: int = 4, side: int = 40, patch: int = 5
+) -> Clip:
+    """HippoCLIP, untrained: `embed` dimensions, a ViT of `layers` of `width` over `side` / `patch` patches a side."""
+    return Clip(_model(channels, embed, width, layers, side, patch), n_classes, "trained here on captions from labels")
+
+
+def attribute_tower(channels: int, n_classes: int, **options: int) -> AttributeTower:
+    """The control without language: the tower of `hippoclip` with the same initial weights."""
+    return AttributeTower(hippoclip(channels, n_classes, **options).tower, n_classes)
+
+
+@lru_cache(maxsize=4)
+def _tokenizer(name: str) -> Any:
+    """open_clip's own tokenizer, or, for a published model, the one that belongs to it."""
+    import open_clip
+
+    return open_clip.get_tokenizer(name) if name else open_clip.SimpleTokenizer()
+
+
+def folded(tokens: Tensor) -> Tensor:
+    """open_clip's numbers of tokens (up to 49407) as rows of a small table; unlike words may share one.
+
+    None of the words of captions and prompts do. Padding stays 0; the token that ends a text stays the highest, which
+    is how the tower finds it.
+    """
+    found = tokens % (VOCABULARY - 3) + 1
+    found[tokens == 0] = 0
+    found[tokens == END_OF_TEXT] = VOCABULARY - 1
+    return found
+
+
+def empty_tower(name: str, channels: int, **options: int) -> Tower:
+    """A tower with initial weights: HippoCLIP's for the name "", else that of a published model."""
+    if not name:
+        return hippoclip(channels, 1, **options).tower
+    import open_clip
+
+    return Tower(open_clip.create_model(name).visual, photograph=True)

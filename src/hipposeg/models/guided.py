@@ -1,0 +1,200 @@
+"""A U-Net guided by CLIP: what a frozen tower sees of the whole slice, and classes as directions in CLIP's space.
+
+The design is that of a published student project (notebook 06 names it), with two parts that can be switched:
+
+- The image's feature from CLIP's frozen visual tower is projected, laid over every place of the bottleneck and merged.
+- Each pixel is embedded in CLIP's space, and its logits are cosines with one vector a class, the mean embedding of the
+  class's prompts, times a scale. A cosine lies between -1 and 1, so without a scale no softmax can be sure of anything
+  and the loss meets a floor (`lowest_loss`); here the scale, the inverse of a temperature, is learned, as in CLIP.
+
+What text can do in the second part is narrow. The embedding is learned: turn all class vectors by one rotation, turn
+the embedding with them, and every logit stays. So no direction means anything, only the angles between the classes do.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn.functional import normalize
+
+from hipposeg.models.clip import HIGHEST_SCALE, Clip, empty_tower, exact
+from hipposeg.models.unet import CONV, UNet
+
+# Where class vectors come from: text; random ones with the text's angles; the text's under one random rotation; learned
+# from one-hot ones; or none, which leaves the plain head.
+TEXT, GRAM, ROTATED, LEARNED, NONE = "text", "gram", "rotated", "learned", "none"
+# What is merged at the bottleneck: the tower's feature, that of the tower before its training, zeros, or nothing.
+TOWER, UNTRAINED, ZEROED = "tower", "untrained", "zeroed"
+# The logarithm of a learned scale is this many times a weight: one weight of its own has further to go than others.
+FIRST_SCALE, SPEED = 1 / 0.07, 10
+
+
+class GuidedUNet(UNet):
+    """The plain U-Net with CLIP's guidance; its initial weights are those of `UNet`, the further parts come after.
+
+    Args:
+        dims, in_channels, n_classes, channels: as for `UNet`. In 3D only the head is guided: a tower sees slices.
+        vectors: TEXT, GRAM, ROTATED, LEARNED or NONE. prompts: which set of `data.prompts` is read.
+        image: TOWER, UNTRAINED, ZEROED or NONE.
+        scale: a fixed one; None learns it from FIRST_SCALE on.
+        embed: dimensions of CLIP's space. tower: a published model of open_clip, "" for HippoCLIP's.
+
+    Input (B, in_channels, *S) and, optionally, the frozen tower's features of the unchanged images (B, embed); without
+    them the network computes them. Output (B, n_classes, *S) logits. Until `adopt` the tower is untrained and the class
+    vectors are random. Raises ValueError on an unknown part.
+    """
+
+    def __init__(
+        self,
+        dims: int,
+        in_channels: int,
+        n_classes: int,
+        channels: Sequence[int] = (16, 32, 64, 128),
+        *,
+        vectors: str = TEXT,
+        prompts: str = "geometric",
+        image: str = TOWER,
+        scale: float | None = None,
+        embed: int = 64,
+        tower: str = "",
+    ) -> None:
+        if vectors not in (TEXT, GRAM, ROTATED, LEARNED, NONE) or image not in (TOWER, UNTRAINED, ZEROED, NONE):
+            raise ValueError(f"no parts are called vectors={vectors!r}, image={image!r}; see models/guided.py")
+        if dims == 3 and image != NONE:
+            raise ValueError(f"image is {image!r} in 3D; CLIP's tower sees slices: take {NONE!r}")
+        super().__init__(dims, in_channels, n_classes, channels)
+        self.vectors, self.prompts, self.image, self.source = vectors, prompts, image, ""
+        if vectors != NONE:
+            self.head = nn.Identity()
+            self.embedding = CONV[dims](channels[0], embed, 1)
+            drawn = (
+                torch.eye(n_classes, embed) if vectors == LEARNED else normalize(torch.randn(n_classes, embed), dim=-1)
+            )
+            self.classes = nn.Parameter(drawn) if vectors == LEARNED else nn.Buffer(drawn)
+            first = torch.tensor(math.log(scale or FIRST_SCALE) / SPEED)
+            self.log_scale = nn.Parameter(first) if scale is None else nn.Buffer(first)
+        if image != NONE:
+            # The merged feature passes a nonlinearity before the next norm, which would take away what is equal at all
+            # places of a channel.
+            self.project = nn.Linear(embed, channels[-1])
+            self.fuse = nn.Sequential(CONV[dims](2 * channels[-1], channels[-1], 1), nn.LeakyReLU(0.01))
+            with torch.no_grad():  # the bottleneck passes as it is at first, and the feature is added to it
+                self.fuse[0].weight[:, : channels[-1]] = torch.eye(channels[-1]).view(*[channels[-1]] * 2, *[1] * dims)
+        if self.wants_context:
+            self.tower = empty_tower(tower, in_channels, **({} if tower else {"embed": embed})).requires_grad_(False)
+
+    @property
+    def scale(self) -> Tensor:
+        """What cosines are multiplied by."""
+        return (SPEED * self.log_scale).exp().clamp(max=HIGHEST_SCALE)
+
+    def noted(self) -> dict[str, float]:
+        """For the history."""
+        return {} if self.vectors == NONE else {"scale": float(self.scale.detach())}
+
+    @torch.no_grad()
+    def adopt(self, guide: nn.Module, prompts: Callable[[str], list[tuple[str, ...]]], generator: Generator) -> None:
+        """Take over the trained guide's tower and, in the kinds that read text, its embeddings of the prompts.
+
+        guide: a `Clip`, or an `AttributeTower` for networks that read no text. prompts: name of a set -> each class's
+        prompts, background first. generator: of what is random. Raises ValueError if text is wanted and the guide has
+        none.
+        """
+        self.source = guide.source
+        if self.image == TOWER:
+            self.tower.load_state_dict(guide.tower.state_dict())
+        if self.vectors in (LEARNED, NONE):
+            return
+        if not isinstance(guide, Clip):
+            raise ValueError(f"class vectors {self.vectors!r} need text, and a {type(guide).__name__} reads none")
+        found = guide.vectors(prompts(self.prompts)).cpu()
+        if self.vectors == GRAM:
+            found = same_angles(found, generator)
+        elif self.vectors == ROTATED:
+            found = rotated(found, generator)
+        self.classes.copy_(found)
+
+    @property
+    def wants_context(self) -> bool:
+        """Whether a frozen tower looks at the images, which it need do but once for each training sample."""
+        return self.image in (TOWER, UNTRAINED)
+
+    @torch.no_grad()
+    def context(self, images: Tensor) -> Tensor:
+        """(B, in_channels, *S) -> the frozen tower's features (B, embed), or as many zeros."""
+        return self.tower(images) if self.wants_context else images.new_zeros(len(images), self.project.in_features)
+
+    def features(self, images: Tensor, context: Tensor | None = None) -> Tensor:
+        """(B, in_channels, *S) -> (B, channels[0], *S): what the head reads."""
+        *skips, deepest = self.encoded(images)
+        if self.image != NONE:
+            found = self.project(self.context(images) if context is None else context)  # (B, channels[-1])
+            spread = found.view(*found.shape, *[1] * (images.ndim - 2)).expand_as(deepest)
+            deepest = self.fuse(torch.cat([deepest, spread.to(deepest.dtype)], dim=1))
+        return self.decoded(*skips, deepest)[0]
+
+    def similarity(self, images: Tensor, context: Tensor | None = None) -> Tensor:
+        """(B, in_channels, *S) -> cosines of each pixel with the classes' vectors (B, n_classes, *S), float32.
+
+        A pixel's embedding e = W x + b is never written out, as it is four times as long as x: with x made longer by a
+        1, and A = [W b], its product with a class vector is (t A) x, and the square of its length x'(A'A)x.
+        """
+        features = self.features(images, context)
+        with exact(images):
+            x = torch.cat([features.float(), torch.ones_like(features[:, :1], dtype=torch.float32)], dim=1)
+            matrix = torch.cat([self.embedding.weight.flatten(1), self.embedding.bias[:, None]], dim=1)  # (D, C + 1)
+            rows = torch.cat([normalize(self.classes, dim=-1) @ matrix, matrix.T @ matrix])
+            found = torch.einsum("rc,bc...->br...", rows, x)
+            products, squares = found[:, : len(self.classes)], found[:, len(self.classes) :]
+            return products / (x * squares).sum(1, keepdim=True).clamp(min=1e-8).sqrt()
+
+    def forward(self, images: Tensor, context: Tensor | None = None) -> Tensor:
+        """(B, in_channels, *S), (B, embed) -> (B, n_classes, *S)."""
+        if self.vectors == NONE:
+            return self.head(self.features(images, context))
+        return self.scale * self.similarity(images, context)
+
+
+def rotated(vectors: Tensor, generator: Generator) -> Tensor:
+    """(K, D) under one random rotation or reflection of the space: the angles stay, the directions do not."""
+    return vectors @ _orthonormal(vectors.shape[1], vectors.shape[1], generator)
+
+
+def same_angles(vectors: Tensor, generator: Generator) -> Tensor:
+    """Random vectors (K, D) with the Gram matrix of the given ones."""
+    values, basis = torch.linalg.eigh((vectors @ vectors.T).double())
+    root = (basis * values.clamp(min=0).sqrt()) @ basis.T
+    return root.float() @ _orthonormal(vectors.shape[1], len(vectors), generator).T
+
+
+def _orthonormal(rows: int, columns: int, generator: Generator) -> Tensor:
+    """(rows, columns) with orthonormal columns, all such equally likely."""
+    q, r = torch.linalg.qr(torch.randn(rows, columns, generator=generator))
+    return q * r.diagonal().sign()
+
+
+def lowest_loss(
+    vectors: Tensor, scale: float, shares: Sequence[float], loss: Callable[[Tensor, Tensor], Any], pixels: int = 2000
+) -> float:
+    """The lowest loss that any network can reach whose logits are `scale` times cosines with these vectors.
+
+    vectors: (K, D). shares: of the pixels that belong to each class. loss: of logits and targets (1, K, pixels). The
+    best pixel embedding of each class is found by descent: no network can do better than to give it to all its pixels.
+    """
+    unit = normalize(vectors.detach().double(), dim=-1)
+    counts = torch.tensor([max(1, round(share * pixels)) for share in shares])
+    truth = torch.arange(len(unit)).repeat_interleave(counts)
+    target = nn.functional.one_hot(truth, len(unit)).T[None].double()
+    directions = unit.clone(memory_format=torch.contiguous_format).requires_grad_()
+    steps = torch.optim.LBFGS([directions], max_iter=300, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        steps.zero_grad()
+        found = loss((scale * normalize(directions, dim=-1) @ unit.T)[truth].T[None], target)
+        found.backward()
+        return found
+
+    steps.step(closure)
+    return float(closure().detach())

@@ -1,0 +1,261 @@
+"""Runs of CLIPs and of what they guide: one needs the other, and both learn from the same people."""
+
+import json
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from hipposeg import files
+from hipposeg.config import Workspace
+from hipposeg.data import cohort as cohorts
+from hipposeg.data import folds as folding
+from hipposeg.data import phantom
+from hipposeg.data.captions import AXIS
+from hipposeg.data.locate import Source
+from hipposeg.data.prompts import KINDS
+from hipposeg.data.spec import PHANTOM_SPEC
+from hipposeg.engine.machine import Machine
+from hipposeg.models import guided, published
+from hipposeg.runs import RunSpec, clip_study, clip_summary, guidance, retrieval, series, train_or_load
+from hipposeg.runs import run as runs
+from hipposeg.runs.arms import ARMS, NUMERICS
+from hipposeg.runs.samples import make_samples, shared
+from hipposeg.runs.spec import needed_by, numerics_of, run_key
+from hipposeg.runs.table import MACHINE as MACHINE_FACTS
+from hipposeg.runs.table import SETTING
+from hipposeg.runs.zoo_clip import SHARES
+
+MACHINE = Machine("cpu", "fp32", 1)
+RUN = RunSpec("clip2d-guided", budget="smoke")
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "Task04_Hippocampus"
+    phantom.generate(folder, PHANTOM_SPEC, n_subjects=8, seed=3)
+    cohort = cohorts.load(Source("phantom", folder, PHANTOM_SPEC))
+    return SimpleNamespace(cohort=cohort, folds=folding.make(cohort.spec, cohort.numbers))
+
+
+@pytest.fixture(scope="module")
+def made(small, tmp_path_factory):
+    ws = Workspace(tmp_path_factory.mktemp("made"), "phantom", "smoke")
+    return ws, train_or_load(RUN, small.cohort, small.folds, ws, MACHINE)
+
+
+def test_the_guide_is_trained_first_and_its_tower_stays(small, made):
+    ws, result = made
+    (guide,) = needed_by(RUN)
+    assert (
+        guide == RunSpec("hippoclip", budget="smoke") and (ws.artifacts / "runs" / guide.name / "cases.csv").is_file()
+    )
+    tower = guidance.finished(guide, small.cohort, ws.work / "runs").tower.state_dict()
+    led = guidance.finished(RUN, small.cohort, ws.work / "runs")
+    assert all(torch.equal(value, tower[name]) for name, value in led.tower.state_dict().items())
+    said = guidance.class_prompts("geometric", RUN, small.cohort, small.folds["grouped"][0]["train"])
+    text = guidance.finished(guide, small.cohort, ws.work / "runs").vectors(said)
+    assert torch.allclose(led.classes, text, atol=1e-6)
+    assert result.config["source"] == "trained here on captions from labels"
+    assert np.allclose(result.config["cosines"], (text @ text.T).numpy(), atol=2e-4)
+    # The averaged network lags behind the last one.
+    assert guided.FIRST_SCALE < result.config["scale"] <= result.history[-1]["scale"]
+    assert list(result.config["config"]["guide"]) == ["hippoclip"]
+
+
+def test_trained_twice_gives_the_same_bytes(small, made, tmp_path):
+    ws, result = made
+    other = Workspace(tmp_path, "phantom", "smoke")
+    again = train_or_load(RUN, small.cohort, small.folds, other, MACHINE)
+    assert again.config["weights_sha256"] == result.config["weights_sha256"]
+    for name in ("cases.csv", "history.jsonl", *clip_study.TABLES):
+        for arm in (RUN.name, "hippoclip.grouped0.s0.smoke"):
+            paths = [one.artifacts / "runs" / arm / name for one in (ws, other)]
+            assert paths[0].is_file() == paths[1].is_file() == (arm != RUN.name or name not in clip_study.TABLES)
+            assert not paths[0].is_file() or paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_permuted_labels_of_the_scored_cases_change_no_prediction(small, made, tmp_path):
+    _, result = made
+    cases = dict(small.cohort.cases)
+    for number in small.folds["grouped"][0]["scored"]:
+        label = cases[number].label
+        cases[number] = replace(cases[number], label=np.where(label > 0, 3 - label, 0)[::-1].copy())
+    swapped = replace(small.cohort, cases=cases, sha256="permuted")
+    other = train_or_load(RUN, swapped, small.folds, Workspace(tmp_path, "phantom", "smoke"), MACHINE)
+    for path in result.predictions.iterdir():
+        assert (other.predictions / path.name).read_bytes() == path.read_bytes()
+    assert other.config["weights_sha256"] == result.config["weights_sha256"]
+    assert not other.cases.equals(result.cases)  # the labels really were others
+
+
+def test_captions_go_with_their_slices(small):
+    prep, cases = ARMS["hippoclip"].prep, small.folds["grouped"][0]["train"]
+    images = {number: case.image for number, case in small.cohort.cases.items()}
+    samples = guidance.captioned(make_samples(images, small.cohort, prep, cases), small.cohort, prep, cases)
+    assert len(samples.facts) == len(samples.images) == len(samples.people)
+    for label, said in zip(samples.labels, samples.facts, strict=True):
+        assert {"anterior": 1, "posterior": 2}.keys() & set(said.parts) == {
+            name for name, value in (("anterior", 1), ("posterior", 2)) if (label == value).any()
+        }
+        assert said.area == pytest.approx(float((label > 0).sum()), abs=10)
+    subjects = [small.cohort.cases[number].subject for number in cases]
+    assert list(dict.fromkeys(samples.people.tolist())) == list(dict.fromkeys(subjects))
+    with pytest.raises(ValueError, match="coronal slices"):
+        guidance.measured(small.cohort, replace(prep, axis=0), cases)
+
+
+def test_shares_are_nested_whole_people_and_the_same_for_both_arms(small):
+    cohort, train = small.cohort, small.folds["grouped"][0]["train"]
+    found = [shared(cohort, train, share, 0) for share in (0.3, 0.5, 0.8, 1.0)]
+    for fewer, more in zip(found, found[1:], strict=False):
+        assert set(fewer) < set(more)
+    assert found[-1] == train
+    people = {cohort.cases[number].subject for number in found[1]}
+    assert found[1] == [number for number in train if cohort.cases[number].subject in people]
+    assert len(people) == round(0.5 * len({cohort.cases[number].subject for number in train}))
+    assert shared(cohort, train, 0.5, 1) != found[1], "each seed draws its own"
+    for budget, share in SHARES.items():
+        recipes = [ARMS[arm].recipe(budget) for arm in series.FEW]
+        assert [recipe.share for recipe in recipes] == [share] * 3
+        assert all(abs(recipe.epochs * share / ARMS[arm].recipe("standard").epochs - 1) < 0.01
+                   for arm, recipe in zip(series.FEW, recipes, strict=True))  # fmt: skip
+
+
+def test_a_clips_run_leaves_its_studies(small, made):
+    ws, _ = made
+    folder = ws.artifacts / "runs" / "hippoclip.grouped0.s0.smoke"
+    scored = small.folds["grouped"][0]["scored"]
+    table = pd.read_csv(folder / clip_study.RETRIEVAL)
+    assert list(table.columns) == list(retrieval.COLUMNS) and sorted(table.case.unique()) == scored
+    moved = pd.read_csv(folder / clip_study.TRANSFER)
+    assert len(moved) == len(scored) * len(KINDS) * 3
+    own = pd.read_csv(folder / "cases.csv").set_index(["case", "label"])["dice"]
+    first = moved[moved["prompts"] == "geometric"].set_index(["case", "label"])["dice"]
+    for key, value in first.items():
+        assert value == pytest.approx(own[key], abs=1e-6), "its own scores are those of the first set of prompts"
+    cosines = json.loads((folder / clip_study.COSINES).read_text())
+    assert cosines.keys() == set(KINDS) and all(np.allclose(np.diag(one), 1, atol=1e-3) for one in cosines.values())
+    assert not (ws.artifacts / "runs" / RUN.name / clip_study.RETRIEVAL).exists()
+
+
+def test_examples_show_the_slices_that_their_captions_are_of(small):
+    prep, train = ARMS["hippoclip"].prep, small.folds["grouped"][0]["train"]
+    case, found = small.cohort.cases[train[0]], clip_study.examples(small.cohort, prep, train, train[0], 6)
+    for image, label, text in found:
+        at = [i for i in range(case.label.shape[AXIS]) if (np.take(case.image[0], i, AXIS) == image).all()]
+        assert any((np.take(case.label, i, AXIS) == label).all() for i in at)
+        assert ("mm2" in text or "millimetres" in text) == bool((label > 0).any())
+
+
+def test_similarity_is_what_the_network_predicts_by(small, made):
+    ws, result = made
+    network = guidance.finished(RUN, small.cohort, ws.work / "runs")
+    number = small.folds["grouped"][0]["scored"][0]
+    image = small.cohort.cases[number].image
+    found = clip_study.similarity(network, RUN.definition.prep, image, MACHINE)
+    import nibabel
+
+    mask = np.asarray(nibabel.load(result.predictions / small.cohort.spec.file_name(number)).dataobj)
+    assert found.shape == (3, *mask.shape) and np.nanmax(np.abs(found)) <= 1.0001
+    known = ~np.isnan(found[0])
+    assert (found.argmax(0)[known] == mask[known]).mean() > 0.9999
+
+
+def test_the_key_follows_the_guide_and_leaves_others_alone(small, monkeypatch):
+    fold = small.folds["grouped"][0]
+    plain, before = (run_key(RunSpec(arm), small.cohort, fold, MACHINE) for arm in ("unet2d", "clip2d-guided"))
+    recipe = ARMS["hippoclip"].recipes
+    changed = replace(ARMS["hippoclip"], recipes=recipe | {"standard": replace(recipe["standard"], lr=9e-4)})
+    monkeypatch.setitem(ARMS, "hippoclip", changed)
+    assert run_key(RunSpec("clip2d-guided"), small.cohort, fold, MACHINE) != before
+    assert run_key(RunSpec("unet2d"), small.cohort, fold, MACHINE) == plain
+    version = numerics_of(ARMS["clip2d-guided"])
+    monkeypatch.setitem(NUMERICS, "clip", NUMERICS["clip"] + 1)
+    assert numerics_of(ARMS["clip2d-guided"]) != version
+
+
+def test_features_are_computed_once_and_kept(small, tmp_path, monkeypatch):
+    arm = ARMS["clip2d-guided"]
+    torch.manual_seed(0)
+    model = arm.build(3, 3)
+    images = {number: case.image for number, case in small.cohort.cases.items()}
+    samples = make_samples(images, small.cohort, arm.prep, small.folds["grouped"][0]["train"][:1])
+    first = guidance.with_context(model, samples, MACHINE, tmp_path).context
+    assert torch.allclose(first, model.context(samples.images), atol=1e-5)
+    monkeypatch.setattr(type(model.tower), "forward", lambda *_: pytest.fail("computed again"))
+    assert torch.equal(guidance.with_context(model, samples, MACHINE, tmp_path).context, first)
+    with torch.no_grad():
+        model.tower.visual.conv1.weight.add_(0.1)
+    with pytest.raises(pytest.fail.Exception, match="computed again"):
+        guidance.with_context(model, samples, MACHINE, tmp_path)
+
+
+def test_a_published_clip_is_a_run_without_training(small, tmp_path, monkeypatch):
+    import open_clip
+
+    config = {
+        "embed_dim": 512,
+        "vision_cfg": {"image_size": 32, "patch_size": 16, "width": 32, "layers": 1, "head_width": 16},
+        "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
+    }
+    monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "ViT-B-32", config)
+    torch.manual_seed(3)
+    torch.save(open_clip.model.CLIP(**config).state_dict(), tmp_path / "weights.bin")
+    monkeypatch.setenv(published.VARIABLE, str(tmp_path / "weights.bin"))
+    ws = Workspace(tmp_path, "phantom", "smoke")
+    run = RunSpec("clip2d-guided+published", budget="smoke")
+    result = train_or_load(run, small.cohort, small.folds, ws, MACHINE)
+    theirs = runs.load(ws, RunSpec("clip+published", budget="smoke"))
+    assert "open_clip's ViT-B-32, weights.bin" in theirs.config["source"] == result.config["source"]
+    assert theirs.config["steps"] == 0 and theirs.history == [] and len(theirs.cases)
+    key = run_key(run, small.cohort, small.folds["grouped"][0], MACHINE)
+    torch.save(open_clip.model.CLIP(**config).state_dict(), tmp_path / "weights.bin")
+    assert run_key(run, small.cohort, small.folds["grouped"][0], MACHINE) != key, "other weights are another run"
+    monkeypatch.setenv(published.VARIABLE, str(tmp_path / "gone.bin"))
+    with pytest.raises(FileNotFoundError, match="gone.bin is not there"):
+        train_or_load(run, small.cohort, small.folds, ws, MACHINE)
+
+
+def test_the_series_declares_every_arm_with_three_seeds_and_its_twin():
+    declared = series.declared("06")
+    assert all(run.budget in run.definition.recipes for run in declared)
+    own = {arm.name for arm in ARMS.values() if arm.notebook == "06" and not arm.name.endswith("+published")}
+    assert own == {run.arm for run in declared} - {"unet3d"}
+    for arm, budget in {(run.arm, run.budget) for run in declared}:
+        assert [run.seed for run in declared if (run.arm, run.budget) == (arm, budget)] == [0, 1, 2]
+    order = {run: index for index, run in enumerate(declared)}
+    assert all(order[one] < order[run] for run in declared for one in needed_by(run)), "guides come first"
+    twin, led = ARMS["clip2d-unguided"], ARMS["clip2d-guided"]
+    assert (twin.prep, twin.recipes) == (led.prep, led.recipes)
+    assert all(ARMS[arm].recipes == led.recipes for family in series.FAMILIES_CLIP.values() for arm in family)
+    assert ARMS["clip3d-guided"].recipe("standard") == ARMS["unet3d"].recipe("standard")
+
+
+def made_up(tmp_path, arm, budget, seed, gain):
+    """A run as it is read back, with Dice made up for eight people."""
+    generator = np.random.default_rng([seed, len(budget)])
+    rows = [
+        {"case": n, "subject": n, "label": "mean", "dice": 0.8 + gain + generator.normal(0, 0.001)} for n in range(8)
+    ]
+    config = dict.fromkeys((*SETTING, *MACHINE_FACTS), "same")
+    return runs.RunResult(RunSpec(arm, seed=seed, budget=budget), config, pd.DataFrame(rows), [], tmp_path, tmp_path)
+
+
+def test_label_efficiency_compares_within_a_share(tmp_path):
+    found = []
+    for budget, gain in (("p5", 0.05), ("standard", 0.0)):
+        for seed in range(3):
+            found.append(made_up(tmp_path, "clip2d-guided", budget, seed, gain))
+            found.append(made_up(tmp_path, "clip2d-unguided", budget, seed, 0.0))
+    table = clip_summary.share_differences(found)
+    assert list(table.index) == ["5% of the people", "all training people"]
+    assert table["verdict"].tolist() == ["ahead", "equivalent"]
+    assert table.loc["5% of the people", "difference"] == pytest.approx(0.05, abs=0.002)
+    lines = clip_summary.by_share(found)
+    assert len(lines) == 4 and set(lines["series"]) == {"clip2d-guided", "clip2d-unguided"}
+    assert clip_summary.share_differences([]).empty and clip_summary.by_share([]).empty
+    assert files.plain(clip_summary.by_prompts([]).to_dict()) == {}

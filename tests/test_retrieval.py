@@ -1,0 +1,83 @@
+"""Retrieval on matrices small enough to rank by hand, and chance against every order there is."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from hipposeg.runs import retrieval
+from hipposeg.runs.retrieval import CHANCE, CLIP, IMAGE_TO_TEXT, PIXELS, TEXT_TO_IMAGE
+
+
+def test_ranks_by_hand():
+    scores = np.array([[0.9, 0.8, 0.7, 0.6], [0.1, 0.5, 0.5, 0.2], [0.4, 0.3, 0.2, 0.1]])
+    equal = np.array([[0, 0, 1, 1], [0, 1, 0, 0], [1, 0, 0, 0]], bool)
+    allowed = np.ones_like(equal)
+    # The first right one is third; a tie with a wrong one costs a place; the last query finds at once.
+    assert retrieval.ranks(scores, equal, allowed).tolist() == [3, 2, 1]
+    allowed[0, 0] = False  # the query's own person is no candidate
+    allowed[2, 0] = False
+    found = retrieval.ranks(scores, equal, allowed)
+    assert found[:2].tolist() == [2, 2] and np.isnan(found[2]), "a query without any right candidate has no rank"
+
+
+@pytest.mark.parametrize(("right", "candidates"), [(1, 5), (2, 5), (3, 6), (5, 5)])
+def test_chance_counts_duplicates_as_all_orders_do(right, candidates):
+    ranks = []
+    for order in itertools.permutations(range(candidates)):
+        ranks.append(1 + min(order.index(one) for one in range(right)))
+    for top in (1, 2, 3):
+        expected = np.mean([rank > top for rank in ranks])
+        found = retrieval.beyond(np.array([right]), np.array([candidates]), top)
+        assert found.item() == pytest.approx(expected)
+    # The median: half of the orders, or more, have found one by then.
+    shares = [np.mean([rank <= top for rank in ranks]) for top in range(1, candidates + 1)]
+    assert retrieval.chance_rank(np.array([right]), np.array([candidates])) == 1 + next(
+        index for index, share in enumerate(shares) if share >= 0.5
+    )
+
+
+def test_chance_over_queries_of_different_kinds_and_with_more_places_than_candidates():
+    # One query finds at once, the other among ten in random order: one half is found at the first place.
+    assert retrieval.chance_rank(np.array([10, 1]), np.array([10, 10])) == 1
+    assert retrieval.beyond(np.array([1]), np.array([3]), 5).item() == 0
+    assert np.isnan(retrieval.chance_rank(np.array([]), np.array([])))
+
+
+def test_study_by_hand():
+    # Persons 1 (cases 1, 2) and 2 (case 3). Slices 0, 1 of case 1, slice 2 of case 2, slices 3, 4 of case 3.
+    cases, people = np.array([1, 1, 2, 3, 3]), {1: 1, 2: 1, 3: 2}
+    said = ["a", "b", "a", "a", "c"]
+    similarity = np.zeros((5, 5))
+    similarity[0] = [9, 9, 9, 1, 2]  # slice 0 likes its own person's captions, which do not count, then "c", then "a"
+    similarity[2] = [0, 0, 0, 2, 1]  # finds the other person's "a" at once
+    similarity[3] = [1, 2, 3, 0, 0]  # finds "a" of case 2 first
+    pixels = np.zeros((5, 5))
+    pixels[0, 3] = pixels[3, 0] = 1.0
+    table = retrieval.study(similarity, pixels, said, cases, people)
+    at = table.set_index(["case", "direction", "source"])
+    assert at.loc[(1, IMAGE_TO_TEXT, CLIP), "queries"] == 1, "nobody else has said b"
+    assert at.loc[(1, IMAGE_TO_TEXT, CLIP), "rank"] == 2 and at.loc[(1, IMAGE_TO_TEXT, CLIP), "recall1"] == 0
+    assert at.loc[(2, IMAGE_TO_TEXT, CLIP), "recall1"] == 1
+    assert at.loc[(3, IMAGE_TO_TEXT, CLIP), "rank"] == 1
+    assert at.loc[(1, IMAGE_TO_TEXT, PIXELS), "rank"] == 1
+    # A tie with the wrong slice 4 costs a place.
+    assert at.loc[(2, IMAGE_TO_TEXT, PIXELS), "rank"] == 2
+    # Caption of slice 0 among slices 3 and 4: similarity[3, 0] = 1 is ahead of similarity[4, 0] = 0.
+    assert at.loc[(1, TEXT_TO_IMAGE, CLIP), "rank"] == 1
+    # Case 1's query has one right candidate of two; slice 3's two of three.
+    assert at.loc[(1, IMAGE_TO_TEXT, CHANCE), "recall1"] == pytest.approx(1 / 2)
+    assert at.loc[(3, IMAGE_TO_TEXT, CHANCE), "recall1"] == pytest.approx(2 / 3)
+    assert list(table.columns) == list(retrieval.COLUMNS)
+    summed = retrieval.summary(table).set_index(["direction", "source", "what"])
+    assert summed.loc[(IMAGE_TO_TEXT, CLIP, "recall1"), "value"] == pytest.approx(2 / 3)
+
+
+def test_random_scores_are_as_good_as_chance():
+    generator = np.random.default_rng(0)
+    cases = np.repeat(np.arange(40), 10)
+    said = generator.integers(30, size=400).tolist()
+    scores = generator.random((400, 400))
+    table = retrieval.study(scores, scores + scores.T, said, cases, {case: case // 2 for case in range(40)})
+    means = table[table["direction"] == IMAGE_TO_TEXT].groupby("source")[["recall5", "recall10"]].mean()
+    assert means.loc[CLIP].to_numpy() == pytest.approx(means.loc[CHANCE].to_numpy(), abs=0.06)
