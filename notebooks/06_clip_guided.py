@@ -146,7 +146,7 @@ session.say(
 # ### Has it learned anything?
 #
 # A falling loss is no proof. The test is **retrieval on people that it never saw**: given a slice, rank the captions of all other held-out people's
-# slices, and the other way round. (Slices without hippocampus share two captions among them all; they are left out.) Any caption with equal facts counts, since many slices share all of them; the query's own person is left out. Two baselines keep us
+# slices, and the other way round. (Slices without hippocampus share two captions among them all; they are left out.) Any caption with equal facts counts, since many slices share all of them; among captions each set of facts stands once. The query's own person is left out. Two baselines keep us
 # honest. *Chance* is computed with the duplicates. And a *nearest neighbour in raw pixels*, which has learned nothing, ranks the same candidates by
 # how alike the slices themselves are; it may look at images where HippoCLIP has to read.
 
@@ -185,9 +185,9 @@ From captions to slices it is **{back["first 10"]:.1%}**, against {theirs["first
 """)
 
 # %% [markdown]
-# **How to read it.** The facts are fine: a place in steps of ten percent, an area in steps of ten square millimetres. Missing one by a step
-# counts as missed. From slices to captions there is a further
-# hurdle: captions of equal facts stand together in the ranking, so one wrong set of facts that many slices share fills all ten places. **What it does not show:** that the space knows anything but these facts.
+# **How to read it.** The facts are fine: a place in steps of ten percent, an area in steps of twenty square millimetres.
+# Missing one by a step counts as missed. Raw pixels are a strong baseline because the boxes were cut around the truth:
+# slices of different people lie on top of each other. **What it does not show:** that the space knows anything but these facts.
 #
 # ### The common space
 #

@@ -53,7 +53,7 @@ def test_facts_are_rounded_and_compared_with_slices_of_the_same_place():
     assert facts(Measured(-9.0, (), 0.0), ANY) == Facts(BEHIND, ())
     assert facts(Measured(109.0, (), 0.0), ANY) == Facts(IN_FRONT, ())
     assert facts(Measured(63.0, ("anterior",), 78.0), ANY) == Facts(60, ("anterior",), 80, "medium")
-    assert facts(Measured(63.0, ("anterior",), 2.0), ANY).area == 10, "what is visible has an area"
+    assert facts(Measured(63.0, ("anterior",), 2.0), ANY).area == 20, "what is visible has an area"
     # Slices of 10, 20, ... 90 mm2 in the first fifth; of 100 to 900 in the last.
     seen = [Measured(5.0, ("posterior",), 10.0 * n) for n in range(1, 10)]
     seen += [Measured(95.0, ("anterior",), 100.0 * n) for n in range(1, 10)]
@@ -113,7 +113,7 @@ def test_prompts_of_every_set_name_each_class():
 
 
 def test_what_no_prompt_can_be_written_for_is_said():
-    with pytest.raises(ValueError, match="no prompts are called 'poem'; there are sentences"):
+    with pytest.raises(ValueError, match="no prompts are called 'poem'; there are geometric, sentences"):
         prompts("poem", SPEC.names, ())
     with pytest.raises(ValueError, match="no prompt is written for bladder"):
         prompts("words", ("anterior", "bladder"), ())

@@ -65,9 +65,10 @@ def test_study_by_hand():
     assert at.loc[(2, IMAGE_TO_TEXT, PIXELS), "rank"] == 2
     # Caption of slice 0 among slices 3 and 4: similarity[3, 0] = 1 is ahead of similarity[4, 0] = 0.
     assert at.loc[(1, TEXT_TO_IMAGE, CLIP), "rank"] == 1
-    # Case 1's query has one right candidate of two; slice 3's two of three.
+    # Slice 3 has two right ones among three slices, which hold two captions: "a", once, and "b".
     assert at.loc[(1, IMAGE_TO_TEXT, CHANCE), "recall1"] == pytest.approx(1 / 2)
-    assert at.loc[(3, IMAGE_TO_TEXT, CHANCE), "recall1"] == pytest.approx(2 / 3)
+    assert at.loc[(3, IMAGE_TO_TEXT, CHANCE), "recall1"] == pytest.approx(1 / 2)
+    assert at.loc[(3, TEXT_TO_IMAGE, CHANCE), "recall1"] == pytest.approx(2 / 3)
     assert list(table.columns) == list(retrieval.COLUMNS)
     summed = retrieval.summary(table).set_index(["direction", "source", "what"])
     assert summed.loc[(IMAGE_TO_TEXT, CLIP, "recall1"), "value"] == pytest.approx(2 / 3)
@@ -79,5 +80,6 @@ def test_random_scores_are_as_good_as_chance():
     said = generator.integers(30, size=400).tolist()
     scores = generator.random((400, 400))
     table = retrieval.study(scores, scores + scores.T, said, cases, {case: case // 2 for case in range(40)})
-    means = table[table["direction"] == IMAGE_TO_TEXT].groupby("source")[["recall5", "recall10"]].mean()
-    assert means.loc[CLIP].to_numpy() == pytest.approx(means.loc[CHANCE].to_numpy(), abs=0.06)
+    for direction in (IMAGE_TO_TEXT, TEXT_TO_IMAGE):
+        means = table[table["direction"] == direction].groupby("source")[["recall5", "recall10"]].mean()
+        assert means.loc[CLIP].to_numpy() == pytest.approx(means.loc[CHANCE].to_numpy(), abs=0.06)

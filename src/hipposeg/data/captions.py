@@ -18,7 +18,7 @@ AXIS = 1
 BEHIND, IN_FRONT = "behind", "in front"
 SIZES = ("small", "medium", "large")
 # What is rounded away: percent of the long axis, mm2 of area. Sizes are compared within fifths of the long axis.
-PLACE_STEP, AREA_STEP, BINS = 10, 10, 5
+PLACE_STEP, AREA_STEP, BINS = 10, 20, 5
 
 # How a part is called, and the ways to say each fact; a part of another name is called by it.
 CALLED = {

@@ -1,9 +1,11 @@
 """Does a slice find its caption among those of other people, and a caption its slice? Against chance, and raw pixels.
 
-Captions repeat: many slices of different people share all facts. So any candidate with equal facts counts as found, and
-chance is computed with these duplicates. Candidates are slices of OTHER held-out people; the query's own person, whose
-other hippocampus looks alike, is left out. The same candidates are ranked by the raw pixels of their slices: a nearest
-neighbour that has learned nothing, and that may look at the candidates' images instead of reading their captions.
+Captions repeat: many slices of different people share all facts. So a caption that is looked for is a candidate once,
+however often it stands there (else one wrong caption could fill all first places), with the score of its best wording;
+where slices are looked for, any one with equal facts counts as found, and chance is computed with these duplicates.
+Candidates come from slices of OTHER held-out people; the query's own person, whose other hippocampus looks alike, is
+left out. The same candidates are ranked by the raw pixels of their slices: a nearest neighbour that has learned
+nothing, and that may look at the candidates' images instead of reading their captions.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,6 +31,15 @@ def ranks(scores: np.ndarray, equal: np.ndarray, allowed: np.ndarray) -> np.ndar
     best = np.where(right, scores, -np.inf).max(1, keepdims=True)
     ahead = (allowed & ~equal & (scores >= best)).sum(1)
     return np.where(right.any(1), ahead + 1.0, np.nan)
+
+
+def by_caption(scores: np.ndarray, kinds: np.ndarray, allowed: np.ndarray) -> np.ndarray:
+    """(Q, K) best score among the allowed candidates of each kind of caption; -inf for a kind without any.
+
+    scores: (Q, N). kinds: (N,) integers from 0 to K - 1. allowed: (Q, N) bool.
+    """
+    open_ = np.where(allowed, scores, -np.inf)
+    return np.stack([open_[:, kinds == kind].max(1) for kind in range(kinds.max() + 1)], axis=1)
 
 
 def beyond(right: np.ndarray, candidates: np.ndarray, top: int) -> np.ndarray:
@@ -65,25 +76,30 @@ def study(
     kinds = np.array([number[one] for one in said])
     persons = np.array([people[case] for case in cases])
     equal, allowed = kinds[:, None] == kinds, persons[:, None] != persons
-    right, candidates = (equal & allowed).sum(1), allowed.sum(1)
+    own, there = kinds[:, None] == np.arange(len(number)), by_caption(allowed.astype(float), kinds, allowed) > 0
     found = {
-        (IMAGE_TO_TEXT, CLIP): ranks(similarity, equal, allowed),
+        (IMAGE_TO_TEXT, CLIP): ranks(by_caption(similarity, kinds, allowed), own, there),
         (TEXT_TO_IMAGE, CLIP): ranks(similarity.T, equal, allowed),
-        (IMAGE_TO_TEXT, PIXELS): ranks(pixels, equal, allowed),
+        (IMAGE_TO_TEXT, PIXELS): ranks(by_caption(pixels, kinds, allowed), own, there),
         (TEXT_TO_IMAGE, PIXELS): ranks(pixels.T, equal, allowed),
+    }
+    # Of each direction: how many candidates are right, and how many there are.
+    counts = {
+        IMAGE_TO_TEXT: ((own & there).sum(1), there.sum(1)),
+        TEXT_TO_IMAGE: ((equal & allowed).sum(1), allowed.sum(1)),
     }
     rows = []
     for case in dict.fromkeys(cases.tolist()):
-        chosen = (cases == case) & (right > 0)
+        chosen = (cases == case) & (equal & allowed).any(1)
         row = {"case": case, "subject": people[case], "queries": int(chosen.sum())}
         for (direction, source), rank in found.items():
             recalls = {f"recall{k}": _mean(rank[chosen] <= k) for k in TOPS}
             middle = float(np.median(rank[chosen])) if chosen.any() else float("nan")
             rows.append({**row, "direction": direction, "source": source, **recalls, "rank": middle})
-        recalls = {f"recall{k}": _mean(1 - beyond(right[chosen], candidates[chosen], k)) for k in TOPS}
-        middle = chance_rank(right[chosen], candidates[chosen])
-        for direction in (IMAGE_TO_TEXT, TEXT_TO_IMAGE):
-            rows.append({**row, "direction": direction, "source": CHANCE, **recalls, "rank": middle})
+        for direction, (right, candidates) in counts.items():
+            drawn = right[chosen], candidates[chosen]
+            recalls = {f"recall{k}": _mean(1 - beyond(*drawn, k)) for k in TOPS}
+            rows.append({**row, "direction": direction, "source": CHANCE, **recalls, "rank": chance_rank(*drawn)})
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
