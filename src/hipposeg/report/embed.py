@@ -18,9 +18,6 @@ from hipposeg.report.artifacts import Picture, ReportError
 PNG_PIXEL, SVG_POINT = 96 / 150, 96 / 72
 MIME = {".png": "image/webp", ".svg": "image/svg+xml"}
 QUALITY, COLOURS = 80, 128
-# Attributes of an SVG that hold places, and numbers in them with more decimals than can be seen.
-PLACES = re.compile(rb' d="[^"]*"| [xy][12]?="[^"]*"|translate\([^)]*\)')
-FINE = re.compile(rb"-?\d+\.\d{3,}(?!e)")
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
@@ -58,11 +55,14 @@ def svg_size(content: bytes, name: str) -> tuple[int, int]:
 
 
 def lean_svg(content: bytes) -> bytes:
-    """Without comments, metadata and doctype, and with places to a hundredth of a point: what no reader sees."""
-    for pattern in (rb"<\?xml.*?\?>", rb"<!DOCTYPE.*?>", rb"<!--.*?-->", rb"<metadata>.*?</metadata>"):
-        content = re.sub(pattern, b"", content, flags=re.DOTALL)
-    content = re.sub(rb">\s+<", b"><", content).strip()
-    return PLACES.sub(lambda place: FINE.sub(lambda n: b"%.2f" % float(n[0]), place[0]), content)
+    """The same drawing without what no reader sees: comments, metadata, long names, digits beyond the fifth (scour)."""
+    from scour import scour
+
+    options = scour.sanitizeOptions()
+    for name in ("remove_metadata", "strip_comments", "strip_ids", "shorten_ids", "strip_xml_prolog", "group_create"):
+        setattr(options, name, True)
+    options.digits, options.indent_type, options.newlines, options.quiet = 5, "none", False, True
+    return scour.scourString(content.decode(), options).strip().encode()
 
 
 def data_uri_of(mime: str, content: bytes) -> str:
