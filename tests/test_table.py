@@ -200,6 +200,13 @@ def test_best_run_and_cases_by_rule(ws):
         found.best("grouped", 3)
 
 
+def test_a_clip_is_stored_and_compared_with_nothing(ws):
+    put(ws, "hippoclip", 0.89, family="clip", notebook="06")
+    found = collect(ws)
+    assert "hippoclip" in set(found.results["arm"])
+    assert "hippoclip" not in {run.arm for run in found.on("grouped", 0)} and found.best("grouped", 0).arm == "unet2d"
+
+
 def test_against_has_no_verdict_for_single_seeds(ws):
     found = collect(ws)
     names = evaluation.run_names(found.results)

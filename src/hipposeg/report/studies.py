@@ -13,6 +13,7 @@ from hipposeg.report.numbers import show
 from hipposeg.report.words import FLOOR, PRACTICES, run_text
 
 HONEST, NOTHING = "honest", "pooled-nothing"
+CHOSEN = "chosen"
 SCALED = "after temperature scaling"
 
 
@@ -122,7 +123,7 @@ class Coverage:
 
 
 def coverage(rows: Sequence[Row], promise: float) -> tuple[list[Coverage], plots.Scale | None]:
-    """A panel for each method, without its single folds, and the axis that they share."""
+    """A panel for each method, the one in use first, without single folds, and the axis that they share."""
     kept = [(at, row) for at, row in enumerate(rows) if row["coverage"] is not None and row["group"][:4] != "fold"]
     ends = [row[end] for _, row in kept for end in ("coverage", "low", "high")]
     if not ends:
@@ -132,7 +133,8 @@ def coverage(rows: Sequence[Row], promise: float) -> tuple[list[Coverage], plots
     for at, row in kept:
         placed = (row, at, *(axis.at(row[end]) for end in ("coverage", "low", "high")))
         panels.setdefault(str(row["method"]), []).append(placed)
-    return [Coverage(method, tuple(found)) for method, found in panels.items()], axis
+    methods = sorted(panels, key=lambda method: method != CHOSEN)
+    return [Coverage(method, tuple(panels[method])) for method in methods], axis
 
 
 def minutes(table: Sequence[tuple[str, float, float, int]], flagship: str | None) -> plots.Scatter | None:

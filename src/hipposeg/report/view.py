@@ -7,7 +7,7 @@ import numpy as np
 
 from hipposeg.data.spec import MSD_HIPPOCAMPUS
 from hipposeg.report.artifacts import Artifacts, ReportError, Row
-from hipposeg.report.words import FLOOR, arm_text
+from hipposeg.report.words import CLIP, FLOOR, arm_text
 from hipposeg.stats import paired
 
 CLASSES = MSD_HIPPOCAMPUS.names
@@ -78,10 +78,13 @@ class Headline:
 
 
 def run_rows(art: Artifacts, folds: str = PRIMARY[0], fold: int = PRIMARY[1]) -> list[RunRow]:
-    """Runs scored on one fold: the floor first, then by falling mean Dice, older runs last."""
+    """Runs scored on one fold: the floor first, then by falling mean Dice, older runs last.
+
+    CLIPs do not learn to segment: what text alone can do is told in notebook 06 and is no rival here.
+    """
     runs: dict[str, dict[str, Row]] = {}
     for row in art.results:
-        if row.get("folds") == folds and row.get("fold") == fold:
+        if (row.get("folds"), row.get("fold")) == (folds, fold) and row.get("family") != CLIP:
             runs.setdefault(row["run"], {})[row["label"]] = row
     firsts = {run: next(iter(values.values())) for run, values in runs.items()}
     rows = [

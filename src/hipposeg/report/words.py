@@ -31,6 +31,7 @@ CHAPTERS = (
 )
 
 FLOOR = "atlas-no-image"
+CLIP = "clip"  # the family of arms that compare slices with text
 
 ARMS = {
     FLOOR: "the average training label map stretched to the box; the image is never read",

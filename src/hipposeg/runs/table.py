@@ -26,6 +26,7 @@ from hipposeg.stats import Paired, interval, paired
 log = logging.getLogger(__name__)
 
 FLOOR = "atlas-no-image"
+CLIP = "clip"  # the family of arms that compare slices with text
 LEAK_DICE = 0.92
 LEAK_FOLDS = ("grouped", "nnunet")
 
@@ -97,8 +98,9 @@ class Table:
     results: pd.DataFrame
 
     def on(self, folds: str, fold: int) -> tuple[Run, ...]:
-        """The runs scored on one fold that are not older, floor first."""
-        return tuple(r for r in self.runs if not r.older and (r.config["folds"], r.config["fold"]) == (folds, fold))
+        """The runs scored on one fold that are not older, floor first; without CLIPs, which do not learn to segment."""
+        found = [run for run in self.runs if (run.config["folds"], run.config["fold"]) == (folds, fold)]
+        return tuple(run for run in found if not run.older and run.config["family"] != CLIP)
 
     def floor(self, folds: str, fold: int) -> Run:
         """The floor's run on one fold. Raises RunError if it is not there or older than the code."""
