@@ -38,6 +38,14 @@ def test_row_is_replaced_when_the_bytes_change(ws):
     )
 
 
+def test_a_notebook_with_cached_runs_replaces_no_row(ws):
+    timings.record(ws, "notebook", "03_unet2d", "aa", whole=False, total_s=40.0)
+    timings.record(ws, "notebook", "03_unet2d", "bb", total_s=800.0)
+    timings.record(ws, "notebook", "03_unet2d", "cc", whole=False, total_s=30.0)
+    assert timings.read(ws.artifacts / "timings.csv")["notebook", "03_unet2d"]["total_s"] == "800.000"
+    assert timings.read(ws.work / "timings-last.csv")["notebook", "03_unet2d"]["total_s"] == "30.000"
+
+
 @pytest.mark.parametrize(("kind", "column"), [("epoch", "total_s"), ("run", "minutes")])
 def test_unknown_kind_or_column_is_refused(ws, kind, column):
     with pytest.raises(ValueError, match="epoch|minutes"):

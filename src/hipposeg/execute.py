@@ -48,10 +48,13 @@ def execute(number: str, profile: str) -> Executed:
     """
     path = sources.find(number)
     ws = Workspace(output_root(), locate.locate(profile, quiet=True).dataset, profile)
+    started = time.time()
     result = execute_file(path, ws)
     remove_leftovers(ws, path.stem)
     cost = {"total_s": result.seconds, "peak_mb": timings.peak_mb(children=True)}  # the kernel has ended
-    timings.record(ws, "notebook", path.stem, result.sha256, **cost, machine=timings.processor_name())
+    runs = [config for config in ws.work.glob("runs/*/config.json") if read_json(config)["notebook"] == number]
+    trained = all(config.stat().st_mtime >= started for config in runs)
+    timings.record(ws, "notebook", path.stem, result.sha256, trained, **cost, machine=timings.processor_name())
     return result
 
 

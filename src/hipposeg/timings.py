@@ -29,12 +29,13 @@ def read(path: Path) -> dict[tuple[str, str], dict[str, str]]:
         return {(row["kind"], row["name"]): row for row in csv.DictReader(stream)}
 
 
-def record(ws: Workspace, kind: str, name: str, result_sha256: str, **columns: Any) -> None:
+def record(ws: Workspace, kind: str, name: str, result_sha256: str, whole: bool = True, **columns: Any) -> None:
     """Note how long a run or a notebook took.
 
     kind: "run" or "notebook". result_sha256: hash of what was produced (weights and predictions of a run, the executed
-    copy of a notebook). columns: any of COLUMNS, seconds and MB as float. The measure always goes to
-    `.work/<ws>/timings-last.csv`; `artifacts/<ws>/timings.csv` takes it if it has no row of this result yet.
+    copy of a notebook). whole: nothing was taken from the cache. columns: any of COLUMNS, seconds and MB as float. The
+    measure always goes to `.work/<ws>/timings-last.csv`; `artifacts/<ws>/timings.csv` takes it if it has no row of this
+    result yet, and what is not whole only where there is no row at all.
     Raises ValueError on an unknown kind or column.
     """
     if kind not in ("run", "notebook"):
@@ -47,7 +48,8 @@ def record(ws: Workspace, kind: str, name: str, result_sha256: str, **columns: A
     committed = ws.artifacts / "timings.csv"
     with alone(ws.work / "timings.lock"):  # runs of a series end side by side
         _put(ws.work / "timings-last.csv", row)
-        if read(committed).get((kind, name), {}).get("result_sha256") != result_sha256:
+        there = read(committed).get((kind, name))
+        if there is None or (whole and there["result_sha256"] != result_sha256):
             _put(committed, row)
 
 

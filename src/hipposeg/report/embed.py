@@ -54,17 +54,6 @@ def svg_size(content: bytes, name: str) -> tuple[int, int]:
     return round(float(match[1]) * SVG_POINT), round(float(match[2]) * SVG_POINT)
 
 
-def lean_svg(content: bytes) -> bytes:
-    """The same drawing without what no reader sees: comments, metadata, long names, digits beyond the fifth (scour)."""
-    from scour import scour
-
-    options = scour.sanitizeOptions()
-    for name in ("remove_metadata", "strip_comments", "strip_ids", "shorten_ids", "strip_xml_prolog", "group_create"):
-        setattr(options, name, True)
-    options.digits, options.indent_type, options.newlines, options.quiet = 5, "none", False, True
-    return scour.scourString(content.decode(), options).strip().encode()
-
-
 def data_uri_of(mime: str, content: bytes) -> str:
     """`data:<type>;base64,...`."""
     return f"data:{mime};base64,{base64.b64encode(content).decode()}"
@@ -106,7 +95,7 @@ def embed(picture: Picture) -> Embedded:
     content = path.read_bytes()
     if path.suffix == ".svg":
         size = svg_size(content, path.name)
-        uri = svg_uri(lean_svg(content))
+        uri = svg_uri(content)
     else:
         size = png_size(content, path.name)
         uri = data_uri_of(MIME[path.suffix], webp(content))
