@@ -519,21 +519,22 @@ session.save(
 # folds stay unseen.
 
 # %%
+splits = {name: session.folds[name] for name in ("grouped", "nnunet", "dev")}
 session.save(
-    siblings.folds(session.folds, table.subject), "folds",
+    siblings.folds(splits, table.subject), "folds",
     "Who trains and who is scored: a column is a person, a row a fold. Orange: one volume trains, the other is scored.",
     "Raster of people by folds in the three splits; only the split by volume has people on both sides.",
 )  # fmt: skip
-leaks = {name: [st.siblings_in_training(fold, table.subject) for fold in rows] for name, rows in session.folds.items()}
-scored = {name: [len(fold["scored"]) for fold in rows] for name, rows in session.folds.items()}
+leaks = {name: [st.siblings_in_training(fold, table.subject) for fold in rows] for name, rows in splits.items()}
+scored = {name: [len(fold["scored"]) for fold in rows] for name, rows in splits.items()}
 session.facts(siblings_in_training=leaks, scored=scored)
 counts = {name: zip(leaks[name], scored[name], strict=True) for name in leaks}
 lines = [f"- `{name}`: " + ", ".join(f"**{leak}** of {n}" for leak, n in counts[name]) for name in leaks]
 session.say("\n".join(["Scored volumes whose sibling is in training:", "", *lines]))
 
 # %% [markdown]
-# **What it does not show:** what the leak is worth in Dice. That takes the same network trained on both splits. It is
-# not measured yet, and comes later in this series.
+# **What it does not show:** what the leak is worth in Dice. That takes the same network trained with and without it, on
+# folds made for the purpose: notebook 07.
 
 # %% [markdown]
 # ## What we learned
