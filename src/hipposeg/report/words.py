@@ -100,6 +100,7 @@ SUFFIXES = {
     "flip": "left-right flips in training",
     "focal": "Dice and focal loss",
     "adamw": "AdamW for all weights, no Muon",
+    "dropout": "channels of its coarser stages dropped at random in training",
     "aug-none": "no augmentation",
     "aug-flip": "mirror images only",
     "aug-rotation": "mirror images and rotations",
