@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,6 +17,22 @@ def msd_dir() -> Path:
     if not folder:
         pytest.skip("HIPPOSEG_DATA is not set: the checks on the real 260 volumes did not run")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def phantom_people(tmp_path_factory):
+    """A function: number of people -> a new phantom of them, read (`cohort`), and its `folds`."""
+    from hipposeg.data import cohort, folds, phantom
+    from hipposeg.data.locate import Source
+    from hipposeg.data.spec import PHANTOM_SPEC
+
+    def make(n_subjects: int) -> SimpleNamespace:
+        folder = tmp_path_factory.mktemp("data") / "Task04_Hippocampus"
+        phantom.generate(folder, PHANTOM_SPEC, n_subjects=n_subjects, seed=3)
+        people = cohort.load(Source("phantom", folder, PHANTOM_SPEC))
+        return SimpleNamespace(cohort=people, folds=folds.make(people.spec, people.numbers))
+
+    return make
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -11,13 +10,8 @@ import torch
 
 from hipposeg import files
 from hipposeg.config import Workspace
-from hipposeg.data import cohort as cohorts
-from hipposeg.data import folds as folding
-from hipposeg.data import phantom
 from hipposeg.data.captions import AREA_STEP, AXIS
-from hipposeg.data.locate import Source
 from hipposeg.data.prompts import KINDS
-from hipposeg.data.spec import PHANTOM_SPEC
 from hipposeg.engine.machine import Machine
 from hipposeg.models import guided, published
 from hipposeg.runs import RunSpec, clip_study, clip_summary, guidance, retrieval, series, train_or_load
@@ -34,11 +28,8 @@ RUN = RunSpec("clip2d-guided", budget="smoke")
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data") / "Task04_Hippocampus"
-    phantom.generate(folder, PHANTOM_SPEC, n_subjects=8, seed=3)
-    cohort = cohorts.load(Source("phantom", folder, PHANTOM_SPEC))
-    return SimpleNamespace(cohort=cohort, folds=folding.make(cohort.spec, cohort.numbers))
+def small(phantom_people):
+    return phantom_people(8)
 
 
 @pytest.fixture(scope="module")

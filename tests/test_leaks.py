@@ -1,7 +1,6 @@
 """Leaks on purpose: folds that differ in the leak alone, slices held back for good, and what a leak is worth."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -11,10 +10,9 @@ import torch
 from hipposeg.config import Workspace, project_root
 from hipposeg.data import cohort as cohorts
 from hipposeg.data import folds as folding
-from hipposeg.data import phantom
 from hipposeg.data.leak_folds import scored_part
-from hipposeg.data.locate import Source, case_numbers, locate
-from hipposeg.data.spec import MSD_HIPPOCAMPUS, PHANTOM_SPEC
+from hipposeg.data.locate import case_numbers, locate
+from hipposeg.data.spec import MSD_HIPPOCAMPUS
 from hipposeg.engine.machine import Machine
 from hipposeg.files import read_json, write_json
 from hipposeg.runs import RunSpec, train_or_load
@@ -48,11 +46,8 @@ def sibling(case):
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data") / "Task04_Hippocampus"
-    phantom.generate(folder, PHANTOM_SPEC, n_subjects=8, seed=3)
-    cohort = cohorts.load(Source("phantom", folder, PHANTOM_SPEC))
-    return SimpleNamespace(cohort=cohort, folds=folding.make(cohort.spec, cohort.numbers))
+def small(phantom_people):
+    return phantom_people(8)
 
 
 def test_leaking_fold_and_clean_twin_differ_in_the_leak_alone(made):

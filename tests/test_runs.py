@@ -1,7 +1,6 @@
 """Runs: keys, caching, publishing, and that no scored label reaches a prediction."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import nibabel
 import numpy as np
@@ -26,11 +25,8 @@ RUN = RunSpec("unet2d", budget="smoke")
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data") / "Task04_Hippocampus"
-    phantom.generate(folder, PHANTOM_SPEC, n_subjects=6, seed=3)
-    cohort = cohorts.load(Source("phantom", folder, PHANTOM_SPEC))
-    return SimpleNamespace(cohort=cohort, folds=folding.make(cohort.spec, cohort.numbers))
+def small(phantom_people):
+    return phantom_people(6)
 
 
 @pytest.fixture(scope="module")

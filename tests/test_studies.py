@@ -2,7 +2,6 @@
 
 import shutil
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -11,9 +10,6 @@ import torch
 
 from hipposeg import cli, metrics
 from hipposeg.config import Workspace
-from hipposeg.data import cohort as cohorts
-from hipposeg.data import folds as folding
-from hipposeg.data import phantom
 from hipposeg.data.locate import Source
 from hipposeg.data.spec import PHANTOM_SPEC
 from hipposeg.engine.machine import Machine
@@ -29,11 +25,8 @@ RUN = RunSpec("unet3d+dropout", budget="smoke")
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data") / "Task04_Hippocampus"
-    phantom.generate(folder, PHANTOM_SPEC, n_subjects=6, seed=3)
-    cohort = cohorts.load(Source("phantom", folder, PHANTOM_SPEC))
-    return SimpleNamespace(cohort=cohort, folds=folding.make(cohort.spec, cohort.numbers))
+def small(phantom_people):
+    return phantom_people(6)
 
 
 @pytest.fixture(scope="module")
