@@ -28,7 +28,7 @@
 #
 # **Reads:** the data set, `folds.json`; of notebook 03 the run `unet2d`, which is trained here if it is not there; the finished runs of the
 # declared series in the `full` artifacts, and the benchmark's times, as far as they are there.
-# **Writes:** `figures/05_*`, `facts/05_attention_unet.json`, the run of the arm `unet2d-attention` with its predictions, and beside it
+# **Writes:** `figures/05_*`, `facts/05_attention_unet.json`, the run of the arm `attention2d` with its predictions, and beside it
 # `attention.csv`. **Run time:** that of one 2D training under `standard`, see `timings.csv` for what it took; about a minute under
 # `smoke`, or when the runs are cached.
 
@@ -91,7 +91,7 @@ way_up = (gates.AttentionUNet.gated, gates.AttentionUNet.maps)
 display(Code("\n".join(map(inspect.getsource, way_up)), language="python"))
 
 # %%
-arm = ARMS["unet2d-attention"]
+arm = ARMS["attention2d"]
 channels = arm.prep.channels(len(spec.channels))
 sides = tuple(side for axis, side in enumerate(arm.prep.size) if axis != arm.prep.axis)
 session.save(
@@ -106,7 +106,7 @@ session.save(
 # the coarse stage knows. **What it does not show:** that a gate must look at the organ. Nothing but the segmentation loss tells it what to
 # do, and the layers behind it can undo any constant factor. Only *differences* between places mean something.
 #
-# That suggests a control. `unet2d-constant-gate` has the same layers and parameters, but averages over the slice what enters the sigmoid: all
+# That suggests a control. `attention2d-constant` has the same layers and parameters, but averages over the slice what enters the sigmoid: all
 # places get one weight. It can do all that a gate can, except choose places.
 
 # %% [markdown]
@@ -388,7 +388,7 @@ session.say(f"""
 #
 # 1. In section 3, mirror the image before asking: `images[number][:, :, ::-1].copy()`. Do the maps follow the tissue, or stay in their place?
 # 2. Ask `attention.maps` of `asked[attention.CONSTANT]` in place of the trained network. Which slices get more?
-# 3. Train `unet3d-attention` with `hipposeg train unet3d-attention`. Does a gate that sees the whole volume open elsewhere?
+# 3. Train `attention3d` with `hipposeg train attention3d`. Does a gate that sees the whole volume open elsewhere?
 #
 # ## References
 #

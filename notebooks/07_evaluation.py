@@ -286,7 +286,7 @@ session.say(f"Lowest mean Dice of `{names[best.name]}`: {lowest}. "
 # beside the run with the highest mean Dice.
 
 # %%
-taken_apart = summary.mistakes(runs, session.cohort)
+taken_apart = summary.mistakes([run for run in runs if run.predictions.is_dir()], session.cohort)
 session.save(
     mistakes.confusion_matrices({names[run.name]: taken_apart[run.name].confusion for run in (floor, best)},
                                 ("background", *spec.names)), "confusion",

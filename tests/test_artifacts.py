@@ -61,6 +61,18 @@ def test_tables_agree_with_each_other(ws):
         assert float(row["dice"]) == pytest.approx(sum(values) / len(values), abs=2e-6)
 
 
+def test_results_of_the_full_profile_are_those_of_its_runs():
+    folder = ROOT / "artifacts" / "msd-full"
+    if not (folder / "results.csv").is_file():
+        pytest.skip("no results of the full profile are committed: run `hipposeg series` and commit")
+    found = {(row["run"], row["label"]): row for row in rows(folder / "results.csv")}
+    assert {run for run, _ in found} == {path.name for path in (folder / "runs").iterdir()}
+    for (run, label), row in found.items():
+        values = [float(c["dice"]) for c in rows(folder / "runs" / run / "cases.csv") if c["label"] == label]
+        assert len(values) == int(row["n"])
+        assert float(row["dice"]) == pytest.approx(sum(values) / len(values), abs=2e-6)
+
+
 def test_every_prediction_is_of_a_scored_case(ws):
     folds = json.loads(ws.folds.read_text())
     for folder in sorted((ws.artifacts / "predictions").glob("*")):

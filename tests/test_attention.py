@@ -171,7 +171,7 @@ def test_arms_differ_from_their_twins_in_the_network_alone():
         twin = ARMS[attention_summary.WITHOUT[arm.name]]
         assert (arm.prep, arm.dims, arm.network != twin.network) == (twin.prep, twin.dims, True)
         assert arm.recipes == {budget: twin.recipes[budget] for budget in ("standard", "smoke")}
-    assert NUMERICS["attention"] == 1 and numerics_of(ARMS["unet3d-attention"]).startswith("attention1-")
+    assert NUMERICS["attention"] == 1 and numerics_of(ARMS["attention3d"]).startswith("attention1-")
     assert {name for pair in attention_summary.PAIRS for name in pair} == {run.arm for run in series.declared("05")}
     assert len(series.declared("05")) == 8 * 3
     assert all(run.budget in run.definition.recipes for run in series.declared("05"))
@@ -303,7 +303,7 @@ def test_attention_that_knows_places_only_is_not_ahead_of_another_cases():
 def test_what_cannot_be_studied_is_left_out_and_the_run_stands(tmp_path, caplog):
     cohort = cohort_of({1: (8, 8, 8), 3: (8, 10, 8)})
     images = {1: cohort.cases[1].image}
-    run = RunSpec("unet2d-attention", budget="smoke")
+    run = RunSpec("attention2d", budget="smoke")
     assert attention.leave(initial(run, SPEC).eval(), run, images, cohort, MACHINE, tmp_path) is None
     assert "needs two people" in caplog.text and not (tmp_path / attention.TABLE).exists()
 
@@ -326,7 +326,7 @@ def test_labels_never_reach_the_maps():
 def test_a_gated_run_leaves_its_table_and_others_none(tmp_path):
     cohort = cohort_of({1: (8, 8, 8), 3: (8, 10, 8)})
     images = {number: case.image for number, case in cohort.cases.items()}
-    run = RunSpec("unet2d-attention", seed=1, budget="smoke")
+    run = RunSpec("attention2d", seed=1, budget="smoke")
     network = initial(run, SPEC).eval()
     table = attention.leave(network, run, images, cohort, MACHINE, tmp_path)
     stored = pd.read_csv(tmp_path / attention.TABLE)
@@ -338,7 +338,7 @@ def test_a_gated_run_leaves_its_table_and_others_none(tmp_path):
     content = (tmp_path / attention.TABLE).read_bytes()
     attention.leave(network, run, images, cohort, MACHINE, tmp_path)
     assert (tmp_path / attention.TABLE).read_bytes() == content
-    for other, one in ((RunSpec("unet2d-constant-gate"), network), (RunSpec("unet2d"), network), (run, None)):
+    for other, one in ((RunSpec("attention2d-constant"), network), (RunSpec("unet2d"), network), (run, None)):
         (tmp_path / attention.TABLE).write_text("old")
         assert attention.leave(one, other, images, cohort, MACHINE, tmp_path) is None
         assert not (tmp_path / attention.TABLE).exists()
@@ -384,13 +384,13 @@ def dice_rows(arms, seeds=3):
 
 
 def test_declared_comparisons_are_one_family():
-    rows = dice_rows({"unet2d": 0.0, "unet2d-attention": 0.02, "unet2d-constant-gate": 0.001, "unet3d": 0.1})
+    rows = dice_rows({"unet2d": 0.0, "attention2d": 0.02, "attention2d-constant": 0.001, "unet3d": 0.1})
     found = attention_summary.comparisons(rows)
-    assert list(found.index) == ["unet2d-attention minus unet2d", "unet2d-attention minus unet2d-constant-gate"]
+    assert list(found.index) == ["attention2d minus unet2d", "attention2d minus attention2d-constant"]
     assert found["verdict"].tolist() == ["ahead", "ahead"] and found["difference"].tolist() == pytest.approx(
         [0.02, 0.019]
     )
-    alone = attention_summary.comparisons(rows[rows.arm.isin(["unet2d", "unet2d-attention"])])
+    alone = attention_summary.comparisons(rows[rows.arm.isin(["unet2d", "attention2d"])])
     assert found.p_holm.iloc[0] == pytest.approx(2 * alone.p_holm.iloc[0])
     assert attention_summary.comparisons(rows[rows.seed == 0])["verdict"].tolist() == ["none: 1 seed"] * 2
     assert (
@@ -401,13 +401,13 @@ def test_declared_comparisons_are_one_family():
 
 def test_comparisons_are_made_on_all_cases_and_on_the_smallest():
     setting = dict.fromkeys((*SETTING, *MACHINE_FACTS), "same")
-    rows = dice_rows({"unet2d": 0.0, "unet2d-attention": 0.02}).assign(label="mean")
+    rows = dice_rows({"unet2d": 0.0, "attention2d": 0.02}).assign(label="mean")
     runs = [
         SimpleNamespace(run=RunSpec(arm, seed=seed), config=setting, cases=group[["case", "subject", "label", "dice"]])
         for (arm, seed), group in rows.groupby(["arm", "seed"])
     ]
     found = attention_summary.by_size(runs, [2, 5, 7])
-    pair = "unet2d-attention minus unet2d"
+    pair = "attention2d minus unet2d"
     assert list(found.index) == [("all 8 volumes", pair), ("the 3 smallest", pair)]
     assert found["people"].tolist() == [8, 3] and found["verdict"].tolist() == ["ahead", "ahead"]
     assert attention_summary.by_size(runs[:3], [2]).empty and attention_summary.by_size([], [2]).empty

@@ -190,7 +190,7 @@ def test_every_arm_of_a_notebook_is_timed_alone(tmp_path, monkeypatch):
     assert {"unet3d", "unet3d-fast", "unet3d-transformer"} <= {run.arm for run in arms.timed("04")}
     timed_2d = {run.arm for run in arms.timed("03")}
     assert "recipe-a" in timed_2d and not any("imagenet" in arm or arm.startswith("search-") for arm in timed_2d)
-    assert "unet2d-planes" not in timed_2d, "a fused arm trains nothing"
+    assert "unet2d-fusion" not in timed_2d, "a fused arm trains nothing"
     folder = tmp_path / "Task04_Hippocampus"
     phantom.generate(folder, PHANTOM_SPEC, n_subjects=5, seed=3)
     people = cohort.load(Source("phantom", folder, PHANTOM_SPEC))
@@ -207,7 +207,7 @@ def test_every_arm_of_a_notebook_is_timed_alone(tmp_path, monkeypatch):
         for name, m in zip(("unet2d", "unet2d-axis0", "unet2d-axis2"), (1, 2, 4), strict=True)
     }
     idle = summary.idle_minutes({"arms": members})
-    assert idle["unet2d-planes"] == 7 and idle["unet2d+views"] == 1 and not summary.idle_minutes({"arms": members}, "S")
+    assert idle["unet2d-fusion"] == 7 and idle["unet2d+views"] == 1 and not summary.idle_minutes({"arms": members}, "S")
     assert found["schedule_minutes"]["S"] == pytest.approx(minutes / 3) and found["predict_s_per_volume"] > 0
 
 

@@ -23,7 +23,7 @@ from hipposeg.runs.spec import members_of, numerics_of, run_key
 from hipposeg.runs.weights import initial
 
 MACHINE = Machine("cpu", "fp32", 1)
-RUN = RunSpec("unet2d-planes", budget="smoke")
+RUN = RunSpec("unet2d-fusion", budget="smoke")
 
 
 @pytest.fixture(scope="module")

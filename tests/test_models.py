@@ -31,7 +31,7 @@ GOLDEN = {
     "unet2d-inr48": 486_131,
     "unet2d-inr64": 488_291,
     "unet2d-mobilenetv3": 327_595,
-    "unet2d-efficientnet": 1_037_267,
+    "unet2d-efficientnetb0": 1_037_267,
     "recipe-b": 1_088_451,
     "unet3d": 1_401_299,
     "unet3d+dropout": 1_401_299,
@@ -45,11 +45,11 @@ GOLDEN = {
     "unet3d-inr-mlp-xyz": 1_406_883,
     "unet3d-inr-siren-xyz": 1_406_883,
     "unet3d-inr-1mm": 1_401_299,
-    "unet2d-attention": 515_254,
-    "unet2d-constant-gate": 515_254,
-    "unet3d-attention": 1_455_286,
-    "unet3d-constant-gate": 1_455_286,
-    "unet2d-mobilenetv3-scse": 330_646,
+    "attention2d": 515_254,
+    "attention2d-constant": 515_254,
+    "attention3d": 1_455_286,
+    "attention3d-constant": 1_455_286,
+    "scse2d": 330_646,
     "clip2d-guided": 525_025,
     "clip2d-image-only": 523_987,
     "clip2d-image-zeroed": 525_025,
@@ -95,7 +95,7 @@ def test_shapes_and_gradient_reaches_every_parameter(member):
     without = [name for name, p in learned.items() if p.grad is None or not p.grad.abs().sum() > 0]
     # scSE squeezes 16 channels through one ReLU unit, which can be silent from the start; nothing can be learned of
     # zeros.
-    silent = {"unet2d-mobilenetv3-scse": ".cSE.", "clip2d-image-zeroed": "project.weight"}
+    silent = {"scse2d": ".cSE.", "clip2d-image-zeroed": "project.weight"}
     assert not [name for name in without if silent.get(member.name, "none") not in name]
     assert all(torch.isfinite(p.grad).all() for p in learned.values())
 

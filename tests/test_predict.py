@@ -103,7 +103,7 @@ def test_one_fold_alone_gives_the_masks_that_were_scored(served, model):
 
 
 def test_a_fused_arm_is_asked_through_its_members():
-    run = RunSpec("unet2d-planes")
+    run = RunSpec("unet2d-fusion")
     network = initial(run, PHANTOM_SPEC).eval()
     image = np.random.default_rng(0).normal(size=(1, 33, 44, 30)).astype(np.float32)
     found = answer(run.definition, network, image, (1.0, 1.0, 1.0), MACHINE)

@@ -15,7 +15,7 @@ from hipposeg.data.locate import Source
 from hipposeg.data.spec import PHANTOM_SPEC, Label
 from hipposeg.engine import train
 from hipposeg.engine.machine import Machine
-from hipposeg.runs import RunSpec, series, train_or_load
+from hipposeg.runs import RunSpec, series, table, train_or_load
 from hipposeg.runs import run as runs
 from hipposeg.runs.arms import ARMS, NUMERICS
 from hipposeg.runs.spec import members_of, run_key
@@ -185,5 +185,12 @@ def test_series_is_declared_once_and_found_where_committed(small, first, tmp_pat
     train_or_load(RUN, small.cohort, small.folds, full, MACHINE)
     standard = Workspace(tmp_path, "phantom", "standard")
     assert [one.mean() for one in series.committed(standard, "03", PHANTOM_SPEC)] == [first[1].mean()]
+    assert (full.artifacts / "predictions" / RUN.name).is_dir()
+    monkeypatch.setattr(runs, "WITH_MASKS", ())
+    train_or_load(RUN, small.cohort, small.folds, full, MACHINE)
+    assert not (full.artifacts / "predictions" / RUN.name).exists()
+    assert [one.mean() for one in series.committed(standard, "03", PHANTOM_SPEC)] == [first[1].mean()]
+    results = table.write_results(full, table.find_runs(full), PHANTOM_SPEC)
+    assert set(results["run"]) == {RUN.name} and (full.artifacts / "results.csv").is_file()
     monkeypatch.setitem(NUMERICS, "unet", NUMERICS["unet"] + 1)
     assert series.committed(standard, "03", PHANTOM_SPEC) == []

@@ -102,16 +102,16 @@ def test_out_of_fold_needs_every_fold():
 def test_verdicts_stay_within_their_families():
     results = [*three("unet3d", 0.88, "standard"), *three("unet3d+flip", 0.87, "standard"),
                made("unet3d-residual", 0.9, 0, "standard"), *three("unet2d", 0.8), *three("unet2d+ce", 0.83),
-               *three("unet3d-attention", 0.88, "standard")]  # fmt: skip
+               *three("attention3d", 0.88, "standard")]  # fmt: skip
     table = verdicts.table(results).set_index("arm")
     assert table["reference"].to_dict() == {"unet2d+ce": "unet2d", "unet3d+flip": "unet3d", "unet3d-residual": "unet3d",
-                                            "unet3d-attention": "unet3d"}  # fmt: skip
-    said = {"unet2d+ce": "ahead", "unet3d+flip": "behind", "unet3d-attention": "equivalent"}
+                                            "attention3d": "unet3d"}  # fmt: skip
+    said = {"unet2d+ce": "ahead", "unet3d+flip": "behind", "attention3d": "equivalent"}
     assert table["verdict"].to_dict() == said | {"unet3d-residual": "none: 1 seed"}
-    assert table.loc["unet3d-attention", "family"] == verdicts.ATTENTION
+    assert table.loc["attention3d", "family"] == verdicts.ATTENTION
     heads = list(verdicts.headed(table.reset_index()).index)
     assert heads[0] == ("2D loss, short, against unet2d", "unet2d+ce")
-    assert heads[-1] == (verdicts.ATTENTION, "unet3d-attention minus unet3d")
+    assert heads[-1] == (verdicts.ATTENTION, "attention3d minus unet3d")
     assert verdicts.table([]).empty and tuple(verdicts.table([]).columns) == verdicts.COLUMNS
 
 

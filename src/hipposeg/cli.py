@@ -61,30 +61,15 @@ def train(args: argparse.Namespace) -> int:
 
 def series(args: argparse.Namespace) -> int:
     """Train a notebook's declared series under the full profile, several runs side by side; what is there is kept."""
-    from hipposeg.engine.machine import this_machine
-    from hipposeg.runs import sweep
-    from hipposeg.runs.parallel import train_series
-    from hipposeg.runs.series import declared, following
+    from hipposeg.runs import parallel
 
     source = locate.locate("full")
     ws = Workspace(output_root(), source.dataset, "full")
-
-    def wanted(runs: list) -> list:
-        return [run for run in runs if not args.only or args.only in run.name]
-
-    first = wanted(declared(args.number))
-    if args.only and not first:
-        raise ValueError(f"notebook {args.number} declares no run whose name holds {args.only!r}")
     if args.list:
-        for run in [*first, *wanted(following(ws, args.number))]:
-            there = (ws.artifacts / "runs" / run.name / "config.json").is_file()
+        for there, run in parallel.states(ws, args.number, args.only):
             print(f"{'there' if there else '-':6} {run.name}")
         return 0
-    jobs = args.jobs or this_machine().threads
-    train_series(first, ws, jobs, lambda text: print(text, flush=True))
-    if then := wanted(following(ws, args.number)):
-        train_series(then, ws, jobs, lambda text: print(text, flush=True))
-    sweep.write(ws)
+    parallel.train_declared(source, ws, args.number, args.only, args.jobs, lambda text: print(text, flush=True))
     return 0
 
 
@@ -250,7 +235,7 @@ def parser() -> argparse.ArgumentParser:
     trained.add_argument("--weights", action="store_true", help="train again where only scores are left")
     several = command("series", series, profile=False)
     several.add_argument("number", help="the notebook's number, such as 04")
-    several.add_argument("--only", help="runs whose name holds this text")
+    several.add_argument("--only", default="", help="runs whose name holds this text")
     several.add_argument("--jobs", type=int, help="runs at a time (one for each core)")
     several.add_argument("--list", action="store_true", help="show the runs and which are there, train nothing")
     studied = command("study", study, profile=False)

@@ -79,13 +79,15 @@ def read_json(path: Path) -> Any:
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> None:
-    """Write dictionaries as CSV atomically; floats keep six decimals, NaN and None become empty fields."""
+    """Write dictionaries as CSV atomically; floats keep at most six decimals, NaN and None are empty fields."""
 
     def field(value: Any) -> Any:
         value = plain(value)
         if value is None:
             return ""
-        return f"{value:.6f}" if isinstance(value, float) else value
+        if not isinstance(value, float):
+            return value
+        return f"{round(value, 6) + 0.0:.6f}".rstrip("0").rstrip(".")  # adding 0 turns -0 into 0
 
     with replacing(path) as temporary, temporary.open("w", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")

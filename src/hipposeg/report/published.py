@@ -101,7 +101,7 @@ CLAIMS = (
         "unet2d",
     ),
     Claim(
-        "C", "2D Attention U-Net", 0.9090, "Dice", _POOLED.format("16 slices"), (), *_C, ("unet2d-attention",),
+        "C", "2D Attention U-Net", 0.9090, "Dice", _POOLED.format("16 slices"), (), *_C, ("attention2d",),
         "pooled-slices", "unet2d",
     ),
     Claim(
@@ -115,7 +115,7 @@ CLAIMS = (
     Claim(
         "D", "2D U-Net on an EfficientNet-B0 encoder; other data (MRIHS)", 0.839, "Dice on test slices",
         "one class, pooled over slices that were kept because the truth is not empty there",
-        (), *_D, ("recipe-d", "unet2d-efficientnet"), "nonempty-slices", "unet2d",
+        (), *_D, ("recipe-d", "unet2d-efficientnetb0"), "nonempty-slices", "unet2d",
     ),
     Claim(
         "E", "residual 3D U-Net; other data (male pelvis)", 0.836, "Dice on test volumes, mean of its six classes",

@@ -21,6 +21,13 @@ ARMS: dict[str, Arm] = {arm.name: arm for arm in (ATLAS, *ZOO_2D, *ZOO_3D, *ZOO_
 # The arm that the project would hand to a user: the one ahead on `dev`, chosen before any scored fold was run.
 FLAGSHIP = "unet3d-fast"
 
+# Under `full`, with its many seeds and folds, masks are committed of all runs of the flagship, and of these arms' first
+# seed; scores are committed of every run.
+WITH_MASKS = (
+    *("atlas-no-image", "unet2d", "unet2d-mobilenetv3", "unet2d-mobilenetv3+imagenet", "unet2d-fusion", "unet3d"),
+    *("attention2d", "clip2d-guided", "clip2d-unguided"),
+)
+
 
 def with_imagenet(name: str, encoder: str, profile: str) -> str:
     """`<name>+imagenet` if the encoder's published weights can be had, else `name`. The smoke profile never looks."""

@@ -42,7 +42,7 @@ VOLUME, SAMPLE = "volume", "sample"
 COLUMNS = ("case", "subject", "label", "scale", "control", "within", "ratio")
 
 # Gated arm -> the control of equal parameters that cannot choose places.
-CONSTANTS = {f"{arm}-attention": f"{arm}-constant-gate" for arm in ("unet2d", "unet3d")}
+CONSTANTS = {arm: f"{arm}-constant" for arm in ("attention2d", "attention3d")}
 
 Maps = dict[int, np.ndarray]
 

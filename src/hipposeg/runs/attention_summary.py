@@ -11,15 +11,15 @@ from hipposeg.runs.attention import OTHER, REACHED, TRAINED
 from hipposeg.runs.run import RunResult
 
 # Every arm of notebook 05 -> its twin without attention.
-WITHOUT = {f"{arm}-{kind}": arm for arm in ("unet2d", "unet3d") for kind in ("attention", "constant-gate")}
-WITHOUT |= {"unet2d-mobilenetv3-scse": "unet2d-mobilenetv3"}
+WITHOUT = {f"attention{kind}": f"unet{kind[:2]}" for kind in ("2d", "2d-constant", "3d", "3d-constant")}
+WITHOUT |= {"scse2d": "unet2d-mobilenetv3"}
 # Declared comparisons, each the first minus the second.
 PAIRS = (
-    ("unet2d-attention", "unet2d"),
-    ("unet2d-attention", "unet2d-constant-gate"),
-    ("unet3d-attention", "unet3d"),
-    ("unet3d-attention", "unet3d-constant-gate"),
-    ("unet2d-mobilenetv3-scse", "unet2d-mobilenetv3"),
+    ("attention2d", "unet2d"),
+    ("attention2d", "attention2d-constant"),
+    ("attention3d", "unet3d"),
+    ("attention3d", "attention3d-constant"),
+    ("scse2d", "unet2d-mobilenetv3"),
 )
 
 

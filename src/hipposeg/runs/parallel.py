@@ -9,11 +9,44 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from hipposeg.config import Workspace
+from hipposeg.data.locate import Source
+from hipposeg.engine.machine import this_machine
+from hipposeg.runs import sweep, table
+from hipposeg.runs.series import declared, following
 from hipposeg.runs.spec import RunSpec
 
 
 class SeriesError(ValueError):
     """Some runs of a series ended in an error; the others are kept."""
+
+
+def wanted(runs: list[RunSpec], only: str) -> list[RunSpec]:
+    """Those whose name holds `only`, or all."""
+    return [run for run in runs if only in run.name]
+
+
+def states(ws: Workspace, notebook: str, only: str = "") -> list[tuple[bool, RunSpec]]:
+    """The notebook's declared runs and those that follow from them, each with whether it is there."""
+    runs = wanted([*declared(notebook), *following(ws, notebook)], only)
+    return [((ws.artifacts / "runs" / run.name / "config.json").is_file(), run) for run in runs]
+
+
+def train_declared(
+    source: Source, ws: Workspace, notebook: str, only: str, jobs: int | None, say: Callable[[str], None]
+) -> None:
+    """Train a notebook's declared series, then what follows from it, and renew results.csv of the whole profile.
+
+    jobs: how many side by side, by default one for each core. Raises ValueError if no declared name holds `only`.
+    """
+    first = wanted(declared(notebook), only)
+    if not first:
+        raise ValueError(f"notebook {notebook} declares no run whose name holds {only!r}")
+    jobs = jobs or this_machine().threads
+    train_series(first, ws, jobs, say)
+    if then := wanted(following(ws, notebook), only):
+        train_series(then, ws, jobs, say)
+    sweep.write(ws)
+    table.write_results(ws, table.find_runs(ws), source.spec)
 
 
 def command(run: RunSpec) -> list[str]:

@@ -24,7 +24,7 @@ from hipposeg.data.cohort import Cohort
 from hipposeg.data.folds import Fold
 from hipposeg.engine.machine import Machine, processor_name, this_machine
 from hipposeg.runs import attention, clip_study, offgrid
-from hipposeg.runs.arms import FLAGSHIP
+from hipposeg.runs.arms import FLAGSHIP, WITH_MASKS
 from hipposeg.runs.samples import images_of
 from hipposeg.runs.score import CASE_COLUMNS, predict_all, score_all
 from hipposeg.runs.spec import RunSpec, needed_by, numerics_of, recipe_of, run_key
@@ -197,6 +197,11 @@ def _whereabouts() -> dict[str, Any]:
     return {"machine": processor_name(), "commit": commit, "date": datetime.now(UTC).isoformat(timespec="seconds")}
 
 
+def _shows_masks(run: RunSpec) -> bool:
+    """Whether a run of the `full` profile is one of the few whose masks are committed."""
+    return run.arm == FLAGSHIP or (run.arm in WITH_MASKS and run.seed == 0 and not run.folds.startswith("leak"))
+
+
 def _publish(run: RunSpec, ws: Workspace, machine: Machine) -> None:
     """Copy what is committed from the work folder to artifacts, and record what it cost."""
     work, folder = ws.work / "runs" / run.name, ws.artifacts / "runs" / run.name
@@ -206,9 +211,8 @@ def _publish(run: RunSpec, ws: Workspace, machine: Machine) -> None:
     shutil.rmtree(predictions, ignore_errors=True)
     for name in STUDIES:
         (folder / name).unlink(missing_ok=True)
-    copies: list[tuple[Path, Path]] = [
-        (path, predictions / path.name) for path in sorted(work.glob("predictions/*.gz"))
-    ]
+    masks = sorted(work.glob("predictions/*.gz")) if ws.profile != "full" or _shows_masks(run) else []
+    copies: list[tuple[Path, Path]] = [(path, predictions / path.name) for path in masks]
     if run.arm == FLAGSHIP and run.folds == "grouped" and ws.profile == "full":
         copies.append((work / "weights.safetensors", ws.artifacts / "weights" / f"{run.name}.safetensors"))
     small = ("history.jsonl", "cases.csv", *STUDIES, "config.json")

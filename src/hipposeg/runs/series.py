@@ -17,7 +17,7 @@ HEADS = tuple(f"unet3d-inr-{head}" for head in ("conv", "mlp", "mlp-xyz", "siren
 # Compared with `unet2d` at the short budget. An arm on a ready-made encoder has a recipe of its own; others change one
 # thing.
 SLICES_2D = ("unet2d-axis0", "unet2d-axis2", "unet2d-1slice", "unet2d-5slices")
-NETWORKS_2D = ("unet2d-batchnorm", "unet2d-mobilenetv3", "unet2d-efficientnet")
+NETWORKS_2D = ("unet2d-batchnorm", "unet2d-mobilenetv3", "unet2d-efficientnetb0")
 AUGMENTATIONS = tuple(f"unet2d+aug-{name}" for name in ("none", "flip", "rotation", "noise"))
 LOSSES = tuple(f"unet2d+{name}" for name in ("dice", "ce", "dice-ce-70-30", "unweighted", "focal", "bce"))
 # The declared families of comparisons with `unet2d`.
@@ -33,11 +33,11 @@ HEADS_2D = ("unet2d-inr0", "unet2d-inr48")
 SHORT_2D = ("unet2d", *(arm for family in FAMILIES_2D.values() for arm in family))
 # Of two families some are repeated at the main arms' budget: what is best after a few epochs may not be after many.
 LONG_2D = ("unet2d", "unet2d+aug-none", "unet2d+aug-noise", "unet2d+dice")
-PLANES = ("unet2d", "unet2d-axis0", "unet2d-axis2", "unet2d+views", "unet2d-planes", "unet2d-planes+views")
+PLANES = ("unet2d", "unet2d-axis0", "unet2d-axis2", "unet2d+views", "unet2d-fusion", "unet2d-fusion+views")
 OTHERS = ("recipe-a", "recipe-b", "recipe-d")
 ATTENTION = (
-    *("unet2d", "unet2d-attention", "unet2d-constant-gate", "unet2d-mobilenetv3", "unet2d-mobilenetv3-scse"),
-    *("unet3d", "unet3d-attention", "unet3d-constant-gate"),
+    *("unet2d", "attention2d", "attention2d-constant", "unet2d-mobilenetv3", "scse2d"),
+    *("unet3d", "attention3d", "attention3d-constant"),
 )
 # What leaks are worth: every leaking fold and its clean twin, by the plain arms at their usual budget.
 LEAKS = {"leak-volumes": ("unet3d", 4), "leak-slices": ("unet2d", 2)}

@@ -112,8 +112,8 @@ class Table:
         return found[0]
 
     def best(self, folds: str, fold: int) -> Run:
-        """The trained run with the highest mean Dice on one fold. Raises RunError if none is there."""
-        trained = [run for run in self.on(folds, fold) if not run.is_floor]
+        """The trained run with stored masks and the highest mean Dice on one fold. Raises RunError if there is none."""
+        trained = [run for run in self.on(folds, fold) if not run.is_floor and run.predictions.is_dir()]
         if not trained:
             raise RunError(f"no trained run on {folds} fold {fold}; run notebook 03 first, as `make 07` does")
         return max(trained, key=lambda run: (run.values().mean(), run.name))
@@ -139,10 +139,15 @@ def collect(
         if not ws.is_phantom:
             leak_alarm(run, spec)
     rows = [{"run": run.name, **row} for run in runs for row in run.cases.to_dict("records")]
-    results = [row for run in runs for row in summarise(run, spec)]
     write_csv(ws.artifacts / "cases.csv", CASE_COLUMNS, rows)
+    return Table(tuple(runs), pd.DataFrame(rows, columns=CASE_COLUMNS), write_results(ws, runs, spec))
+
+
+def write_results(ws: Workspace, runs: Sequence[Run], spec: DatasetSpec) -> pd.DataFrame:
+    """Write artifacts/<ws>/results.csv, four rows a run, and return it."""
+    results = [row for run in runs for row in summarise(run, spec)]
     write_csv(ws.artifacts / "results.csv", RESULT_COLUMNS, results)
-    return Table(tuple(runs), pd.DataFrame(rows, columns=CASE_COLUMNS), pd.DataFrame(results, columns=RESULT_COLUMNS))
+    return pd.DataFrame(results, columns=RESULT_COLUMNS)
 
 
 def write_flagship(ws: Workspace) -> None:

@@ -23,7 +23,8 @@ def _gated(of: str) -> tuple[Arm, Arm]:
     plain = _TWINS[of].build
     gates = partial(AttentionUNet, *plain.args, **plain.keywords)
     constant = partial(gates, spatial=False)
-    return _twin(of, f"{of}-attention", "attention", gates), _twin(of, f"{of}-constant-gate", "attention", constant)
+    name = of.replace("unet", "attention")
+    return _twin(of, name, "attention", gates), _twin(of, f"{name}-constant", "attention", constant)
 
 
 _SCSE = partial(_TWINS["unet2d-mobilenetv3"].build, attention="scse")
@@ -31,5 +32,5 @@ _SCSE = partial(_TWINS["unet2d-mobilenetv3"].build, attention="scse")
 ZOO_ATTENTION = (
     *_gated("unet2d"),
     *_gated("unet3d"),
-    _twin("unet2d-mobilenetv3", "unet2d-mobilenetv3-scse", "encoder", _SCSE),
+    _twin("unet2d-mobilenetv3", "scse2d", "encoder", _SCSE),
 )
