@@ -6,6 +6,7 @@ Everything heavy is imported by the subcommand that needs it, because make asks 
 import argparse
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -271,6 +272,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     logging.getLogger("papermill").setLevel(logging.WARNING)
     args = parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a series that is ended ends its trainings, too
     try:
         return args.function(args)
     except (ValueError, FileNotFoundError, KeyError) as error:
