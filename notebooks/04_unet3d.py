@@ -644,9 +644,27 @@ if gains:
         session.say("Each head at 2 mm, asked at 1 mm, minus the twin that was trained at 1 mm:")
         display(summary.readable_differences(from_twin))
 
+# %%
+if len(asked):
+    by_seed = asked.groupby(["arm", "seed", "query"])["dice"].mean().unstack()
+    ends = by_seed.groupby("arm").agg(["min", "max"])
+    arm = (ends[study.HEAD]["max"] - ends[study.HEAD]["min"]).idxmax()
+    (low, high), (low_up, high_up) = (ends.loc[arm, query] for query in (study.HEAD, study.TRILINEAR))
+    lost = (by_seed[study.TRILINEAR] - by_seed[study.HEAD]).loc[arm].max()
+    session.facts(widest_head={"arm": arm, "asked": [low, high], "upsampled": [low_up, high_up], "lost": lost})
+    session.say(
+        f"Widest over its seeds is `{arm}`: {low:.3f} to {high:.3f} when it is asked, {low_up:.3f} to {high_up:.3f} when its "
+        "logits are upsampled. " + (f"**One of its networks is sound on its own grid and loses {lost:.2f} between voxels**, and "
+        "so that one seed decides the mean of the arm." if lost > 0.05 else "No seed breaks down off the grid.")
+    )  # fmt: skip
+
 # %% [markdown]
 # **How to read it.** If asking the head is no better than upsampling for the convolution either, the query is a detour; if coordinates
 # bring something, heads with `xyz` stand apart from the one without. Equivalence is a result, too.
+#
+# A head can also be worse off the grid than on it, and no loss on the grid will say so. Between voxels it reads interpolated features, which
+# it never met in training. A ReLU or a convolution passes a mean of two features on as roughly the mean of two answers. A SIREN takes their
+# sine, at frequencies that training is free to raise: halfway between two features of the same answer, a fast sine can be anything.
 #
 # Below, one case as the head draws it on finer and finer grids. The finest is an illustration only: **there is no truth at half a
 # millimetre**, and a smooth line is no evidence of a right one.
