@@ -45,6 +45,7 @@ GOLDEN = {
     "unet3d-inr-mlp-xyz": 1_406_883,
     "unet3d-inr-siren-xyz": 1_406_883,
     "unet3d-inr-1mm": 1_401_299,
+    "unet3d-inr": 1_406_883,
     "attention2d": 515_254,
     "attention2d-constant": 515_254,
     "attention3d": 1_455_286,

@@ -296,6 +296,7 @@ def test_templates_hold_no_measured_number() -> None:
         (482000, "millions", "0.48\u202fM"), (90, "minutes", "1.5"), (0.0312, "percent", "3.1\u202f%"),
         (260, "auto", "260"), (0.946123, "auto", "0.9461"), (0.8, "auto", "0.8"), (-1715.24, "auto", "\u22121715"),
         (1700000.0, "auto", "1\u202f700\u202f000"), (True, "auto", "yes"), ("N4", "auto", "N4"),
+        (0.0, "p", "under 0.001"), (0.0412, "p", "0.041"),
     ],
 )  # fmt: skip
 def test_numbers_become_text_in_one_way(value: object, kind: str, text: str) -> None:

@@ -23,10 +23,12 @@ KINDS: dict[str, tuple[float, int, str, bool]] = {
     "gflops": (1, 2, "", False),
     "minutes": (1 / 60, 1, "", False),  # from seconds
     "seconds": (1, 2, "", False),
+    "p": (1, 3, "", False),  # of a test
     "percent": (100, 1, THIN + "%", False),
     "correlation": (1, 2, "", False),
 }
-TIMES = ("minutes", "seconds")
+# Kinds of which nothing is ever exactly 0.
+POSITIVE = ("minutes", "seconds", "p")
 
 
 def grouped(digits: str) -> str:
@@ -57,7 +59,7 @@ def show(value: Any, kind: str = "auto") -> str:
         return automatic(value)
     factor, decimals, after, signed = KINDS[kind]
     digits = rounded(value * factor if factor != 1 else value, decimals)
-    if kind in TIMES and value > 0 and float(digits) == 0:  # it took time, if little
+    if kind in POSITIVE and float(digits) == 0:
         return f"under {Decimal(1).scaleb(-decimals)}"
     negative = digits.startswith("-") and float(digits) != 0
     digits = grouped(digits.lstrip("-"))

@@ -94,7 +94,7 @@ CLAIMS = (
     Claim(
         "B", "3D U-Net with a coordinate head", 0.989, "3D Dice",
         "normalised surface Dice at 2 voxels; the Dice stands in results_hippocampus/history.json",
-        (0.872,), *_B, ("unet3d-inr-siren-xyz", "recipe-b"), "nsd2", "unet3d",
+        (0.872,), *_B, ("unet3d-inr", "recipe-b"), "nsd2", "unet3d",
     ),
     Claim(
         "C", "2D U-Net", 0.9225, "Dice", _POOLED.format("16 slices"), (0.82, 0.84), *_C, ("unet2d",), "pooled-slices",

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from hipposeg.report import full, studies, viewer
 from hipposeg.report.artifacts import Artifacts
 from hipposeg.report.view import RunRow
-from hipposeg.report.words import LEAKS
+from hipposeg.report.words import GROUPS, LEAKS
 from hipposeg.stats import EQUIVALENCE_MARGIN
 
 RULES = ("best", "median", "worst")
@@ -54,6 +54,7 @@ def section_context(art: Artifacts, rows: list[RunRow]) -> dict[str, Any]:
         ),
         "coverage": covered,
         "coverage_axis": coverage_axis,
+        "groups": GROUPS,
         "margin": EQUIVALENCE_MARGIN,
         "promise": PROMISE,
         "claims": [*enumerate(rows_of(art, "claims"))],

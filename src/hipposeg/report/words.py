@@ -66,6 +66,7 @@ ARMS = {
     "unet3d-inr-mlp": "3D U-Net trained at 2 mm, its head a small network without coordinates",
     "unet3d-inr-mlp-xyz": "3D U-Net trained at 2 mm, its head a small network that also reads coordinates",
     "unet3d-inr-siren-xyz": "3D U-Net trained at 2 mm, its head a network of sines that also reads coordinates",
+    "unet3d-inr": "3D U-Net, its head a network of sines that also reads coordinates",
     "unet3d-inr-1mm": "their twin trained at 1 mm, its head a 1x1x1 convolution",
     "unet3d-transformer": "MONAI's UNETR: a transformer encoder with a convolutional decoder, on whole volumes",
     "attention2d": "the plain U-Net on slices with an attention gate on every skip",
@@ -128,6 +129,15 @@ def chapter_of(name: str) -> Chapter:
 
 
 # What the inflation study calls a practice -> its name; what is done stands in the study's notes.
+# Groups of volumes for which the coverage of an interval is told.
+GROUPS = {
+    "all": "all volumes",
+    "tercile 1": "smallest third",
+    "tercile 2": "middle third",
+    "tercile 3": "largest third",
+    "halves": "200 random halves, mean",
+}
+
 PRACTICES = {
     "background": "Background averaged in",
     "pooled-slices": "Slices pooled in batches",

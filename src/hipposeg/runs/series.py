@@ -67,7 +67,7 @@ SERIES: dict[str, tuple[RunSpec, ...]] = {
         *(RunSpec(FLAGSHIP, folds, fold) for folds in ("nnunet", "grouped") for fold in range(5)),
         *(RunSpec(arm, seed=seed) for arm in ("unet3d", "unet3d+flip", *HEADS) for seed in SEEDS),
         *(RunSpec(arm) for arm in ("unet3d+adamw", "unet3d+focal", "unet3d-residual", "unet3d-nnunet-light")),
-        *(RunSpec(arm) for arm in ("unet3d-nnunet", "unet3d-transformer", "unet3d-nnunet-performance")),
+        *(RunSpec(arm) for arm in ("unet3d-nnunet", "unet3d-transformer", "unet3d-nnunet-performance", "unet3d-inr")),
         *(RunSpec(arm, "dev") for arm in (FLAGSHIP, "unet3d", "unet3d+adamw", *FUSION.members, FUSION.name)),
     ),
     # Attention, each arm beside its twin without.

@@ -74,4 +74,5 @@ ZOO_3D = (
     Arm("unet3d-transformer", "04", "transformer", 3, VOLUME, UNETR, recipes(UNET3D)),
     *(_inr(f"unet3d-inr-{head}", head) for head in HEADS),
     _inr("unet3d-inr-1mm", "conv", VOLUME, _INR),  # the twin that was trained on the files' own voxels
+    _inr("unet3d-inr", "siren-xyz", VOLUME, _INR),  # a SIREN where it is trained: on the grid, beside the other arms
 )
