@@ -14,7 +14,7 @@ from typing import Any
 
 from hipposeg.config import PROFILES, Workspace, output_root, project_root
 from hipposeg.data.spec import MSD_HIPPOCAMPUS, PHANTOM_SPEC, DataError, DatasetSpec
-from hipposeg.files import read_json, sha256_bytes, write_json
+from hipposeg.files import alone, read_json, sha256_bytes, write_json
 
 __all__ = ["DataError", "Source", "case_numbers", "fingerprint", "forget_failed_attempt", "locate"]
 
@@ -202,7 +202,8 @@ def _phantom(profile: str) -> Source:
     folder = Workspace(output_root(), "phantom", profile).work / "data" / FOLDER
     from hipposeg.data import phantom
 
-    phantom.ensure(folder, PHANTOM_SPEC, PHANTOM_SUBJECTS[profile], PHANTOM_SEED)
+    with alone(folder.with_suffix(".lock")):  # of several programs that find it missing, one makes it
+        phantom.ensure(folder, PHANTOM_SPEC, PHANTOM_SUBJECTS[profile], PHANTOM_SEED)
     return Source("phantom", folder, PHANTOM_SPEC)
 
 
