@@ -87,22 +87,25 @@ fullest = int((samples.labels > 0).flatten(1).sum(1).argmax())
 image, label = samples.images[fullest].numpy(), samples.labels[fullest].numpy()
 session.say(f"""The {len(fold["train"])} training volumes give **{len(samples.images)} slices** of
 {" x ".join(map(str, samples.images.shape[2:]))} pixels with {samples.images.shape[1]} channels: {planes.plane_name(spec, arm.prep.axis)}
-slices, every one of every box. Across which axis to slice was chosen on `dev`; section 9 has all three. They stay in memory as one tensor ({samples.images.numpy().nbytes / 1e6:.0f} MB).""")
+slices, every one of every box. Across which axis to slice was chosen on `dev` (training people set aside for choices); section 11
+compares all three directions. They stay in memory as one tensor ({samples.images.numpy().nbytes / 1e6:.0f} MB).""")
 
 # %%
-panels = [(channel, None) for channel in image] + [(image[arm.prep.neighbours], label)]
+titles = ("slice before", "the slice", "slice after", "its label")
+panels = [*zip(image, (None,) * len(image), strict=True), (image[arm.prep.neighbours], label)]
 session.save(
-    batches.strips({"one sample": panels}, spec), "sample",
+    batches.strips({"one sample": panels}, spec, titles), "sample",
     "One training sample, chosen because it holds most hippocampus: the slice before, the slice itself, the slice after, and the "
     "label of the middle one, which is what the network must give.",
     "Three neighbouring grey slices and a fourth with the two labels drawn over it.", kind="png",
 )  # fmt: skip
 
 # %% [markdown]
-# **What we see.** The three channels differ little: one millimetre lies between them. What differs is the border, and that is where
-# a slice alone is in doubt.
+# **What we see.** The three channels differ little: one millimetre lies between them. They differ mostly at the border, where one slice
+# alone leaves doubt.
 #
-# How many slices hold no hippocampus at all? A popular shortcut drops them, for training and, worse, for scoring.
+# How many slices hold no hippocampus at all? A popular shortcut drops them for training and, worse, for scoring, which hides every false
+# alarm in an empty slice.
 
 # %%
 held = np.stack([(samples.labels == item.value).flatten(1).sum(1).numpy() for item in spec.labels], 1)
@@ -127,10 +130,12 @@ session.save(
 # ## 2. The network
 #
 # A U-Net goes down a ladder of resolutions and comes up again; at each rung the way up is given what the way down saw at that
-# resolution, so that the fine border survives. This is the code that runs, for slices and for volumes alike:
+# resolution, so that the fine border survives. This is the code that runs, for slices and for volumes alike; `torch.cat` is where such a
+# *skip* joins the way up:
 
 # %%
-display(Code(inspect.getsource(unet.Block) + "\n\n" + inspect.getsource(unet.UNet.forward), language="python"))
+shown = (unet.Block, unet.UNet.encoded, unet.UNet.decoded)
+display(Code("\n".join(map(inspect.getsource, shown)), language="python"))
 
 # %%
 channels = arm.prep.channels(len(spec.channels))
@@ -166,14 +171,15 @@ session.say(
 # Two hundred volumes are few. Each time a slice is used, it is turned, scaled, shifted, bent a little, and its contrast changed, with its
 # label moved along, as shares of the classes in each pixel (notebook 04 shows why). It is never mirrored: all volumes are stored in one
 # orientation (notebook 01), so a mirrored slice does not look like any scan to come. Others chose otherwise: below, one slice under this
-# project's recipe and under those that the series compares it with (section 9), from mirror images alone to the recipes of other projects.
+# project's recipe and under those that the series compares it with, from mirror images alone (section 9) to the recipes of other projects
+# (section 12).
 
 # %%
 recipe = arm.recipe("smoke" if profile == "smoke" else "standard")
 order = (samples.labels > 0).flatten(1).sum(1).argsort(descending=True)
 index, middle = int(order[len(order) // 4]), arm.prep.neighbours
-shown = {"unet2d": "this project", "unet2d+aug-flip": "mirror images", "unet2d+aug-rotation": "and rotations", "unet2d+aug-noise": "and noise",
-         **{name: f"recipe {name[-1].upper()}" for name in series.OTHERS}}  # fmt: skip
+shown = {"unet2d": "this project", "unet2d+aug-flip": "mirror images", "unet2d+aug-rotation": "mirror, rotation",
+         "unet2d+aug-noise": "mirror, rotation, noise", **{name: f"recipe {name[-1].upper()}" for name in series.OTHERS}}  # fmt: skip
 rows = {}
 for name, title in shown.items():
     batch = samples.images[[index] * 5], samples.labels[[index] * 5]
@@ -182,13 +188,14 @@ for name, title in shown.items():
     rows[title] = [(samples.images[index, middle].numpy(), samples.labels[index].numpy()), *pairs]
 session.save(
     batches.augmentation_grid(rows, spec, axis=arm.prep.axis), "augmentation",
-    "One slice under several recipes of augmentation: left as it is, right of it five draws with their labels; dotted where the label was.",
+    "One slice under several recipes of augmentation. First column: the slice unchanged. Then five random draws with their labels; dotted: the "
+    "label before.",
     "Rows of six slices, one for each recipe; the first is the original, the others are turned, scaled, mirrored or noisy.", kind="png",
 )  # fmt: skip
 
 # %% [markdown]
 # **What we see.** With each recipe the label follows the tissue. A mirrored slice looks like one of the other hippocampus, and no volume of
-# this data set is stored that way round: the network is taught what it will never be asked. **What it does not show:** which recipe serves;
+# this data set is stored that way round: the network is taught what it will never be asked. **What it does not show:** whether that hurts;
 # draws that look odd may still teach.
 #
 # ## 4. The loss
@@ -206,9 +213,12 @@ display(Code(inspect.getsource(losses.soft_dice_loss), language="python"))
 # One call trains it, or loads it if a run with the same key is in the cache. The recipe was chosen on `dev`, a part of the training people,
 # and frozen before this fold was scored. The scored weights are the running average over the last steps of a fixed schedule, never the
 # best epoch.
+#
+# *Muon* is an optimiser that gives all directions of a weight matrix's update the same size; AdamW takes the other weights. A *one-cycle*
+# rate rises first and then falls to nothing. *bf16* is a number format of 16 bits with which some processors compute faster.
 
 # %%
-session.say(f"""The recipe: {recipe.epochs} epochs of batches of {recipe.batch}. Muon (notebook 04) trains the weight matrices, with a one-cycle
+session.say(f"""The recipe: {recipe.epochs} epochs of batches of {recipe.batch}. Muon trains the weight matrices, with a one-cycle
 rate up to {recipe.muon:g}, AdamW the rest, up to {recipe.lr:g}; weight decay {recipe.weight_decay:g}, foreground weight {recipe.foreground_weight:g} in the cross-entropy, running average {recipe.average:g}. This machine computes on
 `{this_machine().device}` in `{this_machine().precision}` with {this_machine().threads} threads.""")
 plain = session.run("unet2d")
@@ -218,7 +228,7 @@ plain = session.run("unet2d")
 #
 # The way down can be taken from a network made for photographs, through segmentation-models-pytorch. Two things matter on structures
 # as small as this one. Its first layer halves the resolution and keeps no skip at full resolution, so a light branch at full resolution is
-# added here, and its last stage, which would see two pixels, is left out. And its weights: those trained on ImageNet are used where they can be had, and the run's name then says `+imagenet`.
+# added here, and its last stage, whose feature map would be two pixels wide, is left out. And its weights: those trained on ImageNet are used where they can be had, and the run's name then says `+imagenet`.
 
 # %%
 mobile_arm = with_imagenet("unet2d-mobilenetv3", MOBILENET, profile)
@@ -234,7 +244,7 @@ mobile = session.run(mobile_arm)
 # ## 7. What came out
 #
 # Slices are stacked back to volumes on the scan's own grid, and scored there: per case, per label, background left out. The floor of every
-# table is the atlas of notebook 01, which never looks at the image.
+# table is the atlas of notebook 01, which never looks at the image. *mean* is the mean of both parts; *union* takes them as one structure.
 
 # %%
 floor = session.run("atlas-no-image")
@@ -260,14 +270,15 @@ display(
 session.save(
     evaluation.training_curves({name: run.history for name, run in runs.items() if run.history}), "curves",
     "Training loss, and mean Dice on the scored volumes every few epochs, shown for display only: nothing is chosen by it.",
-    "Two line charts over epochs: the training loss falls, the mean Dice rises and levels off.",
+    "Two line charts over epochs: the training loss, and the mean Dice at a few of them.",
 )  # fmt: skip
 
 # %% [markdown]
-# **What we see.** How much of the Dice comes early, and whether the curve still rises at its end.
+# **What to look for.** How much of the Dice comes early, and whether the curve still rises at its end.
 # **What it does not show:** what more epochs would bring, since the schedule is tied to their number.
 #
-# Which of the two networks is ahead? Both were scored on the same volumes, so they are compared person by person.
+# Which of the two networks is ahead? Both were scored on the same volumes, so they are compared person by person. A mean counts volumes, such
+# a difference counts people: someone with two volumes enters once. So it need not equal the difference of the means.
 
 # %%
 a, b = (run.cases[run.cases.label == "mean"].sort_values("case") for run in (plain, mobile))
@@ -300,7 +311,7 @@ session.save(
 )  # fmt: skip
 
 # %% [markdown]
-# **What we see.** Compare outlines along the whole border, at the plane between the two parts, and at the thin ends.
+# **What to look for.** Compare outlines along the whole border, at the plane between the two parts, and at the thin ends.
 # **What it does not show:** how the other slices fare, and which kind of error weighs most; notebook 07 decomposes all of them.
 #
 # ## 9. One thing changed at a time
@@ -337,7 +348,7 @@ if len(short):
     session.say(seeds.in_words(short, "`unet2d`"))
 else:
     session.say(
-        "**No family has both `unet2d` and another arm under the budget S yet**, so there is nothing to compare."
+        "**Not trained yet:** the series has no arm to compare with `unet2d` under the budget S; `hipposeg series 03` trains them."
     )
 
 # %% [markdown]
@@ -345,7 +356,6 @@ else:
 # width of the others: where it spans the shaded band, nothing has been shown either way. **What it does not show:** how choices act together,
 # or what happens after a longer training; that is next.
 #
-# %% [markdown]
 # A network can also be given coordinates: its head then reads where a pixel lies (notebook 04 has the details). Both arms of
 # this pair were trained with little weight decay, so they are compared with each other and not with `unet2d`.
 
@@ -354,13 +364,13 @@ head = seeds.by_family(found, "unet2d-inr0", {"head": ("unet2d-inr48",)}, "S")
 if len(head):
     display(summary.readable_differences(head.droplevel(0)))
 else:
-    session.say("**Neither head has been trained yet.**")
+    session.say("**Not trained yet:** neither head.")
 
 # %% [markdown]
 # ## 10. Do short trainings mislead?
 #
 # Augmentation makes each epoch harder and is expected to pay later. A comparison after few epochs could therefore come out the other way
-# round than one after many. The arms below were trained under both budgets; which, was fixed before any of them was scored.
+# round than one after many. Some arms are declared under both budgets; which ones was fixed before any of them was scored.
 
 # %%
 long = seeds.by_family(found, "unet2d", {"augmentation": series.AUGMENTATIONS, "loss": series.LOSSES}, "standard")
@@ -374,7 +384,7 @@ if len(both):
         if parted else f"None of {len(both)} conclusions flips between the budgets; where verdicts differ, the table says so."
     )  # fmt: skip
 else:
-    session.say("**No arm of the series has been trained under both budgets yet.**")
+    session.say("**Not trained yet:** no arm of the series under both budgets.")
 
 # %% [markdown]
 # ## 11. Three directions, and all of them together
@@ -406,7 +416,7 @@ if rows:
         "Dots with intervals for three slicing axes and their fusion, on fold 0 of both kinds of folds.",
     )  # fmt: skip
 else:
-    session.say("**None of the three directions has been trained yet.**")
+    session.say("**Not trained yet:** none of the three directions.")
 
 # %%
 pairs = {}
@@ -425,10 +435,11 @@ if pairs:
 # ([hippocampus-segmentation-project](https://github.com/cianmcguinn/hippocampus-segmentation-project)), B
 # ([hippocampus_segmentation_msd_task4](https://github.com/Mahdyy02/hippocampus_segmentation_msd_task4)) and D
 # ([MRI-Hippocampus-Segmentation](https://github.com/NegarMov/MRI-Hippocampus-Segmentation), on other data). The arms `recipe-*` take over
-# their loss, augmentation, optimiser, schedule and kind of network, and are scored by this project's rules. Not taken over: their slices,
-# crops and sizes; B's offline copies and its mixing of planes; the number of epochs, which is set by the minutes; A's and D's ImageNet weights
-# where they cannot be had; their encoders have this project's branch at full resolution. D's plateau is looked for in the training loss,
-# because the scored slices may not be watched. So this is not a rerun of those projects, and no row is their result.
+# their loss, augmentation, optimiser, schedule and kind of network, and are scored by this project's rules. (The letters are those of the
+# page, where five projects stand.) Not taken over are their slices, crops and sizes, B's stored augmented copies and its mix of planes, and
+# the number of epochs, which is set by the minutes. The encoders of A and D start from random weights where ImageNet weights cannot be had, and
+# get this project's branch at full resolution. D lowers its rate when progress stops; here that is judged by the training loss, because the
+# scored slices may not be watched. So this is not a rerun of those projects, and no row is their result.
 
 # %%
 recipes = [one for one in found if one.run.arm in (*series.OTHERS, "unet2d", "unet2d-mobilenetv3")]
@@ -439,13 +450,14 @@ if len(table) and any(arm in table.index for arm in series.OTHERS):
     shown = dict.fromkeys(table.columns, "{:.4f}") | dict.fromkeys(("params", "steps", "dims", "seeds"), "{:,.0f}")
     display(table.style.format(shown | {"gflops": "{:.1f}", "minutes": "{:.1f}"}).set_uuid("recipes"))
 else:
-    session.say("**None of the three recipes has been run yet.**")
+    session.say("**Not trained yet:** none of the three recipes.")
 
 # %% [markdown]
 # ## 13. Dice against minutes
 #
-# Networks of different kinds have no common step; time is what they share. Below, directions, fusions, networks and borrowed recipes on
-# `grouped` fold 0, some under both budgets (S: short), against the minutes that their training takes. A fusion takes those of its members.
+# Networks of different kinds have no common step; time is what they share. This section draws directions, fusions, networks and borrowed
+# recipes on `grouped` fold 0, some under both budgets (S: short), against the minutes that their training takes, as far as they have been
+# trained. A fusion takes the minutes of its members.
 
 # %%
 timed = {"standard": idle, "S": bench_summary.idle_minutes(benchmark, "S")}
@@ -470,7 +482,7 @@ if tables:
             "**Minutes as each run recorded them, beside other work**: `make bench` measures them on an idle machine."
         )
 else:
-    session.say("**No arm of the series is there yet.**")
+    session.say("**Not trained yet:** no arm of the series.")
 
 # %% [markdown]
 # ## 14. Searching, without touching the scored people
@@ -484,7 +496,7 @@ full = Workspace(session.ws.root, session.ws.dataset, "full")
 searched = {name: sweep.table(full, one) for name, one in sweep.SWEEPS.items()}
 for name, table in searched.items():
     if table.empty:
-        session.say(f"**The search `{name}` has not been run yet.**")
+        session.say(f"**Not trained yet:** the search `{name}`.")
         continue
     first = table[table["fold"] == 0].assign(
         row=lambda rows: rows["cell"], series=lambda rows: np.where(rows["finalist"] > 0, "finalist", "cell")
@@ -502,7 +514,7 @@ for name, table in searched.items():
     display(finals.rename(columns={"count": "inner folds"}).round(4))
 
 # %% [markdown]
-# **What we see.** How flat the top is, and whether the finalists keep their place on the folds that did not choose them (the table). All cells
+# **What to look for.** How flat the top is, and whether the finalists keep their place on the folds that did not choose them (the table). All cells
 # were scored on the same people, so intervals may overlap and a difference still be real. **What it does not show:** what lies between and
 # beyond the cells.
 
@@ -527,9 +539,11 @@ session.say(f"""
 #
 # ## Exercises
 #
-# 1. Train `unet2d-1slice` with `hipposeg train unet2d-1slice --budget S`. What do the two extra slices bring? Compare with section 9.
-# 2. Train `unet2d-axis2`. Which label gains, which loses?
-# 3. Train `unet2d+n4` with `hipposeg train unet2d+n4`. Does bias field correction change the Dice by more than the interval above?
+# 1. Train `unet2d-1slice` and `unet2d`, both with `hipposeg train ... --budget S`. What do the two extra slices bring? One seed each is a
+#    hint, no verdict.
+# 2. Train `unet2d-axis2` and compare it with `unet2d` of section 7. Which label gains, which loses?
+# 3. Train `unet2d+n4` with `hipposeg train unet2d+n4`. Does bias field correction change the Dice of `unet2d` by more than the interval in
+#    section 7 is wide?
 #
 # ## References
 #

@@ -25,7 +25,7 @@
 # - what deep supervision asks of a network's coarse stages;
 # - how far a network could look, and how far it does look;
 # - what context across slices buys, shown on cases and as a number;
-# - why a mirror image is no harmless variation when all volumes are stored in one orientation;
+# - what mirror images do to a network when all volumes are stored in one orientation, in prediction and in training;
 # - what a head that reads coordinates can do between the voxels.
 #
 # **Reads:** the data set, `folds.json`; of notebook 03 the run `unet2d`, if it is there; the finished runs of the declared series in the
@@ -49,6 +49,7 @@ profile = "standard"
 
 # %%
 import inspect
+import re
 from dataclasses import asdict
 
 import numpy as np
@@ -123,7 +124,7 @@ session.save(
 # down and up its ladder of resolutions, and what it returns:
 
 # %%
-walk = (unet.UNet.encoded, unet.UNet.stages, unet.UNet.forward)
+walk = (unet.UNet.encoded, unet.UNet.decoded, unet.UNet.forward)
 display(Code("\n".join(map(inspect.getsource, walk)), language="python"))
 
 # %% [markdown]
@@ -152,7 +153,8 @@ display(variant_costs.style.format({"parameters": "{:,.0f}", "GFLOP": "{:.1f}"})
 
 # %% [markdown]
 # **What we see.** Parameters and operations are two things: most parameters sit in the coarse stages, most operations in the fine ones.
-# Arms that work at 2 mm have larger voxels, so fewer of them (not quite an eighth, because sides are rounded up to what a network halves).
+# Arms that work at 2 mm have larger voxels, so fewer of them. An eighth would be enough; it is more, because each side is rounded up to a
+# number that the network can halve.
 # **What it does not show:** minutes. A processor likes some shapes better than others; section 9 has the measured time where it is known.
 
 # %% [markdown]
@@ -265,12 +267,12 @@ if ARMS[FLAGSHIP].prep.views:
 box, each brought back. Strided convolutions are not indifferent to where their grid lies; the mean nearly is.""")
 
 # %% [markdown]
-# What did `dev` say? Runs of the series that were scored there, where recipes are chosen, as far as they are there:
+# Recipes were chosen on `dev`. These runs of the series were scored there:
 
 # %%
 on_dev = [one for one in series.committed(session.ws, "04", spec) if one.run.folds == "dev"]
 rows = {one.run.arm: {name: one.mean(name) for name in (*spec.names, "mean")} for one in on_dev}
-display(pd.DataFrame(rows).T.round(4)) if rows else session.say("**No run on `dev` is there.**")
+display(pd.DataFrame(rows).T.round(4)) if rows else session.say("**Not trained yet:** none of them.")
 
 # %%
 runs = {name: session.run(name) for name in trained}
@@ -279,12 +281,12 @@ session.save(
     evaluation.training_curves({name: run.history for name, run in runs.items()}), "curves",
     "Training loss, and mean Dice on the scored volumes every few epochs from one pass over each, shown for display only: nothing is "
     "chosen by it.",
-    "Two line charts over epochs: the training loss falls, the mean Dice rises and levels off.",
+    "Two line charts over epochs: the training loss, and the mean Dice at a few of them.",
 )  # fmt: skip
 
 # %% [markdown]
-# **What we see.** Where most of the Dice comes from, and whether the last epochs, in which the rate goes to nothing, still add to it.
-# **What it does not show:** which setting does it, and the flagship's views: a look is a single pass, its score in section 8 is not.
+# **What to look for.** How much of the Dice comes early, and whether the last epochs, in which the rate goes to nothing, still add to it or
+# cost some. **What it does not show:** the flagship's views. Each point is one pass over a volume; its score below is a mean over several.
 #
 # Everything that takes more than one run per arm, such as seeds and folds, is a declared series (`src/hipposeg/runs/series.py`). It takes
 # hours, so only the `full` profile trains it. Here it is read as far as it is there.
@@ -304,8 +306,13 @@ people = plain.cases.drop_duplicates("case").set_index("case").subject.sort_inde
 gain = stats.paired(by_volume[0].to_numpy(), by_volume[1].to_numpy(), people)
 session.facts(dice_unet3d=plain.mean(), dice_flagship=flagship.mean(), flagship=FLAGSHIP)
 session.say(f"""On the {len(people)} volumes of fold 0: `unet3d` **{plain.mean():.4f}**, `{FLAGSHIP}` **{flagship.mean():.4f}** mean Dice.
-Paired difference {gain.difference:+.4f}, 95 % interval over {gain.n_people} people {gain.low:+.4f} to {gain.high:+.4f}; one seed each,
-so no verdict.""")
+Paired difference {stats.signed(gain.difference)}, 95 % interval over {gain.n_people} people {gain.low:+.4f} to {gain.high:+.4f}; one seed each,
+so no verdict. (A mean counts volumes, a difference counts people, so it need not be the difference of the means.)""")
+for name, here in runs.items():
+    for one in (one for one in found if one.run == here.run and one.config["threads"] != here.config["threads"]):
+        session.say(f"""`{name}` with the same seed has {one.mean():.4f} in the series, which trains with {one.config["threads"]} thread and not
+{here.config["threads"]}: sums in another order end in other weights. That distance, {abs(one.mean() - here.mean()):.4f}, is what the order of
+sums alone does, and a warning about single runs.""")
 
 # %% [markdown]
 # ## 6. What context buys
@@ -322,7 +329,7 @@ machine = machine_for(session.ws)
 probed = [images[number] for number in fold["train"][:4]]
 flat_run, maps, widths = RunSpec("unet2d", budget=budget), {}, {}
 sliced = flat_run.definition.prep
-cut = planes.plane_name(spec, sliced.axis)
+cut, side_on = planes.plane_name(spec, sliced.axis), 0 if sliced.axis else 1
 for name, one in {"2D": flat_run, "3D": plain.run}.items():
     prep, network = one.definition.prep, initial(one, spec)
     wide = receptive.theoretical(network, prep.channels(len(spec.channels)), one.definition.dims)
@@ -334,7 +341,7 @@ for name, one in {"2D": flat_run, "3D": plain.run}.items():
             maps[f"{name}, {when}"] = fields.around(field, voxel, [side // 2 for side in arm.prep.size])
             widths[f"{name}, {when}"] = wide
 session.save(
-    fields.fields(maps, spec, spec.spacing, widths, axes=(sliced.axis, 0 if sliced.axis else 1)), "receptive-field",
+    fields.fields(maps, spec, spec.spacing, widths, axes=(sliced.axis, side_on)), "receptive-field",
     f"Effective receptive fields of the middle voxel (cross), mean over {len(probed)} training volumes. Above: in the plane that the 2D network "
     "works in. Below: across its slices. Dashed: the theoretical field, where it ends within the picture.",
     "Bright blobs around a cross: in the lower row narrow strips for the 2D network and round for the 3D network.", kind="png",
@@ -358,8 +365,9 @@ if "2D, trained" not in maps:
     session.say("The trained 2D network is missing here: run notebook 03 before this one.")
 
 # %% [markdown]
-# **What we see.** The theoretical field is wider than the box; what moves the answer is a small neighbourhood. Beyond the slices that the
-# 2D network is given it cannot see anything, and the last column says how much of what moves the 3D network lies there.
+# **How to read it.** The theoretical field is wider than the box, so it says little. The columns in millimetres say more: half of what moves
+# an answer may lie close by while the rest is spread thinly over most of the box. Beyond the slices that the 2D network is given it cannot
+# see anything, and the last column says how much of what moves the 3D network lies there.
 # **What it does not show:** that this part is needed. A gradient says what is used, not what is useful.
 #
 # ### Slices that line up
@@ -377,7 +385,7 @@ jumps = probe.jumps(stacks, cohort)
 rows = []
 for (source, axis), group in jumps.groupby(["source", "axis"], sort=False):
     one = stats.interval(group.jump.to_numpy(), group.subject.to_numpy())
-    rows.append({"row": source, "panel": f"from one {planes.plane_name(spec, axis)} slice to the next", **vars(one)})
+    rows.append({"row": source, "panel": f"across {planes.plane_name(spec, axis)} slices", **vars(one)})
 session.save(
     charts.ranges(pd.DataFrame(rows), "changed area (mm²)"), "slice-jumps",
     "Area in which the class changes from a slice to its neighbour, mean over slices and scored volumes, with 95 % intervals over people. "
@@ -392,6 +400,10 @@ for name in (name for name in stacks if name != "truth"):
     session.facts(**{f"jump_{name}_minus_truth": one.difference})
     session.say(f"""`{name}` minus truth, across {cut} slices: **{one.difference:+.1f} mm²**, 95 % interval {one.low:+.1f} to {one.high:+.1f}
 (the truth's own jump is {across["truth"].mean():.1f} mm²).""")
+if flat is not None:
+    torn = across["unet2d"].mean() > across["truth"].mean()
+    session.say("Across its own slices the 2D network changes " + ("**more** than the truth: its slices do not line up." if torn else
+                "**less** than the truth: the fear of torn surfaces is not borne out, its stack is smoother than the drawing."))  # fmt: skip
 if flat is None:
     session.say("**The 2D run is missing**, so the comparison with it is left out: run notebook 03 before this one.")
 
@@ -402,7 +414,7 @@ if flat is None:
 # ### On cases
 #
 # Three scored volumes by rule, ranked by what the 3D network gains over the 2D one: best is the largest gain, worst the smallest or a
-# loss. Cut across the 2D network's slices, so that its stack shows from the side.
+# loss. Cut across the 2D network's slices, so that its stack shows from the side: each column of voxels is another of its slices.
 
 # %%
 by_case = summary.mean_dice(plain.cases)
@@ -414,10 +426,10 @@ for rank, number in summary.cases_by_rule(compared).items():
     masks = {name: stacks[name][number] for name in ("truth", "unet2d", "unet3d") if name in stacks}
     views.append(slices.CaseView(said, case.image[0], masks, case.spacing))
 session.save(
-    slices.row_of_cases(views, spec, "Truth, 2D and 3D", axis=1), "context-cases",
-    "Coronal slices, across those that the 2D network works on, where most hippocampus is; best, median and worst by "
+    slices.row_of_cases(views, spec, "Truth, 2D and 3D", axis=side_on), "context-cases",
+    f"{planes.plane_name(spec, side_on).capitalize()} slices, where most hippocampus is; best, median and worst by "
     f"{'what the 3D network gains over the 2D one' if flat else 'the 3D network'} in mean Dice.",
-    "Three cases in columns; rows of truth and predictions with two labels over grey coronal slices.", kind="png",
+    "Three cases in columns; rows of truth and predictions with two labels over grey slices.", kind="png",
 )  # fmt: skip
 
 # %%
@@ -428,7 +440,7 @@ if flat:
 {one.high:+.4f}. One seed each, so no verdict, and the two did not train for the same time: see section 9.""")
 
 # %% [markdown]
-# **What we see.** Look for steps from column to column of voxels, and for strays, in the 2D stack; each column is another of its slices.
+# **What to look for.** Steps from column to column of voxels, and strays, in the 2D stack.
 # **What it does not show:** much that Dice would notice. A jump of one voxel in one slice is a small volume.
 
 # %% [markdown]
@@ -455,7 +467,8 @@ else:
         views.append(slices.CaseView(title, case.image[0][::way], drawn, case.spacing))
     session.save(
         slices.row_of_cases(views, spec, "A volume and its mirror image", axis=2), "mirror",
-        "The scored volume in which mirroring changes the mean Dice by the median, as stored and mirrored, as the network meets it.",
+        "The scored volume in which mirroring changes the mean Dice by the median, as the network meets it. Left and right run from bottom to "
+        "top here, so the mirror image is turned over.",
         "Axial slices of a case and its mirror image; truth above, prediction below.", kind="png",
     )  # fmt: skip
 
@@ -475,31 +488,39 @@ if network is not None:
 {one.high:+.4f}.""")
 
 # %% [markdown]
-# **How to read it.** What is lost between *as stored* and *mirrored* is how far the network is from being symmetric; there was no reason
-# why it should be. Averaging over flips mixes an answer with one to a question that was never taught. **What it does not show:** what
-# training with flips costs.
-# That is another network, `unet3d+flip`, which mirrors half of its samples; over three seeds:
+# **How to read it.** What is lost between *as stored* and *mirrored* is how far the network is from being symmetric; nothing in its training
+# asked it to be. Averaging over flips mixes an answer with one to a question that was never taught. **What it does not show:** what
+# training with flips costs. For that a second network, `unet3d+flip`, was trained with half of its samples mirrored. Over three seeds:
 
 # %%
 seeded_runs = [one for one in found if (one.run.folds, one.run.fold, one.run.budget) == ("grouped", 0, "standard")]
 flips = seeds.scores([one for one in seeded_runs if one.run.arm in ("unet3d", "unet3d+flip")])
 compared = seeds.differences(flips, "unet3d")
 if compared.empty:
-    session.say("**The runs of `unet3d` and `unet3d+flip` are not there yet**, so there is no verdict.")
+    session.say("**Not trained yet:** `unet3d` and `unet3d+flip`, so there is no verdict.")
 else:
     session.facts(flip=compared.loc["unet3d+flip", ["difference", "low", "high", "verdict"]].to_dict())
     session.say("Mean Dice, minus `unet3d`:")
     display(summary.readable_differences(compared))
+    meaning = {
+        "equivalent": "So a network that never saw a mirror image cannot read one, and being shown some costs next to nothing here.",
+        "behind": "So mirror images cost twice: when a network is asked about them unprepared, and when it has to learn them.",
+        "ahead": "So learning mirror images pays, though none is ever scored.",
+    }
+    session.say(
+        meaning.get(compared.loc["unet3d+flip", "verdict"], "Whether training with flips costs anything stays open.")
+    )
 
 # %% [markdown]
 # ## 8. Five folds
 #
-# One fold is one draw of people. The flagship is trained on all five, of two kinds: `grouped`, which keeps both hippocampi of a person on
-# one side, and `nnunet`, the split by volume that published numbers use, in which many a scored volume has its sibling in training. The
-# first is the number that this project stands by, the second is for comparison with others.
+# One fold is one draw of people. The flagship is trained on all five folds of two kinds: `grouped`, which keeps both hippocampi of a person
+# on one side, and `nnunet`, the split by volume that published numbers use, in which the other hippocampus of many a scored volume is in
+# training. The first is the number that this project stands by, the second is for comparison with others.
 
 # %%
 five = [one for one in found if one.run.arm == FLAGSHIP and one.run.seed == 0 and one.run.budget == "standard"]
+five = sorted((one for one in five if one.run.folds in ("grouped", "nnunet")), key=lambda one: one.run.folds)
 all_folds = seeds.scores(five)
 if five:
     peers = {one.method: one.mean for one in PUBLISHED if one.method in ("nnU-Net, 3d_fullres", "MONAI DynUNet")}
@@ -517,11 +538,13 @@ if five:
         session.facts(**{f"folds_{kind}": {**vars(one), "volumes": len(group)}})
     display(pd.DataFrame(rows).T)
 else:
-    session.say("**None of the ten runs is there yet.**")
+    session.say("**Not trained yet:** none of the ten.")
 
 # %% [markdown]
+# **What to look for.** How far folds lie apart by the draw of people alone: two methods scored on one fold each could differ by as much.
+#
 # Folds 1 to 4 stand apart because the recipe was developed on training people of `grouped` fold 0, and pilots looked at `nnunet` fold 0.
-# What the sibling in training is worth can be told from cases that both kinds of folds have scored:
+# What the other hippocampus in training is worth can be told from cases that both kinds of folds have scored:
 
 # %%
 both = all_folds.pivot(index="case", columns="folds", values="dice").dropna() if len(five) == 10 else pd.DataFrame()
@@ -532,13 +555,12 @@ if len(both):
     session.say(f"""The same {len(both)} volumes, split by volume minus split by person: **{one.difference:+.4f}**, 95 % interval
 {one.low:+.4f} to {one.high:+.4f}.""")
 else:
-    session.say("All five folds of both kinds are needed for this comparison; they are not there yet.")
+    session.say("This comparison needs all five folds of both kinds, which are not trained yet.")
 
 # %% [markdown]
 # ## 9. One thing at a time: the table of arms
 #
-# Every arm on `grouped` fold 0, with the same steps, batches and rates as `unet3d`. The table below says in which settings an arm
-# differs. The flagship has a longer schedule and its views, whose eight passes the GFLOP of one pass leave out. Minutes are those of
+# Every arm on `grouped` fold 0, with the settings of `unet3d` but for those in the first table. The flagship has a longer schedule and its views, whose eight passes the GFLOP of one pass leave out. Minutes are those of
 # a schedule alone on an idle machine, where `make bench` has measured them (section 12); else those of the run's own training with **one
 # thread, beside another training**, which is how a series runs. The 2D network of notebook 03 stands beside them where its series is there, because
 # between 2D and 3D only time is a common measure.
@@ -555,11 +577,12 @@ for name, one in ARMS.items():
     rows.append(
         {
             "arm": name,
-            "network": one.network.rpartition(".")[2],
+            "network": re.sub(r"^[\w.]*\.", "", one.network),
             "other than `unet3d` in": "; ".join(settings + prep) or "the network",
         }
     )
-display(pd.DataFrame(rows).set_index("arm"))
+with pd.option_context("display.max_colwidth", None):
+    display(pd.DataFrame(rows).set_index("arm"))
 
 # %%
 found_bench = {} if session.ws.is_phantom else bench_summary.of_machine(session.ws.root)
@@ -575,14 +598,15 @@ if len(table):
         if idle else "**Minutes as each run recorded them, beside other work**: `make bench` measures them on an idle machine."
     )  # fmt: skip
     shown = dict.fromkeys(table.columns, "{:.4f}") | dict.fromkeys(("params", "steps", "dims", "seeds"), "{:,.0f}")
-    display(table.style.format(shown | {"gflops": "{:.1f}", "minutes": "{:.1f}"}).set_uuid("arms"))
+    shown |= {"gflops": "{:.1f}", "minutes": "{:.1f}"}
+    display(table.rename(columns={"value": "mean Dice"}).style.format(shown | {"mean Dice": "{:.4f}"}).set_uuid("arms"))
     session.save(
         charts.dice_by_minutes(table), "arms",
-        "Mean Dice on grouped fold 0 against the minutes of training, on one machine. Squares: 2D, dots: 3D.",
+        "Mean Dice on grouped fold 0 against the minutes of training, on one machine.",
         "A scatter of arms with intervals; time on a logarithmic axis.",
     )  # fmt: skip
 else:
-    session.say("**No run of `unet3d` is in the series yet**, so there is no table.")
+    session.say("**Not trained yet:** `unet3d` in the series, so there is no table.")
 
 # %%
 equal = [one for one in seeded_runs if yard and one.config["steps"] == yard.config["steps"]]
@@ -624,7 +648,7 @@ if len(asked):
         "Two dots with intervals for each head, and a dashed line for the twin trained at 1 mm.",
     )  # fmt: skip
 else:
-    session.say("**No run of a coordinate head is there yet.**")
+    session.say("**Not trained yet:** the coordinate heads.")
 
 # %%
 if gains:
@@ -660,7 +684,8 @@ if len(asked):
 
 # %% [markdown]
 # **How to read it.** If asking the head is no better than upsampling for the convolution either, the query is a detour; if coordinates
-# bring something, heads with `xyz` stand apart from the one without. Equivalence is a result, too.
+# bring something, heads with `xyz` stand apart from the one without. Equivalence is a result, too. *p* looks at people only, the interval
+# also at seeds: where seeds disagree, *p* can be tiny and the verdict still open, for it follows the interval.
 #
 # A head can also be worse off the grid than on it, and no loss on the grid will say so. Between voxels it reads interpolated features, which
 # it never met in training. A ReLU or a convolution passes a mean of two features on as roughly the mean of two answers. A SIREN takes their
@@ -677,12 +702,12 @@ if drawn:
     case = cohort.cases[number]
     session.save(
         offgrid.contours(case.image[0], shown, spec, case.spacing), "off-grid-case",
-        f"Case {number:03d}, the first scored, by `{drawn[0].run.arm}` in one sagittal slice: by asking the head (above) and by "
+        f"Case {number:03d}, the first scored, by `{drawn[0].run.arm}`, seed {drawn[0].run.seed}, in one sagittal slice: by asking the head (above) and by "
         "upsampling its logits (below), on the grid that it was trained on and on two finer ones.",
         "One sagittal slice six times, outlined on coarser and finer grids.", kind="png",
     )  # fmt: skip
 else:
-    session.say("The run that this picture is drawn from is not there yet.")
+    session.say("**Not trained yet:** the network of this picture.")
 
 # %% [markdown]
 # ## 11. Surfaces
@@ -745,8 +770,13 @@ if found_bench.get("race"):
     kept = ["stronger", "difference", "low", "high", "ahead", "within_budget"]
     display(pd.DataFrame(rows).T[kept].rename(columns={"stronger": "stronger peer", "difference": "ours minus it"}))
 else:
-    session.say("**The race has not been run**: there is no `artifacts/bench/summary.json`. `make bench` makes it.")
+    session.say("**Not run yet:** the race; `make bench` runs it.")
+
+# %%
 if found_bench.get("throughput"):
+    session.say(
+        "What one step costs can be compared without a race: less time for a volume means more volumes in the same minutes."
+    )
     session.save(
         bench.throughput(found_bench["throughput"]), "throughput",
         "What a training step and a prediction cost each system, per volume, with its peak memory and its share of the machine's measured "
@@ -790,9 +820,10 @@ session.say(f"""
 #
 # ## Exercises
 #
-# 1. Build `UNet(3, 1, 3, channels=(16, 32, 64))` and ask `receptive.theoretical` again. By how much does one stage less narrow the field,
-#    and does the effective one notice?
-# 2. Set `flip=0.5` in the augmentation that section 3 shows. Could you tell which slices were mirrored?
+# 1. Build `unet.UNet(3, 1, 3, channels=(16, 32, 64))` and call `receptive.theoretical(network, 1, 3)`. By how much does one stage less
+#    narrow the field?
+# 2. In section 3, replace `recipe.augmentation` by `dataclasses.replace(recipe.augmentation, flip=0.5)`. Can you tell which slices are
+#    mirrored?
 # 3. Train `unet3d-residual` with `hipposeg train unet3d-residual`. Is the difference larger than the interval in section 5?
 #
 # ## References

@@ -76,7 +76,8 @@ budget = "smoke" if profile == "smoke" else "standard"
 # A U-Net hands its fine features from the way down to the way up, all of them, wherever in the image they are. But most of an image is not
 # the organ, and the coarse stages know roughly where it is. An **attention gate** (Oktay et al. 2018) lets them say so: it computes a
 # weight between 0 and 1 for each place and multiplies the skip by it. Skip and coarse feature are brought to the coarse resolution, mapped
-# to the same channels and added; what is positive of the sum is weighed into one number for each place, and a sigmoid turns it into a share.
+# to the same channels and added; negative values of the sum are set to zero, a 1x1 convolution makes one number for each place of what is
+# left, and a sigmoid turns it into a share.
 
 # %%
 gate = (gates.AttentionGate.__init__, gates.AttentionGate.forward)
@@ -122,7 +123,7 @@ plain = session.run("unet2d")
 session.save(
     evaluation.training_curves({"unet2d": plain.history, arm.name: gated.history}), "curves",
     "Training loss, and mean Dice on the scored volumes every few epochs, shown for display only: nothing is chosen by it.",
-    "Two line charts over epochs for two networks: the training loss falls, the mean Dice rises and levels off.",
+    "Two line charts over epochs for two networks: the training loss, and the mean Dice at a few of them.",
 )  # fmt: skip
 session.facts(dice_unet2d=plain.mean(), dice_attention=gated.mean())
 session.say(
@@ -130,8 +131,8 @@ session.say(
 )
 
 # %% [markdown]
-# **What we see.** Whether the two curves can be told apart at all. **What it does not show:** which is better; section 5 compares
-# them person by person.
+# **What to look for.** Can the two curves be told apart at all? **What it does not show:** which is better; section 5 compares them person by
+# person, so its difference need not be that of the two means, which count volumes.
 
 # %% [markdown]
 # ## 3. Where the gates are open
@@ -153,19 +154,20 @@ for rank, number in chosen.items():
 session.save(
     pictures.maps(views, spec, "What the gates let through", arm.prep.axis), "maps",
     "The best, median and worst scored case with the maps of all gates over the slice that holds most hippocampus. Yellow: the gate is open. "
-    "A map is computed at half its skip's resolution and goes up linearly.",
+    "A map is computed at half its skip's resolution, brought linearly to the skip's, and repeated to the image's.",
     "Three rows of slices: the image, then blue to yellow maps at three scales, with the two true outlines.", kind="png",
 )  # fmt: skip
 
 # %% [markdown]
 # **How to read it.** A yellow organ on blue ground is what the name promises. Compare it with what is there: a gate may be open on other tissue
 # that helps to find the organ, open on one part of it and closed on the other, or open nearly everywhere. A closed gate is no loss by
-# itself, since the decoder can read from it, too: a skip that is silent in one part and not in the other tells the two apart.
+# itself, since the decoder can read from it, too: a skip that is silent in one part and not in the other tells the two apart. These slices
+# lie where the organ is thickest; the ratios of the next section are means over all slices, and may say something else.
 # **What it does not show:** whether the network needs this. And a blob in the middle of the box is no finding: that is where every
 # hippocampus lies.
 #
-# So the same picture again for the median case and one gate, beside two maps that cannot know this case's hippocampus: that of the same
-# architecture before training, and that of another person's case, laid over this one centre on centre.
+# So the same picture again for the median case and one gate, beside two controls: the map of the same network before training, which has
+# learned nothing, and the map of another person's case, which has not seen this image, laid over this one centre on centre.
 
 # %%
 scored = {number: images[number] for number in fold["scored"]}
@@ -187,7 +189,7 @@ session.save(
 )  # fmt: skip
 
 # %% [markdown]
-# **What we see.** How much of the trained map's shape another person's map already has: that much is the place in the box, not this image.
+# **What to look for.** How much of the trained map's shape does another person's map already have? That much comes from the place in the box.
 # **What it does not show:** how it is on the other cases, and by how much. That needs a number.
 
 # %% [markdown]
@@ -202,7 +204,7 @@ display(Code(inspect.getsource(attention.ratio), language="python"))
 # %% [markdown]
 # One trap is left. A 2D network sees slices, and stacked maps also differ *between* slices: a gate that opens in the middle slices as a whole
 # gets a ratio above 1 without ever choosing a place. So the ratio is taken twice, for the stacked volume and after each slice's map was
-# divided by its own mean. In the second, the constant gate has 1 by construction; it is computed, as a check of the measure.
+# divided by its own mean. After the division the constant gate has 1 by construction; it is computed, as a check of the measure.
 
 # %%
 table = seeds.side_table([gated], attention.TABLE).drop(columns="seed")
@@ -211,7 +213,8 @@ panels = {attention.SAMPLE: "within each slice", attention.VOLUME: "in the whole
 session.save(
     pictures.ratios(found_ratios, panels, spec.spacing[1]), "ratios",
     f"Mean attention inside the true hippocampus divided by that outside, mean over {len(scored)} scored volumes with 95 % intervals over "
-    "people, for each gate and control. Dashed: as much inside as outside.",
+    "people, for each gate and control. Dashed: as much inside as outside. The trained network's dots count the whole box; the table below "
+    "compares it with another case's map only where both reach.",
     "Dots with intervals for each gate, the trained network and its controls in two panels; the constant gate lies at one.",
 )  # fmt: skip
 check = table[table["control"] == attention.CONSTANT]["ratio"]
@@ -219,7 +222,8 @@ session.facts(constant_gate_farthest_from_1=float((check - 1).abs().max().round(
 
 # %%
 above = attention_summary.beyond(table)
-rows = above[above["within"] == attention.SAMPLE].drop(columns="within").rename(columns={"control": "trained minus"})
+titles = {"control": "trained minus", "scale": "voxels of the skip (mm)"}
+rows = above[above["within"] == attention.SAMPLE].drop(columns="within").rename(columns=titles)
 session.say("Ratio within each slice, the trained network's minus each control's, on the same volumes:")
 display(
     rows.style.format({"difference": "{:+.3f}", "low": "{:+.3f}", "high": "{:+.3f}"})
@@ -235,7 +239,8 @@ session.facts(ratio_within_slices={
 # %% [markdown]
 # **How to read it.** *Trained* against *untrained* asks whether training moved the attention at all. *Trained* against *another case's map* is the
 # harder question: what another person's map reaches, the place in the box can explain; only what is beyond it can be owed to this image. It is
-# asked where both maps reach. **What it does not show:** that the
+# asked only where both maps reach. Only a positive difference can be owed to this image; where it is zero or negative, the place in the box
+# explains the ratio. **What it does not show:** that the
 # network segments well *because* it looks there. A map is a by-product of training and no explanation (Jain and Wallace 2019; Adebayo et al.
 # 2018); whether gates are of use is the next section's question.
 #
@@ -255,9 +260,7 @@ for name, group in studied.groupby("arm", sort=False) if len(studied) else ():
         "Dots with intervals for each gate and control; the constant gate lies at one.",
     )  # fmt: skip
 if studied.empty:
-    session.say(
-        "**No gated run of the series has left its table of ratios yet**, so the maps of the 3D network are not measured."
-    )
+    session.say("**Not trained yet:** the series has no gated network, so the maps of the 3D network are not measured.")
 
 # %% [markdown]
 # ## 5. Does it help?
@@ -279,7 +282,7 @@ session.save(
 )  # fmt: skip
 
 # %% [markdown]
-# One seed tells the luck of one training apart from nothing, so there is no verdict yet. The declared series repeats every arm over three seeds,
+# With one seed an effect cannot be told from the luck of one training, so there is no verdict yet. The declared series repeats every arm over three seeds,
 # in 2D and in 3D, with a second kind of attention: **scSE** (Roy et al. 2018) weighs the channels and the places of each decoder stage
 # rather than the skips; segmentation-models-pytorch offers it, so it is tried on the MobileNetV3 network of notebook 03.
 
@@ -305,7 +308,9 @@ if len(verdicts):
     session.say("The same with *p*, adjusted for the number of comparisons on the same volumes (Holm):")
     display(summary.readable_differences(verdicts))
 else:
-    session.say("**No comparison of the series is complete**, so there is no verdict on attention here.")
+    session.say(
+        "**Not trained yet:** no comparison of the series is complete, so there is no verdict on attention here."
+    )
 
 # %% [markdown]
 # **How to read it.** *Ahead* needs an interval that excludes zero over people **and** seeds; *equivalent* means that the whole interval lies in the
@@ -329,7 +334,7 @@ for name in dict.fromkeys((*attention_summary.WITHOUT.values(), *attention_summa
     operations = cost.gflops(made, inputs, one.prep.axis, one.prep.spacing)
     seconds = clock.get(name, {}).get("predict_s_per_volume", np.nan)
     counted[name] = {"parameters": cost.parameters(made), "GFLOP": operations, "ms": 1e3 * seconds}
-rows = {}
+rows = {twin: {"what it is": arm_text(twin)} | counted[twin] for twin in attention_summary.WITHOUT.values()}
 for name, twin in attention_summary.WITHOUT.items():
     own, base = counted[name], counted[twin]
     rows[name] = (
@@ -340,9 +345,10 @@ shown = {"parameters": "{:,.0f}", "GFLOP": "{:.2f}", "ms": "{:.0f}"} | dict.from
 session.facts(
     parameters=costs["parameters"].to_dict(), gflops=costs["GFLOP"].to_dict(), milliseconds=costs["ms"].to_dict()
 )
-display(costs.style.format(shown, na_rep="not measured").set_uuid("costs"))
-if not clock:
-    session.say("**No milliseconds**: the benchmark has not run. `make bench` measures them on an idle machine.")
+display(costs.style.format(shown, na_rep="").set_uuid("costs"))
+if missing_times := [name for name in counted if name not in clock]:
+    named = ", ".join(f"`{name}`" for name in missing_times)
+    session.say(f"**Milliseconds are not measured yet** for {named}; `make bench` does it on an idle machine.")
 
 # %% [markdown]
 # **What we see.** Gates are light: their layers work at the coarse resolution of each pair. The constant gate costs as much as the gate that it
@@ -360,10 +366,11 @@ session.say(f"""
 } times as much inside the hippocampus as outside,
   finest gate first. Minus what another person's map gives in the same places: {
     ", ".join(f"{row.difference:+.2f} ({row.low:+.2f} to {row.high:+.2f})" for row in beyond_other.itertuples())
-}. More than that the image
-  cannot explain; the rest is where in its box a hippocampus lies.
-- The gated network minus its twin: **{first["difference"]:+.4f}** mean Dice, 95 % interval {first["low"]:+.4f} to {
-    first["high"]:+.4f}, one seed each.
+}. Only what is
+  above zero there can be owed to the image; the rest is where in its box a hippocampus lies.
+- The gated network minus its twin: **{stats.signed(first["difference"])}** mean Dice, 95 % interval {
+    stats.signed(first["low"])
+} to {stats.signed(first["high"])}, one seed each.
 - Its gates add {costs.loc[arm.name, "parameters"] - counted["unet2d"]["parameters"]:,.0f} parameters and {
     100 * (costs.loc[arm.name, "GFLOP, times its twin's"] - 1):.1f} % of operations.
 - {len(found)} of {
@@ -386,7 +393,8 @@ session.say(f"""
 #
 # ## Exercises
 #
-# 1. In section 3, mirror the image before asking: `images[number][:, :, ::-1].copy()`. Do the maps follow the tissue, or stay in their place?
+# 1. In section 3, mirror the image from left to right before asking: pass `images[number][:, ::-1].copy()` to `attention.maps`, and
+#    `case.image[0][::-1]` and `case.label[::-1]` to `MapView`. Do the maps follow the tissue, or stay in their place?
 # 2. Ask `attention.maps` of `asked[attention.CONSTANT]` in place of the trained network. Which slices get more?
 # 3. Train `attention3d` with `hipposeg train attention3d`. Does a gate that sees the whole volume open elsewhere?
 #

@@ -252,7 +252,7 @@ if len(by_fold):
     wide = text.pivot(index=["folds", "part", "volumes", "people"], columns="label", values="text")
     display(wide[list(labels_of(spec))].rename_axis(columns=None))
 else:
-    session.say("**None of the flagship's ten runs is there yet.**")
+    session.say("**Not trained yet:** none of the flagship's ten runs.")
 
 # %% [markdown]
 # ## 5. Volume by volume

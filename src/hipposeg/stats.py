@@ -59,6 +59,12 @@ class Agreement:
     icc_consistency: float
 
 
+def signed(value: float, decimals: int = 4) -> str:
+    """A difference as text, with its sign; what rounds to zero has none."""
+    text = f"{value:+.{decimals}f}"
+    return text if float(text) else text[1:]
+
+
 def interval(values: np.ndarray, subjects: Sequence[int], resamples: int = RESAMPLES, seed: int = SEED) -> Interval:
     """Mean over cases, with an interval from resampled people: a person's cases are drawn together or not at all.
 

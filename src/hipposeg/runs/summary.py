@@ -13,7 +13,7 @@ from hipposeg.data.cohort import Cohort
 from hipposeg.data.spec import DatasetSpec
 from hipposeg.metrics import MEAN, UNION
 from hipposeg.runs.table import Run, RunError, compare
-from hipposeg.stats import Agreement, agreement, holm, verdict
+from hipposeg.stats import Agreement, agreement, holm, signed, verdict
 
 log = logging.getLogger(__name__)
 
@@ -80,11 +80,13 @@ def against(runs: Sequence[Run], reference: Run, names: dict[str, str]) -> pd.Da
 def readable_differences(table: pd.DataFrame) -> pd.DataFrame:
     """What `against` returns, as text: differences and intervals with sign, small p without a false 0."""
     text = pd.DataFrame(index=table.index)
-    text["difference"] = table["difference"].map("{:+.4f}".format)
+    text["difference"] = table["difference"].map(signed)
     ends = zip(table["low"], table["high"], strict=True)
-    text["95 % interval"] = [f"{low:+.4f} to {high:+.4f}" for low, high in ends]
+    text["95 % interval"] = [f"{signed(low)} to {signed(high)}" for low, high in ends]
     text["people"] = table["people"]
-    text["p (Holm)"] = ["< 0.0001" if p < 1e-4 else f"{p:.4f}" for p in table["p_holm"]]
+    if "seeds" in table:
+        text["seeds"] = table["seeds"]
+    text["p (Holm)"] = ["none" if np.isnan(p) else "< 0.0001" if p < 1e-4 else f"{p:.4f}" for p in table["p_holm"]]
     text["verdict"] = table["verdict"]
     return text
 

@@ -14,10 +14,12 @@ from hipposeg.viz.slices import legend, letters, overlay, scale_bar
 PANEL = 1.45
 
 
-def strips(rows: Mapping[str, Sequence[tuple[np.ndarray, np.ndarray | None]]], spec: DatasetSpec) -> Figure:
+def strips(
+    rows: Mapping[str, Sequence[tuple[np.ndarray, np.ndarray | None]]], spec: DatasetSpec, titles: Sequence[str] = ()
+) -> Figure:
     """Rows of slices under one grey window per row.
 
-    rows: name -> panels, each an image (H, W) and a label map (H, W) or None for the bare image.
+    rows: name -> panels, each an image (H, W) and a label map (H, W) or None for the bare image. titles: of columns.
     """
     columns = max(len(panels) for panels in rows.values())
     height, width = next(iter(rows.values()))[0][0].shape[::-1]
@@ -30,6 +32,8 @@ def strips(rows: Mapping[str, Sequence[tuple[np.ndarray, np.ndarray | None]]], s
         for ax in row[len(panels) :]:
             ax.set_axis_off()
         row[0].set_ylabel(name, fontsize=9)
+    for ax, title in zip(axes[0], titles, strict=False):
+        ax.set_title(title, fontsize=9)
     legend(fig, spec)
     return fig
 
