@@ -146,9 +146,10 @@ session.say(
 # ### Has it learned anything?
 #
 # A falling loss is no proof. The test is **retrieval on people that it never saw**: given a slice, rank the captions of all other held-out people's
-# slices, and the other way round. (Slices without hippocampus share two captions among them all; they are left out.) Any caption with equal facts counts, since many slices share all of them; among captions each set of facts stands once. The query's own person is left out. Two baselines keep us
-# honest. *Chance* is computed with the duplicates. And a *nearest neighbour in raw pixels*, which has learned nothing, ranks the same candidates by
-# how alike the slices themselves are; it may look at images where HippoCLIP has to read.
+# slices, and the other way round. (Slices without hippocampus share two captions among them all; they are left out.) A hit is a candidate with
+# the same facts. Captions with the same facts are one candidate; slices with the same facts stay several. The query's own person is left out. Two
+# baselines keep us honest. *Chance* counts how many candidates would be hits. And a *nearest neighbour in raw pixels*, which has learned
+# nothing, ranks the same candidates by how alike the slices themselves are; it may look at images where HippoCLIP has to read.
 
 # %%
 table = pd.read_csv(clips.folder / clip_study.RETRIEVAL)
@@ -156,7 +157,7 @@ found = retrieval.summary(table)
 recalls = found[found["what"] != "rank"].rename(columns={"direction": "panel"})
 rows = recalls.assign(row=[f"first {what.removeprefix('recall')}" for what in recalls["what"]])
 session.save(
-    dots.ranges(rows.rename(columns={"source": "series"}), "share that finds an equal one among these", pictures.SOURCES),
+    dots.ranges(rows.rename(columns={"source": "series"}), "share of queries with a hit", pictures.SOURCES),
     "retrieval",
     f"How often a held-out slice finds a caption with equal facts among those of other people, and a caption such a slice: mean over "
     f"{table['case'].nunique()} volumes with 95 % intervals over people.",
@@ -208,10 +209,17 @@ session.save(
 )  # fmt: skip
 
 # %% [markdown]
-# **What we see.** At the left, whether images and captions lie apart, as they do in most CLIPs (the *modality gap*, Liang et al. 2022); at the right
-# the gap is taken out, and colours should agree: then a slice lies where the captions of its place lie. **What it does not show:** the
-# other dimensions, in which areas and sizes are told.
-#
+# **How to read it.** The panels differ by the distance between the mean image and the mean caption, the *modality gap* of most CLIPs (Liang et
+# al. 2022). At the right it is taken out, and colours should agree: then a slice lies where the captions of its place lie. **What it does not
+# show:** the other dimensions, in which areas and sizes are told.
+
+# %%
+gap = float(np.linalg.norm(slices.features.mean(0) - slices.read.mean(0)))
+session.facts(modality_gap=gap)
+session.say(f"All vectors have length 1. The means of images and of captions lie **{gap:.2f}** apart"
+            + (": hardly a gap, which is why the panels look alike." if gap < 0.2 else "."))  # fmt: skip
+
+# %% [markdown]
 # ## 4. How far does text go alone?
 #
 # HippoCLIP's image vector is the mean over its patches. So each patch lies in the same space, and can be compared with what the classes are
@@ -310,7 +318,8 @@ session.facts(
 )
 session.say(
     f"Mean Dice on {len(fold['scored'])} volumes: guided **{led.mean():.4f}**, unguided **{twin.mean():.4f}**. Guided minus unguided: "
-    f"**{pair['difference']:+.4f}** (95 % interval over people {pair['low']:+.4f} to {pair['high']:+.4f}), one seed each, so no verdict yet."
+    f"**{pair['difference']:+.4f}** (95 % interval over people {pair['low']:+.4f} to {pair['high']:+.4f}), one seed each, so no verdict yet. "
+    "The difference counts each person once, the two means each volume once."
 )
 
 # %% [markdown]
@@ -358,11 +367,12 @@ for rank, number in summary.cases_by_rule(dice).items():
     )
 values = np.concatenate([one.ravel() for view in views for one in view.maps.values()])
 limits = tuple(np.nanpercentile(values, (1, 99)))
-what = "cosine of the pixel with the class's vector"
+what, side_on = "cosine of the pixel with the class's vector", 0 if prep.axis else 1
 session.save(
-    overlays.maps(views, spec, "What each pixel is like", prep.axis, what=what, limits=limits),
-    "similarity", "The best, median and worst scored case: each pixel's cosine with the classes' vectors, in the slice that holds most hippocampus.",
-    "Three rows of coronal slices: the image, then maps from blue to yellow for each class, with the true outlines.", kind="png",
+    overlays.maps(views, spec, "What each pixel is like", side_on, what=what, limits=limits),
+    "similarity", "The best, median and worst scored case: each pixel's cosine with the classes' vectors, in the slice that holds most "
+    "hippocampus, cut across those that the network works on so that both parts are in view.",
+    "Three rows of slices: the image, then maps from blue to yellow for each class, with the true outlines.", kind="png",
 )  # fmt: skip
 
 # %% [markdown]
@@ -402,7 +412,8 @@ display(
 # %% [markdown]
 # `clip2d-same-angles` and `clip2d-rotated` are two ways to draw from the same distribution: what they differ by is noise. `clip2d-attributes` is
 # the sharpest question: its tower had the same supervision as HippoCLIP's, the captions' facts, but as numbers. If it does as well, what helped was
-# pre-training on labels, not language.
+# pre-training on labels, not language. `clip2d-unrelated` cannot decide about meaning: section 4 shows how close its three vectors lie, and by
+# the argument above a head can hardly tell such classes apart, whatever their words mean.
 
 # %%
 if profile == "full":
@@ -423,12 +434,15 @@ if len(verdicts):
     session.facts(verdicts={" / ".join(name): row["verdict"] for name, row in verdicts.iterrows()})
     session.say(seeds.in_words(verdicts, "`clip2d-guided`"))
 else:
-    session.say("**No comparison of the series is complete yet**, so there is no verdict on language here.")
+    session.say(
+        "**Not trained yet:** no comparison of the series is complete, so there is no verdict on language here."
+    )
 
 # %% [markdown]
 # **How to read it.** An arm *behind* has lost something that guidance gave; an arm *equivalent* or *undecided* has not been shown to miss it. Language
-# itself is credited only if the arms without text or with wrong text fall behind. And wherever a guided arm is ahead, its guide had learned from
-# **captions made of labels**: of the same training labels that the twin had.
+# itself is credited only if arms whose class vectors lie as far apart, but come without text, fall behind (`clip2d-learned`,
+# `clip2d-same-angles`, `clip2d-rotated`). And where a guided arm is ahead, remember that its guide learned from **captions made of the twin's own
+# training labels**.
 # **What it does not show:** guidance by a CLIP that read real radiology reports, which might know things that labels do not say.
 #
 # ### In three dimensions
@@ -465,7 +479,7 @@ if len(apart):
     )  # fmt: skip
     session.facts(shares={name: row["verdict"] for name, row in apart.iterrows()})
 else:
-    session.say("**No cell is complete yet**; `hipposeg series 06 --only .p` trains them.")
+    session.say("**Not trained yet:** no share is complete; `hipposeg series 06 --only .p` trains them.")
 
 # %% [markdown]
 # **How to read it.** Each row compares networks that learned from the same people. **What it does not show:** what fewer *labels* of as many *people*
@@ -520,8 +534,8 @@ session.say(f"""
 # %% [markdown]
 # ## Limitations
 #
-# - Captions come from labels. HippoCLIP knows nothing that the training labels do not say, and its vocabulary is that of a few templates: to it, a word
-#   that no caption holds is a random vector.
+# - Captions come from labels. HippoCLIP knows nothing that the training labels do not say, and its vocabulary is that of a few templates: a word
+#   that no caption holds tells it nothing, and sentences of such words all land on about one point.
 # - The recipe of the guided arms is that of the plain network; nothing was tuned for guidance.
 # - One fold. The boxes were cut around the truth (notebook 01), so the place of a slice in its box already tells much of what a caption says.
 # - Retrieval counts equal facts. It does not ask whether a near miss is near.

@@ -145,7 +145,7 @@ session.say(f"Looked into: {', '.join(f'`{name}`' for name in short.values())}."
 #   never compare it with a mean.
 # - **NSD** (normalised surface Dice): the share of both surfaces that lies within 1 or 2 mm of the other.
 # - **HD95, MSD**: the 95th percentile and the mean of the distances between both surfaces.
-# - **volume bias, volume error**: predicted minus true volume, signed and absolute.
+# - **volume bias, volume error**: predicted minus true volume, signed and absolute; here the mean over the parts.
 #
 # Background is never averaged in. If one of two masks is empty, overlap is zero and distances do not exist; the last
 # column counts such volumes.
@@ -189,7 +189,8 @@ session.save(
 # %% [markdown]
 # Overlapping intervals do not mean that two runs are alike: all were scored on the same people, and what is hard for
 # one is often hard for the other. So we take **differences within people**: the mean of a person's volumes in one run
-# minus that in the other. First, every run against the floor.
+# minus that in the other. Each person counts once here, but each volume once in the table, so these are not quite the
+# differences of the table's means. First, every run against the floor.
 
 # %%
 from_floor = summary.against(runs, floor, names)
@@ -200,7 +201,8 @@ session.say(f"`{names[best.name]}` stands **{gain['difference']:+.3f}** Dice fro
 
 # %% [markdown]
 # Now the networks among themselves, each against the first of them. This is one declared family of comparisons, so
-# *p* is adjusted for their number (Holm). The verdict is withheld for single-seed runs: a difference between two
+# *p*, from Wilcoxon's signed-rank test over people, is adjusted for their number (Holm). The intervals are not adjusted,
+# so one may exclude zero where *p* is large. The verdict is withheld for single-seed runs: a difference between two
 # *runs* is not one between two *architectures*, because another seed might turn it round.
 
 # %%
@@ -216,7 +218,8 @@ display(summary.readable_differences(between))
 # What does hold over seeds? The `full` profile trains declared series: which arms would be compared with which was
 # written down before any of these runs was scored. Each family has one reference and its own adjustment of *p*. With
 # three seeds or more there is a **verdict**: *ahead* or *behind* if the interval of the difference excludes zero,
-# *equivalent* if it lies within the band that is too small to matter, else *undecided*.
+# *equivalent* if it lies within the band that is too small to matter, else *undecided*. It rests on the interval, which
+# also draws seeds; *p* averages the seeds first and knows nothing of their luck.
 
 # %%
 series_runs = [one for number in series.SERIES for one in series.committed(session.ws, number, spec)]
@@ -232,6 +235,7 @@ if len(judged):
         "A forest plot with a heading for each family, an interval for each arm, and its verdict in words.",
     )  # fmt: skip
 counted = {word: int((judged["verdict"] == word).sum()) for word in seeds.VERDICTS}
+counted["without a verdict (fewer than three seeds)"] = len(judged) - sum(counted.values())
 said = ", ".join(f"{count} {word}" for word, count in counted.items())
 session.say(f"{len(series_runs)} runs of the series are there, {len(judged)} comparisons: {said}.")
 
@@ -343,12 +347,12 @@ session.save(
 at = places[(places["run"] == best.name) & (places["by"] == "position")].groupby("bin", sort=False)["mm3"].sum()
 ends_share = (at[list(errors.POSITIONS[:3])].sum() + at[list(errors.POSITIONS[-3:])].sum()) / at.sum()
 session.say(f"`{short[best.name]}`: **{100 * ends_share:.0f} %** of what is wrong lies in the first or last fifth of "
-            "the true length, or beyond it.")  # fmt: skip
+            "the true length, or beyond it; errors spread evenly along the length would put 40 % there.")  # fmt: skip
 
 # %% [markdown]
 # **What we see.** A swap can only happen where both parts are near, so its bars mark the plane between them; raters draw
-# that plane by a rule about slices, not by a visible edge. Too much and too little mark the ends, where the rater has to
-# decide in which slice the hippocampus begins. **What it does not show:** whose decision was right.
+# that plane by a rule about slices, not by a visible edge. Too much and too little occur all along. As a share of the
+# tissue they are largest at the thin ends, where the rater has to decide in which slice the hippocampus begins. **What it does not show:** whose decision was right.
 #
 # ### How far from where it should be?
 #
@@ -442,7 +446,7 @@ session.say(f"Differences in mean Dice with 95 % intervals. For `{short[best.nam
 # ## 9. How training went
 #
 # At the left the loss that training lowers; at the right the Dice on the scored volumes, computed every few epochs
-# **for display only**. Weights are always the last of a fixed schedule: nothing is chosen by looking at this curve,
+# **for display only** and without averaged views, so a curve may end lower than the table. Weights are always the last of a fixed schedule: nothing is chosen by looking at this curve,
 # and a test proves that scored labels change no prediction.
 
 # %%
@@ -489,8 +493,8 @@ natural spread.""")
 
 # %% [markdown]
 # **What we see.** Limits of agreement are what a single measurement is worth; the bias can be corrected, the spread
-# cannot. A floor that never reads an image has a volume error, too, as a box's size already tells the hippocampus'
-# size. **What it does not show:** change over time.
+# cannot. Even the floor, which reads no image, gets volumes roughly right, because a box's size tells much of the
+# hippocampus' size. **What it does not show:** change over time.
 
 # %% [markdown]
 # ## 11. Two volumes of one person
@@ -511,8 +515,14 @@ called = short | {whole: f"{FLAGSHIP}, all folds"}
 both_sides = siblings.study(groups, (*spec.names, UNION))
 siblings.write(session.ws, both_sides)
 kept = ["people", "r_true", "r_predicted", "r_difference", "r_error", "r_dice", "difference_low", "difference_high"]
-rows = both_sides.assign(run=both_sides["run"].map(called)).set_index(["run", "label"])
-display(rows[kept].style.format("{:.2f}").format("{:.0f}", subset=["people", *kept[-2:]]).set_uuid("sides"))
+rows = both_sides.assign(run=both_sides["run"].map(called)).set_index(["run", "label"])[kept]
+shown = rows.set_axis(
+    ["people", "true volumes", "predicted volumes", "true and predicted difference", "errors", "Dice",
+     "lowest difference (mm³)", "highest (mm³)"], axis=1)  # fmt: skip
+session.say(
+    "Correlations between a person's two volumes, and the limits that hold 95 % of the errors of their difference:"
+)
+display(shown.style.format("{:.2f}").format("{:.0f}", subset=["people", *shown.columns[-2:]]).set_uuid("sides"))
 
 # %%
 drawn = whole if whole in groups else best.name
@@ -579,7 +589,8 @@ session.say(f"For `{short[best.name]}` the practice that adds most is *{titles[o
 #
 # The projects that this series covers, each with its headline score, what its own files say that this is, and ours: the
 # honest score of our arm of the same kind, and what the nearest of the practices above makes of our plain network's masks.
-# Fair scores of C are estimates, since its files hold none. The data of D and E are others, and all splits are by volume or
+# Fair scores of C are estimates, since its files hold none; practices are taken over as nearly as ours allow (C's
+# CLIP network pooled 8 slices, ours 16). The data of D and E are others, and all splits are by volume or
 # by slice: nothing is ranked here.
 
 # %%
@@ -598,7 +609,8 @@ else:
 #
 # Published results tell whether our numbers are in a believable range. They are **not the same protocol**: their
 # splits are by volume, so many of their scored volumes have the same person's other side in training, and their
-# scored volumes are not ours. The test here is plausibility. A rank would need the same folds.
+# scored volumes are not ours. The test here is plausibility. The flagship was also scored on nnU-Net's own folds
+# (section 4), which its row says: that number is the one to set beside those of nnU-Net and DynUNet.
 
 # %%
 here = results[results["run"] == best.name].set_index("label")["dice"]
@@ -606,11 +618,21 @@ ours = {"method": f"{names[best.name]} (this project)", "split": "by person, gro
 rows = [{"method": one.method, "split": one.protocol, "anterior": one.anterior, "posterior": one.posterior,
          "mean": one.mean, "source": one.source} for one in PUBLISHED]  # fmt: skip
 rows.append(ours | {label: here[label] for label in (*spec.names, "mean")})
+shared = (
+    by_fold[(by_fold["folds"] == "nnunet") & (by_fold["part"] == "all")].set_index("label")["dice"]
+    if len(by_fold)
+    else {}
+)
+if len(shared):
+    rows.append({"method": f"{FLAGSHIP} (this project)", "split": "nnU-Net's five folds, by volume", "source": "section 4",
+                 **{label: shared[label] for label in (*spec.names, "mean")}})  # fmt: skip
 means = pd.Series([one.mean for one in PUBLISHED], dtype=float).dropna()
 if session.ws.is_phantom:
     session.say("Published scores concern the real data set. Beside a phantom's they would mean nothing.")
 else:
-    display(pd.DataFrame(rows).set_index("method").astype({"anterior": float, "posterior": float, "mean": float}))
+    numbers = dict.fromkeys((*spec.names, "mean"), "{:.3f}")
+    text = pd.DataFrame(rows).set_index("method").rename_axis(None).astype(dict.fromkeys(numbers, float))
+    display(text.style.format(numbers, na_rep="").set_uuid("published"))
     session.say(f"Published means: lowest {means.min():.3f}, median {means.median():.3f}, highest {means.max():.3f}. "
                 f"This run: {here['mean']:.3f} ({over_people.low:.3f} to {over_people.high:.3f} over people).")  # fmt: skip
 
@@ -646,8 +668,8 @@ else:
     session.facts(leaks=gained[["clean", "leak", "difference", "low", "high", "people", "verdict"]].T.to_dict())
 
 # %% [markdown]
-# **What we see.** The price of a split that ignores people, or volumes, in this data set and for these networks: the
-# part of a score that would be gone on somebody new. **What it does not show:** that such a leak is harmless where it
+# **How to read it.** A difference is the price of a split that ignores people, or volumes, in this data set and for these
+# networks: the part of a score that would be gone on somebody new. **What it does not show:** that such a leak is harmless where it
 # is small here. Two hippocampi of one head differ in shape, and one network saw each scan for minutes; larger networks
 # and longer schedules remember more.
 
@@ -668,7 +690,7 @@ else:
     session.save(
         sensitivity.box(boxes, first, stats.EQUIVALENCE_MARGIN), "box",
         "What boxes that lose or gain voxels at one side change in mean Dice, averaged over the six sides, for every "
-        f"network; at the right {first} for each side. Bands and whiskers: 95 % intervals over people. Grey: too small "
+        f"network; at the right, side for side, {first}. *One view*: without averaging over moved copies. Bands and whiskers: 95 % intervals over people. Grey: too small "
         "to matter.",
         "Curves of a difference in Dice over voxels cut or added, and dots with intervals for each of the six sides.",
     )  # fmt: skip
@@ -701,8 +723,9 @@ else:
     turning, asked = (robust[(robust["run"] == "expert's labels") == kind] for kind in (True, False))
     session.save(
         sensitivity.severity(asked, spec.spacing[0]), "robustness",
-        "Mean Dice against the severity of a change, for each network, with 95 % intervals over people; at the lower "
-        "right what has no scale of severity. Every panel has its own scale.",
+        "Mean Dice against the severity of a change, for each network, with 95 % intervals over people; in the last panel "
+        "what has no scale of severity. Every panel has its own scale. `unet3d+flip` met boxes mirrored along axis 0 in "
+        "training.",
         "Four panels of falling curves, for rotation, noise, bias field and resolution, and a panel of dots.",
     )  # fmt: skip
     rescaled = asked[asked["change"] == "rescaled"]["difference"].abs().max()
@@ -714,8 +737,8 @@ else:
 
 # %% [markdown]
 # **What we see.** Where a curve stays flat the network is safe; where it bends is its limit, and augmentation in
-# training is what moves it. A wrong orientation is worse than a poor scan, and no image looks wrong for it: a program
-# must check the header. **What it does not show:** other scanners. A simulated bias field is not a real one.
+# training is what moves it. A wrong orientation costs as much as a very poor scan, and a box mirrored left to right does
+# not look wrong: a program must check the header. **What it does not show:** other scanners. A simulated bias field is not a real one.
 
 # %% [markdown]
 # ## 17. Does it know when it is wrong?
@@ -728,8 +751,9 @@ else:
 # - **Detection.** Are the volumes that it is unsure about those that it gets wrong?
 # - **Coverage.** If a person checks the most uncertain volumes, how good are the others?
 #
-# Uncertainty comes from one network, from three seeds, from moved views of one volume, from dropout left on, or from
-# mirror images. The last works only for a network trained with them: elsewhere it is a trap.
+# Uncertainty comes from one network, from three seeds, from moved views of one volume, from the flagship (moved views and
+# a longer schedule), or from mirror images. The last works only for a network trained with them: elsewhere it is a trap.
+# Dropout left on joins them when its run is there.
 
 # %%
 reliable = making.read(session.ws, "calibration")
@@ -786,15 +810,16 @@ else:
 #
 # Limits of agreement describe a sample. A user asks something else: *this* scan, this volume, give or take what?
 # **Conformal prediction** answers without a model of the errors. Take volumes of people that a network never saw,
-# and note each error over a scale. Take the score below which nine in ten of them lie, counted with a small margin
-# for their number: that many times the scale, up and down, is the interval of a new volume.
+# and divide each error by a scale. Take the ratio that nine in ten of them stay below, with a small margin for their
+# number: that ratio times the scale, up and down, is the interval of a new volume.
 #
 # - The errors are the flagship's on five grouped folds, each volume predicted by the one network that never saw its
 #   person. Four folds calibrate, the fifth is scored, in turn.
 # - A person's two volumes are alike, so calibration draws one of each person.
 # - The scale decides who gets a wide interval: the predicted volume itself, or how far the views' volumes are apart
 #   (the prediction averages slightly moved copies of the box). The rule, stated beforehand: the one that gives
-#   narrower intervals on the calibration volumes. Coverage plays no part in the choice.
+#   narrower intervals on the calibration volumes. Coverage plays no part in the choice. A constant width is shown for
+#   comparison and was no candidate.
 
 # %%
 calibrated = (full.artifacts / conformal.INTERVALS).is_file() and card.path_of(full).is_file()
@@ -841,10 +866,20 @@ if calibrated:
         for part, row in held.loc[list(parts.values())].iterrows()))  # fmt: skip
 
 # %% [markdown]
-# **What we see.** Read the left panel first: a bar that reaches the dashed line agrees with the promise. Then compare
-# the thirds: an interval of one width for all tends to be too wide for small volumes and too narrow for large ones, or
-# the other way round; scaling is meant to even that out.
-#
+# **How to read it.** Read the left panel first: a bar that reaches the dashed line agrees with the promise. Then compare
+# the thirds: an interval of one width may cover small volumes too often and large ones too seldom. Scaling should even
+# that out. Does it?
+
+# %%
+if calibrated:
+    of_thirds = told[told["group"].str.startswith("tercile")].groupby(["part", "method"])["coverage"]
+    spread = (of_thirds.max() - of_thirds.min()).unstack()
+    session.facts(coverage_spread_over_thirds=spread.to_dict())
+    session.say("Coverage of the thirds, highest minus lowest: " + "; ".join(
+        f"{part} {row['chosen']:.3f} with the chosen scale, {row['constant']:.3f} with a constant width"
+        for part, row in spread.iterrows()) + ".")  # fmt: skip
+
+# %% [markdown]
 # **What it does not promise.**
 # - Coverage holds on average over volumes *like these*: same scanner types, same population (healthy adults and adults
 #   with a psychotic disorder, says the data set's source), same rater, and boxes cut around the truth. Another clinic's
@@ -913,6 +948,9 @@ if calibrated:
                 f"{flagged[scored.nsmallest(int(flagged.sum())).index].sum()} carry one.")  # fmt: skip
 
 # %% [markdown]
+# **How to read it.** Where the flagged masks are no worse than the others, flags check the box and the file, and not the
+# quality of a mask.
+#
 # ## 20. Files for the page
 #
 # The page lets a reader scroll through every scored case. It is made from artifacts alone, and the images are not among
@@ -959,7 +997,7 @@ session.say(f"""
 #
 # ## Limitations
 # - **The boxes were cut around the truth.** Every score here rests on boxes whose size and place give the answer away
-#   in part. Section 11 moves their sides by a few millimetres; nothing says that a score transfers to a box placed by
+#   in part. Section 16 moves their sides by a few millimetres; nothing says that a score transfers to a box placed by
 #   other means.
 # - Changed images, boxes and probabilities were studied on one seed of each network, so differences between networks
 #   carry no verdict there.

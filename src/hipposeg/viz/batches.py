@@ -23,7 +23,7 @@ def strips(
     """
     columns = max(len(panels) for panels in rows.values())
     height, width = next(iter(rows.values()))[0][0].shape[::-1]
-    size = (PANEL * columns, PANEL * height / width * len(rows) + 0.4)
+    size = (PANEL * columns, PANEL * height / width * len(rows) + (0.7 if titles else 0.4))
     fig, axes = plt.subplots(len(rows), columns, figsize=size, squeeze=False)
     for row, (name, panels) in zip(axes, rows.items(), strict=True):
         window = tuple(np.percentile(np.concatenate([image.ravel() for image, _ in panels]), (1, 99.5)))
