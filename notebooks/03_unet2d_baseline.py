@@ -63,6 +63,7 @@ from hipposeg.notebook import start
 from hipposeg.runs import seeds, series, summary, sweep
 from hipposeg.runs.arms import ARMS, with_imagenet
 from hipposeg.runs.samples import images_of, make_samples
+from hipposeg.runs.table import FLOOR
 from hipposeg.runs.zoo2d import MOBILENET
 from hipposeg.viz import architecture, batches, evaluation, forest, planes, slices
 from hipposeg.viz import arms as charts
@@ -442,13 +443,14 @@ if pairs:
 # scored slices may not be watched. So this is not a rerun of those projects, and no row is their result.
 
 # %%
-recipes = [one for one in found if one.run.arm in (*series.OTHERS, "unet2d", "unet2d-mobilenetv3")]
+recipes = [one for one in found if one.run.arm in (FLOOR, *series.OTHERS, "unet2d", "unet2d-mobilenetv3")]
 benchmark = {} if session.ws.is_phantom else bench_summary.of_machine(session.ws.root)
 idle = bench_summary.idle_minutes(benchmark)
 table = seeds.arms(recipes, spec.names, idle=idle)
 if len(table) and any(arm in table.index for arm in series.OTHERS):
     shown = dict.fromkeys(table.columns, "{:.4f}") | dict.fromkeys(("params", "steps", "dims", "seeds"), "{:,.0f}")
-    display(table.style.format(shown | {"gflops": "{:.1f}", "minutes": "{:.1f}"}).set_uuid("recipes"))
+    shown |= {"gflops": "{:.1f}", "minutes": "{:.1f}"}
+    display(table.style.format(shown, na_rep="none").set_uuid("recipes"))
 else:
     session.say("**Not trained yet:** none of the three recipes.")
 

@@ -154,9 +154,10 @@ def fill_studies(ws: Workspace) -> None:
     claims = [
         {"project": "A", "method": "2D", "claimed": 0.9225, "called": "Dice", "really": "pooled", "value_low": 0.82,
          "value_high": 0.84, "arm": "unet2d", "ours": 0.8835, "low": 0.871, "high": 0.898, "seeds": 1,
-         "practice": "background", "scored_their_way": 0.941, "source": "README.md", "url": "https://example.org"},
-        {"project": "B", "method": "3D", "claimed": 0.989, "called": "Dice", "really": "NSD", "source": "README.md",
+         "practice": "background", "twin": "unet2d", "scored_their_way": 0.941, "estimated": 1, "source": "README.md",
          "url": "https://example.org"},
+        {"project": "B", "method": "3D", "claimed": 0.989, "called": "Dice", "really": "NSD", "source": "README.md",
+         "estimated": 0, "url": "https://example.org"},
     ]  # fmt: skip
     words = [{"run": "unet2d.grouped0.s0.standard", "case": 5, "dice": 0.8835, "words": "Too much, at the tail."}]
     named = {
@@ -232,7 +233,7 @@ def expected(text: str, kind: str) -> str:
     """A CSV field as the page must show it, worked out without the package."""
     if kind == "auto":
         return f"{float(text):g}"
-    scale, places = {"millions": ("1e-6", 2), "mm": ("1", 2), "bias": ("1", 0), "count": ("1", 0),
+    scale, places = {"millions": ("1e-6", 2), "mm": ("1", 2), "score2": ("1", 2), "bias": ("1", 0), "count": ("1", 0),
                      "gflops": ("1", 2), "mm3": ("1", 0), "percent": ("100", 1)}.get(kind, ("1", 3))  # fmt: skip
     value = (Decimal(text) * Decimal(scale)).quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_EVEN)
     sign = "\u2212" if value < 0 else "+" if kind in ("bias", "difference") and value > 0 else ""

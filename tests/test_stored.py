@@ -142,7 +142,7 @@ def test_claims_take_the_nearest_arm_and_its_twin():
     assert none["arm"] == "" and np.isnan(none["ours"]) and np.isnan(none["scored_their_way"])
     text = claims.readable(table)
     assert text.loc["C: 2D U-Net", "ours, of that kind"] == "0.880 (0.870 to 0.890), unet2d"
-    assert text.loc["B: 3D U-Net with a coordinate head", "their fair score"] == "0.872"
+    assert text.loc["B: 3D U-Net with a coordinate head", "without that, on their own split"] == "0.872"
 
 
 def test_claims_name_arms_that_are_described_and_sources_that_can_be_opened():

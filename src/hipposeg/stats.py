@@ -122,14 +122,17 @@ def wilcoxon_p(differences: np.ndarray) -> float:
     return float(wilcoxon(differences).pvalue)
 
 
-def holm(p_values: Sequence[float]) -> np.ndarray:
-    """Holm's step-down adjustment for one declared family of tests (Holm 1979, jstor 4615733). NaN stays, uncounted."""
+def holm(p_values: Sequence[float], declared: int = 0) -> np.ndarray:
+    """Holm's step-down adjustment for one declared family of tests (Holm 1979, jstor 4615733). NaN stays, uncounted.
+
+    declared: the family's size, if more tests were declared than have been made; those to come count as made.
+    """
     p = np.asarray(p_values, dtype=float)
     adjusted = np.full(p.shape, np.nan)
     order = [index for index in np.argsort(p, kind="stable") if not np.isnan(p[index])]
     running = 0.0
     for rank, index in enumerate(order):
-        running = max(running, min(1.0, (len(order) - rank) * p[index]))
+        running = max(running, min(1.0, (max(declared, len(order)) - rank) * p[index]))
         adjusted[index] = running
     return adjusted
 

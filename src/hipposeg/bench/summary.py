@@ -100,7 +100,8 @@ def claim(rows: dict[str, Any], idle: bool = True) -> dict[str, Any] | None:
     """Ours against the peer with the highest mean Dice after the same minutes; None if either is not there.
 
     difference: ours minus the peer's, mean over people, with its interval. One seed each, so this is no verdict.
-    ahead: the difference is above 0, ours kept to its budget, and the machine was idle.
+    ahead: the whole interval is above 0, ours kept to its budget, and the machine was idle. higher: the same of the
+    difference alone.
     """
     peers = {name: row for name, row in rows.items() if name != "ours"}
     if not peers or "ours" not in rows:
@@ -121,8 +122,8 @@ def claim(rows: dict[str, Any], idle: bool = True) -> dict[str, Any] | None:
         "difference": found.difference,
         "low": found.low,
         "high": found.high,
-        "ahead": found.difference > 0 and within and idle,
-        "interval_excludes_0": found.low > 0 or found.high < 0,
+        "ahead": found.low > 0 and within and idle,
+        "higher": found.difference > 0 and within and idle,
         "seeds": found.n_seeds,
         "within_budget": within,
     }
@@ -144,7 +145,7 @@ def in_words(summary: dict[str, Any]) -> str:
     if len(summary["settings"]) > 1:
         lines.append("The cells come from several machines or versions: `make bench` measures the outdated ones again.")
     for budget, made in summary["claims"].items():
-        side = "ahead of" if made["ahead"] else "not ahead of"
+        side = "ahead of" if made["ahead"] else "higher than, but not surely," if made["higher"] else "not ahead of"
         reach = f"{made['difference']:+.4f} Dice, 95 % interval {made['low']:+.4f} to {made['high']:+.4f}"
         late = "" if made["within_budget"] else "; ours took longer than the budget"
         lines.append(f"{budget} minutes: ours {side} {made['stronger']} ({reach}, one seed{late})")

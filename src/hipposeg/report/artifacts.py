@@ -13,8 +13,8 @@ from hipposeg.files import read_json
 TEXT = frozenset({
     "run", "arm", "notebook", "folds", "budget", "device", "precision", "torch", "label", "kind", "name", "machine",
     "result_sha256", "key", "family", "numerics", "weights_sha256", "data_sha256",
-    "practice", "note", "method", "group", "reference", "verdict", "project", "called", "really", "words", "source",
-    "url",
+    "practice", "twin", "note", "method", "group", "reference", "verdict", "project", "called", "really", "words",
+    "source", "url",
 })  # fmt: skip
 
 # Studies of the evaluation that the page shows where they are.

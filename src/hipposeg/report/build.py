@@ -57,10 +57,17 @@ def render(art: Artifacts, source: str) -> str:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, lstrip_blocks=True
     )
+    environment.filters["codes"] = _codes
     environment.filters["pretty"] = lambda value: files.to_json(value).rstrip()
     style = {"css": inlined("css", STYLES), "js": inlined("js", SCRIPTS)}
     tools = {"num": number, "span": span, "show": show, "marks": charts.marks, "thin": THIN}
     return environment.get_template("page.html.j2").render(page_context(art) | style | tools | {"source": source})
+
+
+def _codes(text: str) -> Markup:
+    """Text with names between backticks, as HTML."""
+    parts = text.split("`")
+    return Markup("").join(Markup("<code>{}</code>").format(part) if at % 2 else part for at, part in enumerate(parts))
 
 
 def inlined(kind: str, names: Sequence[str]) -> Markup:

@@ -16,7 +16,7 @@ from hipposeg.report.published import CLAIMS, Claim
 
 COLUMNS = (
     "project", "method", "claimed", "called", "really", "value_low", "value_high", "arm", "ours", "low", "high",
-    "seeds", "practice", "scored_their_way", "source", "url",
+    "seeds", "practice", "twin", "scored_their_way", "estimated", "source", "url",
 )  # fmt: skip
 
 
@@ -35,9 +35,9 @@ def table(ours: pd.DataFrame, inflation: pd.DataFrame, claims: Sequence[Claim] =
         of_twin = inflation["run"].str.split(".").str[0] == claim.twin
         theirs = inflation.loc[of_twin & (inflation["practice"] == claim.practice), "shown"]
         shown = {"practice": claim.practice, "scored_their_way": theirs.iloc[0] if len(theirs) else np.nan}
-        typed = {name: getattr(claim, name) for name in ("project", "method", "claimed", "called", "really", "source",
-                                                         "url")}  # fmt: skip
-        rows.append(typed | ends | mine | shown | {"arm": arm})
+        typed = {name: getattr(claim, name) for name in ("project", "method", "claimed", "called", "really", "twin",
+                                                         "source", "url")}  # fmt: skip
+        rows.append(typed | ends | mine | shown | {"arm": arm, "estimated": int(claim.estimated)})
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -50,12 +50,17 @@ def readable(rows: pd.DataFrame) -> pd.DataFrame:
 
     text["claimed"] = column([f"{row.claimed:g}, {row.called}" for row in rows.itertuples()])
     text["what that is"] = column(list(rows["really"]))
-    text["their fair score"] = column([_ends(row.value_low, row.value_high) for row in rows.itertuples()])
+    text["without that, on their own split"] = column(
+        [_ends(row.value_low, row.value_high, row.estimated) for row in rows.itertuples()]
+    )
     text["ours, of that kind"] = column(
         [f"{row.ours:.3f} ({row.low:.3f} to {row.high:.3f}), {row.arm}" if row.arm else "" for row in rows.itertuples()]
     )
     text["our plain network, nearest practice"] = column(
-        [f"{row.scored_their_way:.3f}" if np.isfinite(row.scored_their_way) else "" for row in rows.itertuples()]
+        [
+            f"{row.scored_their_way:.3f}, {row.twin}" if np.isfinite(row.scored_their_way) else ""
+            for row in rows.itertuples()
+        ]
     )
     return text.rename_axis(None)
 
@@ -65,7 +70,8 @@ def write(ws: Workspace, rows: pd.DataFrame) -> None:
     write_csv(ws.artifacts / "studies" / "claims.csv", COLUMNS, rows.to_dict("records"))
 
 
-def _ends(low: float, high: float) -> str:
+def _ends(low: float, high: float, estimated: int) -> str:
     if not np.isfinite(low):
         return "not in its files"
-    return f"{low:.3f}" if low == high else f"about {low:.2f} to {high:.2f}"
+    text = (f"{end:.{2 if estimated else 3}f}" for end in dict.fromkeys((low, high)))
+    return "about " * estimated + " to ".join(text)

@@ -60,7 +60,7 @@ class Claim:
     the name `called`. really: what was computed. value: the project's own fair score: none, one number, or two ends;
     C's are estimates, because its files hold none. source: the file that prints the score. arms: ours of the same kind,
     the nearest first, always on Task04. practice, twin: slug of the practice in `studies.inflation` that is nearest to
-    the project's, and the arm whose masks are scored so. kind: of `numbers.show`.
+    the project's, and the arm whose masks are scored so. estimated: the fair score is ours and not the project's own.
     """
 
     project: str
@@ -74,7 +74,7 @@ class Claim:
     arms: tuple[str, ...] = ()
     practice: str = ""
     twin: str = ""
-    kind: str = "score"
+    estimated: bool = False
 
 
 _GITHUB = "https://github.com"
@@ -98,7 +98,7 @@ CLAIMS = (
     ),
     Claim(
         "C", "2D U-Net", 0.9225, "Dice", _POOLED.format("16 slices"), (0.82, 0.84), *_C, ("unet2d",), "pooled-slices",
-        "unet2d",
+        "unet2d", estimated=True,
     ),
     Claim(
         "C", "2D Attention U-Net", 0.9090, "Dice", _POOLED.format("16 slices"), (), *_C, ("attention2d",),
@@ -110,7 +110,7 @@ CLAIMS = (
     ),
     Claim(
         "C", "3D U-Net", 0.8108, "Dice", _POOLED.format("two volumes"), (0.72,), *_C, ("unet3d",), "pooled-volumes",
-        "unet3d",
+        "unet3d", estimated=True,
     ),
     Claim(
         "D", "2D U-Net on an EfficientNet-B0 encoder; other data (MRIHS)", 0.839, "Dice on test slices",

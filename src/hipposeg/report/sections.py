@@ -7,10 +7,10 @@ from typing import Any
 
 from markupsafe import Markup
 
-from hipposeg.report import full, studies, viewer
+from hipposeg.report import full, studies, view, viewer
 from hipposeg.report.artifacts import Artifacts
 from hipposeg.report.view import RunRow
-from hipposeg.report.words import GROUPS, LEAKS
+from hipposeg.report.words import GROUPS, LEAKS, PRACTICES
 from hipposeg.stats import EQUIVALENCE_MARGIN
 
 RULES = ("best", "median", "worst")
@@ -22,7 +22,7 @@ def section_context(art: Artifacts, rows: list[RunRow]) -> dict[str, Any]:
     """Names and values for the templates. rows: the workspace's own runs, as `view.run_rows` gives them."""
     series = full.runs(art.ws)
     every = [*rows, *full.rows(art, series)]
-    flagship = art.facts.get("04_unet3d", {}).get("flagship")
+    flagship = view.flagship(art)
     minutes = standard_minutes(art.bench)
     timed = full.mean_minutes(series, minutes)
     cases = full.out_of_fold(series, flagship)
@@ -55,6 +55,7 @@ def section_context(art: Artifacts, rows: list[RunRow]) -> dict[str, Any]:
         "coverage": covered,
         "coverage_axis": coverage_axis,
         "groups": GROUPS,
+        "practices": PRACTICES,
         "margin": EQUIVALENCE_MARGIN,
         "promise": PROMISE,
         "claims": [*enumerate(rows_of(art, "claims"))],

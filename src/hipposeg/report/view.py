@@ -68,13 +68,14 @@ class RunRow:
 
 @dataclass(frozen=True)
 class Headline:
-    """The answer: the highest mean Dice of a run on the primary fold, beside the floor."""
+    """The answer: a run on the primary fold beside the floor. by_score: it was picked as the highest of `n_runs`."""
 
     best: RunRow
     floor: RunRow | None
     n_runs: int
     n_people: int
     difference: tuple[float, float, float] | None
+    by_score: bool
 
 
 def run_rows(art: Artifacts, folds: str = PRIMARY[0], fold: int = PRIMARY[1]) -> list[RunRow]:
@@ -110,16 +111,26 @@ def _note(run: str, firsts: dict[str, Row]) -> str:
 
 
 def headline(art: Artifacts, rows: list[RunRow]) -> Headline | None:
-    """The answer, or None while no network has been scored. Older runs cannot be the answer."""
+    """The answer, or None while no network has been scored: the flagship, which was named before it was scored here.
+
+    Where it is not among the runs, the highest mean Dice. Older runs cannot be the answer.
+    """
     networks = [row for row in rows if not row.is_floor and not row.older and row.get("mean", "dice") is not None]
     if not networks:
         return None
-    best = max(networks, key=lambda row: (row.get("mean", "dice"), row.run))
+    named = [row for row in networks if row.arm == flagship(art)]
+    best = max(named or networks, key=lambda row: (row.get("mean", "dice"), row.run))
     floor = next((row for row in rows if row.is_floor and not row.older), None)
     people = {case["subject"] for case in art.cases if case.get("run") == best.run}
     if not people:
         raise ReportError(f"cases.csv has no row of {best.run}, which results.csv has; run notebook 07 again")
-    return Headline(best, floor, len(networks), len(people), _difference(art, best, floor))
+    difference = _difference(art, best, floor)
+    return Headline(best, floor, len(networks), len(people), difference, not named and len(networks) > 1)
+
+
+def flagship(art: Artifacts) -> str | None:
+    """The arm that is handed to users, as notebook 04 noted it."""
+    return art.facts.get("04_unet3d", {}).get("flagship")
 
 
 def _difference(art: Artifacts, best: RunRow, floor: RunRow | None) -> tuple[float, float, float] | None:
@@ -143,7 +154,10 @@ def _difference(art: Artifacts, best: RunRow, floor: RunRow | None) -> tuple[flo
 
 @dataclass(frozen=True)
 class FiveFolds:
-    """Every volume scored by a network trained without its fold. value, low, high: mean Dice and its interval."""
+    """Every volume scored by a network trained without its fold. value, low, high: mean Dice and its interval.
+
+    floor: mean Dice of the guess that never reads the image, on the same volumes, if it was scored there.
+    """
 
     kind: str
     text: str
@@ -151,16 +165,20 @@ class FiveFolds:
     low: float
     high: float
     volumes: int
+    floor: float | None
 
 
 def five_folds(art: Artifacts) -> list[FiveFolds]:
     """What notebook 04 read from the full series, as far as all volumes are scored: by person first, then by volume."""
     facts, size = art.facts.get("04_unet3d", {}), cohort_size(art.folds)
-    kinds = (("grouped", "folds split by person"), ("nnunet", "nnU-Net's own folds, split by volume"))
+    kinds = (
+        ("grouped", "folds split by person"),
+        ("nnunet", "nnU-Net's own folds, split by volume, so people are shared"),
+    )
     found = [(kind, text, facts.get(f"folds_{kind}")) for kind, text in kinds]
     keys = ("value", "low", "high", "volumes")
     return [
-        FiveFolds(kind, text, *(numbers[key] for key in keys))
+        FiveFolds(kind, text, *(numbers[key] for key in keys), numbers.get("floor"))
         for kind, text, numbers in found
         if numbers and size and numbers["volumes"] == size[0]
     ]

@@ -67,18 +67,18 @@ ARMS = {
     "unet3d-inr-mlp-xyz": "3D U-Net trained at 2 mm, its head a small network that also reads coordinates",
     "unet3d-inr-siren-xyz": "3D U-Net trained at 2 mm, its head a network of sines that also reads coordinates",
     "unet3d-inr": "3D U-Net, its head a network of sines that also reads coordinates",
-    "unet3d-inr-1mm": "their twin trained at 1 mm, its head a 1x1x1 convolution",
+    "unet3d-inr-1mm": "the twin of the heads at 2 mm, trained at 1 mm; its head a 1x1x1 convolution",
     "unet3d-transformer": "MONAI's UNETR: a transformer encoder with a convolutional decoder, on whole volumes",
     "attention2d": "the plain U-Net on slices with an attention gate on every skip",
-    "attention2d-constant": "its control: the same gates, each with one weight for a whole slice",
+    "attention2d-constant": "the control of `attention2d`: the same gates, each with one weight for a whole slice",
     "attention3d": "the plain U-Net on volumes with an attention gate on every skip",
-    "attention3d-constant": "its control: the same gates, each with one weight for a whole volume",
+    "attention3d-constant": "the control of `attention3d`: the same gates, each with one weight for a whole volume",
     "scse2d": "the MobileNetV3 U-Net with squeeze-and-excitation (scSE) around its decoder stages",
     "hippoclip": "CLIP trained here on captions made from labels; scored as it segments by text alone, no decoder",
-    "hippoclip-attributes": "its control: the same tower trained on the captions' facts as numbers, without text",
+    "hippoclip-attributes": "HippoCLIP's control: its tower trained on the captions' facts as numbers, without text",
     "clip": "a published CLIP as it is; scored as it segments by text alone, no decoder",
     "clip2d-guided": "the plain 2D U-Net guided by HippoCLIP: the slice's feature at the bottleneck, cosines with text",
-    "clip2d-unguided": "its twin without guidance: the plain 2D U-Net in as many steps",
+    "clip2d-unguided": "the twin of `clip2d-guided` without guidance: the plain 2D U-Net in as many steps",
     "clip2d-image-only": "guided by the slice's feature alone, with a plain head",
     "clip2d-image-zeroed": "guided by text; zeros in place of the slice's feature",
     "clip2d-learned": "guided by the slice's feature; class vectors learned from one-hot ones, no text",
@@ -128,7 +128,6 @@ def chapter_of(name: str) -> Chapter:
     return Chapter(name, words[:1].upper() + words[1:], "")
 
 
-# What the inflation study calls a practice -> its name; what is done stands in the study's notes.
 # Groups of volumes for which the coverage of an interval is told.
 GROUPS = {
     "all": "all volumes",
@@ -138,6 +137,7 @@ GROUPS = {
     "halves": "200 random halves, mean",
 }
 
+# What the inflation study calls a practice -> its name; what is done stands in the study's notes.
 PRACTICES = {
     "background": "Background averaged in",
     "pooled-slices": "Slices pooled in batches",

@@ -18,11 +18,11 @@ FUSION = Arm("fusion", "04", "unet", 3, VOLUME, members=("unet3d-short", *(f"une
 
 ARMS: dict[str, Arm] = {arm.name: arm for arm in (ATLAS, *ZOO_2D, *ZOO_3D, *ZOO_ATTENTION, *ZOO_CLIP, FUSION)}
 
-# The arm that the project would hand to a user: the one ahead on `dev`, chosen before any scored fold was run.
+# The arm that the project would hand to a user: the one ahead on `dev`, chosen before a scored fold was run with it.
 FLAGSHIP = "unet3d-fast"
 
 # Under `full`, with its many seeds and folds, masks are committed of all runs of the flagship, and of these arms' first
-# seed; scores are committed of every run.
+# seed on fold 0; scores are committed of every run.
 WITH_MASKS = (
     *("atlas-no-image", "unet2d", "unet2d-mobilenetv3", "unet2d-mobilenetv3+imagenet", "unet2d-fusion", "unet3d"),
     *("attention2d", "clip2d-guided", "clip2d-unguided"),

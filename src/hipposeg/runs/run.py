@@ -199,7 +199,8 @@ def _whereabouts() -> dict[str, Any]:
 
 def _shows_masks(run: RunSpec) -> bool:
     """Whether a run of the `full` profile is one of the few whose masks are committed."""
-    return run.arm == FLAGSHIP or (run.arm in WITH_MASKS and run.seed == 0 and not run.folds.startswith("leak"))
+    main = run.arm in WITH_MASKS and (run.fold, run.seed) == (0, 0) and run.folds in ("grouped", "nnunet")
+    return main or run.arm == FLAGSHIP
 
 
 def _publish(run: RunSpec, ws: Workspace, machine: Machine) -> None:

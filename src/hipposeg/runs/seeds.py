@@ -62,8 +62,12 @@ def means(rows: pd.DataFrame, by: str = "arm", metric: str = "dice") -> pd.DataF
     return pd.DataFrame(list(found.values()), index=list(found), columns=["value", "low", "high", "seeds"])
 
 
-def differences(rows: pd.DataFrame, reference: str, by: str = "arm", metric: str = "dice") -> pd.DataFrame:
+def differences(
+    rows: pd.DataFrame, reference: str, by: str = "arm", metric: str = "dice", declared: int = 0
+) -> pd.DataFrame:
     """Every other group minus the reference on the same cases: one declared family, so Holm within it.
+
+    declared: how many comparisons the family has, where some of them are not there yet.
 
     Columns DIFFERENCES. The verdict is withheld below three seeds; a group in another setting, or on other cases, has
     NaN and says so there. Empty if the reference is not among the groups.
@@ -85,7 +89,7 @@ def differences(rows: pd.DataFrame, reference: str, by: str = "arm", metric: str
                        "seeds": pair.n_seeds, "p": pair.p_value, "verdict": said}  # fmt: skip
     columns = ["p", *(column for column in DIFFERENCES if column != "p_holm")]
     table = pd.DataFrame(list(found.values()), index=list(found), columns=columns)
-    table["p_holm"] = holm(table.pop("p").to_numpy(dtype=float))
+    table["p_holm"] = holm(table.pop("p").to_numpy(dtype=float), declared)
     return table[list(DIFFERENCES)]
 
 
@@ -99,7 +103,8 @@ def by_family(
     here = [one for one in results if (one.run.folds, one.run.fold, one.run.budget) == ("grouped", 0, budget)]
     tables = {}
     for family, members in families.items():
-        found = differences(scores([one for one in here if one.run.arm in (reference, *members)]), reference)
+        those = scores([one for one in here if one.run.arm in (reference, *members)])
+        found = differences(those, reference, declared=len(members))
         if len(found):
             tables[family] = found
     return pd.concat(tables) if tables else pd.DataFrame(columns=list(DIFFERENCES))
@@ -153,7 +158,8 @@ def arms(
         runs = [one for one in chosen if one.run.arm == arm]
         for column in ("dims", "params", "gflops", "steps"):
             rows.loc[arm, column] = runs[0].config[column]
-        rows.loc[arm, "minutes"] = idle.get(arm, np.nan) if idle else np.mean([minutes(one) for one in runs])
+        taken = idle.get(arm, np.nan) if idle else np.mean([minutes(one) for one in runs])
+        rows.loc[arm, "minutes"] = taken if runs[0].config["steps"] else np.nan  # the floor does not train
         for name in labels:
             rows.loc[arm, name] = np.mean([one.mean(name) for one in runs])
     return rows[["dims", "params", "gflops", "steps", "minutes", *labels, "value", "low", "high", "seeds"]]

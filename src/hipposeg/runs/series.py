@@ -60,10 +60,11 @@ SERIES: dict[str, tuple[RunSpec, ...]] = {
         *(RunSpec(arm, seed=seed, budget="S") for arm in SHORT_2D for seed in SEEDS),
         *(RunSpec(arm, seed=seed, budget="S") for arm in HEADS_2D for seed in SEEDS),
         *(run for one in sweep.SWEEPS.values() for run in one.first()),
-        *(RunSpec(arm) for arm in OTHERS),
+        *(RunSpec(arm) for arm in (table.FLOOR, *OTHERS)),
         *(RunSpec(arm, seed=seed) for arm in (*LONG_2D, "unet2d-mobilenetv3") for seed in SEEDS),
     ),
     "04": (
+        *(RunSpec(table.FLOOR, folds, fold) for folds in ("nnunet", "grouped") for fold in range(5)),
         *(RunSpec(FLAGSHIP, folds, fold) for folds in ("nnunet", "grouped") for fold in range(5)),
         *(RunSpec(arm, seed=seed) for arm in ("unet3d", "unet3d+flip", *HEADS) for seed in SEEDS),
         *(RunSpec(arm) for arm in ("unet3d+adamw", "unet3d+focal", "unet3d-residual", "unet3d-nnunet-light")),

@@ -37,7 +37,7 @@ PRACTICES = {
     ),
     "pooled-nothing": (
         "16 slices pooled, nothing predicted",
-        "a prediction of nothing at all, scored as in pooled-slices; the same for every run (C)",
+        "a prediction of nothing at all, scored as with 16 slices pooled; the same for every run (C)",
     ),
     "union": ("union called per class", "one Dice for the whole hippocampus, blind to errors between its parts"),
     "nonempty-slices": (

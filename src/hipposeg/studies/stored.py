@@ -79,16 +79,17 @@ def names(runs: Sequence[Run]) -> dict[str, str]:
 def arm_means(runs: Sequence[Run]) -> pd.DataFrame:
     """Mean Dice by arm on the primary fold, over seeds, with its interval: columns value, low, high, seeds.
 
-    Runs at the standard budget (the smoke profile's at its own); one device, precision and torch version an arm.
+    Runs at the standard budget (the smoke profile's at its own). Only runs of one device, precision, torch version and
+    number of threads are taken together: of several such groups, that with most seeds.
     """
-    found: dict[str, list[Run]] = {}
+    found: dict[str, dict[tuple, list[Run]]] = {}
     for run in runs:
         if (run.config["folds"], run.config["fold"]) == PRIMARY and run.config["budget"] in ("standard", "smoke"):
-            twins = found.setdefault(run.arm, [])
-            if not twins or all(run.config.get(key) == twins[0].config.get(key) for key in (*MACHINE, "budget")):
-                twins.append(run)
+            alike = tuple(run.config.get(key) for key in (*MACHINE, "threads", "budget"))
+            found.setdefault(run.arm, {}).setdefault(alike, []).append(run)
     rows = {}
-    for arm, twins in found.items():
+    for arm, groups in found.items():
+        twins = max(groups.values(), key=len)
         values = np.stack([run.values().to_numpy() for run in twins])
         rows[arm] = vars(interval(values, twins[0].subjects().to_numpy())) | {"seeds": len(twins)}
     return pd.DataFrame.from_dict(rows, orient="index", columns=["value", "low", "high", "seeds"])

@@ -14,10 +14,11 @@ from hipposeg.files import write_csv
 from hipposeg.runs import attention_summary, seeds, series
 from hipposeg.runs.arms import FLAGSHIP
 from hipposeg.runs.run import RunResult
+from hipposeg.runs.table import FLOOR
 from hipposeg.stats import interval
 
 COLUMNS = ("family", "arm", "reference", *seeds.DIFFERENCES)
-FOLD_COLUMNS = ("folds", "part", "label", "dice", "low", "high", "volumes", "people")
+FOLD_COLUMNS = ("arm", "folds", "part", "label", "dice", "low", "high", "volumes", "people")
 FOLDS = 5
 
 
@@ -45,6 +46,7 @@ FAMILIES = (
     Family("3D, equal steps", "unet3d", _OTHERS_3D),
     Family("3D coordinate heads at 2 mm", _HEADS[0], _HEADS[1:]),
     Family("3D heads at 2 mm and their twin at 1 mm", _TWIN, _HEADS),
+    Family("3D coordinate head at 1 mm", _TWIN, ("unet3d-inr",)),
 )
 ATTENTION = "attention"
 
@@ -74,16 +76,19 @@ def headed(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def five_folds(results: Sequence[RunResult], labels: Sequence[str]) -> pd.DataFrame:
-    """Dice of the flagship's first seed on both kinds of folds: columns FOLD_COLUMNS.
+    """Dice of the floor and of the flagship's first seed on both kinds of folds: columns FOLD_COLUMNS.
 
-    part: a fold's number, "1 to 4" (the recipe was developed on people of fold 0), or "all", as far as these folds are
-    there. Each volume is scored once, by a network that never saw it. labels: as `metrics.labels_of` gives them.
+    part: a fold's number, "1 to 4" (pilots looked at fold 0 of `nnunet`; of `grouped` it is fold 0 that no choice was
+    made on), or "all", as far as these folds are there. Each volume is scored once, by a network that never saw it.
+    labels: as `metrics.labels_of` gives them.
     """
-    mine = [one for one in results if (one.run.arm, one.run.seed, one.run.budget) == (FLAGSHIP, 0, "standard")]
+    mine = [one for one in results if (one.run.seed, one.run.budget) == (0, "standard")]
+    mine = [one for one in mine if one.run.arm in (FLOOR, FLAGSHIP) and one.run.folds in ("grouped", "nnunet")]
     rows = []
     for label in labels:
-        scores = seeds.scores([one for one in mine if one.run.folds in ("grouped", "nnunet")], label)
-        for kind, group in scores.groupby("folds") if len(scores) else ():
+        scores = seeds.scores(mine, label)
+        groups = scores.groupby(["arm", "folds"]) if len(scores) else ()  # "atlas" sorts before "unet"
+        for (arm, kind), group in groups:
             there = sorted(int(fold) for fold in group["fold"].unique())
             parts = {str(fold): [fold] for fold in there}
             parts |= {"1 to 4": [1, 2, 3, 4]} if set(there) >= {1, 2, 3, 4} else {}
@@ -93,7 +98,7 @@ def five_folds(results: Sequence[RunResult], labels: Sequence[str]) -> pd.DataFr
                 one = interval(chosen["dice"].to_numpy(), chosen["subject"].to_numpy())
                 counts = {"volumes": len(chosen), "people": chosen["subject"].nunique()}
                 scored = {"dice": one.value, "low": one.low, "high": one.high}
-                rows.append({"folds": kind, "part": part, "label": label} | scored | counts)
+                rows.append({"arm": arm, "folds": kind, "part": part, "label": label} | scored | counts)
     return pd.DataFrame(rows, columns=list(FOLD_COLUMNS))
 
 

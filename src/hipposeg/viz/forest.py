@@ -21,6 +21,8 @@ HEADS = ("difference (95 % interval)", "people", "seeds", "verdict")
 # Inches: a row, the chart between the texts, and the air between columns of text.
 ROW, CHART, GAP = 0.25, 3.1, 0.2
 SIZE = 8.5
+# An interval that reaches this many times as far as most is cut at the axis' end.
+CUT = 4
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ def forest(
         if row is not None and np.isfinite(row["difference"]):
             _whisker(middle, y, row)
     _scale(middle, rows, margin, xlabel)
+    _cut(middle, lines)
     _numbers(right, texts, [row for _, row in lines])
     return fig
 
@@ -109,9 +112,9 @@ def _page(lines: list[tuple[str, pd.Series | None]], texts: list[tuple[str, ...]
     """The figure and its three columns: names, chart, numbers; each text gets the room it needs."""
     names = max(text_width(name, SIZE, "bold" if row is None else "normal") for name, row in lines)
     numbers = sum(_widths(texts)) + GAP * len(HEADS)
-    size = (names + GAP + CHART + numbers + 0.2, ROW * (len(lines) + 1) + 0.65)
+    size = (names + GAP + CHART + numbers + 0.2, ROW * (len(lines) + 1) + 0.8)
     fig, axes = plt.subplots(1, 3, figsize=size, layout="none", width_ratios=(names + GAP, CHART, numbers))
-    fig.subplots_adjust(left=0.1 / size[0], right=1 - 0.1 / size[0], bottom=0.55 / size[1], top=1 - 0.1 / size[1],
+    fig.subplots_adjust(left=0.1 / size[0], right=1 - 0.1 / size[0], bottom=0.7 / size[1], top=1 - 0.1 / size[1],
                         wspace=0)  # fmt: skip
     for ax in axes:
         ax.set_ylim(len(lines) - 0.5, -1.5)
@@ -150,22 +153,39 @@ def _whisker(ax: Axes, y: int, row: pd.Series) -> None:
 
 
 def _scale(ax: Axes, rows: pd.DataFrame, margin: float, xlabel: str) -> None:
-    """Zero, the band of what is too small to matter, and an axis that holds every interval."""
-    ends = rows[["difference", "low", "high"]].to_numpy(dtype=float)
+    """Zero, the band of what is too small to matter, and an axis that holds every interval but a few that are huge.
+
+    One arm that failed would leave the others no room: what reaches more than four times as far as three quarters of
+    the rows do is cut.
+    """
+    ends = rows[["difference", "low", "high"]].dropna().to_numpy(dtype=float)
+    reach = np.abs(ends).max(axis=1, initial=0)
+    kept = ends[reach <= CUT * max(np.quantile(reach, 0.75), 2 * margin)] if len(ends) else ends
     # Twice the band at least, so that a row well within it looks like one.
-    ends = np.append(ends[np.isfinite(ends)], [-2 * margin, 2 * margin])
-    low, high = float(ends.min()), float(ends.max())
+    kept = np.append(kept, [-2 * margin, 2 * margin])
+    low, high = float(kept.min()), float(kept.max())
     air = 0.05 * (high - low)
     ax.axvspan(-margin, margin, color="#dfe3e8", linewidth=0, zorder=0)
     ax.axvline(0, color=INK, linewidth=1, zorder=1)
-    ax.text(0, -1, f"band: ±{margin:g}", ha="center", va="center", fontsize=SIZE, color=MUTED)
     ax.set_xlim(low - air, high + air)
-    ax.set_xlabel(xlabel, fontsize=SIZE)
+    ax.set_xlabel(f"{xlabel}\n(shaded: ±{margin:g})", fontsize=SIZE)
     ax.xaxis.set_major_locator(MaxNLocator(6))
     ax.tick_params(axis="x", labelsize=SIZE)
     ax.set_yticks([])
     ax.grid(False, axis="y")
     ax.spines["left"].set_visible(False)
+
+
+def _cut(ax: Axes, lines: list[tuple[str, pd.Series | None]]) -> None:
+    """An arrow at the axis' end for every interval that goes on beyond it."""
+    low, high = ax.get_xlim()
+    for y, (_, row) in enumerate(lines):
+        if row is None or not np.isfinite(row["difference"]):
+            continue
+        colour = MARKS.get(row["verdict"], NO_VERDICT).colour
+        for end, beyond, shape in ((low, row["low"] < low, "<"), (high, row["high"] > high, ">")):
+            if beyond:
+                ax.plot(end, y, shape, color=colour, markersize=6, clip_on=False)
 
 
 def _numbers(ax: Axes, texts: list[tuple[str, ...]], rows: list[pd.Series | None]) -> None:

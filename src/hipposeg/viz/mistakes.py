@@ -12,10 +12,11 @@ from matplotlib.figure import Figure
 from hipposeg.viz.evaluation import WIDTH
 from hipposeg.viz.style import ERROR, INK, MUTED
 
+# The page draws errors in the same colours (css/base.css).
 KINDS = {
-    "swap": ("one class taken for another", "#CC79A7"),
-    "false_positive": ("background taken for hippocampus", ERROR),
-    "missed": ("hippocampus missed", "#0072B2"),
+    "swap": ("one part taken for the other", ERROR),
+    "false_positive": ("background taken for hippocampus", "#009E73"),
+    "missed": ("hippocampus missed", "#CC79A7"),
 }
 DEPTHS = ("#dadaeb", "#9e9ac8", "#6a51a3", "#3f007d")
 _SHADES = LinearSegmentedColormap.from_list("shades", ("#ffffff", "#0072B2"))

@@ -45,7 +45,7 @@ def box(table: pd.DataFrame, run: str, margin: float) -> Figure:
     axes[0].set_ylabel("difference in mean Dice")
     axes[2].axvspan(-margin, margin, color=TOO_SMALL, linewidth=0, zorder=0)
     _sides(axes[2], rows[rows["run"] == run], tuple(titles))
-    axes[2].set_title("Side by side")
+    axes[2].set_title("Each side by itself")
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=min(4, len(names)))
     return fig
 
