@@ -231,7 +231,7 @@ if len(judged):
     session.save(
         forest.forest(verdicts.headed(judged), stats.EQUIVALENCE_MARGIN), "verdicts",
         "Every declared comparison whose runs are there: mean Dice minus the family's reference, with its 95 % interval over "
-        "people and seeds. Rows with fewer than three seeds have no verdict.",
+        "people and seeds. Rows with fewer than three seeds have no verdict. An arrow: the interval goes on beyond the axis.",
         "A forest plot with a heading for each family, an interval for each arm, and its verdict in words.",
     )  # fmt: skip
 counted = {word: int((judged["verdict"] == word).sum()) for word in seeds.VERDICTS}

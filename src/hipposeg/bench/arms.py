@@ -21,7 +21,7 @@ from hipposeg.runs.zoo2d import SEARCH_GRID
 log = logging.getLogger(__name__)
 
 NOTEBOOKS = ("03", "04", "05")
-SECONDS = 8.0
+SECONDS = 20.0
 VOLUMES = 4
 
 

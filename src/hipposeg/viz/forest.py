@@ -21,8 +21,8 @@ HEADS = ("difference (95 % interval)", "people", "seeds", "verdict")
 # Inches: a row, the chart between the texts, and the air between columns of text.
 ROW, CHART, GAP = 0.25, 3.1, 0.2
 SIZE = 8.5
-# An interval that reaches this many times as far as most is cut at the axis' end.
-CUT = 4
+# An interval that reaches this many times as far as the median one is cut at the axis' end.
+CUT = 6
 
 
 @dataclass(frozen=True)
@@ -155,12 +155,12 @@ def _whisker(ax: Axes, y: int, row: pd.Series) -> None:
 def _scale(ax: Axes, rows: pd.DataFrame, margin: float, xlabel: str) -> None:
     """Zero, the band of what is too small to matter, and an axis that holds every interval but a few that are huge.
 
-    One arm that failed would leave the others no room: what reaches more than four times as far as three quarters of
-    the rows do is cut.
+    One arm that failed would leave the others no room: what reaches more than six times as far as the median row
+    does is cut.
     """
     ends = rows[["difference", "low", "high"]].dropna().to_numpy(dtype=float)
     reach = np.abs(ends).max(axis=1, initial=0)
-    kept = ends[reach <= CUT * max(np.quantile(reach, 0.75), 2 * margin)] if len(ends) else ends
+    kept = ends[reach <= CUT * max(np.median(reach), 2 * margin)] if len(ends) else ends
     # Twice the band at least, so that a row well within it looks like one.
     kept = np.append(kept, [-2 * margin, 2 * margin])
     low, high = float(kept.min()), float(kept.max())
