@@ -96,6 +96,12 @@ def test_the_first_screen_answers_with_five_folds_and_minutes(ws: Workspace) -> 
     assert shown == ["0.890", "0.885", "0.896", "8", "6", "0.892", "0.885", "0.896", "11.7", "2"]
 
 
+def test_the_race_stands_in_one_order(ws: Workspace) -> None:
+    table = page_of(filled(ws)).html.split('id="cap-race"')[1].split("</table>")[0]
+    assert table.index(">ours<") < table.index(">nnU-Net v2<")
+    assert [text for _, text in Page(table).data] == ["0.861", "0.851", "0.871", "0.312", "0.302", "0.322"]
+
+
 def test_verdicts_and_claims_come_from_their_files(ws: Workspace) -> None:
     html = page_of(filled(ws)).html
     table = html.split('id="verdict-rows"')[1].split("</table>")[0]

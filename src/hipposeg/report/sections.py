@@ -10,7 +10,7 @@ from markupsafe import Markup
 from hipposeg.report import full, studies, view, viewer
 from hipposeg.report.artifacts import Artifacts
 from hipposeg.report.view import RunRow
-from hipposeg.report.words import GROUPS, LEAKS, PRACTICES
+from hipposeg.report.words import GROUPS, LEAKS, PRACTICES, RACERS
 from hipposeg.stats import EQUIVALENCE_MARGIN
 
 RULES = ("best", "median", "worst")
@@ -45,6 +45,7 @@ def section_context(art: Artifacts, rows: list[RunRow]) -> dict[str, Any]:
         "minutes_rows": timed,
         "minutes_plot": studies.minutes(timed, flagship),
         "races": art.bench.get("race", {}),
+        "racers": RACERS.items(),
         "files": {name: study.file for name, study in art.studies.items()},
         "inflation": panels,
         "inflation_axis": axis,

@@ -128,6 +128,15 @@ def chapter_of(name: str) -> Chapter:
     return Chapter(name, words[:1].upper() + words[1:], "")
 
 
+# Systems of the benchmark's race in the order of its table: name, and how it runs.
+RACERS = {
+    "ours": ("ours", "the flagship, fitted"),
+    "nnunet-released": ("nnU-Net v2", "as released"),
+    "nnunet-shortened": ("nnU-Net v2", "shortened"),
+    "dynunet-released": ("DynUNet", "as released"),
+    "dynunet-shortened": ("DynUNet", "shortened"),
+}
+
 # Groups of volumes for which the coverage of an interval is told.
 GROUPS = {
     "all": "all volumes",
