@@ -127,3 +127,18 @@ def test_paired_edge_cases():
 )
 def test_verdict(low, high, seeds, expected):
     assert stats.verdict(stats.Paired((low + high) / 2, low, high, 0.01, 34, seeds)) == expected
+
+
+def test_holm_counts_what_was_declared_and_is_not_there_yet():
+    assert stats.holm([0.01, 0.04]).tolist() == pytest.approx([0.02, 0.04])
+    assert stats.holm([0.01, 0.04], declared=8).tolist() == pytest.approx([0.08, 0.28])
+    assert stats.holm([0.01, 0.04], declared=1).tolist() == pytest.approx([0.02, 0.04])
+
+
+def test_a_difference_that_rounds_to_zero_has_no_sign():
+    assert [stats.signed(value) for value in (-0.00001, 0.0, 0.00126, -0.5)] == [
+        "0.0000",
+        "0.0000",
+        "+0.0013",
+        "-0.5000",
+    ]
