@@ -83,6 +83,18 @@ def test_forest_tells_verdicts_by_shape_and_draws_the_interval():
     assert ax.get_xlim()[0] < table["low"].min() and ax.get_xlim()[1] > table["high"].max()
 
 
+def test_forest_cuts_the_one_row_that_leaves_the_others_no_room():
+    table = compared(**FIVE)
+    whole = forest.forest(table, MARGIN).axes[1]
+    assert whole.get_xlim()[0] < table["low"].min() and whole.get_xlim()[1] > table["high"].max()
+    failed = table.iloc[[0]].assign(difference=-0.3, low=-0.6, high=0.0)
+    failed.index = ["failed"]
+    ax = forest.forest(pd.concat([table, failed]), MARGIN).axes[1]
+    assert -0.3 < ax.get_xlim()[0] < table["low"].min()
+    arrows = [line for line in ax.lines if line.get_marker() == "<" and line.get_xdata()[0] == ax.get_xlim()[0]]
+    assert len(arrows) == 1
+
+
 def test_forest_groups_families_under_headings():
     table = pd.concat({"Loss, minus Dice": compared(a=(0.01, 0.001, 3), b=(0.02, 0.001, 3)),
                        "Axis, minus sagittal": compared(c=(0.0, 0.001, 3), d=(0.0, 0.001, 3))})  # fmt: skip
