@@ -1,6 +1,7 @@
 """Artifacts as the notebooks leave them, in small, for tests of what reads them; and what tests ask of a page."""
 
 import csv
+import gzip
 import json
 import struct
 import zlib
@@ -17,6 +18,7 @@ from hipposeg.files import write_csv, write_json, write_text
 from hipposeg.report.words import CHAPTERS, FLOOR
 from hipposeg.runs import explorer
 from hipposeg.runs.arms import FLAGSHIP
+from hipposeg.runs.score import CASES
 from hipposeg.runs.spec import RunSpec, current_numerics
 
 METRICS = ("dice", "iou", "nsd1", "nsd2", "hd95", "msd", "volume_bias", "volume_abs_error")
@@ -187,7 +189,7 @@ def fill_series(ws: Workspace) -> None:
              "volume_predicted": 3010.0, **{metric: 0.8 + 0.01 * position + 0.001 * case for metric in METRICS}}
             for case in (first, first + 1) for label in LABELS
         ]  # fmt: skip
-        write_csv(folder / "cases.csv", list(rows[0]), rows)
+        write_csv(folder / CASES, list(rows[0]), rows)
         write_text(folder / "history.jsonl", "")
     facts = {"value": 0.8905, "low": 0.885, "high": 0.896, "volumes": 8}
     five = {"flagship": FLAGSHIP, "folds_grouped": facts, "folds_nnunet": facts | {"value": 0.8915}}
@@ -265,7 +267,7 @@ def wrong_elsewhere(page: Page, artifacts: Path, studies: Path) -> tuple[list[st
 
     Ends of intervals over people are left to the tests of `hipposeg.stats`.
     """
-    series = {path.parent.name: _rows(path) for path in artifacts.glob("msd-full/runs/*/cases.csv")}
+    series = {path.parent.name: _rows(path) for path in artifacts.glob("msd-full/runs/*/cases.csv.gz")}
     folds = [row for run in series if run.startswith(f"{FLAGSHIP}.grouped") for row in series[run]]
     wrong, checked = [], dict.fromkeys(("full", "cell", "case"), 0)
     for attrs, text in page.data:
@@ -289,5 +291,5 @@ def wrong_elsewhere(page: Page, artifacts: Path, studies: Path) -> tuple[list[st
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as stream:
+    with gzip.open(path, "rt", newline="") if path.suffix == ".gz" else path.open(newline="") as stream:
         return list(csv.DictReader(stream))

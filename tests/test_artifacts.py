@@ -1,6 +1,7 @@
 """What is committed under artifacts/ is complete, unchanged since it was made, small enough, and what README says."""
 
 import csv
+import gzip
 import json
 import re
 import subprocess
@@ -9,6 +10,7 @@ import pytest
 
 from hipposeg import manifest
 from hipposeg.config import Workspace, project_root, source_hash
+from hipposeg.runs.score import CASES
 
 ROOT = project_root()
 WORKSPACES = sorted(path.parent.name for path in (ROOT / "artifacts").glob("msd-*/manifest.json"))
@@ -25,7 +27,7 @@ def ws(request) -> Workspace:
 
 
 def rows(path):
-    with path.open(newline="") as stream:
+    with gzip.open(path, "rt", newline="") if path.suffix == ".gz" else path.open(newline="") as stream:
         return list(csv.DictReader(stream))
 
 
@@ -68,7 +70,7 @@ def test_results_of_the_full_profile_are_those_of_its_runs():
     found = {(row["run"], row["label"]): row for row in rows(folder / "results.csv")}
     assert {run for run, _ in found} == {path.name for path in (folder / "runs").iterdir()}
     for (run, label), row in found.items():
-        values = [float(c["dice"]) for c in rows(folder / "runs" / run / "cases.csv") if c["label"] == label]
+        values = [float(c["dice"]) for c in rows(folder / "runs" / run / CASES) if c["label"] == label]
         assert len(values) == int(row["n"])
         assert float(row["dice"]) == pytest.approx(sum(values) / len(values), abs=2e-6)
 

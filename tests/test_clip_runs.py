@@ -18,6 +18,7 @@ from hipposeg.runs import RunSpec, clip_study, clip_summary, guidance, retrieval
 from hipposeg.runs import run as runs
 from hipposeg.runs.arms import ARMS, NUMERICS
 from hipposeg.runs.samples import make_samples, shared
+from hipposeg.runs.score import CASES
 from hipposeg.runs.spec import needed_by, numerics_of, run_key
 from hipposeg.runs.table import MACHINE as MACHINE_FACTS
 from hipposeg.runs.table import SETTING
@@ -41,9 +42,7 @@ def made(small, tmp_path_factory):
 def test_the_guide_is_trained_first_and_its_tower_stays(small, made):
     ws, result = made
     (guide,) = needed_by(RUN)
-    assert (
-        guide == RunSpec("hippoclip", budget="smoke") and (ws.artifacts / "runs" / guide.name / "cases.csv").is_file()
-    )
+    assert guide == RunSpec("hippoclip", budget="smoke") and (ws.artifacts / "runs" / guide.name / CASES).is_file()
     tower = guidance.finished(guide, small.cohort, ws.work / "runs").tower.state_dict()
     led = guidance.finished(RUN, small.cohort, ws.work / "runs")
     assert all(torch.equal(value, tower[name]) for name, value in led.tower.state_dict().items())
@@ -62,7 +61,7 @@ def test_trained_twice_gives_the_same_bytes(small, made, tmp_path):
     other = Workspace(tmp_path, "phantom", "smoke")
     again = train_or_load(RUN, small.cohort, small.folds, other, MACHINE)
     assert again.config["weights_sha256"] == result.config["weights_sha256"]
-    for name in ("cases.csv", "history.jsonl", *clip_study.TABLES):
+    for name in (CASES, "history.jsonl", *clip_study.TABLES):
         for arm in (RUN.name, "hippoclip.grouped0.s0.smoke"):
             paths = [one.artifacts / "runs" / arm / name for one in (ws, other)]
             assert paths[0].is_file() == paths[1].is_file() == (arm != RUN.name or name not in clip_study.TABLES)
@@ -125,7 +124,7 @@ def test_a_clips_run_leaves_its_studies(small, made):
     assert list(table.columns) == list(retrieval.COLUMNS) and sorted(table.case.unique()) == scored
     moved = pd.read_csv(folder / clip_study.TRANSFER)
     assert len(moved) == len(scored) * len(KINDS) * 3
-    own = pd.read_csv(folder / "cases.csv").set_index(["case", "label"])["dice"]
+    own = pd.read_csv(folder / CASES).set_index(["case", "label"])["dice"]
     first = moved[moved["prompts"] == "geometric"].set_index(["case", "label"])["dice"]
     for key, value in first.items():
         assert value == pytest.approx(own[key], abs=1e-6), "its own scores are those of the first set of prompts"

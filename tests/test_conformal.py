@@ -1,6 +1,7 @@
 """Conformal intervals: quantiles by hand, coverage that is known, and no look at what is scored."""
 
 import csv
+import gzip
 import json
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ import pytest
 
 from hipposeg.config import Workspace
 from hipposeg.data.spec import PHANTOM_SPEC
+from hipposeg.runs.score import CASES
 from hipposeg.runs.table import RunError
 from hipposeg.studies import card, conformal, quality
 from hipposeg.studies.intervals import (
@@ -143,7 +145,7 @@ def test_rows_of_the_coverage_table():
 
 
 def rows(path):
-    with path.open(newline="") as stream:
+    with gzip.open(path, "rt", newline="") if path.suffix == ".gz" else path.open(newline="") as stream:
         return list(csv.DictReader(stream))
 
 
@@ -155,7 +157,7 @@ def test_study_writes_intervals_table_and_card(served):
     scored = {
         (row["case"], row["label"]): row["volume_predicted"]
         for fold in range(5)
-        for row in rows(served.folder / "runs" / f"blobs.grouped{fold}.s0.smoke" / "cases.csv")
+        for row in rows(served.folder / "runs" / f"blobs.grouped{fold}.s0.smoke" / CASES)
     }
     assert all(row["predicted"] == scored[row["case"], row["label"]] for row in found)
     assert all(float(row["lower"]) <= float(row["predicted"]) <= float(row["upper"]) for row in found)

@@ -21,6 +21,7 @@ from hipposeg.report.published import CLAIMS
 from hipposeg.report.words import ARMS as DESCRIBED
 from hipposeg.report.words import arm_text
 from hipposeg.runs.arms import FLAGSHIP
+from hipposeg.runs.score import CASES
 from hipposeg.runs.table import FLOOR, RunError
 from hipposeg.studies import errors, inflation, siblings, stored, verdicts
 from hipposeg.viz import asymmetry, failures, mistakes
@@ -35,7 +36,7 @@ def put(ws, arm, **config):
     base = {"data_sha256": "d", "numerics": "one", "family": "unet", "notebook": "03", "dims": 2}
     run = run_of(arm, shifted(1), **base | {"params": 1, "gflops": 1.0, "steps": 1} | config)
     write_json(ws.artifacts / "runs" / run.name / "config.json", {"run": run.name, **run.config})
-    write_csv(ws.artifacts / "runs" / run.name / "cases.csv", list(run.cases), run.cases.to_dict("records"))
+    write_csv(ws.artifacts / "runs" / run.name / CASES, list(run.cases), run.cases.to_dict("records"))
     for case, mask in shifted(1).items():
         path = ws.artifacts / "predictions" / run.name / SPEC.file_name(case)
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -17,6 +17,7 @@ from hipposeg.inference import probabilities
 from hipposeg.models.unet import UNet
 from hipposeg.runs import RunSpec, train_or_load
 from hipposeg.runs.arms import ARMS
+from hipposeg.runs.score import CASES
 from hipposeg.studies import catalogue, changes, making, sensitivity, uncertainty
 from hipposeg.studies.making import Context, Study, Unit
 
@@ -208,7 +209,7 @@ def test_box_and_uncertainty_of_a_trained_network(context, monkeypatch):
         and rows["change"].nunique() == 14
     )
     unchanged = rows[(rows["severity"] == 0) & (rows["label"] == "mean")]["dice"]
-    stored = pd.read_csv(context.ws.artifacts / "runs" / RUN.name / "cases.csv").query("label == 'mean'")
+    stored = pd.read_csv(context.ws.artifacts / "runs" / RUN.name / CASES).query("label == 'mean'")
     own = stored[stored["case"].isin(asked)]["dice"].mean()
     assert unchanged.to_numpy() == pytest.approx(own, abs=1e-6), "severity 0 is the run's own score"
 

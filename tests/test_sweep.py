@@ -10,6 +10,7 @@ from hipposeg.data.spec import MSD_HIPPOCAMPUS
 from hipposeg.files import write_json
 from hipposeg.runs import series, sweep
 from hipposeg.runs.arms import ARMS
+from hipposeg.runs.score import CASES
 from hipposeg.runs.spec import RunSpec
 from hipposeg.runs.sweep import SWEEPS, Sweep
 
@@ -24,7 +25,7 @@ def leave(ws: Workspace, run: RunSpec, dice: float, numerics: str = "now") -> No
                                         "numerics": numerics})  # fmt: skip
     write_json(folder / "provenance.json", {"train_s": 90.0})
     rows = [{"case": n, "subject": (n + 1) // 2, "label": "mean", "dice": dice + 0.01 * (n % 2)} for n in range(1, 5)]
-    pd.DataFrame(rows).to_csv(folder / "cases.csv", index=False)
+    pd.DataFrame(rows).to_csv(folder / CASES, index=False)
 
 
 @pytest.fixture(autouse=True)

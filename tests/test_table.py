@@ -12,7 +12,7 @@ from hipposeg import metrics, stats
 from hipposeg.config import Workspace
 from hipposeg.data.spec import MSD_HIPPOCAMPUS as SPEC
 from hipposeg.files import read_json, write_csv, write_json
-from hipposeg.runs import summary, table
+from hipposeg.runs import score, summary, table
 from hipposeg.viz import evaluation, mistakes
 
 CASES = (1, 2, 5, 7, 8, 11, 12, 13)
@@ -48,7 +48,7 @@ def put(ws, arm, dice, seed=0, edit=None, **config):
         "params": 1000, "gflops": 1.5, "steps": 100, "family": "unet", "numerics": NUMERICS[arm], "data_sha256": "d",
     }  # fmt: skip
     write_json(ws.artifacts / "runs" / run / "config.json", base | config)
-    write_csv(ws.artifacts / "runs" / run / "cases.csv", list(rows[0]) if rows else ["case"], rows)
+    write_csv(ws.artifacts / "runs" / run / score.CASES, list(rows[0]) if rows else ["case"], rows)
     for case in CASES:
         path = ws.artifacts / "predictions" / run / SPEC.file_name(case)
         path.parent.mkdir(parents=True, exist_ok=True)

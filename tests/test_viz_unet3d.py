@@ -22,6 +22,7 @@ from hipposeg.data.spec import MSD_HIPPOCAMPUS as SPEC
 from hipposeg.engine.machine import Machine
 from hipposeg.inference import Prep
 from hipposeg.runs import RunSpec, probe, seeds
+from hipposeg.runs.score import CASES
 from hipposeg.runs.spec import current_numerics
 from hipposeg.runs.weights import initial
 from hipposeg.viz import arms, offgrid, outcomes, receptive, shares, surface
@@ -217,7 +218,7 @@ def test_weights_are_loaded_only_if_they_are_those_that_were_scored(tmp_path):
     config = ws.artifacts / "runs" / run.name / "config.json"
     facts = {"weights_sha256": files.sha256_bytes(content), "numerics": current_numerics()[run.arm]}
     files.write_json(config, facts)
-    files.write_text(config.parent / "cases.csv", "case,label,dice\n1,mean,0.5\n")
+    files.write_csv(config.parent / CASES, ("case", "label", "dice"), [{"case": 1, "label": "mean", "dice": 0.5}])
     assert not probe.trained_network(ws, run, SPEC, machine).training
     assert probe.if_there(ws, run).mean() == 0.5
     files.write_json(config, {"weights_sha256": "other", "numerics": "older"})

@@ -2,6 +2,7 @@
 
 import csv
 import fcntl
+import gzip
 import hashlib
 import io
 import json
@@ -79,7 +80,10 @@ def read_json(path: Path) -> Any:
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> None:
-    """Write dictionaries as CSV atomically; floats keep at most six decimals, NaN and None are empty fields."""
+    """Write dictionaries as CSV atomically, compressed if the name ends in .gz.
+
+    Floats keep at most six decimals, NaN and None are empty fields.
+    """
 
     def field(value: Any) -> Any:
         value = plain(value)
@@ -89,10 +93,12 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[dict[str, Any]]
             return value
         return f"{round(value, 6) + 0.0:.6f}".rstrip("0").rstrip(".")  # adding 0 turns -0 into 0
 
-    with replacing(path) as temporary, temporary.open("w", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows([field(row.get(column)) for column in columns] for row in rows)
+    stream = io.StringIO(newline="")
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([field(row.get(column)) for column in columns] for row in rows)
+    content = stream.getvalue().encode()
+    write_bytes(path, gzip.compress(content, 9, mtime=0) if path.suffix == ".gz" else content)
 
 
 def sha256_bytes(*parts: bytes) -> str:

@@ -26,7 +26,7 @@ from hipposeg.engine.machine import Machine, processor_name, this_machine
 from hipposeg.runs import attention, clip_study, offgrid
 from hipposeg.runs.arms import FLAGSHIP, WITH_MASKS
 from hipposeg.runs.samples import images_of
-from hipposeg.runs.score import CASE_COLUMNS, predict_all, score_all
+from hipposeg.runs.score import CASE_COLUMNS, CASES, predict_all, score_all
 from hipposeg.runs.spec import RunSpec, needed_by, numerics_of, recipe_of, run_key
 from hipposeg.runs.training import as_published, average_labels, fuse, train_network
 from hipposeg.runs.weights import store
@@ -109,7 +109,7 @@ def load(ws: Workspace, run: RunSpec) -> RunResult:
     return RunResult(
         run,
         files.read_json(folder / "config.json"),
-        pd.read_csv(folder / "cases.csv"),
+        pd.read_csv(folder / CASES),
         [json.loads(line) for line in lines],
         folder,
         ws.artifacts / "predictions" / run.name,
@@ -154,7 +154,7 @@ def _make(run: RunSpec, cohort: Cohort, fold: Fold, ws: Workspace, machine: Mach
     predicted = predict_all(trained.predict, images, cohort, fold["scored"], work / "predictions")
     predicted_at = time.perf_counter()
     scores = score_all(predicted, cohort, fold)
-    files.write_csv(work / "cases.csv", CASE_COLUMNS, scores)
+    files.write_csv(work / CASES, CASE_COLUMNS, scores)
     scored_at = time.perf_counter()
     offgrid.study(trained.network, arm.prep, machine, images, cohort, scores, work)
     scored = {number: images[number] for number in fold["scored"]}
@@ -216,7 +216,7 @@ def _publish(run: RunSpec, ws: Workspace, machine: Machine) -> None:
     copies: list[tuple[Path, Path]] = [(path, predictions / path.name) for path in masks]
     if run.arm == FLAGSHIP and run.folds == "grouped" and ws.profile == "full":
         copies.append((work / "weights.safetensors", ws.artifacts / "weights" / f"{run.name}.safetensors"))
-    small = ("history.jsonl", "cases.csv", *STUDIES, "config.json")
+    small = ("history.jsonl", CASES, *STUDIES, "config.json")
     copies += [(work / name, folder / name) for name in small]
     for source, target in copies:
         if source.exists():

@@ -1,4 +1,4 @@
-"""A run's masks as files, and their scores as rows of cases.csv."""
+"""A run's masks as files, and their scores as rows of a table."""
 
 import shutil
 from pathlib import Path
@@ -14,6 +14,8 @@ from hipposeg.data.leak_folds import scored_part
 from hipposeg.data.read import Case
 from hipposeg.inference import Predictor
 
+# A run's scores, one row for each case and label; compressed, because the full profile has hundreds of runs.
+CASES = "cases.csv.gz"
 CASE_COLUMNS = ("case", "subject", "label", *metrics.METRICS, "volume_true", "volume_predicted")
 
 
@@ -39,7 +41,7 @@ def write_mask(path: Path, mask: np.ndarray, case: Case) -> None:
 
 
 def score_all(predicted: dict[int, np.ndarray], cohort: Cohort, fold: Fold | None = None) -> list[dict[str, Any]]:
-    """Rows of cases.csv for these predictions.
+    """Rows of CASES for these predictions.
 
     Of a fold that scores some slices alone (`leak_folds`), these are taken for a volume of thicker ones: its distances
     then stand beside no others.

@@ -20,6 +20,7 @@ from hipposeg.data.spec import DatasetSpec
 from hipposeg.files import read_json, write_csv, write_json
 from hipposeg.metrics import DISTANCES, MEAN, METRICS, UNION, labels_of
 from hipposeg.runs.arms import ARMS, FLAGSHIP
+from hipposeg.runs.score import CASES
 from hipposeg.runs.spec import current_numerics
 from hipposeg.stats import Paired, interval, paired
 
@@ -162,8 +163,8 @@ def find_runs(ws: Workspace, numerics: Mapping[str, Any] | None = None) -> list[
     numerics = current_numerics() if numerics is None else numerics
     found = []
     for folder in sorted((ws.artifacts / "runs").glob("*")):
-        if not (folder / "config.json").is_file() or not (folder / "cases.csv").is_file():
-            log.warning("run %s has no config.json or no cases.csv: not finished, left out of the table", folder.name)
+        if not (folder / "config.json").is_file() or not (folder / CASES).is_file():
+            log.warning("run %s has no config.json or no %s: not finished, left out of the table", folder.name, CASES)
             continue
         found.append(read_run(ws, folder, numerics))
     keys = ("notebook", "arm", "folds", "fold", "seed", "budget")
@@ -173,9 +174,9 @@ def find_runs(ws: Workspace, numerics: Mapping[str, Any] | None = None) -> list[
 def read_run(ws: Workspace, folder: Path, numerics: Mapping[str, Any]) -> Run:
     """One run from its folder. Raises RunError naming what is missing."""
     config = read_json(folder / "config.json")
-    cases = pd.read_csv(folder / "cases.csv")
+    cases = pd.read_csv(folder / CASES)
     _need(folder / "config.json", set(config), ("run", *RUN_COLUMNS, "family", "precision", "numerics"))
-    _need(folder / "cases.csv", set(cases.columns), CASE_COLUMNS[1:])
+    _need(folder / CASES, set(cases.columns), CASE_COLUMNS[1:])
     if config["run"] != folder.name:
         raise RunError(f"{folder.name}: its config.json is of run {config['run']}; move or delete that folder")
     lines = (folder / "history.jsonl").read_text().splitlines() if (folder / "history.jsonl").is_file() else []

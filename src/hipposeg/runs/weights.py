@@ -24,6 +24,7 @@ from hipposeg.inference import Predictor, Prep, asker, predictor
 from hipposeg.runs.arm import Arm
 from hipposeg.runs.arms import ARMS
 from hipposeg.runs.samples import images_of
+from hipposeg.runs.score import CASES
 from hipposeg.runs.spec import RunSpec, members_of
 
 # Below this Dice between a stored mask and the one made from stored weights, another machine's rounding is no excuse.
@@ -125,7 +126,7 @@ def check(ws: Workspace, run: RunSpec, cohort: Cohort, cases: list[int] | None =
     same = all({**where, **made}[name] == value for name, value in here.items())
     predict = restore(ws.artifacts / "weights" / f"{run.name}.safetensors", run, cohort.spec, machine)
     images = images_of(cohort, run.definition.prep, ws)
-    scored = sorted(pd.read_csv(folder / "cases.csv")["case"].unique().tolist()) if cases is None else cases
+    scored = sorted(pd.read_csv(folder / CASES)["case"].unique().tolist()) if cases is None else cases
     identical, worst = 0, 1.0
     for number in scored:
         path = ws.artifacts / "predictions" / run.name / cohort.spec.file_name(number)

@@ -34,7 +34,7 @@ class Card:
     """What the predictor needs beside weights.
 
     dataset: "msd" or "phantom". runs: name of each run -> SHA-256 of its weights. scored: name of each run -> SHA-256
-    of its cases.csv. level: nominal coverage. scale: what quantiles are multiplied with (`studies.intervals`), and
+    of its scores. level: nominal coverage. scale: what quantiles are multiplied with (`studies.intervals`), and
     scales: those that the folds chose when they were scored. quantiles: label -> factor. people, volumes: of the
     calibration. boxes: what they were like. limits: measure -> [low, high] of `studies.quality`.
     """

@@ -33,6 +33,7 @@ from hipposeg.runs import RunSpec
 from hipposeg.runs.answer import answer
 from hipposeg.runs.arms import FLAGSHIP
 from hipposeg.runs.samples import images_of
+from hipposeg.runs.score import CASES
 from hipposeg.runs.spec import current_numerics
 from hipposeg.runs.table import Run, RunError, check_cases, read_run
 from hipposeg.runs.weights import load
@@ -142,7 +143,7 @@ def write(ws: Workspace, arm: str = FLAGSHIP, budget: str = "standard") -> Path:
     card.Card(
         dataset=ws.dataset,
         runs={run.name: one.config["weights_sha256"] for run, one in runs.items()},
-        scored={run.name: sha256_file(full.artifacts / "runs" / run.name / "cases.csv") for run in runs},
+        scored={run.name: sha256_file(full.artifacts / "runs" / run.name / CASES) for run in runs},
         level=LEVEL,
         scale=scale,
         scales=tuple(scales),
