@@ -1,5 +1,7 @@
 """Every arm of the series by name, and the one that is handed to users."""
 
+from dataclasses import replace
+
 from hipposeg.inference import Prep
 from hipposeg.models.encoders import imagenet_weights
 from hipposeg.runs.arm import Arm
@@ -13,10 +15,14 @@ NUMERICS = {"atlas": 1, "unet": 1, "encoder": 1, "transformer": 1, "inr": 1, "at
 
 ATLAS = Arm("atlas-no-image", "01", "atlas", 3, Prep(size=(36, 50, 36)))
 
-# Volume and slices together: their mean probability.
-FUSION = Arm("fusion", "04", "unet", 3, VOLUME, members=("unet3d-short", *(f"unet2d-short-axis{n}" for n in range(3))))
+# Volume and slices together: their mean probability, asked once or from eight sides.
+_MEMBERS = ("unet3d-short", *(f"unet2d-short-axis{axis}" for axis in range(3)))
+FUSIONS = (
+    Arm("fusion", "04", "unet", 3, VOLUME, members=_MEMBERS),
+    Arm("fusion+views", "04", "unet", 3, replace(VOLUME, views=True), members=_MEMBERS),
+)
 
-ARMS: dict[str, Arm] = {arm.name: arm for arm in (ATLAS, *ZOO_2D, *ZOO_3D, *ZOO_ATTENTION, *ZOO_CLIP, FUSION)}
+ARMS: dict[str, Arm] = {arm.name: arm for arm in (ATLAS, *ZOO_2D, *ZOO_3D, *ZOO_ATTENTION, *ZOO_CLIP, *FUSIONS)}
 
 # The arm that the project would hand to a user: the one ahead on `dev`, chosen before a scored fold was run with it.
 FLAGSHIP = "unet3d-fast"

@@ -7,7 +7,7 @@ were declared before any of their runs was scored.
 from hipposeg.config import Workspace
 from hipposeg.data.spec import DatasetSpec
 from hipposeg.runs import sweep, table
-from hipposeg.runs.arms import FLAGSHIP, FUSION
+from hipposeg.runs.arms import FLAGSHIP, FUSIONS
 from hipposeg.runs.run import RunResult, load
 from hipposeg.runs.spec import RunSpec, current_numerics
 from hipposeg.runs.zoo_clip import SHARES
@@ -66,10 +66,13 @@ SERIES: dict[str, tuple[RunSpec, ...]] = {
     "04": (
         *(RunSpec(table.FLOOR, folds, fold) for folds in ("nnunet", "grouped") for fold in range(5)),
         *(RunSpec(FLAGSHIP, folds, fold) for folds in ("nnunet", "grouped") for fold in range(5)),
+        *(RunSpec(FLAGSHIP, "dev", seed=seed) for seed in SEEDS),
+        *(RunSpec("unet3d-long", folds, fold) for folds in ("nnunet", "grouped") for fold in range(5)),
         *(RunSpec(arm, seed=seed) for arm in ("unet3d", "unet3d+flip", *HEADS) for seed in SEEDS),
         *(RunSpec(arm) for arm in ("unet3d+adamw", "unet3d+focal", "unet3d-residual", "unet3d-nnunet-light")),
         *(RunSpec(arm) for arm in ("unet3d-nnunet", "unet3d-transformer", "unet3d-nnunet-performance", "unet3d-inr")),
-        *(RunSpec(arm, "dev") for arm in (FLAGSHIP, "unet3d", "unet3d+adamw", *FUSION.members, FUSION.name)),
+        *(RunSpec(arm, "dev") for arm in ("unet3d", "unet3d+adamw", "unet3d-long", *FUSIONS[0].members)),
+        *(RunSpec(fusion.name, "dev") for fusion in FUSIONS),
     ),
     # Attention, each arm beside its twin without.
     "05": tuple(RunSpec(arm, seed=seed) for arm in ATTENTION for seed in SEEDS),
