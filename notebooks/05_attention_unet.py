@@ -99,7 +99,7 @@ session.save(
     architecture.diagram(shapes.trace(arm.build(channels, spec.n_classes), channels, sides), arm.name), "architecture",
     "The gated 2D network, drawn from the module itself: each gate reads a skip and the decoder feature one stage below, and what it lets "
     "through joins the upsampled feature.",
-    "A U-shaped diagram: blue boxes go down at the left, green boxes come up at the right, with a gate before each merge.",
+    "A U-shaped diagram: blue boxes go down at the left, green boxes come up at the right, with a pink gate before each merge.",
 )  # fmt: skip
 
 # %% [markdown]

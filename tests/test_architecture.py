@@ -175,6 +175,12 @@ def test_layers_that_nothing_reads_are_shown_as_such():
     assert "runs, and nothing reads it" not in texts(architecture.diagram(network("2d")[1]))
 
 
+def test_gates_have_a_colour_of_their_own():
+    gated = shapes.trace(Gated(), 1, (16, 16))
+    assert "attention gate" in texts(architecture.diagram(gated))
+    assert "attention gate" not in texts(architecture.diagram(network("2d")[1]))
+
+
 class Straight(nn.Module):
     """Down and up without a skip."""
 

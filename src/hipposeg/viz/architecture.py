@@ -34,10 +34,11 @@ ROLES = {
     INPUT: ("input", MUTED),
     "encoder": ("way down", SERIES[0]),
     "decoder": ("way up", SERIES[2]),
+    "gate": ("attention gate", SERIES[3]),
     "head": ("output", SERIES[1]),
     "unread": ("runs, and nothing reads it", MUTED),
 }
-RISING = ("decoder", "head")
+RISING = ("decoder", "gate", "head")
 
 
 @dataclass
@@ -113,7 +114,8 @@ def _box(stage: Stage, network: Traced) -> Box:
     """The stage's box, under the end of its module's path."""
     parts = stage.name.split(".")
     name = parts[-1] if parts[-1].isidentifier() and parts[-1] != "rest" else ".".join(parts[-2:])
-    return Box((name, _shape(stage), f"{stage.parameters:,}"), stage.role, *_extent(stage, network))
+    role = "gate" if "gates" in parts else stage.role
+    return Box((name, _shape(stage), f"{stage.parameters:,}"), role, *_extent(stage, network))
 
 
 def _rows(network: Traced) -> list[list[int]]:
@@ -161,7 +163,7 @@ def _place_up(boxes: dict[int, Box], reads: dict[int, tuple[int, ...]], rows: li
         free = max((boxes[number].end for number in row if boxes[number].role not in RISING), default=0.0)
         for number in row:
             box = boxes[number]
-            if box.role == "decoder":
+            if box.role in ("decoder", "gate"):
                 coarser = [boxes[read].end + AIR for read in reads[number] if boxes[read].y > box.y]
                 box.x = max(_after(free, box), *coarser, 0.0)
                 free = box.right

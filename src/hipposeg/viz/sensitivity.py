@@ -17,6 +17,12 @@ from hipposeg.viz.style import INK, MUTED
 
 MARKERS = "osD^vP*X"
 MEAN = "mean"
+# Units of severity, as an axis says them.
+UNITS = {
+    "mm": "voxel side (mm)",
+    "SD of the image": "noise, in SD of the image",
+    "SD of the log": "SD of the field's logarithm",
+}
 TOO_SMALL = "#e9ecf0"
 DIFFERENCE_ENDS = ("difference_low", "difference_high")
 
@@ -104,7 +110,7 @@ def severity(table: pd.DataFrame, voxel_mm: float) -> Figure:
         here = here.assign(severity=here["severity"].where(here["severity"] > 0, voxel_mm if unit == "mm" else 0))
         for index, name in enumerate(names):
             _curve(ax, here[here["run"] == name], index, name, "dice", ("low", "high"))
-        ax.set(title=change.capitalize(), xlabel="voxel side (mm)" if unit == "mm" else unit)
+        ax.set(title=change.capitalize(), xlabel=UNITS.get(unit, unit))
     for ax in axes[:, 0]:
         ax.set_ylabel("mean Dice")
     _dots(axes.flat[len(curves)], rows, names, [change for change in steps.index if change not in curves])
