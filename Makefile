@@ -33,7 +33,7 @@ help: ## list the targets
 	@echo
 	@sed -nE 's/^([a-z0-9 ]+):[^#]*## (.*)/\1|\2/p' Makefile | awk -F'|' '{printf "  %-22s %s\n", $$1, $$2}'
 	@echo
-	@echo "Variables: HIPPOSEG_DATA, HIPPOSEG_OFFLINE, HIPPOSEG_OUT, HIPPOSEG_TORCH, HIPPOSEG_THREADS (see README.md)"
+	@echo "Variables: HIPPOSEG_DATA, HIPPOSEG_OFFLINE, HIPPOSEG_OUT, HIPPOSEG_TORCH, HIPPOSEG_THREADS, HIPPOSEG_CLIP (see README.md)"
 
 setup: $(READY) ## make .venv with the exact packages of requirements.lock
 

@@ -123,7 +123,8 @@ medians lie between {after.min():.2f} and {after.max():.2f} standard deviations.
 # Only the box's shape decides where it goes. The label is never asked, so the very same code runs on a scan that has
 # none.
 #
-# Is the grid large enough? Every case, along every axis:
+# Is the grid large enough? Every case, along every axis. (The networks of later notebooks take smaller boxes, which cut some background off
+# a few cases; notebook 04 counts them.)
 
 # %%
 proof = roundtrip.prove(session.cohort, SIZE)
@@ -381,7 +382,7 @@ session.say(f"""
 # %% [markdown]
 # ## What we learned
 # - Z-scoring each box puts all cases on one scale, with no mask and no label. It aligns boxes, not tissues.
-# - Centred padding takes every box to one grid, and the way back is exact for every voxel, label and header. That was
+# - Centred padding takes every box to this grid, and the way back is exact for every voxel, label and header. That was
 #   proved, not assumed.
 # - Resampling is not exact. Its price is a ceiling on Dice, so it is paid only where the voxel size demands it.
 # - A correction without a known truth can still be tested: plant an error and look how much is found, and how much is

@@ -54,7 +54,6 @@ from IPython.display import Code, display
 
 from hipposeg import losses, stats
 from hipposeg.bench import summary as bench_summary
-from hipposeg.config import Workspace
 from hipposeg.data import grid
 from hipposeg.engine.batches import changed, seeded
 from hipposeg.engine.machine import this_machine
@@ -374,7 +373,7 @@ else:
 # round than one after many. Some arms are declared under both budgets; which ones was fixed before any of them was scored.
 
 # %%
-long = seeds.by_family(found, "unet2d", {"augmentation": series.AUGMENTATIONS, "loss": series.LOSSES}, "standard")
+long = seeds.by_family(found, "unet2d", series.FAMILIES_2D_LONG, "standard")
 both = seeds.flips(short, long)
 if len(both):
     display(both.style.format(precision=4).set_uuid("budgets"))
@@ -494,8 +493,7 @@ else:
 # them. The scored fold never takes part. Two searches: rate, batch and decay of the MobileNetV3 arm, and the width of a coordinate head on the plain U-Net.
 
 # %%
-full = Workspace(session.ws.root, session.ws.dataset, "full")
-searched = {name: sweep.table(full, one) for name, one in sweep.SWEEPS.items()}
+searched = {name: sweep.table(session.ws.full, one) for name, one in sweep.SWEEPS.items()}
 for name, table in searched.items():
     if table.empty:
         session.say(f"**Not trained yet:** the search `{name}`.")

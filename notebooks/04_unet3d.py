@@ -255,8 +255,8 @@ display(Code(inspect.getsource(losses.segmentation_loss), language="python"))
 # Two networks are trained here: the plain 3D U-Net, which is the yardstick of every other arm, and the flagship, which the project would
 # hand to a user. Both recipes were chosen on `dev`, a part of the training people, and frozen before this fold was scored.
 # **Muon** takes the weights that are matrices and gives each update's directions equal size; AdamW takes the others. Both follow a
-# one-cycle schedule: up in the warm-up, down to nothing at the end. What is scored is the running average of the weights over the last
-# steps.
+# one-cycle schedule: up in the warm-up, then down, to nothing in `unet3d`; the flagship's training ends before that (`horizon`). What is
+# scored is the running average of the weights over the last steps.
 
 # %%
 trained = list(dict.fromkeys(("unet3d", FLAGSHIP)))
@@ -302,8 +302,8 @@ session.save(
 )  # fmt: skip
 
 # %% [markdown]
-# **What to look for.** How much of the Dice comes early, and whether the last epochs, in which the rate goes to nothing, still add to it or
-# cost some. **What it does not show:** the flagship's views. Each point is one pass over a volume; its score below is a mean over several.
+# **What to look for.** How much of the Dice comes early, and whether `unet3d`'s last epochs, in which its rate goes to nothing, still add to
+# it or cost some. **What it does not show:** the flagship's views. Each point is one pass over a volume; its score below is a mean over several.
 #
 # Everything that takes more than one run per arm, such as seeds and folds, is a declared series (`src/hipposeg/runs/series.py`). It takes
 # hours, so only the `full` profile trains it. Here it is read as far as it is there.

@@ -56,7 +56,6 @@ import pandas as pd
 from IPython.display import display
 
 from hipposeg import metrics, stats
-from hipposeg.config import Workspace
 from hipposeg.metrics import MEAN, UNION, labels_of
 from hipposeg.notebook import start
 from hipposeg.predict.model import load_model
@@ -95,7 +94,6 @@ from hipposeg.viz import inflation as scoring
 
 session = start("07_evaluation", profile)
 spec, cases = session.spec, session.cohort.cases
-full = Workspace(session.ws.root, session.ws.dataset, "full")
 
 # %% [markdown]
 # ## 1. Every run that was found
@@ -226,7 +224,8 @@ series_runs = [one for number in series.SERIES for one in series.committed(sessi
 series_runs = list({one.run.name: one for one in series_runs}.values())
 judged = verdicts.table(series_runs)
 by_fold = verdicts.five_folds(series_runs, labels_of(spec))
-verdicts.write(session.ws, judged, by_fold)
+stored.write(session.ws, "verdicts", judged)
+stored.write(session.ws, "folds", by_fold)
 if len(judged):
     session.save(
         forest.forest(verdicts.headed(judged), stats.EQUIVALENCE_MARGIN), "verdicts",
@@ -337,7 +336,7 @@ session.say(f"""`{names[best.name]}`, per volume: {mine["swap"]:.0f} mm³ in the
 # %%
 wrong = {run.name: errors.of_run(masks[run.name], session.cohort) for run in picked}
 places = errors.study(picked, wrong, session.cohort)
-errors.write(session.ws, places)
+stored.write(session.ws, "errors", places)
 columns = {run.name: short[run.name] for run in picked if run.name == best.name or run.arm in (FLOOR, FLAGSHIP)}
 session.save(
     mistakes.by_position(places, columns, errors.POSITIONS, ("anterior end", "posterior end")), "positions",
@@ -401,7 +400,7 @@ for rank, number in summary.cases_by_rule(best.values()).items():
 
 # %%
 said = words.study(picked, wrong)
-words.write(session.ws, said)
+stored.write(session.ws, "words", said)
 told = said[said["run"] == best.name].sort_values("dice", kind="stable").head(4)
 shown = []
 for one in told.itertuples():
@@ -427,7 +426,7 @@ session.save(
 
 # %%
 treated = postprocessing.study(picked, masks, session.cohort)
-postprocessing.write(session.ws, treated)
+stored.write(session.ws, "postprocessing", treated)
 of_mean = treated[treated["label"] == MEAN]
 ends = zip(of_mean["difference"], of_mean["low"], of_mean["high"], strict=True)
 text = of_mean.assign(
@@ -514,7 +513,7 @@ whole, out_of_fold = (
 groups |= {whole: out_of_fold} if len(out_of_fold) else {}
 called = short | {whole: f"{FLAGSHIP}, all folds"}
 both_sides = siblings.study(groups, (*spec.names, UNION))
-siblings.write(session.ws, both_sides)
+stored.write(session.ws, "siblings", both_sides)
 kept = ["people", "r_true", "r_predicted", "r_difference", "r_error", "r_dice", "difference_low", "difference_high"]
 rows = both_sides.assign(run=both_sides["run"].map(called)).set_index(["run", "label"])[kept]
 shown = rows.set_axis(
@@ -556,7 +555,7 @@ and their Dice with **{of_whole["r_dice"]:.2f}**. The second volume is larger by
 
 # %%
 inflated = inflation.study(picked, masks, session.cohort, session.folds["grouped"][0]["train"])
-inflation.write(session.ws, inflated)
+stored.write(session.ws, "inflation", inflated)
 told = pd.DataFrame(inflation.PRACTICES, index=["practice", "what is done"]).T.set_index("practice")
 display(told.style.set_uuid("practices"))
 titles = {slug: title for slug, (title, _) in inflation.PRACTICES.items()}
@@ -599,7 +598,7 @@ if session.ws.is_phantom:
     session.say("Claims about real data mean nothing beside a phantom's scores.")
 else:
     claimed = claims.table(stored.arm_means(everything), inflated)
-    claims.write(session.ws, claimed)
+    stored.write(session.ws, "claims", claimed)
     display(claims.readable(claimed).style.set_uuid("claims"))
 
 # %% [markdown]
@@ -820,6 +819,7 @@ else:
 #   comparison and was no candidate.
 
 # %%
+full = session.ws.full
 calibrated = (full.artifacts / conformal.INTERVALS).is_file() and card.path_of(full).is_file()
 parts = {label: label for label in spec.names} | {"union": "total"}
 if calibrated:

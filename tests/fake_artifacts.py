@@ -175,7 +175,7 @@ def fill_series(ws: Workspace) -> None:
     """Runs of the series: the flagship on five folds, two arms with three seeds each; and the benchmark."""
     specs = [RunSpec(FLAGSHIP, "grouped", fold) for fold in range(5)]
     specs += [RunSpec(arm, seed=seed) for arm in ("unet3d", "unet3d+flip") for seed in range(3)]
-    full, numerics = Workspace(ws.root, ws.dataset, "full"), current_numerics()
+    full, numerics = ws.full, current_numerics()
     for position, spec in enumerate(specs):
         folder = full.artifacts / "runs" / spec.name
         shared = {"notebook": "04", "dims": 3, "device": "cpu", "torch": "2.15.0", "params": 1401299, "gflops": 9.6,

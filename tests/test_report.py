@@ -130,7 +130,7 @@ def test_a_section_is_there_only_with_its_file(ws: Workspace) -> None:
 
 def test_studies_of_the_series_serve_where_the_workspace_has_none(ws: Workspace) -> None:
     fill_studies(ws)
-    there = Workspace(ws.root, ws.dataset, "full").artifacts
+    there = ws.full.artifacts
     there.mkdir(parents=True)
     (ws.artifacts / "studies").rename(there / "studies")
     html = page_of(ws).html

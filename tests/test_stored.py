@@ -54,7 +54,7 @@ def present(ws):
 
 
 def test_own_runs_come_first_and_committed_ones_fill_up(ws):
-    full = Workspace(ws.root, ws.dataset, "full")
+    full = ws.full
     put(ws, "unet2d", steps=1)
     put(full, "unet2d", steps=2)
     put(full, "unet3d")
@@ -70,7 +70,7 @@ def test_own_runs_come_first_and_committed_ones_fill_up(ws):
 
 
 def test_a_committed_run_on_other_cases_is_refused(ws):
-    put(Workspace(ws.root, ws.dataset, "full"), "unet2d")
+    put(ws.full, "unet2d")
     with pytest.raises(RunError, match="scored 4 cases that are not those"):
         stored.present(ws, cohort(), {"grouped": [{"train": [], "scored": [1, 2]}]}, NUMERICS)
 

@@ -147,17 +147,6 @@ def sync(args: argparse.Namespace) -> int:
     return 0
 
 
-def manifest(args: argparse.Namespace) -> int:
-    """Write or check a manifest."""
-    from hipposeg import manifest
-
-    ws = Workspace(output_root(), args.dataset or committed_or_found(args.profile), args.profile)
-    if not args.check:
-        print(manifest.write(ws).relative_to(ws.root))
-        return 0
-    return said(manifest.check(ws), f"artifacts/{ws.name} is what its manifest says.")
-
-
 def compare(args: argparse.Namespace) -> int:
     """Compare two artifacts folders byte for byte."""
     from hipposeg import manifest
@@ -258,9 +247,6 @@ def parser() -> argparse.ArgumentParser:
     raced.add_argument("--minutes", type=float, nargs="+", default=[5, 15, 30], help="budgets of the race (5 15 30)")
     raced.add_argument("--inside", metavar="CELL", help=argparse.SUPPRESS)
     command("sync", sync, profile=False).add_argument("--check", action="store_true", help="write nothing")
-    listed = command("manifest", manifest)
-    listed.add_argument("--dataset", choices=DATASETS, help="taken from what is there if not given")
-    listed.add_argument("--check", action="store_true", help="compare with the files instead of writing")
     compared = command("compare", compare, profile=False)
     compared.add_argument("a", type=Path, help="an artifacts folder")
     compared.add_argument("b", type=Path, help="another one")

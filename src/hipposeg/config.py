@@ -50,6 +50,11 @@ class Workspace:
         return f"{self.dataset}-{self.profile}"
 
     @property
+    def full(self) -> "Workspace":
+        """The workspace of the declared series of the same data."""
+        return Workspace(self.root, self.dataset, "full")
+
+    @property
     def is_phantom(self) -> bool:
         """True if nothing here comes from patients."""
         return self.dataset == "phantom"

@@ -58,6 +58,11 @@ def dice(prediction: np.ndarray, truth: np.ndarray) -> float:
     return 2.0 * int((prediction & truth).sum()) / total if total else float("nan")
 
 
+def class_dice(prediction: np.ndarray, truth: np.ndarray, spec: DatasetSpec) -> dict[str, float]:
+    """Name of each class -> its Dice between two label maps of one shape."""
+    return {one.name: dice(prediction == one.value, truth == one.value) for one in spec.labels}
+
+
 def iou(prediction: np.ndarray, truth: np.ndarray) -> float:
     """Jaccard index of two boolean masks: |P and T| / |P or T|. NaN if both are empty."""
     union = int((prediction | truth).sum())

@@ -1,1 +1,1 @@
-"""Networks: a plain U-Net for 2D and 3D, and encoders from segmentation-models-pytorch."""
+"""Networks: one U-Net for 2D and 3D, and what it is compared with, put in its place or built into it."""

@@ -142,7 +142,7 @@ def read_studies(ws: Workspace) -> dict[str, Study]:
     """Every study that is there: from the workspace itself, else from the `full` profile of the same data."""
     found = {}
     for name in STUDIES:
-        for place in (ws, Workspace(ws.root, ws.dataset, "full")):
+        for place in (ws, ws.full):
             path = place.artifacts / "studies" / f"{name}.csv"
             if name not in found and (rows := read_rows(path)):
                 found[name] = Study(path.relative_to(ws.root).as_posix(), rows)

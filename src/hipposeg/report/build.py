@@ -80,7 +80,7 @@ def number(value: Any, kind: str = "auto", origin: str = "", place: str = "of") 
 
     origin: where the number stands, kept as `data-<place>` so that a check can look it up. place: "of" for
     `<run>:<label>:<column>` of results.csv, "full" for the same of a committed run of the series (the mean
-    over its cases.csv), "cell" for `<study>:<row>:<column>`, "case" for `<case>:<label or column>` of all cases.
+    over its scores), "cell" for `<study>:<row>:<column>`, "case" for `<case>:<label or column>` of all cases.
     """
     text = show(value, kind)
     if text == MISSING:

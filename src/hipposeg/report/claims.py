@@ -10,8 +10,6 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from hipposeg.config import Workspace
-from hipposeg.files import write_csv
 from hipposeg.report.published import CLAIMS, Claim
 
 COLUMNS = (
@@ -63,11 +61,6 @@ def readable(rows: pd.DataFrame) -> pd.DataFrame:
         ]
     )
     return text.rename_axis(None)
-
-
-def write(ws: Workspace, rows: pd.DataFrame) -> None:
-    """Write studies/claims.csv of the workspace."""
-    write_csv(ws.artifacts / "studies" / "claims.csv", COLUMNS, rows.to_dict("records"))
 
 
 def _ends(low: float, high: float, estimated: int) -> str:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from hipposeg import stats
 from hipposeg.config import Workspace
-from hipposeg.report.artifacts import Artifacts, Row
+from hipposeg.report.artifacts import Artifacts, Row, read_rows
 from hipposeg.report.view import LABELS, RunRow
 
 # Shown of every run: (label, metric). Each gets its interval over people.
@@ -20,7 +20,7 @@ SHOWN = (*((label, "dice") for label in LABELS), ("mean", "hd95"), ("mean", "nsd
 
 def runs(ws: Workspace) -> list[Any]:
     """Every committed run of the series (`runs.table.Run`); none where there is no series, or `ws` is the series."""
-    full = Workspace(ws.root, ws.dataset, "full")
+    full = ws.full
     if ws.profile in ("smoke", "full") or not (full.artifacts / "runs").is_dir():
         return []
     from hipposeg.runs.table import find_runs
@@ -54,9 +54,7 @@ def _setting(config: dict[str, Any]) -> str:
 
 
 def _seconds(ws: Workspace) -> dict[str, Row]:
-    from hipposeg.report.artifacts import read_rows
-
-    found = read_rows(Workspace(ws.root, ws.dataset, "full").artifacts / "timings.csv")
+    found = read_rows(ws.full.artifacts / "timings.csv")
     return {str(row["name"]): row for row in found if row["kind"] == "run"}
 
 

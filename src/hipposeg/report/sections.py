@@ -12,10 +12,9 @@ from hipposeg.report.artifacts import Artifacts
 from hipposeg.report.view import RunRow
 from hipposeg.report.words import GROUPS, LEAKS, PRACTICES, RACERS
 from hipposeg.stats import EQUIVALENCE_MARGIN
+from hipposeg.studies.intervals import LEVEL
 
 RULES = ("best", "median", "worst")
-# What conformal intervals promise.
-PROMISE = 0.9
 
 
 def section_context(art: Artifacts, rows: list[RunRow]) -> dict[str, Any]:
@@ -28,7 +27,7 @@ def section_context(art: Artifacts, rows: list[RunRow]) -> dict[str, Any]:
     cases = full.out_of_fold(series, flagship)
     here = frozenset(case["case"] for case in art.explorer.get("cases", ()))
     panels, axis = studies.inflation(rows_of(art, "inflation"), flagship)
-    covered, coverage_axis = studies.coverage(rows_of(art, "conformal_coverage"), PROMISE)
+    covered, coverage_axis = studies.coverage(rows_of(art, "conformal_coverage"), LEVEL)
     return {
         "every": every,
         "filters": filters(every),
@@ -58,7 +57,7 @@ def section_context(art: Artifacts, rows: list[RunRow]) -> dict[str, Any]:
         "groups": GROUPS,
         "practices": PRACTICES,
         "margin": EQUIVALENCE_MARGIN,
-        "promise": PROMISE,
+        "promise": LEVEL,
         "claims": [*enumerate(rows_of(art, "claims"))],
     }
 

@@ -11,9 +11,9 @@ from hipposeg.report import charts, plots
 from hipposeg.report.artifacts import Row
 from hipposeg.report.numbers import show
 from hipposeg.report.words import FLOOR, PRACTICES, run_text
+from hipposeg.studies.intervals import CHOSEN
 
 HONEST, NOTHING = "honest", "pooled-nothing"
-CHOSEN = "chosen"
 SCALED = "after temperature scaling"
 
 

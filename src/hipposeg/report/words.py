@@ -17,7 +17,7 @@ class Chapter:
         return self.name.split("_")[0]
 
 
-# Later notebooks add a line here; one that is not listed but has run is shown under its file name.
+# A notebook that is not listed but has run is shown under its file name.
 CHAPTERS = (
     Chapter("01_exploration", "Exploration", "What is in the data, and what does nobody say about it?"),
     Chapter(

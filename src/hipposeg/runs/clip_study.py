@@ -1,6 +1,6 @@
 """What a CLIP's run leaves beside its scores: retrieval on held-out people, transfer by text alone, classes' cosines.
 
-Such a run's own scores (cases.csv) are those of segmenting by text alone: each patch of the frozen tower is compared
+Such a run's own scores are those of segmenting by text alone: each patch of the frozen tower is compared
 with what the classes are called, without a decoder. transfer.csv has the same for every set of prompts.
 """
 
@@ -101,9 +101,7 @@ def transfer(
         for number, image in images.items():
             case = cohort.cases[number]
             mask = predict(image, case.spacing)
-            dice = {
-                item.name: metrics.dice(mask == item.value, case.label == item.value) for item in cohort.spec.labels
-            }
+            dice = metrics.class_dice(mask, case.label, cohort.spec)
             dice[metrics.MEAN] = float(np.nanmean(list(dice.values())))
             row = {"case": number, "subject": case.subject, "prompts": kind}
             rows += [{**row, "label": label, "dice": value} for label, value in dice.items()]

@@ -1,9 +1,9 @@
 """The study off the grid: networks of larger voxels asked on the files' own, in two ways, and one case drawn finer.
 
-A run of such an arm leaves two more files beside cases.csv:
+A run of such an arm leaves two more files beside its scores:
 
 - offgrid.csv: every scored case by both queries, against the truth on the native grid. The rows of "head" are those of
-  cases.csv; "trilinear" is the same network's logits, interpolated.
+  scores; "trilinear" is the same network's logits, interpolated.
 - offgrid.npz: label maps of one case at 2, 1 and 0.5 mm by both queries, for a picture that needs no weights. At 0.5 mm
   there is no truth: that map is an illustration and is never scored.
 """
@@ -43,7 +43,7 @@ def study(
     Args:
         network: in evaluation mode; None for the atlas. prep: its input. machine: device and precision.
         images: case -> (C, X, Y, Z) float32 on the native grid.
-        scores: the rows of cases.csv, which the head's query gave; they say which cases are scored.
+        scores: the rows of the run's scores, which the head's query gave; they say which cases are scored.
         work: the run's work folder.
     """
     if not is_off_grid(network, prep, cohort):

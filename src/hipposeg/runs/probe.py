@@ -118,6 +118,6 @@ def mirrored(
         asked = {STORED: stored, MIRRORED: turned, BOTH: (stored + turned) / 2}
         masks[number] = {query: found.argmax(0).astype(np.uint8) for query, found in asked.items()}
         for query, mask in masks[number].items():
-            scores = [metrics.dice(mask == item.value, case.label == item.value) for item in cohort.spec.labels]
+            scores = list(metrics.class_dice(mask, case.label, cohort.spec).values())
             rows.append({"case": number, "subject": case.subject, "query": query, "dice": float(np.nanmean(scores))})
     return pd.DataFrame(rows), masks

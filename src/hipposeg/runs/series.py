@@ -32,7 +32,8 @@ FAMILIES_2D = {
 HEADS_2D = ("unet2d-inr0", "unet2d-inr48")
 SHORT_2D = ("unet2d", *(arm for family in FAMILIES_2D.values() for arm in family))
 # Of two families some are repeated at the main arms' budget: what is best after a few epochs may not be after many.
-LONG_2D = ("unet2d", "unet2d+aug-none", "unet2d+aug-noise", "unet2d+dice")
+FAMILIES_2D_LONG = {"augmentation": ("unet2d+aug-none", "unet2d+aug-noise"), "loss": ("unet2d+dice",)}
+LONG_2D = ("unet2d", *(arm for family in FAMILIES_2D_LONG.values() for arm in family))
 PLANES = ("unet2d", "unet2d-axis0", "unet2d-axis2", "unet2d+views", "unet2d-fusion", "unet2d-fusion+views")
 OTHERS = ("recipe-a", "recipe-b", "recipe-d")
 ATTENTION = (
@@ -107,7 +108,7 @@ def committed(ws: Workspace, notebook: str, spec: DatasetSpec) -> list[RunResult
 
     Raises `table.RunError` if one of them is damaged or sets off the leak alarm.
     """
-    full, current = Workspace(ws.root, ws.dataset, "full"), current_numerics()
+    full, current = ws.full, current_numerics()
     runs = [*declared(notebook), *following(full, notebook)]
     there = [run for run in runs if (full.artifacts / "runs" / run.name / "config.json").is_file()]
     for run in there:

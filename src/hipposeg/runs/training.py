@@ -39,6 +39,10 @@ class Trained:
     network: torch.nn.Module | None = None
 
 
+def _stored(network: torch.nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+
+
 def train_network(
     run: RunSpec, cohort: Cohort, fold: Fold, images: dict[int, np.ndarray], machine: Machine, work: Path, key: str
 ) -> Trained:
@@ -68,7 +72,7 @@ def train_network(
             for number in cases:
                 case = cohort.cases[number]
                 found, true = predict(images[number], case.spacing)[part], case.label[part]
-                rows.append([metrics.dice(found == label.value, true == label.value) for label in spec.labels])
+                rows.append(list(metrics.class_dice(found, true, spec).values()))
             means = np.nanmean(rows, axis=0)
             return {**dict(zip(spec.names, means.tolist(), strict=True)), "mean": float(means.mean())}
 
@@ -87,8 +91,7 @@ def train_network(
         "steps": history[-1]["step"],
         "samples": len(samples.images),
     }
-    weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    return Trained(predict_with(arm, network, machine), weights, numbers, seconds, network)
+    return Trained(predict_with(arm, network, machine), _stored(network), numbers, seconds, network)
 
 
 def as_published(run: RunSpec, cohort: Cohort, fold: Fold, machine: Machine) -> Trained:
@@ -100,8 +103,7 @@ def as_published(run: RunSpec, cohort: Cohort, fold: Fold, machine: Machine) -> 
         "steps": 0,
         "samples": 0,
     }
-    weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    return Trained(predict_with(run.definition, network, machine), weights, numbers, 0.0, network)
+    return Trained(predict_with(run.definition, network, machine), _stored(network), numbers, 0.0, network)
 
 
 def fuse(run: RunSpec, spec: DatasetSpec, machine: Machine, ws: Workspace) -> Trained:
@@ -118,8 +120,7 @@ def fuse(run: RunSpec, spec: DatasetSpec, machine: Machine, ws: Workspace) -> Tr
         numbers = {name: round(total + made[name], 3) for name, total in numbers.items()}
         seconds += files.read_json(folder / "provenance.json")["train_s"]
     network.to(machine.device).eval()
-    weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    return Trained(predict_with(run.definition, network, machine), weights, numbers, seconds)
+    return Trained(predict_with(run.definition, network, machine), _stored(network), numbers, seconds)
 
 
 def average_labels(run: RunSpec, cohort: Cohort, fold: Fold) -> Trained:

@@ -135,5 +135,5 @@ def check(ws: Workspace, run: RunSpec, cohort: Cohort, cases: list[int] | None =
         mask = np.asarray(nibabel.load(path).dataobj)
         found = predict(images[number], cohort.cases[number].spacing)
         identical += bool((found == mask).all())
-        worst = min(worst, *(metrics.dice(found == label.value, mask == label.value) for label in cohort.spec.labels))
+        worst = min(worst, *metrics.class_dice(found, mask, cohort.spec).values())
     return Check(run.name, len(scored), identical, worst, same)

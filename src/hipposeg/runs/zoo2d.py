@@ -1,4 +1,4 @@
-"""The slice arms of notebooks 03 and 05, and their recipes. Chosen on `dev`, frozen here.
+"""The slice arms of notebook 03, and their recipes. Chosen on `dev`, frozen here.
 
 Most arms change one thing of the reference `unet2d`; those on ready-made encoders have a recipe of their own. The arms
 `recipe-*` follow three published student projects in loss, augmentation, optimiser and schedule, on this project's

@@ -18,13 +18,13 @@ AUGMENTATION_3D = Augmentation(rotate=10, scale=0.1, shift=2, elastic=0.7, gain=
 # Nearly every box fits into this one, nnU-Net's own patch for these data; the few larger ones lose a voxel or three of
 # background at each end.
 VOLUME = Prep(size=(40, 56, 40))
-# Every 3D arm is trained for this number of steps, so that networks are compared and not schedules.
+# Every arm that is compared with `unet3d` takes this number of steps, so that networks are compared and not schedules.
 UNET3D = TrainConfig(
     epochs=12, batch=2, lr=3e-3, muon=0.02, weight_decay=0.1, foreground_weight=2.0, augmentation=AUGMENTATION_3D,
     watch_every=4,
 )  # fmt: skip
-# The flagship alone is asked from eight sides, and follows a longer schedule: on `dev` its last third lowered the loss
-# and not the error, so it is cut off; foreground voxels that weigh no more than others make volumes less too large.
+# The flagship is asked from eight sides, and follows a longer schedule: on `dev` its last third lowered the loss and
+# not the error, so it is cut off; foreground voxels that weigh no more than others make volumes less too large.
 _FAST = replace(UNET3D, epochs=16, horizon=1.5, foreground_weight=1.0, watch_every=8)
 # The flagship until then: the whole schedule, foreground weighed twice.
 _LONG = replace(UNET3D, epochs=24, watch_every=6)

@@ -58,7 +58,7 @@ class Card:
 
 def path_of(ws: Workspace) -> Path:
     """Where the card of a data set stands: beside the runs of its `full` profile."""
-    return Workspace(ws.root, ws.dataset, "full").artifacts / NAME
+    return ws.full.artifacts / NAME
 
 
 def read(path: Path) -> Card:

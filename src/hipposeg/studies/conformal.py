@@ -125,7 +125,7 @@ def boxes(ws: Workspace, runs: Mapping[RunSpec, Run], spec: DatasetSpec) -> card
 
 def write(ws: Workspace, arm: str = FLAGSHIP, budget: str = "standard") -> Path:
     """Write the study's four files for the data set of `ws`, and return the path of conformal.csv."""
-    full = Workspace(ws.root, ws.dataset, "full")
+    full = ws.full
     spec = PHANTOM_SPEC if ws.is_phantom else MSD_HIPPOCAMPUS
     runs = out_of_fold(full, spec, arm, budget)
     measured = measures(full, runs, spec)
@@ -158,7 +158,7 @@ def write(ws: Workspace, arm: str = FLAGSHIP, budget: str = "standard") -> Path:
 
 def covered(ws: Workspace, spec: DatasetSpec) -> pd.DataFrame:
     """conformal.csv with two more columns: `true`, the volume in mm3, and `inside`, whether the interval holds it."""
-    full = Workspace(ws.root, ws.dataset, "full")
+    full = ws.full
     rows = pd.concat([one.cases for one in out_of_fold(full, spec).values()])
     found = pd.read_csv(full.artifacts / INTERVALS)
     found = found.merge(rows[["case", "label", "volume_true"]].rename(columns={"volume_true": "true"}))

@@ -13,10 +13,8 @@ import pandas as pd
 from scipy.ndimage import distance_transform_edt
 
 from hipposeg import metrics
-from hipposeg.config import Workspace
 from hipposeg.data.cohort import Cohort
 from hipposeg.data.spec import DatasetSpec
-from hipposeg.files import write_csv
 from hipposeg.runs.table import Run
 from hipposeg.stats import interval
 
@@ -114,11 +112,6 @@ def study(runs: Sequence[Run], wrong: Mapping[str, pd.DataFrame], cohort: Cohort
                         "high": found.high, "people": subjects.nunique(), "true_mm3": tissue.get(name, np.nan),
                     })  # fmt: skip
     return pd.DataFrame(rows, columns=list(COLUMNS))
-
-
-def write(ws: Workspace, table: pd.DataFrame) -> None:
-    """Write studies/errors.csv of the workspace."""
-    write_csv(ws.artifacts / "studies" / "errors.csv", COLUMNS, table.to_dict("records"))
 
 
 def _away(mask: np.ndarray, spacing: Sequence[float]) -> np.ndarray:

@@ -1,8 +1,8 @@
 """How scores get inflated: one set of stored masks, scored honestly and in ten other ways that are in use.
 
 Nothing is predicted anew, so whatever a practice adds is added by the scoring alone. The letters name the student
-projects in which a practice was found (`report.published.CLAIMS`); what each practice does is said in NOTES, and the
-score it stands beside is `metrics`' own: Dice per case and part, on the native grid, background left out.
+projects in which a practice was found (`report.published.CLAIMS`); what each practice does is said in PRACTICES, and
+the score it stands beside is `metrics`' own: Dice per case and part, on the native grid, background left out.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,10 +12,8 @@ import numpy as np
 import pandas as pd
 
 from hipposeg import metrics
-from hipposeg.config import Workspace
 from hipposeg.data.cohort import Cohort
 from hipposeg.data.grid import place
-from hipposeg.files import write_csv
 from hipposeg.metrics import MEAN
 from hipposeg.models import atlas
 from hipposeg.runs.table import FLOOR, Run
@@ -180,11 +178,6 @@ def study(
         people = int(run.subjects().nunique())
         rows += [_row(run.name, name, made[name], people) for name in PRACTICES if name in made]
     return pd.DataFrame(rows, columns=list(COLUMNS))
-
-
-def write(ws: Workspace, table: pd.DataFrame) -> None:
-    """Write studies/inflation.csv of the workspace."""
-    write_csv(ws.artifacts / "studies" / "inflation.csv", COLUMNS, table.to_dict("records"))
 
 
 def _per_case(honest: pd.Series, shown: pd.Series, run: Run) -> dict[str, float]:

@@ -112,7 +112,7 @@ def state_of(study: Study, unit: Unit, context: Context) -> str:
 
 def read(ws: Workspace, table: str) -> pd.DataFrame | None:
     """A table of the `full` profile's studies of this data set, whatever profile `ws` has; None where it is absent."""
-    path = Workspace(ws.root, ws.dataset, "full").artifacts / FOLDER / f"{table}.csv"
+    path = ws.full.artifacts / FOLDER / f"{table}.csv"
     found = pd.read_csv(path) if path.is_file() else pd.DataFrame()
     return found if len(found) else None
 

@@ -12,9 +12,7 @@ import pandas as pd
 from scipy import ndimage
 
 from hipposeg import metrics
-from hipposeg.config import Workspace
 from hipposeg.data.cohort import Cohort
-from hipposeg.files import write_csv
 from hipposeg.metrics import MEAN, UNION
 from hipposeg.runs.table import Run
 from hipposeg.stats import interval
@@ -88,12 +86,7 @@ def dice_table(masks: Mapping[int, np.ndarray], cohort: Cohort) -> pd.DataFrame:
     rows = {}
     for number, mask in masks.items():
         truth = cohort.cases[number].label
-        rows[number] = {one.name: metrics.dice(mask == one.value, truth == one.value) for one in cohort.spec.labels}
+        rows[number] = metrics.class_dice(mask, truth, cohort.spec)
         rows[number][UNION] = metrics.dice(mask > 0, truth > 0)
     table = pd.DataFrame.from_dict(rows, orient="index").sort_index()
     return table.assign(**{MEAN: table[list(cohort.spec.names)].mean(axis=1)})
-
-
-def write(ws: Workspace, table: pd.DataFrame) -> None:
-    """Write studies/postprocessing.csv of the workspace."""
-    write_csv(ws.artifacts / "studies" / "postprocessing.csv", COLUMNS, table.to_dict("records"))

@@ -50,7 +50,7 @@ def scores(ask: Asker, cohort: Cohort, cases: Sequence[int], made: Changes, name
         units = {name: one.unit for one in chosen for name in one.names}
         for one in [Change(names, 0.0, "", lambda image: image), *chosen]:
             found = one.undo(ask(np.ascontiguousarray(one.apply(case.image)), case.spacing)).argmax(0)
-            dice = {x.name: metrics.dice(found == x.value, case.label == x.value) for x in cohort.spec.labels}
+            dice = metrics.class_dice(found, case.label, cohort.spec)
             dice |= {metrics.MEAN: float(np.nanmean(list(dice.values())))}
             shared = {"case": number, "subject": case.subject, "severity": one.severity}
             rows += [

@@ -10,8 +10,6 @@ from typing import Any
 
 import pandas as pd
 
-from hipposeg.config import Workspace
-from hipposeg.files import write_csv
 from hipposeg.stats import agreement, correlation, interval
 
 NAMES = ("true", "predicted", "difference", "error", "dice")
@@ -62,11 +60,6 @@ def study(groups: Mapping[str, pd.DataFrame], labels: Sequence[str]) -> pd.DataF
 def differences(table: pd.DataFrame) -> pd.DataFrame:
     """Second minus first of what `pairs` gives, true and predicted, in mm3, by person."""
     return pd.DataFrame({name: table[f"{name}_second"] - table[f"{name}_first"] for name in ("true", "predicted")})
-
-
-def write(ws: Workspace, table: pd.DataFrame) -> None:
-    """Write studies/siblings.csv of the workspace."""
-    write_csv(ws.artifacts / "studies" / "siblings.csv", COLUMNS, table.to_dict("records"))
 
 
 def _row(run: str, label: str, table: pd.DataFrame) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import pandas as pd
 from hipposeg.config import Workspace
 from hipposeg.data.cohort import Cohort
 from hipposeg.data.spec import DatasetSpec
+from hipposeg.files import write_csv
 from hipposeg.runs.arms import FLAGSHIP
 from hipposeg.runs.spec import current_numerics
 from hipposeg.runs.table import FLOOR, MACHINE, Run, check_cases, find_runs, leak_alarm
@@ -32,7 +33,7 @@ def present(
     `table.RunError` if a run is damaged, covers other cases than its fold, or sets off the leak alarm.
     """
     numerics = current_numerics() if numerics is None else numerics
-    full = Workspace(ws.root, ws.dataset, "full")
+    full = ws.full
     found = {run.name: run for run in find_runs(ws, numerics)}
     for run in find_runs(full, numerics) if ws != full else []:
         if run.config.get("data_sha256") == cohort.sha256:
@@ -43,6 +44,11 @@ def present(
         if not ws.is_phantom:
             leak_alarm(run, cohort.spec)
     return kept
+
+
+def write(ws: Workspace, name: str, table: pd.DataFrame) -> None:
+    """Write a study's table, `studies/<name>.csv` of the workspace."""
+    write_csv(ws.artifacts / "studies" / f"{name}.csv", list(table.columns), table.to_dict("records"))
 
 
 def chosen(runs: Sequence[Run], best: Run) -> list[Run]:

@@ -165,8 +165,8 @@ def _unit(method: Method) -> Unit:
         voxels, cases = [], []
         for case, said, found in answers(context, method.runs, method.how, method.name):
             mask = found.argmax(0)
-            dice = [metrics.dice(mask == label.value, case.label == label.value) for label in spec.labels]
-            one = {"subject": case.subject, "dice": float(np.nanmean(dice))}
+            dice = metrics.class_dice(mask, case.label, spec)
+            one = {"subject": case.subject, "dice": float(np.nanmean(list(dice.values())))}
             one |= {"entropy": detection.entropy(found, case.spacing), "expected": detection.expected_loss(found)}
             cases.append(one | ({"disagreement": detection.disagreement(said, found)} if len(said) > 1 else {}))
             voxels.append(calibration.counted(case.number, case.subject, found, case.label, case.spacing))

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from hipposeg.config import Workspace
-from hipposeg.files import write_csv
 from hipposeg.runs import attention_summary, seeds, series
 from hipposeg.runs.arms import FLAGSHIP
 from hipposeg.runs.run import RunResult
@@ -40,8 +38,7 @@ _HEADS = tuple(arm for arm in series.HEADS if arm != _TWIN)  # the plainest, a c
 FAMILIES = (
     *(Family(f"2D {name}, short", "unet2d", arms, "S") for name, arms in series.FAMILIES_2D.items()),
     Family("2D coordinate head, short", series.HEADS_2D[0], series.HEADS_2D[1:], "S"),
-    Family("2D augmentation", "unet2d", series.AUGMENTATIONS),
-    Family("2D loss", "unet2d", series.LOSSES),
+    *(Family(f"2D {name}", "unet2d", arms) for name, arms in series.FAMILIES_2D_LONG.items()),
     Family("2D encoder", "unet2d", ("unet2d-mobilenetv3",)),
     Family("3D, equal steps", "unet3d", _OTHERS_3D),
     Family("3D coordinate heads at 2 mm", _HEADS[0], _HEADS[1:]),
@@ -100,9 +97,3 @@ def five_folds(results: Sequence[RunResult], labels: Sequence[str]) -> pd.DataFr
                 scored = {"dice": one.value, "low": one.low, "high": one.high}
                 rows.append({"arm": arm, "folds": kind, "part": part, "label": label} | scored | counts)
     return pd.DataFrame(rows, columns=list(FOLD_COLUMNS))
-
-
-def write(ws: Workspace, verdicts: pd.DataFrame, folds: pd.DataFrame) -> None:
-    """Write studies/verdicts.csv and studies/folds.csv of the workspace."""
-    write_csv(ws.artifacts / "studies" / "verdicts.csv", COLUMNS, verdicts.to_dict("records"))
-    write_csv(ws.artifacts / "studies" / "folds.csv", FOLD_COLUMNS, folds.to_dict("records"))

@@ -5,8 +5,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from hipposeg.config import Workspace
-from hipposeg.files import write_csv
 from hipposeg.metrics import UNION
 from hipposeg.runs.table import Run
 from hipposeg.studies.errors import REACHES_MM
@@ -64,11 +62,6 @@ def study(runs: Sequence[Run], wrong: Mapping[str, pd.DataFrame]) -> pd.DataFram
             said = what_went_wrong(found, float(true[case]), float(predicted[case]))
             rows.append({"run": run.name, "case": int(case), "dice": dice, "words": said})
     return pd.DataFrame(rows, columns=list(COLUMNS))
-
-
-def write(ws: Workspace, table: pd.DataFrame) -> None:
-    """Write studies/words.csv of the workspace."""
-    write_csv(ws.artifacts / "studies" / "words.csv", COLUMNS, table.to_dict("records"))
 
 
 def _reach(distance: pd.Series) -> str:

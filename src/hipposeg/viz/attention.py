@@ -95,9 +95,10 @@ def _on_grey() -> Colormap:
 def ratios(table: pd.DataFrame, panels: Mapping[str, str], voxel_mm: float) -> Figure:
     """Mean attention inside the structure over outside: a dot with its interval for each scale and control.
 
-    table: as `runs.attention.intervals` gives it: columns within, scale, control, value, low, high. panels: value of
-    `within` -> title, the one with most controls first; rows of others are left out. voxel_mm: side of a voxel of scale
-    1. All panels share one scale; the dashed line is at 1: as much inside as outside.
+    table: as `runs.attention_summary.intervals` gives it: columns within, scale, control, value, low, high.
+    panels: value of `within` -> title, the one with most controls first; rows of others are left out.
+    voxel_mm: side of a voxel of scale 1. All panels share one scale; the dashed line is at 1: as much inside
+    as outside.
     """
     parts = [table[table["within"] == within].assign(panel=title) for within, title in panels.items()]
     rows = pd.concat(parts, ignore_index=True).rename(columns={"control": "series"})

@@ -83,7 +83,7 @@ def frequency_map(frequencies: NDArray[np.float32], spec: DatasetSpec, spacing: 
 
 
 def dice_strip(cases: pd.DataFrame, spec: DatasetSpec, extra: Sequence[str] = ("mean", "union")) -> Figure:
-    """Each case's Dice by label, with means: `cases` has the columns label and dice (a run's cases.csv)."""
+    """Each case's Dice by label, with means: `cases` has the columns label and dice (a run's scores)."""
     colours = {item.name: item.colour for item in spec.labels} | dict.fromkeys(extra, INK)
     fig, ax = plt.subplots(figsize=(9, 0.52 * len(colours) + 0.9))
     rng = np.random.default_rng(0)
