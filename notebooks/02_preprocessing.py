@@ -123,8 +123,8 @@ medians lie between {after.min():.2f} and {after.max():.2f} standard deviations.
 # Only the box's shape decides where it goes. The label is never asked, so the very same code runs on a scan that has
 # none.
 #
-# Is the grid large enough? Every case, along every axis. (The networks of later notebooks take smaller boxes, which cut some background off
-# a few cases; notebook 04 counts them.)
+# Is the grid large enough? Every case, along every axis. (The networks of later notebooks take smaller boxes, which cut background off
+# some cases; notebook 04 counts them.)
 
 # %%
 proof = roundtrip.prove(session.cohort, SIZE)

@@ -326,18 +326,7 @@ session.save(
 # trains it; here it is shown as far as its runs are there.
 
 # %%
-if profile == "full":
-    for one in series.declared("03"):
-        session.run(one.arm, one.folds, one.fold, one.seed, one.budget)
-found = series.committed(session.ws, "03", spec)
-declared = series.declared("03")
-there = sum(one.run in declared for one in found)
-session.facts(series_declared=len(declared), series_found=there)
-session.say(
-    f"**{there} of {len(declared)} runs of the series are there**; `hipposeg series 03` trains the others, several side by side."
-)
-
-# %%
+found = session.series()
 short = seeds.by_family(found, "unet2d", series.FAMILIES_2D, "S")
 if len(short):
     session.save(

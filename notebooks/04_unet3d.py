@@ -268,11 +268,18 @@ if ARMS[FLAGSHIP].prep.views:
 box, each brought back. Strided convolutions are not indifferent to where their grid lies; the mean nearly is.""")
 
 # %% [markdown]
+# Everything that takes more than one run per arm, such as seeds and folds, is a declared series (`src/hipposeg/runs/series.py`). It takes
+# hours, so only the `full` profile trains it. Here it is read as far as it is there; where a run is missing, the text says so.
+
+# %%
+found = session.series()
+
+# %% [markdown]
 # How the flagship was chosen: these runs of the series were scored on `dev`. The rule: of the recipes near the top, the one that trains
 # the fewest minutes. The field's usual way to a last gain, a mean over networks, is among them: volumes and slices in three directions.
 
 # %%
-on_dev = [one for one in series.committed(session.ws, "04", spec) if one.run.folds == "dev"]
+on_dev = [one for one in found if one.run.folds == "dev"]
 if on_dev:
     table = seeds.arms(on_dev, spec.names, folds="dev").sort_values("value", ascending=False)
     against = seeds.differences(seeds.scores(on_dev), FLAGSHIP)
@@ -304,20 +311,8 @@ session.save(
 # %% [markdown]
 # **What to look for.** How much of the Dice comes early, and whether `unet3d`'s last epochs, in which its rate goes to nothing, still add to
 # it or cost some. **What it does not show:** the flagship's views. Each point is one pass over a volume; its score below is a mean over several.
-#
-# Everything that takes more than one run per arm, such as seeds and folds, is a declared series (`src/hipposeg/runs/series.py`). It takes
-# hours, so only the `full` profile trains it. Here it is read as far as it is there.
 
 # %%
-if profile == "full":
-    for one in series.declared("04"):
-        session.run(one.arm, one.folds, one.fold, one.seed, one.budget)
-found = series.committed(session.ws, "04", spec)
-session.facts(series_declared=len(series.declared("04")), series_found=len(found))
-session.say(
-    f"**{len(found)} of {len(series.declared('04'))} runs of the series are there**; `hipposeg series 04` trains the others, several "
-    "side by side. Sections 7 to 10 use them, and say so where one is missing."
-)
 by_volume = summary.mean_dice(flagship.cases), summary.mean_dice(plain.cases)
 people = plain.cases.drop_duplicates("case").set_index("case").subject.sort_index().to_numpy()
 gain = stats.paired(by_volume[0].to_numpy(), by_volume[1].to_numpy(), people)
@@ -851,9 +846,7 @@ session.say(f"""
 - From one {cut} slice to the next the truth changes by {truth_jump:.1f} mm²; the networks: {
     ", ".join(f"`{name}` {across[name].mean():.1f}" for name in stacks if name != "truth")
 }.
-- {len(found)} of {
-    len(series.declared("04"))
-} runs of the declared series were there; verdicts stand in sections 7, 9 and 10 as far as seeds allow.
+- Verdicts stand in sections 7, 9 and 10, as far as there are three seeds.
 """)
 
 # %% [markdown]

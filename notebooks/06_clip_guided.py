@@ -327,7 +327,7 @@ session.say(
 # is there.
 
 # %%
-made = series.committed(session.ws, "06", spec)
+made = session.series()
 fixed = [one for one in made if one.run == RunSpec("clip2d-fixed-scale")]
 session.save(
     pictures.courses({"hippoclip": clips.history, "clip2d-guided": led.history}, guided.FIRST_SCALE), "scale",
@@ -416,15 +416,7 @@ display(
 # the argument above a head can hardly tell such classes apart, whatever their words mean.
 
 # %%
-if profile == "full":
-    for one in series.declared("06"):
-        session.run(one.arm, one.folds, one.fold, one.seed, one.budget)
-    made = series.committed(session.ws, "06", spec)
 verdicts = seeds.by_family(made, "clip2d-guided", series.FAMILIES_CLIP, "standard")
-session.facts(series_declared=len(series.declared("06")), series_found=len(made))
-session.say(
-    f"**{len(made)} of {len(series.declared('06'))} runs of the series are there**; `hipposeg series 06` trains the others."
-)
 if len(verdicts):
     session.save(
         forest.forest(verdicts, stats.EQUIVALENCE_MARGIN, "mean Dice, arm minus clip2d-guided", sort=False), "controls",

@@ -14,7 +14,7 @@ from hipposeg.config import Workspace, output_root
 from hipposeg.data import cohort as cohorts
 from hipposeg.data import folds as folding
 from hipposeg.data import locate
-from hipposeg.runs import RunResult, RunSpec, train_or_load
+from hipposeg.runs import RunResult, RunSpec, series, train_or_load
 from hipposeg.viz.style import preview, save_figure, use_style
 
 
@@ -55,6 +55,20 @@ class Session:
         """Train an arm, or load it if it is there; the smoke profile always takes the arm's smoke recipe."""
         budget = "smoke" if self.ws.profile == "smoke" else budget
         return train_or_load(RunSpec(arm, folds, fold, seed, budget), self.cohort, self.folds, self.ws)
+
+    def series(self) -> list[RunResult]:
+        """The notebook's declared series as far as it is there; says how far. Under `full` the rest is trained."""
+        declared = series.declared(self.number)
+        for one in declared if self.ws.profile == "full" else ():
+            self.run(one.arm, one.folds, one.fold, one.seed, one.budget)
+        found = series.committed(self.ws, self.number, self.spec)
+        there = sum(one.run in declared for one in found)
+        self.facts(series_declared=len(declared), series_found=there)
+        self.say(
+            f"**{there} of {len(declared)} runs of the series are there**; `hipposeg series {self.number}` trains the "
+            "others, several side by side."
+        )
+        return found
 
     def say(self, text: str) -> None:
         """Show markdown that holds values just computed."""
