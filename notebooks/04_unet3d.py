@@ -587,11 +587,11 @@ else:
 # each scored by a network that never saw it:
 
 # %%
-before = seeds.scores([one for one in found if one.run.arm == "unet3d-long" and one.run.folds in ("grouped", "nnunet")])
+before = [one for one in found if one.run.arm == "unet3d-long"]
 rows = {}
-for kind, group in all_folds.groupby("folds"):
-    now = group.set_index("case").sort_index()
-    old = before[before.folds == kind].set_index("case").reindex(now.index)
+for kind in sorted({one.run.folds for one in five} & {one.run.folds for one in before}):
+    now = all_folds[all_folds.folds == kind].set_index("case").sort_index()
+    old = seeds.scores([one for one in before if one.run.folds == kind]).set_index("case").reindex(now.index)
     if old.dice.notna().all():
         one = stats.paired(now.dice.to_numpy(), old.dice.to_numpy(), now.subject.to_numpy())
         rows[kind] = {f"`{FLAGSHIP}`": f"{now.dice.mean():.4f}", "`unet3d-long`": f"{old.dice.mean():.4f}",
