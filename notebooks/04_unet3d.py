@@ -293,8 +293,8 @@ else:
     session.say("**Not trained yet:** none of them.")
 
 # %% [markdown]
-# **What to look for.** How near the top lie together, and at how different a price. Being asked from eight sides costs no training, and
-# does what a second and a third network would do. **What it does not show:** which recipe is best. A few dozen people decide about
+# **What to look for.** How near the top lie together, and at how different a price. What being asked from eight sides adds, which costs
+# no training, beside what three more networks add, which does. **What it does not show:** which recipe is best. A few dozen people decide about
 # thousandths here, and a choice among many flatters the chosen one, so none of these numbers is a result. Minutes are those of one
 # thread beside another training.
 
