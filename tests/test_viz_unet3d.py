@@ -1,5 +1,6 @@
 """Figures and measures of notebook 04, on arrays made by hand: what they draw, and that they draw it the same twice."""
 
+import itertools
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -149,6 +150,15 @@ def figures():
 def test_every_figure_saves_to_the_same_bytes_twice(tmp_path):
     first, second = saved_twice(figures, tmp_path)
     assert first == second and len(first) == 8
+
+
+def test_names_of_arms_that_cost_and_score_alike_do_not_cover_each_other():
+    names = [f"an-arm-with-a-long-name-{n}" for n in range(7)]
+    table = pd.DataFrame({"minutes": np.linspace(7, 7.4, 7), "value": 0.89, "low": 0.88, "high": 0.9, "dims": 3}, names)
+    fig = arms.dice_by_minutes(table)
+    fig.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in fig.axes[0].texts if text.get_text() in names]
+    assert len(boxes) == 7 and not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
 
 
 def test_slice_jump_of_a_box_and_of_a_staircase():

@@ -64,10 +64,8 @@ class Session:
         found = series.committed(self.ws, self.number, self.spec)
         there = sum(one.run in declared for one in found)
         self.facts(series_declared=len(declared), series_found=there)
-        self.say(
-            f"**{there} of {len(declared)} runs of the series are there**; `hipposeg series {self.number}` trains the "
-            "others, several side by side."
-        )
+        rest = f"; `hipposeg series {self.number}` trains the others, several side by side"
+        self.say(f"**{there} of {len(declared)} runs of the series are there**{rest if there < len(declared) else ''}.")
         return found
 
     def say(self, text: str) -> None:

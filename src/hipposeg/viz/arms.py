@@ -1,12 +1,15 @@
 """Dots with intervals for things that are compared: arms, heads, folds; and Dice against the minutes it took."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import Bbox
 
 from hipposeg.viz.evaluation import WIDTH
 from hipposeg.viz.style import INK, MUTED, SERIES
@@ -93,10 +96,6 @@ def dice_by_minutes(table: pd.DataFrame) -> Figure:
         ax.vlines(rows["minutes"], rows["low"], rows["high"], color=colour, linewidth=1.4, alpha=0.45)
         ax.plot(rows["minutes"], rows["value"], marker, color=colour, markersize=7, markeredgecolor="white",
                 linestyle="", label=f"{dims}D")  # fmt: skip
-    for index, (arm, row) in enumerate(kept.iterrows()):
-        # In turn above and below, so that names of arms of about equal cost do not cover each other.
-        ax.annotate(arm, (row["minutes"], row["value"]), xytext=(6, 7 if index % 2 else -13), fontsize=8, color=INK,
-                    textcoords="offset points")  # fmt: skip
     ax.set_xscale("log")
     if len(kept):
         ax.set_xlim(kept["minutes"].min() / 1.3, kept["minutes"].max() * 2.2)
@@ -104,8 +103,31 @@ def dice_by_minutes(table: pd.DataFrame) -> Figure:
         ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         ax.minorticks_off()
     ax.set(xlabel="training (minutes)", ylabel="mean Dice (bars: 95 % interval over people)")
-    fig.legend(*ax.get_legend_handles_labels(), loc="outside upper right", ncols=2)
+    if kept["dims"].nunique() > 1:
+        fig.legend(*ax.get_legend_handles_labels(), loc="outside upper right", ncols=2)
+    _name_dots(ax, [(str(arm), row["minutes"], row["value"]) for arm, row in kept.iterrows()])
     return fig
+
+
+def _name_dots(ax: Axes, dots: Sequence[tuple[str, float, float]]) -> None:
+    """Write a name beside each dot, at the nearest height where it covers no dot and no other name."""
+    ax.figure.draw_without_rendering()  # so that the places of dots in pixels are known
+    taken = [Bbox.from_bounds(*(ax.transData.transform(dot[1:]) - 4), 8, 8) for dot in dots]
+    for name, *at in dots:
+        text = ax.annotate(name, at, (9, 0), textcoords="offset points", fontsize=8, color=INK, va="center",
+                           in_layout=False, path_effects=[withStroke(linewidth=2.5, foreground="white")])  # fmt: skip
+        for height in sorted(range(-150, 151, 3), key=abs):
+            text.set_position((9, height))
+            box = text.get_window_extent()
+            inside = ax.bbox.y0 <= box.y0 and box.y1 <= ax.bbox.y1
+            if inside and not any(box.overlaps(other) for other in taken):
+                break
+        else:
+            text.set_position((9, height := 0))
+        if abs(height) > 9:
+            line = {"arrowstyle": "-", "color": MUTED, "linewidth": 0.7, "shrinkA": 0, "shrinkB": 3}
+            ax.annotate("", at, (8, height), textcoords="offset points", in_layout=False, arrowprops=line, zorder=1)
+        taken.append(text.get_window_extent())
 
 
 def _within(value: float, limits: tuple[float, float]) -> bool:
