@@ -5,6 +5,7 @@ import pytest
 from scipy import stats as scipy_stats
 from sklearn.metrics import roc_auc_score
 
+from hipposeg import stats
 from hipposeg.studies import calibration, detection, uncertainty
 from hipposeg.studies.calibration import Voxels
 
@@ -110,8 +111,10 @@ def test_the_worst_quarter_and_what_is_left_without_it():
 def test_intervals_draw_a_persons_cases_together():
     subjects = np.array([1, 1, 2, 2, 3, 3])
     seen = []
-    found = detection.over_people(lambda i: seen.append(i) or float(len(i)), subjects, 50)
+    met = []
+    found = stats.of_cases(lambda i, k: seen.append(i) or met.append(set(k)) or float(len(i)), subjects, 3, 50)
     assert (found.value, found.low, found.high) == (6, 6, 6)
+    assert met[-1] == {0, 1, 2} and any(len(some) < 3 for some in met), "seeds are drawn, too"
     for drawn_cases in seen:
         counts = np.bincount(drawn_cases, minlength=6)
         assert (counts[::2] == counts[1::2]).all()

@@ -88,7 +88,7 @@ def test_a_crop_around_the_truth_makes_a_guess_right_wherever_the_truth_lies():
 def table():
     runs = [run_of(FLOOR, shifted(3)), run_of("unet2d", shifted(1), history=(0.5, 0.8, 0.7))]
     masks = {runs[0].name: shifted(3), runs[1].name: shifted(1)}
-    return inflation.study(runs, masks, cohort(), TRAIN)
+    return inflation.study([[run] for run in runs], lambda run: masks[run.name], cohort(), TRAIN)
 
 
 def test_study_has_every_practice_and_adds_up(table):
@@ -96,8 +96,8 @@ def test_study_has_every_practice_and_adds_up(table):
     practices = list(inflation.PRACTICES)
     assert list(table["practice"]) == [*practices[:-1], *practices], "only the trained run has epochs"
     assert (table["difference"] - (table["shown"] - table["honest"])).abs().max() < 1e-12
-    per_case = set(inflation.PER_CASE) | {"nsd2", "truth-crop-no-image"}
-    assert set(table.loc[table["low"].notna(), "practice"]) == per_case
+    assert set(table.loc[table["low"].isna(), "practice"]) == {"honest", "best-epoch"}
+    assert (table["seeds"] == 1).all()
     inside = table.dropna()
     assert ((inside["low"] <= inside["difference"] + 1e-12) & (inside["difference"] <= inside["high"] + 1e-12)).all()
 
@@ -116,6 +116,36 @@ def test_study_of_one_practice_by_hand(table):
     floor = table[table["run"].str.startswith(FLOOR)].set_index("practice")
     assert rows.loc["truth-crop-no-image", "honest"] == floor.loc["honest", "shown"]
     assert (rows["people"] == 3).all()
+
+
+def test_seeds_are_averaged_and_drawn():
+    runs = [run_of("unet2d", shifted(by), seed=by) for by in (0, 1, 2)]
+    masks = {run.name: shifted(by) for by, run in enumerate(runs)} | {"floor": shifted(3)}
+    floor = [run_of(FLOOR, shifted(3))]
+    three = inflation.study([floor, runs], lambda run: masks.get(run.name, masks["floor"]), cohort(), TRAIN).set_index(
+        ["run", "practice"]
+    )
+    each = [
+        inflation.study([floor, [run]], lambda run: masks.get(run.name, masks["floor"]), cohort(), TRAIN).set_index(
+            ["run", "practice"]
+        )
+        for run in runs
+    ]
+    for practice in ("background", "pooled-slices", "pooled-volumes", "union-slices", "nsd2"):
+        mean = np.mean([one.loc[(run.name, practice), "shown"] for one, run in zip(each, runs, strict=True)])
+        row = three.loc[(runs[0].name, practice)]
+        assert row["shown"] == pytest.approx(mean) and row["seeds"] == 3
+        # Shifts by 0, 1 and 2 voxels differ far more than people do.
+        assert row["high"] - row["low"] > each[1].loc[(runs[1].name, practice), ["low", "high"]].diff().iloc[-1]
+
+
+def test_one_class_in_slices_that_hold_some_is_one_dice_of_everything():
+    pairs = [(shifted(2)[case], truth(case)) for case in SCORED]
+    kept = [(p[..., z] > 0, t[..., z] > 0) for p, t in pairs for z in range(t.shape[2]) if t[..., z].any()]
+    predicted, true = (np.concatenate([one[side].ravel() for one in kept]) for side in (0, 1))
+    assert inflation.as_one(np.stack([inflation.held_counts(*pair) for pair in pairs])) == pytest.approx(
+        f1_score(true, predicted)
+    )
 
 
 def test_every_claim_names_a_practice_that_there_is():

@@ -63,6 +63,10 @@ def test_own_runs_come_first_and_committed_ones_fill_up(ws):
     found = present(ws)
     assert [run.name for run in found] == ["unet2d.grouped0.s0.standard", "unet3d.grouped0.s0.standard"]
     assert found[0].config["steps"] == 1
+    put(full, "unet2d", steps=2, threads=1)
+    assert [run.config["steps"] for run in present(ws) if run.arm == "unet2d"] == [1, 2], (
+        "rounded otherwise: another run"
+    )
     assert np.array_equal(stored.masks(found[1], SPEC)[5], np.roll(truth(5), 1, 1))
     shutil.rmtree(found[1].predictions)
     with pytest.raises(RunError, match="no prediction"):
@@ -94,7 +98,26 @@ def test_arm_means_stay_within_one_setting():
     assert table.loc["unet2d", "value"] == pytest.approx(both) and table.loc["unet2d", "seeds"] == 2
 
 
+def test_twins_are_the_largest_group_with_masks(ws):
+    own, committed = ws, ws.full
+    put(own, "unet2d", threads=2)
+    for seed in (1, 0, 2):
+        put(committed, "unet2d", threads=1, seed=seed)
+    runs = present(ws)
+    assert [(run.config["threads"], run.config["seed"]) for run in stored.twins(runs, "unet2d", masks=True)] == [
+        (1, 0), (1, 1), (1, 2)
+    ]  # fmt: skip
+    for seed in (1, 2):
+        shutil.rmtree(committed.artifacts / "predictions" / f"unet2d.grouped0.s{seed}.standard")
+    (alone,) = stored.twins(present(ws), "unet2d", masks=True)
+    assert alone.config["threads"] == 2, "of two groups of one, the own"
+    assert stored.twins(runs, "unet3d") == []
+
+
 def test_out_of_fold_needs_every_fold():
+    assert stored.out_of_fold(
+        [run_of(FLAGSHIP, shifted(1), fold=fold, threads=1 + fold // 4) for fold in range(5)], 5
+    ).empty
     runs = [run_of(FLAGSHIP, shifted(1), fold=fold) for fold in range(5)]
     assert len(stored.out_of_fold(runs, 5)) == 5 * len(runs[0].cases)
     assert stored.out_of_fold(runs[:4], 5).empty
@@ -160,7 +183,7 @@ def studied():
     data, runs = cohort(), [run_of(FLOOR, shifted(3)), run_of("unet2d", shifted(1), history=(0.5, 0.8, 0.7))]
     masks = {runs[0].name: shifted(3), runs[1].name: shifted(1)}
     places = errors.study(runs, {name: errors.of_run(found, data) for name, found in masks.items()}, data)
-    return runs, inflation.study(runs, masks, data, TRAIN), places
+    return runs, inflation.study([[run] for run in runs], lambda run: masks[run.name], data, TRAIN), places
 
 
 def figures():

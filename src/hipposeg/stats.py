@@ -8,13 +8,13 @@ Pure functions of arrays. NaN values are skipped and never invented. Random draw
 given seed, so equal inputs give equal bytes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
-RESAMPLES = 4000
+RESAMPLES, FEW_RESAMPLES = 4000, 1000
 SEED = 20210
 LEVEL = 0.95
 EQUIVALENCE_MARGIN = 0.005
@@ -79,6 +79,22 @@ def interval(values: np.ndarray, subjects: Sequence[int], resamples: int = RESAM
     # A resample of nobody but people without a value has no mean.
     low, high = _percentiles(np.divide(top, bottom, out=np.full_like(top, np.nan), where=bottom > 0))
     return Interval(float(sums.sum() / total), low, high)
+
+
+def of_cases(
+    statistic: Callable[[np.ndarray, np.ndarray], float], subjects: Sequence[int], seeds: int = 1,
+    resamples: int = FEW_RESAMPLES,
+) -> Interval:  # fmt: skip
+    """What is no mean over cases: a statistic of (indices of cases, indices of seeds), with an interval.
+
+    People are drawn, each with all cases, and seeds, if there are several. Slower than `interval`, so fewer resamples.
+    """
+    rng, subjects = np.random.default_rng(SEED), np.asarray(subjects)
+    cases = [np.flatnonzero(subjects == person) for person in np.unique(subjects)]
+    drawn = [np.concatenate([cases[i] for i in rng.integers(0, len(cases), len(cases))]) for _ in range(resamples)]
+    some = [rng.integers(0, seeds, seeds) if seeds > 1 else np.zeros(1, int) for _ in range(resamples)]
+    low, high = _percentiles([statistic(*one) for one in zip(drawn, some, strict=True)])
+    return Interval(float(statistic(np.arange(len(subjects)), np.arange(seeds))), low, high)
 
 
 def paired(
@@ -233,7 +249,7 @@ def _draws(seed: int, resamples: int, *sizes: int) -> tuple[np.ndarray, ...]:
     )
 
 
-def _percentiles(draws: np.ndarray) -> tuple[float, float]:
+def _percentiles(draws: Sequence[float]) -> tuple[float, float]:
     """The central 95 % of the draws."""
     low, high = np.nanpercentile(draws, [100 * (1 - LEVEL) / 2, 100 * (1 + LEVEL) / 2])
     return float(low), float(high)

@@ -89,7 +89,7 @@ CLAIMS = (
     Claim(
         "A", "2D U-Net on a MobileNetV3-Small encoder", 0.726, "3D Dice",
         "both parts as one class, in slices cropped around the truth and stretched to 128x128",
-        (), *_A, ("recipe-a", "unet2d-mobilenetv3"), "truth-crop", "unet2d",
+        (), *_A, ("recipe-a", "unet2d-mobilenetv3"), "union-crop", "unet2d",
     ),
     Claim(
         "B", "3D U-Net with a coordinate head", 0.989, "3D Dice",
@@ -115,7 +115,7 @@ CLAIMS = (
     Claim(
         "D", "2D U-Net on an EfficientNet-B0 encoder; other data (MRIHS)", 0.839, "Dice on test slices",
         "one class, pooled over slices that were kept because the truth is not empty there",
-        (), *_D, ("recipe-d", "unet2d-efficientnetb0"), "nonempty-slices", "unet2d",
+        (), *_D, ("recipe-d", "unet2d-efficientnetb0"), "union-slices", "unet2d",
     ),
     Claim(
         "E", "residual 3D U-Net; other data (male pelvis)", 0.836, "Dice on test volumes, mean of its six classes",

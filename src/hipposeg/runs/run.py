@@ -24,7 +24,7 @@ from hipposeg.data.cohort import Cohort
 from hipposeg.data.folds import Fold
 from hipposeg.engine.machine import Machine, processor_name, this_machine
 from hipposeg.runs import attention, clip_study, offgrid
-from hipposeg.runs.arms import FLAGSHIP, WITH_MASKS
+from hipposeg.runs.arms import ALL_SEEDS, FLAGSHIP, WITH_MASKS
 from hipposeg.runs.samples import images_of
 from hipposeg.runs.score import CASE_COLUMNS, CASES, predict_all, score_all
 from hipposeg.runs.spec import RunSpec, needed_by, numerics_of, recipe_of, run_key
@@ -199,8 +199,8 @@ def _whereabouts() -> dict[str, Any]:
 
 def _shows_masks(run: RunSpec) -> bool:
     """Whether a run of the `full` profile is one of the few whose masks are committed."""
-    main = run.arm in WITH_MASKS and (run.fold, run.seed) == (0, 0) and run.folds in ("grouped", "nnunet")
-    return main or run.arm == FLAGSHIP
+    first = run.fold == 0 and run.folds in ("grouped", "nnunet") and (run.seed == 0 or run.arm in ALL_SEEDS)
+    return run.arm == FLAGSHIP or (run.arm in WITH_MASKS and first)
 
 
 def _publish(run: RunSpec, ws: Workspace, machine: Machine) -> None:
@@ -214,7 +214,7 @@ def _publish(run: RunSpec, ws: Workspace, machine: Machine) -> None:
         (folder / name).unlink(missing_ok=True)
     masks = sorted(work.glob("predictions/*.gz")) if ws.profile != "full" or _shows_masks(run) else []
     copies: list[tuple[Path, Path]] = [(path, predictions / path.name) for path in masks]
-    if run.arm == FLAGSHIP and run.folds == "grouped" and ws.profile == "full":
+    if (run.arm, run.folds, run.seed, ws.profile) == (FLAGSHIP, "grouped", 0, "full"):
         copies.append((work / "weights.safetensors", ws.artifacts / "weights" / f"{run.name}.safetensors"))
     small = ("history.jsonl", CASES, *STUDIES, "config.json")
     copies += [(work / name, folder / name) for name in small]

@@ -6,16 +6,15 @@ and what mean Dice is left when the most uncertain cases are handed to a person 
 arXiv:1705.08500).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from hipposeg import metrics, stats
+from hipposeg import metrics
 from hipposeg.studies.calibration import BAND_MM, LEAST
 
 # Share of the cases that count as bad: those with the lowest Dice.
 BAD = 0.25
-RESAMPLES = 1000
 
 
 def entropy(found: np.ndarray, spacing: Sequence[float]) -> float:
@@ -72,17 +71,6 @@ def worst(dice: np.ndarray, share: float = BAD) -> np.ndarray:
     found = np.zeros(len(dice), bool)
     found[np.argsort(dice, kind="stable")[: int(np.ceil(share * len(dice)))]] = True
     return found
-
-
-def over_people(
-    statistic: Callable[[np.ndarray], float], subjects: np.ndarray, resamples: int = RESAMPLES
-) -> stats.Interval:
-    """A statistic of case indices, with a 95 % interval from resampled people, whose cases are drawn together."""
-    rng = np.random.default_rng(stats.SEED)
-    cases = [np.flatnonzero(subjects == person) for person in np.unique(subjects)]
-    drawn = [np.concatenate([cases[i] for i in rng.integers(0, len(cases), len(cases))]) for _ in range(resamples)]
-    low, high = np.nanpercentile([statistic(one) for one in drawn], [2.5, 97.5])
-    return stats.Interval(statistic(np.arange(len(subjects))), float(low), float(high))
 
 
 def coverage_curve(uncertainty: np.ndarray, dice: np.ndarray) -> list[tuple[float, float, float]]:

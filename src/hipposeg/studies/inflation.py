@@ -1,4 +1,4 @@
-"""How scores get inflated: one set of stored masks, scored honestly and in ten other ways that are in use.
+"""How scores get inflated: the same stored masks, scored honestly and in a dozen other ways that are in use.
 
 Nothing is predicted anew, so whatever a practice adds is added by the scoring alone. The letters name the student
 projects in which a practice was found (`report.published.CLAIMS`); what each practice does is said in PRACTICES, and
@@ -17,9 +17,9 @@ from hipposeg.data.grid import place
 from hipposeg.metrics import MEAN
 from hipposeg.models import atlas
 from hipposeg.runs.table import FLOOR, Run
-from hipposeg.stats import interval
+from hipposeg.stats import interval, of_cases
 
-COLUMNS = ("run", "practice", "honest", "shown", "difference", "low", "high", "people", "note")
+COLUMNS = ("run", "practice", "honest", "shown", "difference", "low", "high", "people", "seeds", "note")
 
 # Slug -> (title of a figure's row, what is done). `honest` of a row is the same masks' own honest score.
 PRACTICES = {
@@ -38,13 +38,21 @@ PRACTICES = {
         "a prediction of nothing at all, scored as with 16 slices pooled; the same for every run (C)",
     ),
     "union": ("union called per class", "one Dice for the whole hippocampus, blind to errors between its parts"),
+    "union-crop": (
+        "union, cropped around the truth",
+        "one Dice for the whole hippocampus; what is predicted outside the box around the truth is not scored (A)",
+    ),
+    "union-slices": (
+        "union, slices that hold some, pooled",
+        "one Dice for the whole hippocampus, over the voxels of all axial slices in which the truth is not empty (D)",
+    ),
     "nonempty-slices": (
         "only slices that hold some",
-        "axial slices in which the truth is empty are left out, which takes the truth to know (D)",
+        "axial slices in which the truth is empty are left out, which takes the truth to know",
     ),
     "truth-crop": (
         "cropped around the truth",
-        "whatever is predicted outside the truth's own bounding box is not scored (A)",
+        "whatever is predicted outside the truth's own bounding box is not scored",
     ),
     "truth-crop-no-image": (
         "the same crop, no image read",
@@ -102,23 +110,47 @@ def truth_crop(prediction: np.ndarray, truth: np.ndarray, n_classes: int) -> flo
     return class_mean(prediction[box], truth[box], n_classes)
 
 
-def pooled(pairs: Iterable[Pair], n_classes: int, size: int, cut: bool) -> float:
-    """Mean over batches of the Dice of all classes, background included, of each batch's pooled voxels.
+def union_crop(prediction: np.ndarray, truth: np.ndarray, n_classes: int) -> float:
+    """Dice of the whole foreground inside the bounding box of the truth."""
+    box = truth_box(truth)
+    return metrics.dice(prediction[box] > 0, truth[box] > 0)
 
-    pairs: (prediction, truth) label maps (X, Y, Z), in the order of a loader that does not shuffle. Each is placed in
-    the middle of BOX. size: slices (cut across the axial axis, batches run on from volume to volume) or volumes a
-    batch. A class that is in neither mask of a batch scores 1.
+
+def pooled(pairs: Iterable[Pair], n_classes: int, size: int, cut: bool) -> float:
+    """`batched` over `box_counts` of (prediction, truth) label maps, in the order of a loader that does not shuffle."""
+    return batched(np.concatenate([box_counts(*pair, n_classes, cut) for pair in pairs]), size)
+
+
+def box_counts(prediction: np.ndarray, truth: np.ndarray, n_classes: int, cut: bool) -> np.ndarray:
+    """Confusion counts of label maps (X, Y, Z) placed in the middle of BOX, of each axial slice (cut) or as a whole.
+
+    Returns (items, K, K).
     """
-    placed = [[place(mask, BOX)[0] for mask in pair] for pair in pairs]
-    blocks = [np.stack([np.moveaxis(mask, AXIAL, 0) for mask in pair]) for pair in placed]  # (2, Z, X, Y) each
-    items = [block[:, index] for block in blocks for index in range(BOX[AXIAL])] if cut else blocks
-    scores = []
-    for start in range(0, len(items), size):
-        prediction, truth = np.stack(items[start : start + size], axis=1)
-        counts = metrics.confusion(prediction, truth, n_classes)
-        hit, total = np.diag(counts), counts.sum(axis=0) + counts.sum(axis=1)
-        scores.append(np.where(total > 0, 2 * hit / np.maximum(total, 1), 1.0).mean())
-    return float(np.mean(scores))
+    placed = [np.moveaxis(place(mask, BOX)[0], AXIAL, 0) for mask in (prediction, truth)]
+    items = zip(*placed, strict=True) if cut else [placed]
+    return np.stack([metrics.confusion(*item, n_classes) for item in items])
+
+
+def batched(counts: np.ndarray, size: int) -> float:
+    """Mean over batches of so many items of the Dice of all classes, background included, of each batch's counts.
+
+    counts: (items, K, K); the last batch may be smaller. A class that is in neither mask of a batch scores 1.
+    """
+    sums = np.add.reduceat(counts, np.arange(0, len(counts), size), axis=0)
+    hit, total = np.diagonal(sums, axis1=1, axis2=2), sums.sum(axis=1) + sums.sum(axis=2)
+    return float(np.where(total > 0, 2 * hit / np.maximum(total, 1), 1.0).mean(axis=1).mean())
+
+
+def held_counts(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Confusion counts (2, 2) of background and foreground over the axial slices whose truth is not empty."""
+    held = (truth > 0).any(axis=(0, 1))
+    return metrics.confusion(prediction[..., held] > 0, truth[..., held] > 0, 2)
+
+
+def as_one(counts: np.ndarray) -> float:
+    """Dice of the foreground over all volumes at once; counts: (volumes, 2, 2)."""
+    whole = counts.sum(axis=0)
+    return float(2 * whole[1, 1] / (whole[1].sum() + whole[:, 1].sum()))
 
 
 def mean_crop(cohort: Cohort, train: Sequence[int], scored: Sequence[int]) -> pd.Series:
@@ -137,56 +169,88 @@ def mean_crop(cohort: Cohort, train: Sequence[int], scored: Sequence[int]) -> pd
     return pd.Series(found).sort_index()
 
 
+def pooled_slices(prediction: np.ndarray, truth: np.ndarray, n_classes: int) -> float:
+    """A volume's part of `pooled` over slices: SLICES divides the box, so that no batch has slices of two volumes."""
+    return pooled([(prediction, truth)], n_classes, SLICES, cut=True)
+
+
 PER_CASE: dict[str, Score] = {
-    "background": with_background, "union": whole, "nonempty-slices": nonempty_slices, "truth-crop": truth_crop,
+    "background": with_background, "pooled-slices": pooled_slices, "union": whole, "union-crop": union_crop,
+    "nonempty-slices": nonempty_slices, "truth-crop": truth_crop,
 }  # fmt: skip
 
 
 def study(
-    runs: Sequence[Run], masks: Mapping[str, Mapping[int, np.ndarray]], cohort: Cohort, train: Sequence[int]
-) -> pd.DataFrame:
-    """One row a run and practice, columns COLUMNS, in the order of PRACTICES; all runs score the same cases.
+    groups: Sequence[Sequence[Run]], masks: Callable[[Run], Mapping[int, np.ndarray]], cohort: Cohort,
+    train: Sequence[int],
+) -> pd.DataFrame:  # fmt: skip
+    """One row a group and practice, columns COLUMNS, in the order of PRACTICES; all runs score the same cases.
 
-    masks: run -> case -> (X, Y, Z). train: training cases of the fold. Intervals are of the difference, over people,
-    where it is a mean over cases; elsewhere they are NaN. A practice that a run has no data for has no row.
-    Raises KeyError if the floor is not among the runs.
+    groups: seeds of one arm each, named by their first run. masks: run -> case -> (X, Y, Z). train: training cases of
+    the fold. Intervals are of the difference, over people and seeds. The best epoch has none: what is noted during
+    training is a mean. A practice that a group has no data for has no row. Raises KeyError if the floor is not there.
     """
-    n_classes, floor = cohort.spec.n_classes, {run.arm: run for run in runs}[FLOOR]
-    scored = [int(case) for case in floor.values().index]
+    floor = {group[0].arm: group[0] for group in groups}[FLOOR]
+    scored, subjects = [int(case) for case in floor.values().index], floor.subjects().to_numpy()
     labels = [cohort.cases[case].label for case in scored]
-    crop = mean_crop(cohort, train, scored)
-    pairs = {run.name: [(masks[run.name][case], label) for case, label in zip(scored, labels, strict=True)]
-             for run in runs}  # fmt: skip
+    n_classes, rows = cohort.spec.n_classes, []
 
-    def each(run: Run, score: Score) -> pd.Series:
-        return pd.Series([score(*pair, n_classes) for pair in pairs[run.name]], scored)
+    def paired(run: Run) -> list[Pair]:
+        found = masks(run)
+        return [(found[case], label) for case, label in zip(scored, labels, strict=True)]
 
-    nothing = pooled([(np.zeros_like(label), label) for label in labels], n_classes, SLICES, cut=True)
-    rows = []
-    for run in runs:
-        mine = each(run, class_mean)
-        made = {name: _per_case(mine, each(run, score), run) for name, score in PER_CASE.items()}
-        made["nsd2"] = _per_case(mine, run.values(MEAN, "nsd2"), run)
-        made["truth-crop-no-image"] = _per_case(each(floor, class_mean), crop, run)
-        slices, volumes = (pooled(pairs[run.name], n_classes, *batch) for batch in ((SLICES, True), (VOLUMES, False)))
-        for name, shown in (("honest", mine.mean()), ("pooled-slices", slices), ("pooled-volumes", volumes)):
-            made[name] = {"honest": mine.mean(), "shown": shown}
-        made["pooled-nothing"] = {"honest": 0.0, "shown": nothing}
-        noted = [line["dice"]["mean"] for line in run.history if line.get("dice")]
-        if noted:
-            made["best-epoch"] = {"honest": noted[-1], "shown": max(noted)}
-        people = int(run.subjects().nunique())
-        rows += [_row(run.name, name, made[name], people) for name in PRACTICES if name in made]
+    def each(pairs: Sequence[Pair], score: Score) -> np.ndarray:
+        return np.array([score(*pair, n_classes) for pair in pairs])
+
+    guessed = each(paired(floor), class_mean)
+    crop = mean_crop(cohort, train, scored).to_numpy()
+    nothing = each([(np.zeros_like(label), label) for label in labels], pooled_slices)
+    for group in groups:
+        pairs = [paired(run) for run in group]
+        mine = np.stack([each(one, class_mean) for one in pairs])
+        made = {"honest": {"honest": mine.mean(), "shown": mine.mean()}}
+        for name, score in PER_CASE.items():
+            made[name] = _per_case(mine, np.stack([each(one, score) for one in pairs]), subjects)
+        made["nsd2"] = _per_case(mine, np.stack([run.values(MEAN, "nsd2") for run in group]), subjects)
+        made["truth-crop-no-image"] = _per_case(guessed, crop, subjects)
+        made["pooled-nothing"] = _per_case(np.zeros_like(nothing), nothing, subjects)
+        boxes = np.stack([[box_counts(*pair, n_classes, cut=False)[0] for pair in one] for one in pairs])
+        made["pooled-volumes"] = _of_all(mine, boxes, lambda counts: batched(counts, VOLUMES), subjects)
+        held = np.stack([[held_counts(*pair) for pair in one] for one in pairs])
+        made["union-slices"] = _of_all(mine, held, as_one, subjects)
+        noted = [[line["dice"]["mean"] for line in run.history if line.get("dice")] for run in group]
+        if all(noted):
+            last, highest = (float(np.mean([pick(one) for one in noted])) for pick in (lambda one: one[-1], max))
+            made["best-epoch"] = {"honest": last, "shown": highest, "noted": len(noted[0])}
+        shared = {"run": group[0].name, "people": len(set(subjects.tolist())), "seeds": len(group)}
+        rows += [_row(name, made[name], shared) for name in PRACTICES if name in made]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _per_case(honest: pd.Series, shown: pd.Series, run: Run) -> dict[str, float]:
-    """Both means over cases, and the difference's interval over people."""
-    found = interval((shown - honest).to_numpy(), run.subjects().to_numpy())
+def _per_case(honest: np.ndarray, shown: np.ndarray, subjects: np.ndarray) -> dict[str, float]:
+    """Both means over cases, and the difference's interval over people and seeds: (cases,) or (seeds, cases)."""
+    found = interval(shown - honest, subjects)
     return {"honest": honest.mean(), "shown": shown.mean(), "low": found.low, "high": found.high}
 
 
-def _row(run: str, practice: str, made: Mapping[str, float], people: int) -> dict[str, Any]:
+def _of_all(
+    honest: np.ndarray, counts: np.ndarray, score: Callable[[np.ndarray], float], subjects: np.ndarray
+) -> dict[str, float]:
+    """The same of a score of many volumes at once: whoever is drawn anew is pooled anew.
+
+    honest: (seeds, cases). counts: (seeds, cases, K, K).
+    """
+
+    def added(cases: np.ndarray, seeds: np.ndarray) -> float:
+        return float(np.mean([score(counts[seed, cases]) - honest[seed, cases].mean() for seed in seeds]))
+
+    found = of_cases(added, subjects, len(counts))
+    shown = float(np.mean([score(one) for one in counts]))
+    return {"honest": honest.mean(), "shown": shown, "low": found.low, "high": found.high}
+
+
+def _row(practice: str, made: Mapping[str, float], shared: Mapping[str, Any]) -> dict[str, Any]:
     """One row of the table; what has no interval has NaN."""
-    row = {"run": run, "practice": practice, "low": np.nan, "high": np.nan, **made, "people": people}
-    return row | {"difference": row["shown"] - row["honest"], "note": PRACTICES[practice][1]}
+    row = {**shared, "practice": practice, "low": np.nan, "high": np.nan, **made}
+    note = PRACTICES[practice][1] + (f"; {made['noted']} scores were noted" if "noted" in made else "")
+    return row | {"difference": row["shown"] - row["honest"], "note": note}

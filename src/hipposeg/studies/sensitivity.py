@@ -146,6 +146,7 @@ ROBUSTNESS = Study(
             network_unit("robustness", name, RunSpec(arm), changes.of_image)
             for name, arm in ((ONE_VIEW, FLAGSHIP), ("unet3d", "unet3d"), ("unet3d+flip", "unet3d+flip"))
         ),
+        network_unit("robustness", FLAGSHIP, RunSpec(FLAGSHIP), changes.of_image, views=True),
     ),
     {
         "version": 2, "volumes": "first of each person", "degrees": changes.DEGREES, "noise": changes.NOISE,

@@ -1,7 +1,7 @@
 """The runs that studies read: a workspace's own, and those of the `full` series that are committed beside it.
 
-A study of stored masks compares a run with itself, scored or treated in another way. So it may take runs of any number
-of threads, which tables of runs against each other never do.
+The same run may be there twice, trained on several threads here and on one there: two networks that differ by rounding
+alone. A study of single masks takes its own; means over seeds or folds never mix the two.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,17 +27,17 @@ def present(
     ws: Workspace, cohort: Cohort, folds: Mapping[str, Sequence[Mapping[str, Sequence[int]]]],
     numerics: Mapping[str, str] | None = None,
 ) -> list[Run]:  # fmt: skip
-    """Every current run of `ws`, then those of the `full` artifacts on the same data that `ws` does not hold itself.
+    """Every current run of `ws`, then those of the `full` artifacts on the same data, but for what is alike in both.
 
     folds: as `data.folds` gives them. numerics: current version by arm, by default the code's own. Raises
     `table.RunError` if a run is damaged, covers other cases than its fold, or sets off the leak alarm.
     """
     numerics = current_numerics() if numerics is None else numerics
     full = ws.full
-    found = {run.name: run for run in find_runs(ws, numerics)}
+    found = {(run.name, _setting(run)): run for run in find_runs(ws, numerics)}
     for run in find_runs(full, numerics) if ws != full else []:
         if run.config.get("data_sha256") == cohort.sha256:
-            found.setdefault(run.name, run)
+            found.setdefault((run.name, _setting(run)), run)
     kept = [run for run in found.values() if not run.older]
     for run in kept:
         check_cases(run, cohort.spec, folds)
@@ -70,10 +70,36 @@ def out_of_fold(runs: Sequence[Run], folds: int) -> pd.DataFrame:
 
     folds: how many there are. Rows as in cases.csv; empty if one of the runs is not there.
     """
-    wanted = (FLAGSHIP, "grouped", 0, "standard")
-    mine = {run.config["fold"]: run for run in runs
-            if (run.arm, *(run.config[key] for key in ("folds", "seed", "budget"))) == wanted}  # fmt: skip
-    return pd.concat([mine[fold].cases for fold in range(folds)]) if set(mine) >= set(range(folds)) else pd.DataFrame()
+    groups: dict[tuple, dict[int, Run]] = {}
+    for run in runs:
+        if (run.arm, run.config["folds"], run.config["seed"], run.config["budget"]) == (
+            FLAGSHIP,
+            "grouped",
+            0,
+            "standard",
+        ):
+            groups.setdefault(_setting(run), {})[run.config["fold"]] = run
+    whole = [mine for mine in groups.values() if set(mine) >= set(range(folds))]
+    return pd.concat([whole[0][fold].cases for fold in range(folds)]) if whole else pd.DataFrame()
+
+
+def twins(runs: Sequence[Run], arm: str, masks: bool = False) -> list[Run]:
+    """An arm's seeds on the primary fold, at the standard budget (the smoke profile's at its own), first seed first.
+
+    Only runs of one device, precision, torch version and number of threads are twins: of several such groups, that with
+    most seeds. masks: only runs whose masks are stored.
+    """
+    groups: dict[tuple, list[Run]] = {}
+    for run in runs:
+        place = (run.arm, run.config["folds"], run.config["fold"]) == (arm, *PRIMARY)
+        if place and run.config["budget"] in ("standard", "smoke") and (run.predictions.is_dir() or not masks):
+            groups.setdefault((*_setting(run), run.config["budget"]), []).append(run)
+    return sorted(max(groups.values(), key=len, default=[]), key=lambda run: run.config["seed"])
+
+
+def _setting(run: Run) -> tuple:
+    """What makes two runs of one recipe comparable."""
+    return tuple(run.config.get(key) for key in (*MACHINE, "threads"))
 
 
 def names(runs: Sequence[Run]) -> dict[str, str]:
@@ -83,21 +109,12 @@ def names(runs: Sequence[Run]) -> dict[str, str]:
 
 
 def arm_means(runs: Sequence[Run]) -> pd.DataFrame:
-    """Mean Dice by arm on the primary fold, over seeds, with its interval: columns value, low, high, seeds.
-
-    Runs at the standard budget (the smoke profile's at its own). Only runs of one device, precision, torch version and
-    number of threads are taken together: of several such groups, that with most seeds.
-    """
-    found: dict[str, dict[tuple, list[Run]]] = {}
-    for run in runs:
-        if (run.config["folds"], run.config["fold"]) == PRIMARY and run.config["budget"] in ("standard", "smoke"):
-            alike = tuple(run.config.get(key) for key in (*MACHINE, "threads", "budget"))
-            found.setdefault(run.arm, {}).setdefault(alike, []).append(run)
+    """Mean Dice by arm on the primary fold, over its `twins`, with its interval: columns value, low, high, seeds."""
     rows = {}
-    for arm, groups in found.items():
-        twins = max(groups.values(), key=len)
-        values = np.stack([run.values().to_numpy() for run in twins])
-        rows[arm] = vars(interval(values, twins[0].subjects().to_numpy())) | {"seeds": len(twins)}
+    for arm in dict.fromkeys(run.arm for run in runs):
+        if same := twins(runs, arm):
+            values = np.stack([run.values().to_numpy() for run in same])
+            rows[arm] = vars(interval(values, same[0].subjects().to_numpy())) | {"seeds": len(same)}
     return pd.DataFrame.from_dict(rows, orient="index", columns=["value", "low", "high", "seeds"])
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from hipposeg import metrics
+from hipposeg import metrics, stats
 from hipposeg.data.read import Case
 from hipposeg.engine.batches import seeded
 from hipposeg.inference import probabilities
@@ -144,8 +144,8 @@ def detected(name: str, cases: Sequence[dict[str, Any]]) -> Rows:
     for measure in (key for key in cases[0] if key not in ("subject", "dice")):
         u = np.array([one[measure] for one in cases])
         found = {
-            "spearman": detection.over_people(lambda i, u=u: detection.spearman(u[i], dice[i]), subjects),
-            "auroc": detection.over_people(lambda i, u=u: detection.auroc(u[i], bad[i]), subjects),
+            "spearman": stats.of_cases(lambda i, _, u=u: detection.spearman(u[i], dice[i]), subjects),
+            "auroc": stats.of_cases(lambda i, _, u=u: detection.auroc(u[i], bad[i]), subjects),
         }
         numbers = {f"{key}{end}": getattr(one, attribute) for key, one in found.items()
                    for end, attribute in (("", "value"), ("_low", "low"), ("_high", "high"))}  # fmt: skip
