@@ -136,6 +136,17 @@ class Browser:
         for kind, points in (("touchStart", [(x, y)]), ("touchMove", [to]), ("touchEnd", [])):
             self.send("Input.dispatchTouchEvent", type=kind, touchPoints=[{"x": a, "y": b} for a, b in points])
 
+    def pinch(self, a: tuple[float, float], b: tuple[float, float], apart: float) -> None:
+        """Put two fingers down, move them further apart sideways, and lift them."""
+        moved = [(a[0] - apart, a[1]), (b[0] + apart, b[1])]
+        for kind, places in (("touchStart", [a]), ("touchStart", [a, b]), ("touchMove", moved), ("touchEnd", [])):
+            points = [{"x": x, "y": y, "id": finger} for finger, (x, y) in enumerate(places)]
+            self.send("Input.dispatchTouchEvent", type=kind, touchPoints=points)
+
+    def wheel(self, x: float, y: float, down: float) -> None:
+        """Turn the wheel over a point."""
+        self.send("Input.dispatchMouseEvent", type="mouseWheel", x=x, y=y, deltaX=0, deltaY=down)
+
     def key(self, selector: str, *keys: str) -> None:
         """Focus an element and press keys on it."""
         self.js(f"document.querySelector({json.dumps(selector)}).focus()")

@@ -15,6 +15,7 @@ from hipposeg.report import build
 WIDTHS = (360, 390, 768, 1024, 1920)
 AXE = Path(os.environ.get("HIPPOSEG_AXE", "axe.min.js"))
 pytestmark = pytest.mark.skipif(program() is None, reason="no Chromium on this machine (Debian: apt install chromium)")
+DRAWN = "Surface.gl === null || (Surface.sides ?? []).length === 2"  # or there is no WebGL
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +138,7 @@ def test_slices_scroll_by_key_and_pointer_and_layers_toggle(open_page: Browser) 
 def test_the_surface_turns(open_page: Browser) -> None:
     tab = open_page
     ready(tab)
+    tab.until(DRAWN)
     if not tab.js("Surface.gl !== null"):
         assert "no WebGL" in tab.js("document.querySelector('.solid').textContent")
         pytest.skip("this browser offers no WebGL")
@@ -153,9 +155,9 @@ def test_the_surface_turns(open_page: Browser) -> None:
         "let n = 0; for (let i = 3; i < p.length; i += 4) n += p[i] > 0; return n / (p.length / 4); })()"
     )
     assert coloured > 0.02
-    for button in range(4):
+    for button in range(6):
         tab.js(f"document.querySelectorAll('[data-turn]')[{button}].click()")
-        if button % 2 == 0:  # each second one turns back
+        if button % 2 == 0:  # each second one turns back, or shrinks again
             turned()
     for keys in (("ArrowLeft",), ("ArrowUp",), ("+",), ("-", "-")):
         tab.key(canvas, *keys)
@@ -165,11 +167,38 @@ def test_the_surface_turns(open_page: Browser) -> None:
     turned()
     tab.send("Emulation.setTouchEmulationEnabled", enabled=True)
     tab.touch(x, y, to=(x - 90, y))
+    turned()
+    size = tab.js("Surface.zoom")
+    tab.pinch((x - 20, y), (x + 20, y), apart=40)
     tab.send("Emulation.setTouchEmulationEnabled", enabled=False)
+    assert tab.js("Surface.zoom") > 1.5 * size
     turned()
     for layer in ("#v-truth", "#v-mask"):
         tab.click(layer)
         turned()
+
+
+def test_the_wheel_is_the_page_s_until_a_picture_has_the_focus(open_page: Browser) -> None:
+    tab = open_page
+    ready(tab)
+    tab.until(DRAWN)
+    cases = (
+        ("#v-surface", "Surface.zoom"),
+        ("[data-axis='1'] canvas", "document.querySelector('[data-axis=\\'1\\'] input').value"),
+    )
+    for canvas, state in cases:
+        if canvas == "#v-surface" and tab.js("Surface.gl === null"):
+            continue
+        x, y = tab.place(canvas)
+        before, at = tab.js(state), tab.js("scrollY")
+        tab.wheel(x, y, 60)
+        tab.until(f"scrollY > {at}")
+        assert tab.js(state) == before
+        tab.click(canvas)
+        pressed, at = tab.js(state), tab.js("scrollY")
+        tab.wheel(*tab.place(canvas), 60)
+        tab.until(f"{state} != {pressed}")
+        assert tab.js("scrollY") == at
 
 
 def test_surfaces_have_the_masks_volume(open_page: Browser) -> None:
@@ -242,6 +271,8 @@ def test_it_fits_every_width(open_page: Browser, scheme: str) -> None:
             ".map((e) => e.outerHTML)"
         )
         assert small == [], "too small for a finger"
+        names = "[...document.querySelectorAll('.forest-name')].filter((e) => e.offsetParent).map((e) => e.offsetWidth)"
+        assert min(open_page.js(names)) >= 120, "a name of one or two letters a line"
 
 
 def test_without_script_tables_and_figures_show(tab: Browser, page: Path) -> None:
@@ -271,9 +302,10 @@ def test_it_prints(open_page: Browser) -> None:
 
 
 @pytest.mark.skipif(not AXE.is_file(), reason="axe-core is not here: HIPPOSEG_AXE=path/to/axe.min.js")
+@pytest.mark.parametrize("width", [360, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing(open_page: Browser, scheme: str) -> None:
-    open_page.resize(1280, scheme=scheme)
+def test_axe_finds_nothing(open_page: Browser, scheme: str, width: int) -> None:
+    open_page.resize(width, scheme=scheme)
     ready(open_page)
     open_page.js("for (const d of document.querySelectorAll('details')) d.open = true")
     open_page.js(AXE.read_text(encoding="utf-8") + ";0")
@@ -283,12 +315,41 @@ def test_axe_finds_nothing(open_page: Browser, scheme: str) -> None:
     assert found == []
 
 
-def test_the_committed_page_is_quick_and_complains_of_nothing(tab: Browser) -> None:
-    committed = Workspace(project_root(), "msd", "standard").page
-    if not committed.is_file():
+@pytest.fixture
+def committed(tab: Browser):
+    """The page of the real data in the browser."""
+    path = Workspace(project_root(), "msd", "standard").page
+    if not path.is_file():
         pytest.skip("no page of the real data is here yet: run `make all` with HIPPOSEG_DATA set")
     tab.errors.clear(), tab.requests.clear()
-    tab.open(committed)
-    tab.until("performance.getEntriesByName('first-contentful-paint').length > 0")
-    assert tab.js("performance.getEntriesByName('first-contentful-paint')[0].startTime") < 1000
+    tab.open(path)
+    yield tab
     assert tab.errors == [] and tab.requests == []
+
+
+def test_the_committed_page_is_quick(committed: Browser) -> None:
+    committed.until("performance.getEntriesByName('first-contentful-paint').length > 0")
+    assert committed.js("performance.getEntriesByName('first-contentful-paint')[0].startTime") < 1000
+
+
+def test_the_committed_page_s_controls_work(committed: Browser) -> None:
+    tab = committed
+    rows = "[...document.querySelectorAll('#runs tbody tr')].filter((r) => !r.hidden)"
+    tab.key("#runs th:nth-child(4) button", "Enter")
+    values = tab.js(f"{rows}.slice(1).map((r) => Number(r.cells[3].dataset.value))")
+    assert len(values) > 1 and values == sorted(values, reverse=True)
+    tab.click("form[data-filters=runs] button[type=reset]")
+    every = tab.js(f"{rows}.length")
+    tab.key("form[data-filters=runs] input", *"attention")
+    assert 0 < tab.js(f"{rows}.length") < every
+    ready(tab)
+    said = tab.js("document.getElementById('v-said').textContent")
+    tab.choose("#v-case", 1)
+    tab.until(f"document.getElementById('v-said').textContent !== {json.dumps(said)}")
+    tab.until(DRAWN)
+    if tab.js("Surface.gl === null"):
+        pytest.skip("this browser offers no WebGL")
+    for layer, sides in (("#v-truth", 1), ("#v-mask", 0), ("#v-truth", 1)):
+        before = drawing(tab, "#v-surface")
+        tab.click(layer)
+        assert tab.js("Surface.sides.length") == sides and drawing(tab, "#v-surface") != before

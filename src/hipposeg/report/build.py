@@ -80,7 +80,10 @@ def number(value: Any, kind: str = "auto", origin: str = "", place: str = "of") 
 
     origin: where the number stands, kept as `data-<place>` so that a check can look it up. place: "of" for
     `<run>:<label>:<column>` of results.csv, "full" for the same of a committed run of the series (the mean
-    over its scores), "cell" for `<study>:<row>:<column>`, "case" for `<case>:<label or column>` of all cases.
+    over its scores), "cell" for `<study>:<row>:<column>`, "case" for `<case>:<label>:<column>` of all
+    cases, "scored" for `<run>:<case>:<label>:<column>` of cases.csv, "arm" for `<arm>:<label>:<column>` as the mean
+    over its seeds in the series, "time" for `<workspace>:<run>:<column>` of timings.csv, "json" for
+    `<file below artifacts>:<path>/<in>/<it>`.
     """
     text = show(value, kind)
     if text == MISSING:

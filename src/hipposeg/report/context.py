@@ -13,10 +13,14 @@ from hipposeg.report.sections import section_context
 # The first screen shows the first figure whose name holds the earliest of these words: a median case, not a good one.
 HERO_WORDS = ("hero", "overlay_median", "best_median_worst", "overlay", "three_plane", "surface", "samples")
 
+# What the predictor leaves beside a mask; shown where the predictor is told of.
+QC = "07_qc"
+
 SECTIONS = (
     ("brief", "In three minutes"), ("results", "Results"), ("explorer", "Every case"), ("inflation", "Inflated scores"),
     ("trust", "Can it be trusted?"), ("claims", "Claims of others"), ("data", "The data"), ("method", "Method"),
-    ("limits", "Limits"), ("figures", "All figures"), ("reproduce", "Reproduce"), ("licence", "Licence and citation"),
+    ("try", "Try it on a scan"), ("limits", "Limits"), ("figures", "All figures"), ("reproduce", "Reproduce"),
+    ("licence", "Licence and citation"),
 )  # fmt: skip
 
 TITLE = "How well can a small network outline the hippocampus? hipposeg"
@@ -49,8 +53,10 @@ def page_context(art: Artifacts) -> dict[str, Any]:
         "sparks": {row.run: spark for row in rows if (spark := loss_curve(art.histories.get(row.run, ())))},
         "gauge": gauge(head, phantom),
         "hero": hero(pictures),
+        "qc": next((picture for found in pictures.values() for picture in found if picture.slug == QC), None),
         "published": PUBLISHED,
         "cohort": view.cohort_size(art.folds),
+        "folds_file": art.ws.folds.relative_to(art.ws.root / "artifacts").as_posix(),
         "leaks": leaks(art.folds),
         "findings": findings(art),
         "chapters": chapters(art, pictures),
@@ -59,15 +65,24 @@ def page_context(art: Artifacts) -> dict[str, Any]:
         "trainings": trainings(rows),
     }
     names |= section_context(art, rows)
+    names["placed"] = placed(names)
     names["contents"] = [entry for entry in SECTIONS if entry[0] not in absent(names)]
     return names
 
 
 def absent(names: dict[str, Any]) -> set[str]:
-    """Sections that are left out because no study of theirs is there."""
+    """Sections that are left out: no study of theirs is there, or the data is a phantom, for which they say nothing."""
     trust = ("leak_forest", "reliability", "coverage")
-    parts = {"inflation": names["inflation"], "trust": any(names[part] for part in trust)}
-    return {section for section, there in parts.items() if not there}
+    there = {"inflation": names["inflation"], "trust": any(names[part] for part in trust), "try": not names["phantom"]}
+    return {section for section, found in there.items() if not found}
+
+
+def placed(names: dict[str, Any]) -> dict[str, str]:
+    """Figures that stand elsewhere on the page and not in their album: name -> where."""
+    found = {QC: "beside the predictor"} if names["qc"] and not names["phantom"] else {}
+    if names["hero"] and not names["hero_case"]:
+        found[names["hero"].slug] = "at the top of this page"
+    return found
 
 
 def hero(pictures: dict[str, list[Embedded]]) -> Embedded | None:

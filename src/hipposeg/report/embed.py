@@ -5,10 +5,12 @@ without script.
 """
 
 import base64
+import gzip
 import io
 import re
 import struct
 from dataclasses import dataclass
+from pathlib import Path
 
 from markupsafe import Markup
 
@@ -16,6 +18,8 @@ from hipposeg.report.artifacts import Picture, ReportError
 
 # CSS pixels are 1/96 inch; the house style saves PNG files at 150 dots per inch, and SVG files in points (1/72 inch).
 PNG_PIXEL, SVG_POINT = 96 / 150, 96 / 72
+# Libraries of others, as published, with their licences; what they are is told in the folder's README.
+VENDOR = Path(__file__).parent / "vendor"
 MIME = {".png": "image/webp", ".svg": "image/svg+xml"}
 QUALITY, COLOURS = 80, 128
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -57,6 +61,11 @@ def svg_size(content: bytes, name: str) -> tuple[int, int]:
 def data_uri_of(mime: str, content: bytes) -> str:
     """`data:<type>;base64,...`."""
     return f"data:{mime};base64,{base64.b64encode(content).decode()}"
+
+
+def zipped(content: bytes) -> str:
+    """A gzip stream as base64, without a date: the same content gives the same text."""
+    return base64.b64encode(gzip.compress(content, 9, mtime=0)).decode()
 
 
 def svg_uri(content: bytes) -> Markup:

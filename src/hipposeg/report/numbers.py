@@ -22,13 +22,14 @@ KINDS: dict[str, tuple[float, int, str, bool]] = {
     "millions": (1e-6, 2, THIN + "M", False),
     "gflops": (1, 2, "", False),
     "minutes": (1 / 60, 1, "", False),  # from seconds
+    "schedule": (1, 1, "", False),  # minutes, from minutes
     "seconds": (1, 2, "", False),
     "p": (1, 3, "", False),  # of a test
     "percent": (100, 1, THIN + "%", False),
     "correlation": (1, 2, "", False),
 }
 # Kinds of which nothing is ever exactly 0.
-POSITIVE = ("minutes", "seconds", "p")
+POSITIVE = ("minutes", "schedule", "seconds", "p")
 
 
 def grouped(digits: str) -> str:

@@ -1,6 +1,7 @@
 """Scatter plots drawn with HTML and CSS: positions in per cent, so that text keeps its size on a phone."""
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -72,3 +73,36 @@ def logarithmic(title: str, values: Sequence[float]) -> Scale:
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     at = [m * 10.0**p for p in powers for m in (1, 2, 5) if low <= m * 10.0**p <= high]
     return Scale(title, low, high, tuple((show(value), bare.at(value)) for value in at), log=True)
+
+
+def fence(values: Sequence[float]) -> float:
+    """Below this a value is so far off that an axis that holds it would squeeze the rest (Tukey's outer fence)."""
+    if len(values) < 4:
+        return min(values)
+    low, _, high = statistics.quantiles(values, n=4, method="inclusive")
+    return low - 3 * (high - low)
+
+
+def minutes(
+    table: Sequence[tuple[str, float, float, int]], dims: dict[str, int], flagship: str | None
+) -> Scatter | None:
+    """Dice against minutes of training, a dot for each arm; None without any.
+
+    table: (arm, minutes, mean Dice, seeds). dims: of each arm, told by the shape. Named are the flagship, the best, and
+    the arms below the `fence`, which stand as arrows at the lower edge.
+    """
+    if not table:
+        return None
+    off = fence([dice for _, _, dice, _ in table])
+    best = max(table, key=lambda row: row[2])[0]
+    x = logarithmic("minutes of training, two threads, idle machine", [at for _, at, _, _ in table])
+    y = linear("mean Dice", [dice for _, _, dice, _ in table if dice >= off])
+    dots = []
+    for arm, at, dice, seeds in table:
+        below, flat = dice < off, dims.get(arm) == 2
+        kind = " ".join(("best" if arm == flagship else "mean", *["flat"] * flat, *["below"] * below))
+        name = f"{arm}, {show(dice, 'score')}" if below else arm if arm in (flagship, best) else ""
+        tip = f"{arm} ({dims.get(arm, 3)}D): {show(at, 'schedule')} minutes, mean Dice {show(dice, 'score')}, "
+        tip += f"{show(seeds)} {'seed' if seeds == 1 else 'seeds'}{', below the axis' if below else ''}"
+        dots.append(Dot(x.at(at), 0.0 if below else y.at(dice), kind, tip, name))
+    return Scatter(x, y, tuple(dots), f"{len(dots)} arms, minutes of training across, mean Dice upwards")

@@ -7,10 +7,11 @@ from typing import Any
 
 from markupsafe import Markup
 
-from hipposeg.report import full, studies, view, viewer
+from hipposeg.report import full, plots, studies, view, viewer
 from hipposeg.report.artifacts import Artifacts
+from hipposeg.report.embed import VENDOR, zipped
 from hipposeg.report.view import RunRow
-from hipposeg.report.words import GROUPS, LEAKS, PRACTICES, RACERS
+from hipposeg.report.words import GROUPS, LEAKS, PRACTICES, RACERS, WIDTHS
 from hipposeg.stats import EQUIVALENCE_MARGIN
 from hipposeg.studies.intervals import LEVEL
 
@@ -24,6 +25,7 @@ def section_context(art: Artifacts, rows: list[RunRow]) -> dict[str, Any]:
     flagship = view.flagship(art)
     minutes = standard_minutes(art.bench)
     timed = full.mean_minutes(series, minutes)
+    dims = {run.arm: run.config["dims"] for run in series}
     cases = full.out_of_fold(series, flagship)
     here = frozenset(case["case"] for case in art.explorer.get("cases", ()))
     panels, axis = studies.inflation(rows_of(art, "inflation"), flagship)
@@ -35,14 +37,20 @@ def section_context(art: Artifacts, rows: list[RunRow]) -> dict[str, Any]:
         "flagship_minutes": minutes.get(flagship),
         "bench_threads": next((setting["threads"] for setting in art.bench.get("settings", ())), None),
         "verdicts": [*enumerate(rows_of(art, "verdicts"))],
+        "declared": declared() if "verdicts" in art.studies else 0,
+        "behind": [row for row in rows_of(art, "verdicts") if row["verdict"] == "behind"],
         "viewer": Markup(viewer.payload(art)),
+        "three": zipped((VENDOR / "three.min.js").read_bytes()) if art.explorer else "",
+        "three_licence": (VENDOR / "LICENSE").read_text(encoding="utf-8"),
         "viewer_models": [model["arm"] for model in art.explorer.get("models", ())],
         "hero_case": viewer.drawn(art, "median", (0, 1, 2)),
         "drawn": [one for rule in RULES if (one := viewer.drawn(art, rule, (0,)))],
         "cases_plot": studies.all_cases(cases, here),
         "case_rows": case_rows(cases),
         "minutes_rows": timed,
-        "minutes_plot": studies.minutes(timed, flagship),
+        "minutes_plot": plots.minutes(timed, dims, flagship),
+        "minutes_dims": sorted({dims[arm] for arm, *_ in timed}),
+        "minutes_off": [row for row in timed if row[2] < plots.fence([dice for _, _, dice, _ in timed])],
         "races": art.bench.get("race", {}),
         "racers": RACERS.items(),
         "files": {name: study.file for name, study in art.studies.items()},
@@ -55,6 +63,7 @@ def section_context(art: Artifacts, rows: list[RunRow]) -> dict[str, Any]:
         "coverage": covered,
         "coverage_axis": coverage_axis,
         "groups": GROUPS,
+        "widths": WIDTHS,
         "practices": PRACTICES,
         "margin": EQUIVALENCE_MARGIN,
         "promise": LEVEL,
@@ -65,6 +74,14 @@ def section_context(art: Artifacts, rows: list[RunRow]) -> dict[str, Any]:
 def rows_of(art: Artifacts, name: str) -> tuple[dict[str, Any], ...]:
     """Rows of a study, none where it is not there."""
     return art.studies[name].rows if name in art.studies else ()
+
+
+def declared() -> int:
+    """How many comparisons were declared, with runs or without."""
+    from hipposeg.runs.attention_summary import PAIRS
+    from hipposeg.studies.verdicts import FAMILIES
+
+    return len(PAIRS) + sum(len({*family.arms} - {family.reference}) for family in FAMILIES)
 
 
 def standard_minutes(bench: dict[str, Any]) -> dict[str, float]:

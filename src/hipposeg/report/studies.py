@@ -52,8 +52,12 @@ def inflation(rows: Sequence[Row], first: str | None) -> tuple[list[Inflation], 
             name = PRACTICES.get(row["practice"], row["practice"])
             placed = Practice(name, row, index, axis.at(row["honest"]), axis.at(row["shown"]))
             panels.setdefault(row["run"], []).append(placed)
-    honest = {row["run"]: row["honest"] for row in rows if row["practice"] == HONEST}
-    found = [Inflation(run, run_text(run), honest[run], tuple(practices)) for run, practices in panels.items()]
+    honest = {row["run"]: row for row in rows if row["practice"] == HONEST}
+    found = [
+        Inflation(run, run_text(run) if honest[run]["seeds"] == 1 else run.split(".")[0], honest[run]["honest"],
+                  tuple(practices))
+        for run, practices in panels.items()
+    ]  # fmt: skip
     return sorted(found, key=lambda panel: (panel.run.startswith(FLOOR), panel.run.split(".")[0] != first)), axis
 
 
@@ -123,8 +127,14 @@ class Coverage:
 
 
 def coverage(rows: Sequence[Row], promise: float) -> tuple[list[Coverage], plots.Scale | None]:
-    """A panel for each method, the one in use first, without single folds, and the axis that they share."""
-    kept = [(at, row) for at, row in enumerate(rows) if row["coverage"] is not None and row["group"][:4] != "fold"]
+    """A panel for each method, the one in use first, and the axis that they share; of single folds the lowest."""
+    lowest: dict[tuple, int] = {}
+    for at, row in enumerate(rows):
+        if str(row["group"]).startswith("fold") and row["coverage"] is not None:
+            own = (row["label"], row["method"])
+            lowest[own] = min(lowest.get(own, at), at, key=lambda index: rows[index]["coverage"])
+    kept = [(at, row) for at, row in enumerate(rows) if row["coverage"] is not None
+            and (at in lowest.values() or not str(row["group"]).startswith("fold"))]  # fmt: skip
     ends = [row[end] for _, row in kept for end in ("coverage", "low", "high")]
     if not ends:
         return [], None
@@ -135,21 +145,6 @@ def coverage(rows: Sequence[Row], promise: float) -> tuple[list[Coverage], plots
         panels.setdefault(str(row["method"]), []).append(placed)
     methods = sorted(panels, key=lambda method: method != CHOSEN)
     return [Coverage(method, tuple(panels[method])) for method in methods], axis
-
-
-def minutes(table: Sequence[tuple[str, float, float, int]], flagship: str | None) -> plots.Scatter | None:
-    """Dice against minutes of training, a dot for each arm; None without any."""
-    if not table:
-        return None
-    x = plots.logarithmic("minutes of training, two threads, idle machine", [row[1] for row in table])
-    y = plots.linear("mean Dice", [row[2] for row in table])
-    dots = tuple(
-        plots.Dot(x.at(at), y.at(dice), "best" if arm == flagship else "mean",
-                  f"{arm}: {show(60 * at, 'minutes')} minutes, mean Dice {show(dice, 'score')}, "
-                  f"{show(seeds)} {'seed' if seeds == 1 else 'seeds'}", arm if arm == flagship else "")
-        for arm, at, dice, seeds in table
-    )  # fmt: skip
-    return plots.Scatter(x, y, dots, f"{len(dots)} arms, minutes of training across, mean Dice upwards")
 
 
 def all_cases(table: Any, here: frozenset[int]) -> plots.Scatter | None:

@@ -52,6 +52,11 @@ class RunRow:
         return str(self.first.get("older") or "").lower() in {"1", "true", "yes"}
 
     @property
+    def is_leak(self) -> bool:
+        """Whether its training saw something of the scored people, on purpose: one half of the leak experiment."""
+        return str(self.first.get("folds")).startswith("leak-")
+
+    @property
     def train_s(self) -> float | None:
         """Seconds that training took, None where timings.csv does not say."""
         return self.timing.get("train_s")
@@ -219,15 +224,15 @@ def distinct(rows: list[RunRow], key: str) -> list[str]:
     return sorted(found - {""})
 
 
-def flat(facts: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """Facts as (name, value) pairs: nested names joined, short lists kept, long ones left to the JSON file."""
-    pairs: list[tuple[str, Any]] = []
+def flat(facts: dict[str, Any], above: str = "") -> list[tuple[str, str, Any]]:
+    """Facts as (name, path in the JSON file, value): nested names joined, short lists kept, long ones left out."""
+    found: list[tuple[str, str, Any]] = []
     for key, value in sorted(facts.items()):
-        name = f"{prefix}{key}".replace("_", " ")
+        path = f"{above}{key}"
         if isinstance(value, dict):
-            pairs += flat(value, f"{name}: ")
-        elif not isinstance(value, list):
-            pairs.append((name, value))
-        elif len(value) <= 6 and not any(isinstance(item, (dict, list)) for item in value):
-            pairs.append((name, value))
-    return pairs
+            found += flat(value, f"{path}/")
+        elif not isinstance(value, list) or (
+            len(value) <= 6 and not any(isinstance(item, (dict, list)) for item in value)
+        ):
+            found.append((path.replace("/", ": ").replace("_", " "), path, value))
+    return found

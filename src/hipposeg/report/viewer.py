@@ -26,6 +26,8 @@ METRICS = (
     ("dice", "score"), ("nsd1", "score"), ("hd95", "mm"), ("volume_true", "mm3"), ("volume_predicted", "mm3"),
     ("volume_bias", "bias"),
 )  # fmt: skip
+# The row "mean" averages two scores; a mean of two parts' volumes is the volume of nothing.
+NOT_OF_MEAN = ("volume_true", "volume_predicted", "volume_bias")
 TINT = 0.36
 
 
@@ -44,12 +46,12 @@ class Panel:
 
 @dataclass(frozen=True)
 class Shown:
-    """A case drawn ahead of time: rows of panels, such as expert and network in three planes each."""
+    """A case drawn ahead of time: rows of panels, such as expert and network in three planes each. dice: of `run`."""
 
     case: int
     rule: str
     dice: float
-    arm: str
+    run: str
     rows: tuple[tuple[str, tuple[Panel, ...]], ...]
 
 
@@ -92,7 +94,9 @@ def _told(scores: dict[tuple[str, int, str], Row], run: str, case: int, label: s
     row = scores.get((run, case, label))
     if row is None:
         raise ReportError(f"cases.csv has no {label} of case {case} of {run}; run notebook 07 again")
-    return [show(row.get(metric), kind) for metric, kind in METRICS]
+    return [
+        "" if label == "mean" and metric in NOT_OF_MEAN else show(row.get(metric), kind) for metric, kind in METRICS
+    ]
 
 
 def rules(art: Artifacts, run: str) -> dict[str, int]:
@@ -119,7 +123,7 @@ def drawn(art: Artifacts, rule: str, axes: Sequence[int]) -> Shown | None:
         for name, mask in (("expert", volume.truth), ("network", volume.masks[0]))
     )
     dice = next(r["dice"] for r in art.cases if (r["run"], r["case"], r["label"]) == (model["run"], number, "mean"))
-    return Shown(number, rule, dice, model["arm"], rows)
+    return Shown(number, rule, dice, model["run"], rows)
 
 
 def _panel(index: dict[str, Any], grey: np.ndarray, mask: np.ndarray, axis: int, at: int, who: str, case: int) -> Panel:

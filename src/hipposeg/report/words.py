@@ -148,13 +148,23 @@ GROUPS = {
     "halves": "200 random halves, mean",
 }
 
+# What the width of an interval goes by.
+WIDTHS = {
+    "chosen": "chosen in each fold: predicted volume or spread",
+    "volume": "predicted volume",
+    "spread": "spread of the moved views",
+    "constant": "one width for all",
+}
+
 # What the inflation study calls a practice -> its name; what is done stands in the study's notes.
 PRACTICES = {
     "background": "Background averaged in",
-    "pooled-slices": "Slices pooled in batches",
+    "pooled-slices": "Slices pooled, 16 at a time",
     "pooled-volumes": "Volumes pooled in pairs",
     "pooled-nothing": "Predicting nothing, pooled",
     "union": "The whole passed off as its parts",
+    "union-crop": "The whole, cropped around the truth",
+    "union-slices": "The whole, in slices that hold something, pooled",
     "nonempty-slices": "Only slices that hold something",
     "truth-crop": "Cropped around the truth",
     "truth-crop-no-image": "The same crop, image never read",

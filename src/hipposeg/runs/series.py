@@ -67,7 +67,7 @@ SERIES: dict[str, tuple[RunSpec, ...]] = {
     "04": (
         *(RunSpec(table.FLOOR, folds, fold) for folds in ("nnunet", "grouped") for fold in range(5)),
         *(RunSpec(FLAGSHIP, folds, fold) for folds in ("nnunet", "grouped") for fold in range(5)),
-        *(RunSpec(FLAGSHIP, folds, seed=seed) for folds in ("grouped", "dev") for seed in SEEDS),
+        *(RunSpec(FLAGSHIP, "dev", seed=seed) for seed in SEEDS),
         *(RunSpec("unet3d-long", folds, fold) for folds in ("nnunet", "grouped") for fold in range(5)),
         *(RunSpec(arm, seed=seed) for arm in ("unet3d", "unet3d+flip", *HEADS) for seed in SEEDS),
         *(RunSpec(arm) for arm in ("unet3d+adamw", "unet3d+focal", "unet3d-residual", "unet3d-nnunet-light")),

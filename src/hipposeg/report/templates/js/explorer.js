@@ -100,6 +100,17 @@ if (Volumes.index && document.getElementById("viewer")) {
       drawSlices();
     };
     canvas.addEventListener("pointerdown", point);
+    canvas.addEventListener("mousedown", (event) => {
+      event.preventDefault(); // which would take the focus away again
+      slider.focus({ preventScroll: true });
+    });
+    // The wheel scrolls the page until the slice is pressed or its slider reached: what has the focus takes the wheel.
+    canvas.parentElement.addEventListener("wheel", (event) => {
+      if (!volume || document.activeElement !== slider || !event.deltaY) return;
+      event.preventDefault();
+      slider.stepDown(Math.sign(event.deltaY));
+      slider.dispatchEvent(new Event("input"));
+    }, { passive: false });
     canvas.addEventListener("pointermove", point);
   }
   document.addEventListener("open-case", ({ detail }) => {
@@ -116,9 +127,12 @@ if (Volumes.index && document.getElementById("viewer")) {
       by("v-said").textContent = "This browser cannot unpack the volumes (it has no DecompressionStream). Any browser of 2023 or newer can.";
       return;
     }
-    solid = Surface.start(by("v-surface"));
-    if (solid) Surface.listen(document.querySelectorAll("[data-turn]"));
-    else by("v-surface").nextElementSibling.textContent = "This browser offers no WebGL, so surfaces are not drawn.";
+    Surface.start(by("v-surface")).then((can) => {
+      solid = can;
+      if (!can) by("v-surface").nextElementSibling.textContent = "This browser offers no WebGL, so surfaces are not drawn.";
+      else Surface.listen(document.querySelectorAll("[data-turn]"));
+      if (volume) drawSurface();
+    });
     const median = cases.findIndex((one) => one.case === rules.median);
     if (!volume) choose(Math.max(0, median));
   }, { rootMargin: "600px" });

@@ -1,94 +1,82 @@
-// Surfaces that turn, in plain WebGL: expert and model side by side, always seen from the same direction.
-//
-// A ready-made library would bring hundreds of kilobytes for two lit meshes; this is all that they need.
+// Surfaces that turn, drawn by three.js: expert and model side by side, always seen from the same direction.
 const Surface = {
-  VERTEX: `attribute vec3 place, normal; uniform mat3 turn; uniform vec2 scale; varying vec3 facing;
-    void main() { facing = turn * normal; vec3 seen = turn * place;
-      gl_Position = vec4(seen.xy * scale, -seen.z * 0.01, 1.0); }`,
-  FRAGMENT: `precision mediump float; varying vec3 facing; uniform vec3 colour;
-    void main() { vec3 n = normalize(facing);
-      float lit = 0.28 + 0.62 * max(dot(n, normalize(vec3(0.4, 0.6, 0.8))), 0.0) + 0.16 * max(-n.x, 0.0);
-      float gleam = 0.18 * pow(max(dot(n, normalize(vec3(0.25, 0.4, 1.0))), 0.0), 18.0);
-      gl_FragColor = vec4(colour * lit + gleam, 1.0); }`,
   angles: [-1.3, 0.35],
-  zoom: 1,
+  zoom: 1.2,
   sides: [],
 
-  // Returns whether this browser can draw here.
-  start(canvas) {
+  // The library, unpacked from the page when it is first wanted.
+  async library() {
+    const script = document.createElement("script");
+    script.textContent = new TextDecoder().decode(await gunzip(document.getElementById("three").textContent.trim()));
+    document.head.append(script);
+    return window.THREE;
+  },
+
+  // Resolves to whether this browser can draw here. gl: null where it cannot.
+  async start(canvas) {
     this.canvas = canvas;
-    const gl = (this.gl = canvas.getContext("webgl", { antialias: true, preserveDrawingBuffer: true }));
-    if (!gl || !gl.getExtension("OES_element_index_uint")) return false;
-    const program = gl.createProgram();
-    for (const [kind, source] of [[gl.VERTEX_SHADER, this.VERTEX], [gl.FRAGMENT_SHADER, this.FRAGMENT]]) {
-      const shader = gl.createShader(kind);
-      gl.shaderSource(shader, source);
-      gl.compileShader(shader);
-      gl.attachShader(program, shader);
+    // Kept after drawing, so that the picture can be saved and printed.
+    const wanted = { antialias: true, alpha: true, preserveDrawingBuffer: true };
+    this.gl = canvas.getContext("webgl2", wanted) || canvas.getContext("webgl", wanted);
+    if (!this.gl) return false;
+    const three = await this.library();
+    this.renderer = new three.WebGLRenderer({ canvas, context: this.gl, ...wanted });
+    this.renderer.setScissorTest(true);
+    this.scene = new three.Scene();
+    this.camera = new three.OrthographicCamera();
+    for (const [power, ...from] of [[0.72, 0.4, 0.6, 0.8], [0.22, -1, 0, 0.2]]) {
+      const light = new three.DirectionalLight("white", power);
+      light.position.set(...from);
+      this.scene.add(light);
     }
-    gl.linkProgram(program);
-    gl.useProgram(program);
-    gl.enable(gl.DEPTH_TEST);
-    this.at = Object.fromEntries(["turn", "scale", "colour"].map((name) => [name, gl.getUniformLocation(program, name)]));
-    ["place", "normal"].forEach((name, index) => {
-      gl.enableVertexAttribArray((this.at[name] = gl.getAttribLocation(program, name)));
-    });
+    this.scene.add(new three.AmbientLight("white", 0.34));
     return true;
   },
 
   // sides: for each side of the picture the meshes of its labels, as `Mesh.surfaces` gives them, or null for none.
   show(sides) {
-    const { gl } = this;
-    for (const mesh of this.sides.flat()) for (const buffer of mesh.buffers) gl.deleteBuffer(buffer);
+    const three = window.THREE;
+    for (const group of this.sides) {
+      this.scene.remove(group);
+      for (const { geometry, material } of group.children) { geometry.dispose(); material.dispose(); }
+    }
+    this.sides = sides.filter(Boolean).map((meshes) => {
+      const group = new three.Group();
+      meshes.forEach(({ vertices, normals, triangles }, label) => {
+        const geometry = new three.BufferGeometry();
+        geometry.setAttribute("position", new three.BufferAttribute(vertices, 3));
+        geometry.setAttribute("normal", new three.BufferAttribute(normals, 3));
+        geometry.setIndex(new three.BufferAttribute(triangles, 1));
+        geometry.computeBoundingSphere();
+        const { colour } = Volumes.index.labels[label];
+        group.add(new three.Mesh(geometry, new three.MeshPhongMaterial({ color: colour, specular: "#2a2a2a", shininess: 18 })));
+      });
+      this.scene.add(group);
+      return group;
+    });
     // Whatever way they are turned, both fit: the size follows the vertex that is farthest from the middle.
-    this.reach = 2 * Math.max(1, ...sides.filter(Boolean).flat().map(({ vertices }) => this.radius(vertices)));
-    this.sides = sides.filter(Boolean).map((meshes) => meshes.map((mesh, label) => {
-      const fill = (target, data) => {
-        const buffer = gl.createBuffer();
-        gl.bindBuffer(target, buffer);
-        gl.bufferData(target, data, gl.STATIC_DRAW);
-        return buffer;
-      };
-      const buffers = [fill(gl.ARRAY_BUFFER, mesh.vertices), fill(gl.ARRAY_BUFFER, mesh.normals), fill(gl.ELEMENT_ARRAY_BUFFER, mesh.triangles)];
-      return { buffers, count: mesh.triangles.length, colour: rgb(Volumes.index.labels[label].colour).map((c) => c / 255) };
-    }));
+    const meshes = this.sides.flatMap((group) => group.children);
+    this.reach = Math.max(1, ...meshes.map(({ geometry: { boundingSphere: { center, radius } } }) => center.length() + radius));
     this.draw();
   },
 
-  radius(vertices) {
-    let most = 0;
-    for (let i = 0; i < vertices.length; i += 3) most = Math.max(most, Math.hypot(vertices[i], vertices[i + 1], vertices[i + 2]));
-    return most;
-  },
-
-  // Columns of the rotation: about the vertical axis (voxel axis 2), then tilted towards the reader.
-  rotation() {
-    const [[sa, ca], [sb, cb]] = this.angles.map((angle) => [Math.sin(angle), Math.cos(angle)]);
-    return [ca, sa * sb, -sa * cb, -sa, ca * sb, -ca * cb, 0, cb, sb];
-  },
-
   draw() {
-    const { gl, canvas } = this;
-    const ratio = window.devicePixelRatio || 1;
-    canvas.width = Math.round(canvas.clientWidth * ratio);
-    canvas.height = Math.round(canvas.clientHeight * ratio);
-    gl.viewport(0, 0, canvas.width, canvas.height);
-    gl.clear(gl.COLOR_BUFFER_BIT | gl.DEPTH_BUFFER_BIT);
-    const width = canvas.width / Math.max(1, this.sides.length);
-    const scale = (0.95 * this.zoom * Math.min(width, 1.5 * canvas.height)) / this.reach;
-    gl.uniformMatrix3fv(this.at.turn, false, this.rotation());
-    gl.uniform2f(this.at.scale, (2 * scale) / width, (2 * scale) / canvas.height);
-    this.sides.forEach((meshes, side) => {
-      gl.viewport(side * width, 0, width, canvas.height);
-      for (const { buffers, count, colour } of meshes) {
-        ["place", "normal"].forEach((name, index) => {
-          gl.bindBuffer(gl.ARRAY_BUFFER, buffers[index]);
-          gl.vertexAttribPointer(this.at[name], 3, gl.FLOAT, false, 0, 0);
-        });
-        gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, buffers[2]);
-        gl.uniform3fv(this.at.colour, colour);
-        gl.drawElements(gl.TRIANGLES, count, gl.UNSIGNED_INT, 0);
-      }
+    const { renderer, canvas, camera, sides } = this;
+    renderer.setPixelRatio(window.devicePixelRatio || 1);
+    renderer.setSize(canvas.clientWidth, canvas.clientHeight, false);
+    const width = canvas.clientWidth / Math.max(1, sides.length), height = canvas.clientHeight;
+    const voxels = (1.05 * this.reach) / this.zoom / Math.min(width, 1.5 * height);
+    Object.assign(camera, { left: -voxels * width, right: voxels * width, top: voxels * height, bottom: -voxels * height, near: -4 * this.reach, far: 4 * this.reach });
+    camera.updateProjectionMatrix();
+    renderer.setScissor(0, 0, canvas.clientWidth, height);
+    renderer.clear();
+    sides.forEach((group, side) => {
+      // Turned about the vertical axis (voxel axis 2), then tilted towards the reader.
+      group.rotation.set(this.angles[1] - Math.PI / 2, 0, this.angles[0]);
+      for (const other of sides) other.visible = other === group;
+      renderer.setViewport(side * width, 0, width, height);
+      renderer.setScissor(side * width, 0, width, height);
+      renderer.render(this.scene, camera);
     });
   },
 
@@ -97,31 +85,48 @@ const Surface = {
     this.draw();
   },
 
-  // Pointer, touch, keys and buttons.
+  grow(times) {
+    this.zoom = Math.min(Math.max(this.zoom * times, 0.5), 4);
+    this.draw();
+  },
+
+  // Pointer, touch, wheel, keys and buttons.
   listen(buttons) {
     const { canvas } = this;
     const keys = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
-    let held = null;
+    const held = new Map(); // pointer -> where it was: one turns, two pinch
+    const apart = () => { const [a, b] = [...held.values()]; return Math.hypot(a[0] - b[0], a[1] - b[1]) || 1; };
     canvas.addEventListener("pointerdown", (event) => {
-      held = [event.clientX, event.clientY];
+      held.set(event.pointerId, [event.clientX, event.clientY]);
       canvas.setPointerCapture(event.pointerId);
     });
     canvas.addEventListener("pointermove", (event) => {
-      if (!held) return;
-      this.turn((event.clientX - held[0]) / 90, (event.clientY - held[1]) / 90);
-      held = [event.clientX, event.clientY];
+      const from = held.get(event.pointerId);
+      if (!from) return;
+      const before = held.size === 2 && apart();
+      held.set(event.pointerId, [event.clientX, event.clientY]);
+      if (before) this.grow(apart() / before);
+      else if (held.size === 1) this.turn((event.clientX - from[0]) / 90, (event.clientY - from[1]) / 90);
     });
-    for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, () => { held = null; });
+    for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, ({ pointerId }) => held.delete(pointerId));
+    // One finger may still scroll the page; two belong to the surface.
+    canvas.addEventListener("touchstart", (event) => { if (event.touches.length > 1) event.preventDefault(); }, { passive: false });
+    // The wheel scrolls the page until the surface is pressed or reached with the keyboard.
+    canvas.addEventListener("wheel", (event) => {
+      if (document.activeElement !== canvas) return;
+      event.preventDefault();
+      this.grow(Math.exp(-Math.sign(event.deltaY) * 0.1));
+    }, { passive: false });
     canvas.addEventListener("keydown", (event) => {
       const size = { "+": 1.1, "=": 1.1, "-": 1 / 1.1 }[event.key];
       if (keys[event.key]) this.turn(...keys[event.key].map((step) => step * 0.15));
-      else if (size) { this.zoom = Math.min(Math.max(this.zoom * size, 0.5), 3); this.draw(); }
+      else if (size) this.grow(size);
       else return;
       event.preventDefault();
     });
     for (const button of buttons) {
-      const [across, down] = button.dataset.turn.split(",").map(Number);
-      button.addEventListener("click", () => this.turn(0.3 * across, 0.3 * down));
+      const [across, down, times] = button.dataset.turn.split(",").map(Number);
+      button.addEventListener("click", () => (times ? this.grow(times) : this.turn(0.3 * across, 0.3 * down)));
     }
   },
 };

@@ -1,3 +1,10 @@
+// Bytes of a base64 text, and of a gzip stream that travels as one.
+const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+const gunzip = async (text) => {
+  const stream = new Blob([bytes(text)]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+};
+
 // The explorer's cases: unpacked one at a time, when they are looked at.
 const Volumes = {
   // What the page carries about models, planes and cases; null where there is none.
@@ -14,13 +21,11 @@ const Volumes = {
   },
 
   async unpack({ shape, image, masks }) {
-    const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
     const picture = await createImageBitmap(new Blob([bytes(image)], { type: "image/webp" }));
     const paper = new OffscreenCanvas(picture.width, picture.height).getContext("2d");
     paper.drawImage(picture, 0, 0);
     const pixels = paper.getImageData(0, 0, picture.width, picture.height).data;
-    const stream = new Blob([bytes(masks)]).stream().pipeThrough(new DecompressionStream("gzip"));
-    const packed = new Uint8Array(await new Response(stream).arrayBuffer());
+    const packed = await gunzip(masks);
     const size = shape[0] * shape[1] * shape[2];
     return {
       shape,

@@ -1,0 +1,167 @@
+"""What tests ask of a page: its tags and numbers, and whether each number is what stands in the file that it names."""
+
+import csv
+import gzip
+import json
+from dataclasses import dataclass, field
+from decimal import ROUND_HALF_EVEN, Decimal
+from functools import cache
+from html.parser import HTMLParser
+from pathlib import Path
+
+from hipposeg.runs.arms import FLAGSHIP
+
+# kind -> (factor, decimals); other kinds show three decimals of the number as it is.
+KINDS = {"millions": ("1e-6", 2), "mm": ("1", 2), "score2": ("1", 2), "correlation": ("1", 2), "bias": ("1", 0),
+         "count": ("1", 0), "gflops": ("1", 2), "mm3": ("1", 0), "percent": ("100", 1), "schedule": ("1", 1),
+         "voxels": ("1", 1), "seconds": ("1", 2)}  # fmt: skip
+PLACES = ("of", "full", "cell", "case", "scored", "arm", "time", "json")
+
+
+@dataclass
+class Page(HTMLParser):
+    """What the tests ask of a page: tags with attributes, and (attributes, text) of every <data>."""
+
+    html: str
+    tags: list[tuple[str, dict[str, str | None]]] = field(default_factory=list)
+    data: list[tuple[dict[str, str | None], str]] = field(default_factory=list)
+    inside: bool = False
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        self.feed(self.html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self.inside = tag == "data"
+        if self.inside:
+            self.data.append((dict(attrs), ""))
+
+    def handle_data(self, data: str) -> None:
+        if self.inside:
+            self.data[-1] = (self.data[-1][0], self.data[-1][1] + data)
+
+    def handle_endtag(self, tag: str) -> None:
+        self.inside = False
+
+    def named(self, tag: str) -> list[dict[str, str | None]]:
+        """Attributes of every element of one name."""
+        return [attrs for name, attrs in self.tags if name == tag]
+
+
+def expected(text: str, kind: str) -> str:
+    """A field of a file as the page must show it, worked out without the package."""
+    number = Decimal(text)
+    if kind == "auto":
+        return _automatic(number)
+    factor, places = KINDS.get(kind, ("1", 3))
+    value = number / 60 if kind == "minutes" else number * Decimal(factor)
+    places = 1 if kind == "minutes" else places
+    value = value.quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_EVEN)
+    if kind in ("minutes", "schedule", "seconds", "p") and not value:
+        return f"under {Decimal(1).scaleb(-places)}"
+    sign = "\u2212" if value < 0 else "+" if kind in ("bias", "difference") and value > 0 else ""
+    return sign + _grouped(abs(value)) + {"millions": "\u202fM", "percent": "\u202f%"}.get(kind, "")
+
+
+def _automatic(number: Decimal) -> str:
+    sign = "\u2212" if number < 0 else ""
+    if number == number.to_integral_value():
+        return sign + _grouped(abs(number.to_integral_value()))
+    if not Decimal("1e-4") <= abs(number) < 10**6:
+        return f"{float(number):.3g}".replace("-", "\u2212")
+    places = min(6, max(0, 3 - number.adjusted()))  # four significant digits
+    text = _grouped(abs(number.quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_EVEN)))
+    return sign + (text.rstrip("0").rstrip(".") if places else text)
+
+
+def _grouped(value: Decimal) -> str:
+    return f"{value:,f}".replace(",", "\u202f") if value >= 10000 else f"{value:f}"
+
+
+def wrong_numbers(page: Page, artifacts: Path, workspace: str = "msd-standard") -> tuple[list[str], dict[str, int]]:
+    """Numbers that name their place in a file and are not what stands there; and how many were checked of each kind.
+
+    artifacts: the folder of that name. A study is the workspace's own, else the series'. Ends of intervals over people
+    of runs of the series stand in no file and are left to the tests of `hipposeg.stats`.
+    """
+    rows.cache_clear(), objects.cache_clear()
+    files = Files(artifacts, workspace)
+    wrong, checked = [], dict.fromkeys(PLACES, 0)
+    for attrs, text in page.data:
+        for place in PLACES:
+            where = attrs.get(f"data-{place}")
+            if where is None or (place == "full" and where.endswith(("_low", "_high"))):
+                continue
+            checked[place] += 1
+            found = getattr(files, place)(where)
+            # A single field must be shown digit for digit; of a mean, the page's own number is what was rounded.
+            shown = found[0] if len(found) == 1 else attrs["value"]
+            mean = sum(map(float, found)) / len(found) if found else float("nan")
+            if not abs(float(attrs["value"]) - mean) < 1e-9 * max(1, abs(mean)):
+                wrong.append(f"{where}: the page has {attrs['value']}, the files {mean}")
+            elif text != expected(shown, attrs["data-kind"]):
+                wrong.append(f"{where}: the page says {text}, not {expected(shown, attrs['data-kind'])}")
+    return wrong, checked
+
+
+class Files:
+    """The fields that the places on a page name, as text; several where the page shows their mean."""
+
+    def __init__(self, artifacts: Path, workspace: str) -> None:
+        self.artifacts, self.own = artifacts, artifacts / workspace
+        self.full_at = artifacts / f"{workspace.partition('-')[0]}-full"
+        self.results = {(row["run"], row["label"]): row for row in rows(self.own / "results.csv")}
+        self.cases = {(row["run"], row["case"], row["label"]): row for row in rows(self.own / "cases.csv")}
+
+    def of(self, where: str) -> list[str]:
+        run, label, column = where.split(":")
+        return [self.results[run, label][column]]
+
+    def full(self, where: str) -> list[str]:
+        run, label, column = where.split(":")
+        return [row[column] for row in rows(self.full_at / "runs" / run / "cases.csv.gz") if row["label"] == label]
+
+    def arm(self, where: str) -> list[str]:
+        arm, label, column = where.split(":")
+        runs = sorted((self.full_at / "runs").glob(f"{arm}.grouped0.s*.standard"))
+        return [value for run in runs for value in self.full(f"{run.name}:{label}:{column}")]
+
+    def cell(self, where: str) -> list[str]:
+        study, row, column = where.split(":")
+        own = self.own / "studies" / f"{study}.csv"
+        return [rows(own if own.is_file() else self.full_at / "studies" / own.name)[int(row)][column]]
+
+    def case(self, where: str) -> list[str]:
+        case, label, column = where.split(":")
+        folds = sorted((self.full_at / "runs").glob(f"{FLAGSHIP}.grouped*.s0.standard"))
+        every = [row for fold in folds for row in rows(fold / "cases.csv.gz")]
+        return [row[column] for row in every if (row["case"], row["label"]) == (case, label)]
+
+    def scored(self, where: str) -> list[str]:
+        run, case, label, column = where.split(":")
+        return [self.cases[run, case, label][column]]
+
+    def time(self, where: str) -> list[str]:
+        workspace, run, column = where.split(":")
+        return [row[column] for row in rows(self.artifacts / workspace / "timings.csv") if row["name"] == run]
+
+    def json(self, where: str) -> list[str]:
+        name, _, path = where.partition(":")
+        value = objects(self.artifacts / name)
+        for key in path.split("/"):
+            value = value[int(key)] if isinstance(value, list) else value[key]
+        return [value]
+
+
+@cache
+def rows(path: Path) -> list[dict[str, str]]:
+    """Rows of a CSV file."""
+    with gzip.open(path, "rt", newline="") if path.suffix == ".gz" else path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+@cache
+def objects(path: Path) -> object:
+    """A JSON file, its numbers as they are written."""
+    return json.loads(path.read_text(encoding="utf-8"), parse_float=str, parse_int=str)
