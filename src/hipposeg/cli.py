@@ -160,9 +160,9 @@ def predict(args: argparse.Namespace) -> int:
 
     Each IMAGE is a NIfTI box cut closely around one hippocampus, T1-weighted, 1 mm, axes to right, front and top. DIR
     gets NAME_mask.nii.gz in the image's own geometry (1 anterior, 2 posterior), NAME_qc.png, and volumes.csv with a
-    conformal interval for each volume. What the networks were not trained on is refused with the reason; the other
-    images go on, and the command then ends with status 1. The box matters: a looser, tighter or shifted one gives
-    other volumes.
+    conformal interval for each volume. What the networks were not trained on is refused with the reason, and what goes
+    wrong otherwise is said; the other images go on, and the command then ends with status 1. The box matters: a looser,
+    tighter or shifted one gives other volumes.
     Nothing is trained and no network connection is used. Not a medical device.
     """
     from hipposeg.predict import batch

@@ -2,17 +2,19 @@
 
 import os
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from hipposeg.data.spec import DataError, DatasetSpec
-from hipposeg.files import write_csv
+from hipposeg.files import replacing, write_csv
 from hipposeg.metrics import UNION
 from hipposeg.predict.model import Model, Segmentation, find, load_model
 from hipposeg.predict.scan import SUFFIXES, WHY_THE_BOX, Scan, read_scan, save_mask
 
 TABLE = "volumes.csv"
-OK, LOOK, REFUSED = "ok", "look", "refused"
+# Segmented; segmented, with flags; not what the networks know; gone wrong here, as on a full disk.
+OK, LOOK, REFUSED, FAILED = "ok", "look", "refused", "failed"
 TOTAL = "total"  # what users call the union of both parts
 
 
@@ -41,12 +43,14 @@ def _stem(path: Path) -> str:
 
 
 def run(images: Sequence[Path], output: Path, folder: Path | None = None) -> int:
-    """Segment each image into `output`, say what happened, and return 1 if any was refused, else 0.
+    """Segment each image into `output`, say what happened, and return 1 if any was refused or failed, else 0.
 
     folder: where card and weights are, by default the project's own. Raises FileNotFoundError or ValueError if there
-    are none, before anything is written.
+    are none, ValueError if nothing can be written to `output`; all before an image is read.
     """
-    model = load_model(find(folder))
+    place = find(folder)
+    _check_output(output)
+    model = load_model(place)
     paths = list(dict.fromkeys(images))
     rows: list[dict] = []
     try:
@@ -54,28 +58,56 @@ def run(images: Sequence[Path], output: Path, folder: Path | None = None) -> int
             rows.append(_one(path, name, model, output))
     finally:  # what is done is listed even if the rest is interrupted
         if rows:
-            write_csv(output / TABLE, columns(model.spec), rows)
-    counts = {status: sum(row["status"] == status for row in rows) for status in (OK, LOOK, REFUSED)}
+            _write_table(output, model.spec, rows)
+    counts = {status: sum(row["status"] == status for row in rows) for status in (OK, LOOK, REFUSED, FAILED)}
     print(
         f"{len(rows)} images: {counts[OK] + counts[LOOK]} segmented, {counts[LOOK]} of them to look at, "
-        f"{counts[REFUSED]} refused. Volumes: {output / TABLE}\n"
+        f"{counts[REFUSED]} refused, {counts[FAILED]} failed. Volumes: {output / TABLE}\n"
         f"The intervals are meant to hold {100 * model.card.level:.0f} % of true volumes, in boxes cut as the training "
         f"set's. {WHY_THE_BOX} Not a medical device."
     )
-    return 1 if counts[REFUSED] else 0
+    return 1 if counts[REFUSED] or counts[FAILED] else 0
+
+
+def _check_output(output: Path) -> None:
+    """Make the folder, and see that a file can be made in it: better now than after the first image."""
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=output):
+            pass
+    except OSError as error:
+        found = "a file" if output.is_file() else f"that nothing can be written there ({_reason(error)})"
+        raise ValueError(f"{output}: found {found}, expected a folder for the masks. Name another with -o.") from error
+
+
+def _write_table(output: Path, spec: DatasetSpec, rows: Sequence[dict]) -> None:
+    try:
+        write_csv(output / TABLE, columns(spec), rows)
+    except OSError as error:
+        raise ValueError(
+            f"{output / TABLE}: the table of volumes could not be written ({_reason(error)}). Make room, or name "
+            "another folder with -o, and run again."
+        ) from error
 
 
 def _one(path: Path, name: str, model: Model, output: Path) -> dict:
-    """Read, segment and write one image; its row of the table."""
+    """Read, segment and write one image; its row of the table. Whatever goes wrong with it, the others go on."""
+    mask, picture = output / f"{name}_mask.nii.gz", output / f"{name}_qc.png"
     try:
         scan = read_scan(path, model.card.boxes, model.spec)
-    except (DataError, OSError) as error:
-        print(f"refused: {error}", file=sys.stderr, flush=True)
-        return {"image": str(path), "status": REFUSED, "notes": str(error)}
-    found = model.segment(scan)
-    mask, picture = output / f"{name}_mask.nii.gz", output / f"{name}_qc.png"
-    save_mask(mask, found.mask, scan)
-    draw(scan, found, name, model, picture)
+        found = model.segment(scan)
+        with replacing(mask) as new_mask, replacing(picture) as new_picture:  # both or neither
+            save_mask(new_mask, found.mask, scan)
+            draw(scan, found, name, model, new_picture)
+    except DataError as error:
+        return _without(path, REFUSED, str(error))
+    except OSError as error:
+        said = f"{path}: a file could not be read or written ({error}). Make room in {output}, or name another with -o."
+        return _without(path, FAILED, said)
+    except Exception as error:  # of any kind: this image has no mask then, and the next may have one
+        kind = type(error).__name__
+        said = f"{path}: could not be segmented ({kind}: {error}). Run it alone; if it fails again, report it."
+        return _without(path, FAILED, said)
     shown = ", ".join(f"{_said(label)} {volume}" for label, volume in found.volumes.items())
     print(f"{path}: {shown}", *(f"  look: {flag}" for flag in found.flags), sep="\n", flush=True)
     row = {"image": str(path), "status": LOOK if found.flags else OK, "mask": mask.name, "picture": picture.name}
@@ -85,18 +117,30 @@ def _one(path: Path, name: str, model: Model, output: Path) -> dict:
     return row | {"notes": "; ".join(found.flags)}
 
 
+def _without(path: Path, status: str, said: str) -> dict:
+    """Say why an image has no mask; its row of the table."""
+    print(f"{status}: {said}", file=sys.stderr, flush=True)
+    return {"image": str(path), "status": status, "notes": said}
+
+
+def _reason(error: OSError) -> str:
+    """What the system says, such as "No space left on device", without number and path."""
+    return error.strerror or str(error)
+
+
 def draw(scan: Scan, found: Segmentation, name: str, model: Model, path: Path) -> None:
     """Write the picture that shows whether the mask is to be believed."""
     os.environ.setdefault("MPLBACKEND", "Agg")  # a file is wanted, never a window
     from hipposeg.viz import qc
-    from hipposeg.viz.style import save_figure
 
     volumes = [f"{_said(label)} {volume}" for label, volume in found.volumes.items()]
     figure = qc.picture(
         scan.image[0], found.mask, model.spec, name, volumes, found.flags, scan.spacing, model.card.level
     )
-    save_figure(figure, path, phantom=False)
-    qc.close(figure)
+    try:
+        qc.save(figure, path)
+    finally:
+        qc.close(figure)
 
 
 def _said(label: str) -> str:

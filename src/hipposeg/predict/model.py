@@ -19,8 +19,8 @@ from hipposeg.data.spec import MSD_HIPPOCAMPUS, PHANTOM_SPEC, DatasetSpec
 from hipposeg.engine.machine import Machine, this_machine
 from hipposeg.files import read_json, sha256_file
 from hipposeg.predict.scan import Scan
-from hipposeg.runs import RunSpec
 from hipposeg.runs.answer import answer
+from hipposeg.runs.spec import RunSpec
 from hipposeg.runs.weights import load
 from hipposeg.studies import card as cards
 from hipposeg.studies import intervals, quality

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
-import pandas as pd
 import safetensors.torch
 import torch
 from torch import Tensor, nn
@@ -118,6 +117,8 @@ def check(ws: Workspace, run: RunSpec, cohort: Cohort, cases: list[int] | None =
 
     As many threads as made the masks are used. Raises FileNotFoundError if weights, or any of the masks, are not there.
     """
+    import pandas as pd  # here, because who only loads weights does without it, and sooner
+
     folder = ws.artifacts / "runs" / run.name
     made, where = files.read_json(folder / "config.json"), files.read_json(folder / "provenance.json")
     machine = replace(this_machine(), threads=made["threads"])

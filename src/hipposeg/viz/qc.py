@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -14,6 +15,7 @@ from hipposeg.viz.style import ERROR, INK, MUTED, RC
 
 LINE = 0.19  # inches for a line of text
 WRAP = 118  # characters in a line at the figure's width
+DPI = 110  # half the dots of the house's figures, which are drawn to be printed
 FINE = "Nothing is unusual about this mask. That does not make it right: look."
 
 
@@ -41,6 +43,12 @@ def picture(
             y = 1 - LINE * (number + 0.4) / (height + room)
             fig.text(0.015, y, text, color=colour, weight=weight, fontsize=9, va="top", ha="left")
     return fig
+
+
+def save(fig: Figure, path: Path) -> None:
+    """Write the picture as PNG without date or version; unlike a committed figure it is not made as small as can be."""
+    with mpl.rc_context(RC):
+        fig.savefig(path, dpi=DPI, metadata={"Software": None})
 
 
 def close(fig: Figure) -> None:
