@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from hipposeg.bench import arms, cells, dynunet, measure, nnunet, ours, peak, profile, summary, system
+from hipposeg.bench import arms, cells, dynunet, measure, nnunet, ours, peak, predictor, profile, summary, system
 from hipposeg.bench.cells import Cell
 from hipposeg.config import Workspace, project_root
 from hipposeg.data import cohort, folds, phantom
@@ -53,6 +53,7 @@ def made_up(out):
     """A folder of a finished benchmark with invented numbers."""
     content = {
         "peak": {"key": "k", "kind": "peak", "system": "", "setting": SETTING, "bf16_gflops": 200.0},
+        "predict": {"key": "k", "kind": "predict", "system": "", "setting": SETTING, "median_s": 6.5},
         "arms.04": {
             "key": "k",
             "kind": "arms",
@@ -74,7 +75,7 @@ def made_up(out):
 
 def test_cells_cover_every_system_and_budget():
     names = {cell.name for cell in cells.all_cells()}
-    assert len(names) == len(cells.all_cells()) == 20
+    assert len(names) == len(cells.all_cells()) == 21
     for budget in (5, 15, 30):
         assert {f"race.{s}.{budget}" for s in ("ours", "nnunet-shortened", "dynunet-shortened")} <= names
     assert Cell("race", "nnunet-released", (5.0, 15.0, 30.0)) in cells.all_cells()
@@ -170,6 +171,20 @@ def test_bf16_peers_return_float32_losses_can_use():
     assert torch.equal(found, found.bfloat16().float()), "computed in bf16"
 
 
+def test_the_predictor_is_timed_as_a_command(monkeypatch, tmp_path):
+    now, took, commands = [0.0], iter([9.0, 3.0, 1.0, 2.0, 8.0, 4.0]), []
+
+    def run(command, check):
+        assert check and commands.append(command) is None
+        now[0] += next(took)
+
+    monkeypatch.setattr(predictor.subprocess, "run", run)
+    monkeypatch.setattr(predictor.time, "perf_counter", lambda: now[0])
+    found = predictor.measure(tmp_path / "scan.nii.gz")
+    assert found == {"seconds": [3, 1, 2, 8, 4], "median_s": 3}, "the first warms up"
+    assert len(commands) == 6 and commands[0][3:6] == ["predict", str(tmp_path / "scan.nii.gz"), "-o"]
+
+
 def test_peak_is_positive():
     found = peak.measure(sizes=(64, 96), seconds=0.01)
     assert found["bf16_gflops"] > 0
@@ -223,9 +238,10 @@ def test_summary_compares_with_the_stronger_peer(made_up):
     speeds = found["throughput"]
     assert speeds["nnunet"]["times_ours"]["train_s_per_volume"] == 4
     assert speeds["ours"]["share_of_bf16_peak"] == pytest.approx(0.5)
-    assert found["arms"] == {"unet3d": {"step_s": 0.3}}
-    busy = {"arms.04": read_json(made_up / "arms.04.json") | {"busy_during": 0.3}}
-    assert summary.summarise(busy)["arms"] == {}, "times beside other work are not shown as an idle machine's"
+    assert found["arms"] == {"unet3d": {"step_s": 0.3}} and found["predict_s"] == 6.5
+    busy = {name: read_json(made_up / f"{name}.json") | {"busy_during": 0.3} for name in ("arms.04", "predict")}
+    disturbed = summary.summarise(busy)
+    assert disturbed["arms"] == {} and "predict_s" not in disturbed, "times beside other work are not an idle machine's"
     assert found["settings"] == [SETTING] and found["busy"] == 0.2
     words = summary.in_words(found)
     assert words.startswith("Other programs used up to 20%")

@@ -16,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from hipposeg.bench import arms, dynunet, nnunet, ours, peak
+from hipposeg.bench import arms, dynunet, nnunet, ours, peak, predictor
 from hipposeg.config import output_root, project_root
 from hipposeg.engine.machine import Machine, processor_name, this_machine
 from hipposeg.files import read_json, sha256_bytes, to_json
@@ -32,7 +32,7 @@ RECIPES = {"ours": ours.recipe, "nnunet": nnunet.recipe, "dynunet": dynunet.reci
 
 @dataclass(frozen=True)
 class Cell:
-    """One measurement. kind: "peak", "arms", "throughput" or "race". minutes: of a race.
+    """One measurement. kind: "peak", "predict", "arms", "throughput" or "race". minutes: of a race.
 
     system: such as "nnunet-shortened"; of "arms" the notebook whose arms are timed.
     """
@@ -49,7 +49,7 @@ class Cell:
 
     @property
     def base(self) -> str:
-        """Whose code runs: "ours", "nnunet" or "dynunet"; empty for peak and arms."""
+        """Whose code runs: "ours", "nnunet" or "dynunet"; empty for peak, predict and arms."""
         return "" if self.kind == "arms" else self.system.partition("-")[0]
 
     @property
@@ -68,7 +68,7 @@ def all_cells(minutes: Sequence[float] = MINUTES) -> list[Cell]:
     if not minutes or min(minutes) <= 0:
         raise ValueError(f"the budgets are {list(minutes)}; expected one or more positive numbers of minutes")
     budgets = tuple(sorted(set(minutes)))
-    cells = [Cell("peak")]
+    cells = [Cell("peak"), Cell("predict")]
     cells += [Cell("arms", notebook) for notebook in arms.NOTEBOOKS]
     cells += [Cell("throughput", name) for name in ("ours", "nnunet", "nnunet-bf16", "dynunet", "dynunet-bf16")]
     fitted = ("ours", "nnunet-shortened", "dynunet-shortened")
@@ -106,6 +106,8 @@ def key(cell: Cell, machine: Machine) -> str:
     """Hash of what a cell's numbers depend on, save for the machine's other work."""
     if cell.kind == "arms":
         recipe = arms.recipes(cell.system)
+    elif cell.kind == "predict":
+        recipe = predictor.recipe()
     else:
         recipe = RECIPES[cell.base]() if cell.base else peak.recipe()
     return sha256_bytes(to_json([NUMERICS, asdict(cell), recipe, setting(machine)]).encode())

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from hipposeg.bench import arms, cells, peak, profile
+from hipposeg.bench import arms, cells, peak, predictor, profile
 from hipposeg.bench.cells import Cell
 from hipposeg.bench.dynunet import DynUNet
 from hipposeg.bench.nnunet import NNUNet
@@ -51,11 +51,13 @@ def peak_cell(machine: Machine) -> dict[str, Any]:
 
 
 def system_cell(cell: Cell, machine: Machine) -> dict[str, Any]:
-    """The arms of a notebook on `grouped` fold 0, or a throughput or a race on `nnunet` fold 0."""
+    """The predictor, the arms of a notebook on `grouped` fold 0, or a throughput or a race on `nnunet` fold 0."""
     source = locate.locate("full")
     if source.dataset != "msd":
         raise ValueError("the benchmark needs the real data set: run `make data` with network, or set HIPPOSEG_DATA")
     people = cohort.load(source)
+    if cell.kind == "predict":
+        return predictor.measure(source.folder / "imagesTr" / people.spec.file_name(min(people.cases)))
     if cell.kind == "arms":
         first = folds.make(people.spec, people.numbers)["grouped"][0]
         return arms.measure(cell.system, people, first, Workspace(output_root(), "msd", "full"), machine)

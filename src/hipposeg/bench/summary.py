@@ -48,7 +48,8 @@ def summarise(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Machine, arms' costs, throughput, race and claims, from the cells that are there.
 
     `settings` lists each machine, thread count, precision and set of versions once: more than one means that the
-    numbers should not be compared. `arms` leaves out cells that others disturbed. `busy` is the largest share of the
+    numbers should not be compared. `arms` and `predict_s` (a scan, by the command) leave out cells that others
+    disturbed. `busy` is the largest share of the
     processors that other programs used just before a cell or during it.
     """
     settings: list[Any] = []
@@ -60,6 +61,8 @@ def summarise(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
     timed = [cell for cell in found.values() if cell["kind"] == "arms" and not disturbed(cell)]
     costs = {arm: cost for cell in timed for arm, cost in cell["arms"].items()}
     summary = {"settings": settings, "busy": busy, "arms": costs, "throughput": throughput(found)}
+    scan = found.get("predict")
+    summary |= {"predict_s": scan["median_s"]} if scan and not disturbed(scan) else {}
     table = race(found)
     idle = (busy or 0) <= IDLE
     claims = {budget: claim(rows, idle) for budget, rows in table.items()}

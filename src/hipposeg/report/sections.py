@@ -36,6 +36,7 @@ def section_context(art: Artifacts, rows: list[RunRow]) -> dict[str, Any]:
         "flagship": flagship,
         "flagship_minutes": minutes.get(flagship),
         "bench_threads": next((setting["threads"] for setting in art.bench.get("settings", ())), None),
+        "predict_s": art.bench.get("predict_s"),
         "verdicts": [*enumerate(rows_of(art, "verdicts"))],
         "declared": declared() if "verdicts" in art.studies else 0,
         "behind": [row for row in rows_of(art, "verdicts") if row["verdict"] == "behind"],
