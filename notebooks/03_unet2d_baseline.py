@@ -333,13 +333,15 @@ session.save(
 
 # %%
 found = session.series()
+short = seeds.by_family(found, "unet2d", series.FAMILIES_2D, "S")
 shown_arms = dict.fromkeys(("value", "low", "high", "iou", "nsd1", *spec.names), "{:.4f}")
 shown_arms |= (
     dict.fromkeys(("params", "steps", "dims", "seeds"), "{:,.0f}")
     | dict.fromkeys(("gflops", "minutes"), "{:.1f}")
     | {"hd95": "{:.2f}"}
 )
-short = seeds.by_family(found, "unet2d", series.FAMILIES_2D, "S")
+
+# %%
 if len(short):
     session.save(
         forest.forest(short, stats.EQUIVALENCE_MARGIN), "series",

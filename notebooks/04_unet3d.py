@@ -811,6 +811,11 @@ if found_bench.get("race"):
         "Mean Dice on nnunet fold 0 after the same minutes of training, with 95 % intervals over people; one seed each.",
         "Lines of Dice over minutes on a logarithmic axis for this project's flagship and two peers in two versions each.",
     )  # fmt: skip
+else:
+    session.say("**Not run yet:** the race; `make bench` runs it.")
+
+# %%
+if found_bench.get("race"):
     looks = {
         (f"{budget} min", bench.system_name(name)): look
         for budget, rows in found_bench["race"].items()
@@ -830,8 +835,6 @@ if found_bench.get("race"):
     session.say(
         f"""Of the {len(session.folds["nnunet"][0]["scored"])} volumes scored here, {len(overlap)} are of `dev`."""
     )
-else:
-    session.say("**Not run yet:** the race; `make bench` runs it.")
 
 # %%
 if found_bench.get("throughput"):
