@@ -417,6 +417,8 @@ else:
 # %%
 directions = [one for one in found if one.run.arm in (*series.PLANES, "unet2d-mobilenetv3")]
 directions = [one for one in directions if (one.run.fold, one.run.budget) == (0, "standard")]
+
+# %%
 rows = []
 for kind in ("nnunet", "grouped"):
     of_kind = [one for one in directions if one.run.folds == kind]
