@@ -508,14 +508,11 @@ measured = all(one.run.arm in timed[name] for name in drawn for one in chosen[na
 tables = {
     name: seeds.arms(chosen[name], spec.names, budget=name, idle=timed[name] if measured else None) for name in drawn
 }
-tables = {name: table for name, table in tables.items() if len(table)}
-if tables:
-    together = pd.concat(
-        [
-            table.rename(index=lambda arm, name=name: f"{arm} ({name})" if name == "S" else arm)
-            for name, table in tables.items()
-        ]
-    )
+tables["S"] = tables["S"].rename(index=lambda arm: f"{arm} (S)")
+
+# %%
+together = pd.concat([table for table in tables.values() if len(table)] or [pd.DataFrame()])
+if len(together):
     session.save(
         charts.dice_by_minutes(together), "minutes",
         "Mean Dice on grouped fold 0 against the minutes of training, with 95 % intervals over people (and seeds, where there are several).",
