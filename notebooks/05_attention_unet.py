@@ -280,8 +280,8 @@ session.save(
 
 # %% [markdown]
 # With one seed an effect cannot be told from the luck of one training, so there is no verdict yet. The declared series repeats every arm over three seeds,
-# in 2D and in 3D, with a second kind of attention: **scSE** (Roy et al. 2018) weighs the channels and the places of each decoder stage
-# rather than the skips; segmentation-models-pytorch offers it, so it is tried on the MobileNetV3 network of notebook 03.
+# in 2D and in 3D, with a second kind of attention: **scSE** (Roy et al. 2018) weighs the channels and the places of each decoder stage,
+# of what comes up as of the skip that enters it; segmentation-models-pytorch offers it, so it is tried on the MobileNetV3 network of notebook 03.
 
 # %%
 there, missing = [one.run for one in found], {}
@@ -344,8 +344,8 @@ if missing_times := [name for name in counted if name not in clock]:
     session.say(f"**Milliseconds are not measured yet** for {named}; `make bench` does it on an idle machine.")
 
 # %% [markdown]
-# **What we see.** Gates are light: their layers work at the coarse resolution of each pair. The constant gate costs as much as the gate that it
-# controls for. **What it does not show:** memory in training, where every map and product is kept for the backward pass.
+# **What to look for.** The layers of a gate work at the coarse resolution of each pair, so they cost few operations; milliseconds may tell
+# another story, since a small layer keeps no processor busy. The constant gate costs as much as the gate that it controls for. **What it does not show:** memory in training, where every map and product is kept for the backward pass.
 
 # %% [markdown]
 # ## What we learned
@@ -386,7 +386,8 @@ session.say(f"""
 #
 # 1. In section 3, mirror the image from left to right before asking: pass `images[number][:, ::-1].copy()` to `attention.maps`, and
 #    `case.image[0][::-1]` and `case.label[::-1]` to `MapView`. Do the maps follow the tissue, or stay in their place?
-# 2. Ask `attention.maps` of `asked[attention.CONSTANT]` in place of the trained network. Which slices get more?
+# 2. In the second picture of section 3, set `scale = 1`, then `scale = 4`. At which scale does another person's map look most like the
+#    trained one?
 # 3. Train `attention3d` with `hipposeg train attention3d`. Does a gate that sees the whole volume open elsewhere?
 #
 # ## References

@@ -23,15 +23,16 @@
 # **What you will learn**
 # - what CLIP is, by training a small one in minutes, and how to tell whether it has learned anything;
 # - how an image's feature is fused into a U-Net, and how pixels are classified by cosines with text;
-# - why cosines need a scale, and which loss no network can get below without one;
+# - why cosines need a scale, and below which loss there is no getting without one;
 # - what the words can do in such a head, and what they cannot;
 # - which controls tell guidance by language from more layers, from labels in disguise, and from luck.
 #
 # **Reads:** the data set, `folds.json`; the finished runs of the declared series in the `full` artifacts, as far as they are there; under
-# `full` a published CLIP's weights, if they are in the local cache or `HIPPOSEG_CLIP` names a file.
+# `full` a published CLIP's weights, if they are in the local cache or `HIPPOSEG_CLIP` names a file or folder.
 # **Writes:** `figures/06_*`, `facts/06_clip_guided.json`, the runs of the arms `hippoclip` (with `retrieval.csv`, `transfer.csv` and
-# `cosines.json`), `clip2d-guided` and `clip2d-unguided` with their predictions. **Run time:** that of three short 2D trainings under
-# `standard`, see `timings.csv` for what it took; about a minute under `smoke`, or when the runs are cached.
+# `cosines.json`), `clip2d-guided` and `clip2d-unguided` with their predictions, and that of the image-free floor, if it is not there yet.
+# **Run time:** that of three short 2D trainings under `standard`, see `timings.csv` for what it took; about a minute under `smoke`, or when
+# the runs are cached.
 
 # %%
 # Only on Colab: install the package.
@@ -47,6 +48,7 @@ if "google.colab" in sys.modules:
 profile = "standard"
 
 # %%
+import copy
 import inspect
 
 import numpy as np
@@ -57,7 +59,6 @@ from IPython.display import Code, display
 from hipposeg import losses, stats
 from hipposeg.data import captions, prompts
 from hipposeg.engine import contrastive
-from hipposeg.files import read_json
 from hipposeg.models import guided, published
 from hipposeg.notebook import start
 from hipposeg.report.words import arm_text
@@ -75,7 +76,8 @@ from hipposeg.runs import (
 )
 from hipposeg.runs.arms import ARMS
 from hipposeg.runs.run import machine_for
-from hipposeg.runs.samples import images_of
+from hipposeg.runs.samples import images_of, make_samples
+from hipposeg.runs.table import FLOOR
 from hipposeg.viz import arms as dots
 from hipposeg.viz import attention as overlays
 from hipposeg.viz import clip as pictures
@@ -152,38 +154,61 @@ session.say(
 # nothing, ranks the same candidates by how alike the slices themselves are; it may look at images where HippoCLIP has to read.
 
 # %%
-table = pd.read_csv(clips.folder / clip_study.RETRIEVAL)
-found = retrieval.summary(table)
-recalls = found[found["what"] != "rank"].rename(columns={"direction": "panel"})
-rows = recalls.assign(row=[f"first {what.removeprefix('recall')}" for what in recalls["what"]])
+queries = pd.read_csv(clips.folder / clip_study.RETRIEVAL)
+hits = retrieval.summary(queries)
+recalls = hits[hits["what"] != "rank"].rename(columns={"direction": "panel"})
+recalls = recalls.assign(row=[f"first {what.removeprefix('recall')}" for what in recalls["what"]])
 session.save(
-    dots.ranges(rows.rename(columns={"source": "series"}), "share of queries with a hit", pictures.SOURCES),
+    dots.ranges(recalls.rename(columns={"source": "series"}), "share of queries with a hit", pictures.SOURCES),
     "retrieval",
     f"How often a held-out slice finds a caption with equal facts among those of other people, and a caption such a slice: mean over "
-    f"{table['case'].nunique()} volumes with 95 % intervals over people.",
+    f"{queries['case'].nunique()} volumes with 95 % intervals over people.",
     "Dots with intervals for the first one, five and ten places in two panels: HippoCLIP, a nearest neighbour in raw pixels, and chance.",
 )  # fmt: skip
 
 # %%
-wide = found.pivot(index=["direction", "source"], columns="what", values="value")[
+wide = hits.pivot(index=["direction", "source"], columns="what", values="value")[
     ["recall1", "recall5", "recall10", "rank"]
 ]
 wide.columns = ["first", "first 5", "first 10", "median rank"]
 display(wide.style.format({"median rank": "{:.0f}"}, precision=3).set_uuid("retrieval"))
 
 
-def of(direction):
-    return (wide.loc[(direction, name)] for name in (retrieval.CLIP, retrieval.PIXELS, retrieval.CHANCE))
+def among_ten(direction):
+    return (wide.loc[(direction, name), "first 10"] for name in (retrieval.CLIP, retrieval.PIXELS, retrieval.CHANCE))
 
 
-own, pixels, chance = of(retrieval.IMAGE_TO_TEXT)
-back, theirs, _ = of(retrieval.TEXT_TO_IMAGE)
+by_clip, by_pixels, by_chance = among_ten(retrieval.IMAGE_TO_TEXT)
+back_by_clip, back_by_pixels, _ = among_ten(retrieval.TEXT_TO_IMAGE)
 session.facts(retrieval={f"{d}, {n}": one.to_dict() for (d, n), one in wide.iterrows()})
 session.say(f"""
-An equal caption stands among the first ten for **{own["first 10"]:.1%}** of slices, {own["first 10"] / max(chance["first 10"], 1e-9):.1f} times as often
-as by chance ({chance["first 10"]:.1%}) and {own["first 10"] / max(pixels["first 10"], 1e-9):.2f} times as often as by raw pixels ({pixels["first 10"]:.1%}).
-From captions to slices it is **{back["first 10"]:.1%}**, against {theirs["first 10"]:.1%} by raw pixels.
+An equal caption stands among the first ten for **{by_clip:.1%}** of slices, {by_clip / max(by_chance, 1e-9):.1f} times as often as by chance
+({by_chance:.1%}) and {by_clip / max(by_pixels, 1e-9):.2f} times as often as by raw pixels ({by_pixels:.1%}). From captions to slices it is
+**{back_by_clip:.1%}**, against {back_by_pixels:.1%} by raw pixels.
 """)
+
+# %% [markdown]
+# Is that more than raw pixels by more than luck? Both ranked the same candidates for the same queries, so they are compared in pairs: CLIP minus
+# raw pixels, each person counted once. Further seeds of HippoCLIP, where the declared series has them, say whether it is the luck of one training.
+
+# %%
+made = session.series()
+gains = retrieval.advantage(queries)
+seeded = [one for one in made if one.run in [RunSpec("hippoclip", seed=seed) for seed in series.SEEDS]]
+session.say(f"CLIP minus raw pixels, 95 % intervals over people, one seed. {retrieval.in_words(gains)}.")
+if len(seeded) > 1:
+    pooled = retrieval.advantage(seeds.side_table(seeded, clip_study.RETRIEVAL))
+    session.say(f"The same over {len(seeded)} seeds, intervals over people and seeds. {retrieval.in_words(pooled)}.")
+else:
+    session.say(
+        "**Not trained yet:** further seeds of `hippoclip`, so the luck of one training is not in these intervals."
+    )
+session.facts(
+    clip_minus_pixels={
+        f"{row.direction}, {row.what}": {"difference": row.difference, "low": row.low, "high": row.high}
+        for row in gains.itertuples()
+    }
+)
 
 # %% [markdown]
 # **How to read it.** The facts are fine: a place in steps of ten percent, an area in steps of twenty square millimetres.
@@ -197,8 +222,8 @@ From captions to slices it is **{back["first 10"]:.1%}**, against {theirs["first
 # %%
 images = images_of(cohort, prep, session.ws)
 scored = {number: images[number] for number in fold["scored"]}
-network = probe.trained_network(session.ws, clips.run, spec, machine)
-slices = clip_study.look(network, prep, scored, cohort, fold["train"], machine)
+clip = probe.trained_network(session.ws, clips.run, spec, machine)
+slices = clip_study.look(clip, prep, scored, cohort, fold["train"], machine)
 along = np.array([np.nan if not one.parts else one.place for one in slices.said], dtype=float)
 every = slice(None, None, max(1, len(along) // 900))
 session.save(
@@ -233,23 +258,77 @@ for kind in prompts.KINDS:
     session.say(f"**{kind}**: " + "; ".join(f"*{one[0]}*" for one in said))
 
 # %%
-cosines = {kind: np.array(one) for kind, one in read_json(clips.folder / clip_study.COSINES).items()}
-alone = clip_summary.by_prompts([clips])
-pairs = [(i, j) for i in range(spec.n_classes) for j in range(i + 1, spec.n_classes)]
 names = ("background", *spec.names)
-angles = pd.DataFrame(
-    {kind: {f"{names[i]}, {names[j]}": one[i, j] for i, j in pairs} for kind, one in cosines.items()}
-).T
-angles["mean Dice, text alone"] = alone["value"]
-session.facts(text_alone=alone["value"].to_dict(), cosines=angles.iloc[:, :-1].T.to_dict())
+angles, alone = clip_summary.angles(clips, names), clip_summary.by_prompts([clips])["value"]
+floor = session.run(FLOOR)
+without_text = [one for one in made if one.run.arm == "hippoclip-attributes"]
+dice_alone = {f"{FLOOR}: no image is read": floor.mean(), **alone.to_dict()}
+if without_text:
+    dice_alone["hippoclip-attributes: no text is read"] = np.mean([one.mean() for one in without_text])
+session.facts(text_alone=alone.to_dict(), cosines=angles.T.to_dict(), dice_floor=floor.mean())
 session.say("Cosines between the classes' vectors, and mean Dice of the patches' own choice on the scored volumes:")
-display(angles.style.format(precision=3).set_uuid("angles"))
+both = angles.reindex(list(dice_alone)).assign(**{"mean Dice": pd.Series(dice_alone)})
+display(both.style.format(precision=3, na_rep="").set_uuid("angles"))
+session.say(
+    f"Text alone, with the prompts in the form of captions: mean Dice **{alone[prompts.GEOMETRIC]:.3f}**. The first row, which reads no "
+    f"image, stretches the mean label map of the training volumes to each box, and has {floor.mean():.3f}."
+)
 
 # %% [markdown]
 # **How to read it.** A cosine near 1 means that to this text tower the two classes are called the same, and nothing that is nearly equal can guide:
-# in the student project, anterior and posterior stood at `0.977`. The guided arms below take the prompts in the form of captions: on `dev`, before any
-# scored fold was run, their classes lay farthest apart. Dice is low because a patch is several voxels wide and because the tower was
-# trained to tell slices apart, not patches. **What it does not show:** what a decoder can make of it.
+# in the student project, anterior and posterior stood at `0.977`. Two things stand in the way of the Dice of text alone: a patch is several
+# voxels wide, and the tower was trained to tell slices apart, not patches. `hippoclip-attributes`, which stands in the table once the series
+# has it, has the same patches and was told the same facts as numbers. **What it does not show:** what a decoder can make of it.
+#
+# The guided arms below read the prompts in the form of captions; so the series declares it. The table above may not decide that, as it is of the
+# scored fold. The place for such a choice is `dev`, people cut from the training ones. How far apart the classes of each set lie there, by a
+# HippoCLIP that learned from the rest of the training people, is a run of the series:
+
+# %%
+developed = [one for one in made if one.run == RunSpec("hippoclip", "dev")]
+if developed:
+    on_dev = clip_summary.angles(developed[0], names)
+    widest = on_dev.max(axis=1).idxmin()
+    session.facts(widest_on_dev=widest)
+    session.say(
+        f"On `dev` the classes lie farthest apart with `{widest}`, where the largest cosine is {on_dev.max(axis=1).min():.3f}:"
+    )
+    display(on_dev.style.format(precision=3).set_uuid("dev"))
+else:
+    session.say("**Not there yet:** the run of `hippoclip` on `dev`; `hipposeg series 06` makes it.")
+
+# %% [markdown]
+# And where does text alone see the classes? Each patch's cosine with them, enlarged to the voxels, on the best, the median and the worst scored case:
+
+# %%
+side_on, what = 0 if prep.axis else 1, "cosine of the patch with the class's vector"
+
+
+def views_of(network, result):
+    dice, views = summary.mean_dice(result.cases), []
+    for rank, scored_case in summary.cases_by_rule(dice).items():
+        case, likeness = cohort.cases[scored_case], clip_study.similarity(network, prep, images[scored_case], machine)
+        columns = {f"cosine with {name}": one for name, one in zip(names, likeness, strict=True)}
+        title = f"{rank}: case {scored_case:03d}\nmean Dice {dice[scored_case]:.3f}"
+        views.append(overlays.MapView(title, case.image[0], case.label, columns, case.spacing))
+    return views
+
+
+def span(views):
+    values = [one.ravel() for view in views for one in view.maps.values()]
+    return tuple(np.nanpercentile(np.concatenate(values), (1, 99)))
+
+
+patch_views = views_of(clip, clips)
+session.save(
+    overlays.maps(patch_views, spec, "What each patch is like", side_on, what=what, limits=span(patch_views)), "patches",
+    "Text alone, on the best, median and worst scored case: cosines of HippoCLIP's patches with the classes' vectors, linearly enlarged.",
+    "Three rows of slices: the image, then coarse maps from blue to yellow for each class, with the true outlines.", kind="png",
+)  # fmt: skip
+
+# %% [markdown]
+# **How to read it.** Colours span the cosines that occur. A segmentation would need each map to be the highest within its own outline.
+# **What it does not show:** what the tower knows of a slice as a whole, which is the mean over these patches.
 #
 # ## 5. The guided U-Net
 #
@@ -270,13 +349,15 @@ display(Code("\n".join(map(inspect.getsource, parts)), language="python"))
 # ### Why a scale, and what happens without one
 #
 # A cosine lies between -1 and 1. If logits are bare cosines, the softmax can never be sure of anything, however good the network: there is a lowest
-# loss that geometry allows. It can be computed. All pixels of a class get the one embedding that is best for it, and the loss is what it is:
+# loss that geometry allows. It can be computed. All pixels of a class get the one embedding that is best for it, and the loss is what it is, for a
+# batch that has the training slices' average share of each class:
 
 # %%
 display(Code(inspect.getsource(guided.lowest_loss), language="python"))
 
 # %%
-shares = np.mean([[(cohort.cases[n].label == k).mean() for k in range(spec.n_classes)] for n in fold["train"]], axis=0)
+labels = make_samples(images, cohort, prep, fold["train"]).labels  # as the loss meets them, with their margins
+shares = np.bincount(labels.numpy().ravel(), minlength=spec.n_classes) / labels.numel()
 recipe = ARMS["clip2d-guided"].recipe(budget)
 
 
@@ -284,13 +365,14 @@ def training_loss(logits, target):
     return losses.combined(logits, target, recipe.loss, recipe.foreground_weight)
 
 
-scales = np.geomspace(0.5, 60, 12)
-close = np.full((spec.n_classes, spec.n_classes), 0.977) + np.eye(spec.n_classes) * 0.023
-sets = {
-    "vectors at right angles": torch.eye(spec.n_classes),
-    "HippoCLIP's, in the form of captions": network.classes.cpu(),
-    "all at a cosine of 0.977": torch.linalg.cholesky(torch.tensor(close)).float(),
-}
+scales, equal = np.geomspace(0.5, 60, 12), torch.eye(spec.n_classes).double()
+close = clip_study.STUDENTS_COSINE * (1 - equal) + equal
+right_angled, ours, alike = (
+    "vectors at right angles",
+    "HippoCLIP's, in the form of captions",
+    f"all at a cosine of {clip_study.STUDENTS_COSINE}",
+)
+sets = {right_angled: equal.float(), ours: clip.classes.cpu(), alike: torch.linalg.cholesky(close).float()}
 lowest = {
     name: [guided.lowest_loss(one, scale, shares, training_loss) for scale in scales] for name, one in sets.items()
 }
@@ -298,9 +380,24 @@ at_one = {name: guided.lowest_loss(one, 1.0, shares, training_loss) for name, on
 session.facts(lowest_loss_without_scale=at_one)
 
 # %% [markdown]
-# The student project's loss sat at `0.7975` and would not fall: cosines without a scale. Its loss was another one than ours, so the number is not
-# the same here, but the floor is of the same kind. CLIP itself learns its scale, and so do we. Now the training, and its twin: the
-# plain U-Net in as many steps, on the same slices in the same order, from the same initial weights.
+# The student project's loss sat at `0.7975` and would not fall: cosines without a scale. Its loss was another one than ours: a Dice over all classes,
+# the background included, pooled over the batch. Of its class vectors one cosine is known, `0.977` for anterior and posterior. With
+# that loss, and all three cosines set to that value, the same computation says how much of the number is geometry:
+
+# %%
+students = guided.lowest_loss(sets[alike], 1.0, shares, clip_study.dice_of_all_classes, pixels=20_000)
+off = students - clip_study.STUDENTS_LOSS
+near = "the same to four digits" if abs(off) < 5e-5 else "near it" if abs(off) < 0.02 else "not near it"
+session.facts(lowest_loss_of_the_students_kind=students)
+session.say(
+    f"Lowest loss of that kind on a batch of our average shares: **{students:.4f}**. The project's files say `{clip_study.STUDENTS_LOSS}`; "
+    f"ours minus theirs is {stats.signed(off)}, so the two are {near}. They need not be equal: of its slices neither the shares of the "
+    "classes nor two of the three cosines are known here, nor whether cross-entropy had a part in that loss."
+)
+
+# %% [markdown]
+# CLIP itself learns its scale, and so do we. Now the training, and its twin: the plain U-Net in as many steps, on the same slices in the same order,
+# from the same initial weights.
 
 # %%
 led = train_or_load(RunSpec("clip2d-guided", budget=budget), cohort, session.folds, session.ws, weights=True)
@@ -323,11 +420,27 @@ session.say(
 )
 
 # %% [markdown]
-# And the scale: where it began, where it went, and where that puts the lowest loss. The run without a scale is one of the series; it is drawn if it
-# is there.
+# Guidance is not free, though the steps are equal. The guide had to be trained first, and its tower has to look at every slice, in training and in
+# prediction:
 
 # %%
-made = session.series()
+led_network = probe.trained_network(session.ws, led.run, spec, machine)
+in_tower = sum(weight.numel() for weight in led_network.tower.parameters())
+session.facts(
+    parameters={one.run.arm: one.config["params"] for one in (clips, led, twin)}, parameters_of_tower=in_tower
+)
+session.say(
+    f"The unguided network has {twin.config['params']:,} parameters. The guided one has {led.config['params']:,}, of which {in_tower:,} are the "
+    f"frozen tower's. Its {led.config['steps']} steps, as many as the twin's, come after {clips.config['steps']} steps of its guide "
+    f"(of {clips.config['params']:,} parameters, text tower included). The tables of this project count the guide's minutes with those of "
+    "whatever it guides."
+)
+
+# %% [markdown]
+# And the scale: where it began, where it went, and where that puts the lowest loss. The run without a scale is one of the series; it is drawn if it
+# is there. (The scale is spared the weight decay, which would draw its logarithm to zero, and so the scale to one.)
+
+# %%
 fixed = [one for one in made if one.run == RunSpec("clip2d-fixed-scale")]
 session.save(
     pictures.courses({"hippoclip": clips.history, "clip2d-guided": led.history}, guided.FIRST_SCALE), "scale",
@@ -341,7 +454,7 @@ session.save(
     "Falling curves of the lowest possible loss against the scale, with a mark for each training.",
 )  # fmt: skip
 session.say(
-    "Without a scale no network gets below "
+    "Without a scale, and with one embedding a class, the loss does not get below "
     + ", ".join(f"**{low:.3f}** ({name})" for name, low in at_one.items())
     + f". The guided network learned a scale of {led.config['scale']:.1f} and ended at a loss of {led.history[-1]['loss']:.3f}."
 )
@@ -355,21 +468,9 @@ session.say(
 # The maps that the head decides by, on the best, the median and the worst scored case of the guided network:
 
 # %%
-network = probe.trained_network(session.ws, led.run, spec, machine)
-dice, views = summary.mean_dice(led.cases), []
-for rank, number in summary.cases_by_rule(dice).items():
-    case, likeness = cohort.cases[number], clip_study.similarity(network, prep, images[number], machine)
-    columns = {f"cosine with {name}": one for name, one in zip(names, likeness, strict=True)}
-    views.append(
-        overlays.MapView(
-            f"{rank}: case {number:03d}\nmean Dice {dice[number]:.3f}", case.image[0], case.label, columns, case.spacing
-        )
-    )
-values = np.concatenate([one.ravel() for view in views for one in view.maps.values()])
-limits = tuple(np.nanpercentile(values, (1, 99)))
-what, side_on = "cosine of the pixel with the class's vector", 0 if prep.axis else 1
+pixel_views, what = views_of(led_network, led), "cosine of the pixel with the class's vector"
 session.save(
-    overlays.maps(views, spec, "What each pixel is like", side_on, what=what, limits=limits),
+    overlays.maps(pixel_views, spec, "What each pixel is like", side_on, what=what, limits=span(pixel_views)),
     "similarity", "The best, median and worst scored case: each pixel's cosine with the classes' vectors, in the slice that holds most "
     "hippocampus, cut across those that the network works on so that both parts are in view.",
     "Three rows of slices: the image, then maps from blue to yellow for each class, with the true outlines.", kind="png",
@@ -383,37 +484,44 @@ session.save(
 #
 # Look at the head again: logits are cosines between a **learned** embedding and fixed vectors. Turn all class vectors by one rotation, turn
 # the embedding's weights with them, and every logit stays as it was. So the direction in which "head of the hippocampus" points
-# cannot matter to what the network is able to learn; only the angles between the classes can. And angles could be had without language. In
-# numbers, on one slice, with the trained network:
+# cannot matter to what the network is able to learn; only the angles between the classes can. And angles could be had without language. The
+# slice's feature enters through `project`, which is learned as well: so the alignment of the text with the image tower, which a
+# rotation of the text breaks, cannot matter anywhere in this design. In numbers, on one slice, with a copy of the trained network:
 
 # %%
 sample = prep.place(images[fold["scored"][0]])[0][:1].to(machine.device)
+turned = copy.deepcopy(led_network)
 with torch.inference_mode():
-    before = network(sample)
-    turn = guided.rotated(torch.eye(network.classes.shape[1]), torch.Generator().manual_seed(0)).to(machine.device)
-    network.classes.copy_(network.classes @ turn)
-    network.embedding.weight.copy_((network.embedding.weight[:, :, 0, 0].T @ turn).T[:, :, None, None])
-    network.embedding.bias.copy_(network.embedding.bias @ turn)
-    apart = float((network(sample) - before).abs().max() / before.abs().max())
-session.facts(rotation_changes_logits_by=round(apart, 3))
+    before = led_network(sample)
+    turn = guided.rotated(torch.eye(turned.classes.shape[1]), torch.Generator().manual_seed(0)).to(machine.device)
+    turned.classes.copy_(turned.classes @ turn)
+    turned.embedding.weight.copy_((turned.embedding.weight[:, :, 0, 0].T @ turn).T[:, :, None, None])
+    turned.embedding.bias.copy_(turned.embedding.bias @ turn)
+    changed_by = float((turned(sample) - before).abs().max() / before.abs().max())
+session.facts(rotation_changes_logits_by=round(changed_by, 3))
 session.say(
-    f"Class vectors and embedding turned together: logits change by at most **{apart:.1e}** of the largest one, which is rounding."
+    f"Class vectors and embedding turned together: logits change by at most **{changed_by:.1e}** of the largest one, which is rounding."
 )
 
 # %% [markdown]
-# That makes the controls. Each takes one thing away, has as many steps, and is trained with three seeds.
+# That makes the controls. Each has as many steps and is trained with three seeds. All but the last differ from `clip2d-guided` in one
+# thing and are compared with it.
 
 # %%
 told = [(family, name, arm_text(name)) for family, members in series.FAMILIES_CLIP.items() for name in members]
+told += [
+    (f"a tower taught without language, against {series.TOWERS_CLIP[0]}", name, arm_text(name))
+    for name in series.TOWERS_CLIP[1]
+]
 display(
     pd.DataFrame(told, columns=["what is asked", "arm", "what it is"]).style.hide(axis="index").set_uuid("controls")
 )
 
 # %% [markdown]
-# `clip2d-same-angles` and `clip2d-rotated` are two ways to draw from the same distribution: what they differ by is noise. `clip2d-attributes` is
-# the sharpest question: its tower had the same supervision as HippoCLIP's, the captions' facts, but as numbers. If it does as well, what helped was
-# pre-training on labels, not language. `clip2d-unrelated` cannot decide about meaning: section 4 shows how close its three vectors lie, and by
-# the argument above a head can hardly tell such classes apart, whatever their words mean.
+# `clip2d-same-angles` and `clip2d-rotated` are two ways to draw from the same distribution: what they differ by is noise. `clip2d-learned` asks
+# whether the text's angles are of any use: its vectors start at right angles and move where the training wants them. `clip2d-unrelated` cannot
+# decide about meaning: section 4 shows how close its three vectors lie, and by the argument above a head can hardly tell such
+# classes apart, whatever their words mean.
 
 # %%
 verdicts = seeds.by_family(made, "clip2d-guided", series.FAMILIES_CLIP, "standard")
@@ -421,7 +529,7 @@ if len(verdicts):
     session.save(
         forest.forest(verdicts, stats.EQUIVALENCE_MARGIN, "mean Dice, arm minus clip2d-guided", sort=False), "controls",
         "Every control minus the guided network, with 95 % intervals over people and seeds; shaded: too small to matter.",
-        "A forest plot of the controls in five families.",
+        f"A forest plot of the controls in families: {', '.join(verdicts.index.unique(0))}.",
     )  # fmt: skip
     session.facts(verdicts={" / ".join(name): row["verdict"] for name, row in verdicts.iterrows()})
     session.say(seeds.in_words(verdicts, "`clip2d-guided`"))
@@ -429,13 +537,35 @@ else:
     session.say(
         "**Not trained yet:** no comparison of the series is complete, so there is no verdict on language here."
     )
+session.say(clip_summary.language(verdicts))
 
 # %% [markdown]
 # **How to read it.** An arm *behind* has lost something that guidance gave; an arm *equivalent* or *undecided* has not been shown to miss it. Language
-# itself is credited only if arms whose class vectors lie as far apart, but come without text, fall behind (`clip2d-learned`,
-# `clip2d-same-angles`, `clip2d-rotated`). And where a guided arm is ahead, remember that its guide learned from **captions made of the twin's own
+# itself is credited only if both arms fall behind whose class vectors lie as far apart, but come without text
+# (`clip2d-same-angles`, `clip2d-rotated`). And where a guided arm is ahead, remember that its guide learned from **captions made of the twin's own
 # training labels**.
 # **What it does not show:** guidance by a CLIP that read real radiology reports, which might know things that labels do not say.
+#
+# The sharpest question is about the tower. That of `clip2d-attributes` had the same supervision as HippoCLIP's, the captions' facts, but as numbers.
+# As it has no text, its class vectors are learned; so it is compared with `clip2d-learned`, from which it differs in the tower alone. If it
+# does as well, what a tower gives is pre-training on labels, not language:
+
+# %%
+towers = seeds.by_family(made, series.TOWERS_CLIP[0], {"towers": series.TOWERS_CLIP[1]}, "standard")
+if len(towers):
+    session.facts(towers={name: row["verdict"] for (_, name), row in towers.iterrows()})
+    session.say(
+        f"Mean Dice minus that of `{series.TOWERS_CLIP[0]}`. {seeds.in_words(towers, f'`{series.TOWERS_CLIP[0]}`')}"
+    )
+    display(summary.readable_differences(towers.droplevel(0)))
+else:
+    session.say(
+        f"**Not trained yet:** `{series.TOWERS_CLIP[0]}` and {', '.join(f'`{name}`' for name in series.TOWERS_CLIP[1])} of the series."
+    )
+
+# %% [markdown]
+# **How to read it.** A verdict *behind* would mean that a tower taught in words sees more than one taught the same facts in numbers. **What it does
+# not show:** which of the two losses does it, as the contrastive one also compares slices with each other.
 #
 # ### In three dimensions
 #
@@ -454,73 +584,79 @@ else:
 #
 # Guidance is said to help where labels are few. So both arms learn from 5, 10, 20 and 50 % of the training people, in as many steps. The shares are nested,
 # both arms get the same people, and each HippoCLIP is trained on its cell's people alone: a guide that knew more people would bring their labels in
-# through the back door.
+# through the back door. One thing is not equal then. A batch of HippoCLIP's holds one slice a person, so the guide of few people compares each
+# slice with fewer wrong captions, in as many steps:
 
 # %%
-by_share, apart = clip_summary.by_share(made), clip_summary.share_differences(made)
-if len(apart):
+sizes = clip_summary.batch_sizes(cohort, fold["train"])
+session.facts(slices_in_a_batch=sizes)
+session.say(
+    "Slices in a batch of HippoCLIP's, at most: "
+    + ", ".join(f"**{n}** with {share}" for share, n in sizes.items())
+    + "."
+)
+by_share, by_share_apart = clip_summary.by_share(made), clip_summary.share_differences(made)
+if len(by_share_apart):
     session.save(
         dots.ranges(by_share, "mean Dice (bars: 95 % interval over people and seeds)"), "shares",
         "Mean Dice of the guided network and its twin when both learn from few people.",
         "Dots with intervals for each share of the people, guided and unguided.",
     )  # fmt: skip
     session.save(
-        forest.forest(apart, stats.EQUIVALENCE_MARGIN, "mean Dice, guided minus unguided", sort=False), "share-differences",
+        forest.forest(by_share_apart, stats.EQUIVALENCE_MARGIN, "mean Dice, guided minus unguided", sort=False), "share-differences",
         "Guided minus unguided at each share, with 95 % intervals over people and seeds; shaded: too small to matter.",
         "A forest plot with a row for each share of the training people.",
     )  # fmt: skip
-    session.facts(shares={name: row["verdict"] for name, row in apart.iterrows()})
+    session.facts(shares={name: row["verdict"] for name, row in by_share_apart.iterrows()})
 else:
     session.say("**Not trained yet:** no share is complete; `hipposeg series 06 --only .p` trains them.")
 
 # %% [markdown]
 # **How to read it.** Each row compares networks that learned from the same people. **What it does not show:** what fewer *labels* of as many *people*
-# would do; here images go with their labels.
+# would do; here images go with their labels. Nor what the guides of few people would give with as
+# many wrong captions to compare with as that of all.
 #
 # ## 8. A published CLIP
 #
 # The same code takes CLIPs that others trained on photographs and web text: the arm `clip+published` is open_clip's ViT-B-32, taken from the local cache
 # or from a file named by `HIPPOSEG_CLIP`, and `clip2d-guided+published` is guided by it. Nothing is downloaded, and a run says which source it used.
+#
+# A biomedical CLIP would be the better test, and open_clip's list of pretrained models knows none. `HIPPOSEG_CLIP` may also name a folder in
+# open_clip's layout, with a model of its own, for `clip+published`; its visual tower must be open_clip's VisionTransformer, whose patches lie
+# in the space that images and text share. BiomedCLIP's is a tower of timm with its projection behind the pooling: it is refused with a
+# `ValueError` that says what can serve. And what guides must have the very shape of ViT-B-32.
 
 # %%
-name = next(iter(published.PUBLISHED))
+published_name = next(iter(published.PUBLISHED))
 try:
-    source = published.checkpoint(name) if profile == "full" else None
-    session.say(f"Found: {source.name}." if source else f"Under `full` the weights of {name} are looked for.")
-except FileNotFoundError as error:
-    source = None
-    session.say(f"**Not here:** {error}.")
-if source:
-    theirs = session.run("clip+published")
+    checkpoint = published.checkpoint(published_name) if profile == "full" else None
     session.say(
-        f"Weights: *{theirs.config['source']}*. Text alone, without training: mean Dice **{theirs.mean():.3f}**; ours {clips.mean():.3f}."
+        f"Found: {checkpoint.name}." if checkpoint else f"Under `full` the weights of {published_name} are looked for."
     )
-    display(
-        retrieval.summary(pd.read_csv(theirs.folder / clip_study.RETRIEVAL))
-        .style.format(precision=3)
-        .set_uuid("published")
+except FileNotFoundError as error:
+    checkpoint = None
+    session.say(f"**Not here:** {error}.")
+if checkpoint:
+    outside, led_from_outside = session.run("clip+published"), session.run("clip2d-guided+published")
+    session.say(
+        f"Weights: *{outside.config['source']}*. Text alone, without training: mean Dice **{outside.mean():.3f}**; ours {clips.mean():.3f}."
     )
+    outside_hits = retrieval.summary(pd.read_csv(outside.folder / clip_study.RETRIEVAL))
+    display(outside_hits.style.format(precision=3).set_uuid("published"))
+    guides = seeds.differences(seeds.scores([led_from_outside, led]), "clip2d-guided")
+    session.say("Guided by it, minus guided by ours, one seed each:")
+    display(summary.readable_differences(guides))
 
 # %% [markdown]
 # ## What we learned
 
 # %%
 session.say(f"""
-- With HippoCLIP an equal caption is among the first ten for {own["first 10"]:.1%} of held-out slices, against {
-    pixels["first 10"]:.1%} by raw pixels and {chance["first 10"]:.1%} by chance.
-- Text alone, patch by patch and without a decoder, reaches a mean Dice of {
-    alone["value"].max():.3f} with its best set of prompts (`{
-    alone["value"].idxmax()
-}`). The captions that it learned from came from labels.
-- Guided minus unguided U-Net: **{pair["difference"]:+.4f}** mean Dice ({pair["low"]:+.4f} to {
-    pair["high"]:+.4f}), one seed each.
-- A cosine head needs a scale. Without one no loss below {
-    at_one["HippoCLIP's, in the form of captions"]:.3f} is possible with these vectors, for any network.
-- {
-    seeds.in_words(verdicts, "`clip2d-guided`")
-    if len(verdicts)
-    else "Whether it is the language cannot be said before the series of controls is trained."
-}
+- With HippoCLIP an equal caption is among the first ten for {by_clip:.1%} of held-out slices, against {by_pixels:.1%} by raw pixels and {by_chance:.1%} by chance.
+- Text alone, patch by patch and without a decoder, reaches a mean Dice of {alone[prompts.GEOMETRIC]:.3f} with the prompts that were declared for guidance; the floor that reads no image has {floor.mean():.3f}.
+- Guided minus unguided U-Net: **{pair["difference"]:+.4f}** mean Dice ({pair["low"]:+.4f} to {pair["high"]:+.4f}), one seed each, and the guide's training on top.
+- A cosine head needs a scale. Without one, and with one embedding a class, the loss does not get below {at_one[ours]:.3f} with these vectors.
+- {clip_summary.language(verdicts)}
 """)
 
 # %% [markdown]
@@ -531,11 +667,14 @@ session.say(f"""
 # - The recipe of the guided arms is that of the plain network; nothing was tuned for guidance.
 # - One fold. The boxes were cut around the truth (notebook 01), so the place of a slice in its box already tells much of what a caption says.
 # - Retrieval counts equal facts. It does not ask whether a near miss is near.
-# - In the cells with few people each seed draws its own people; a cell's interval holds that luck, but three draws are few.
+# - In the cells with few people each seed draws its own people; a cell's interval holds that luck, but three draws are few. Their guides also had
+#   fewer negatives in a batch, in as many steps: what guidance loses there is not the people's number alone.
+# - Equal steps are not equal cost: a guide has to be trained first, and its tower has to look at every slice.
 #
 # ## Exercises
 #
-# 1. In section 4, write prompts of your own in `data/prompts.py` and look at the cosines before you look at the Dice.
+# 1. In section 4, write prompts of your own in `data/prompts.py` and look at the cosines before you look at the Dice. (Words are part of a run's
+#    key, so what reads them is trained anew.)
 # 2. Train `clip2d-image-only` with `hipposeg train clip2d-image-only`. Is it nearer to the guided network or to its twin?
 # 3. In section 5, draw the floor for `recipe.loss = "ce"` with `dataclasses.replace`. Which of the two terms keeps the floor up?
 #

@@ -13,7 +13,10 @@ from hipposeg.config import Workspace, project_root
 from hipposeg.data import cohort, folds, phantom
 from hipposeg.data.locate import Source
 from hipposeg.data.spec import MSD_HIPPOCAMPUS, PHANTOM_SPEC
+from hipposeg.engine.augment import Augmentation
+from hipposeg.engine.batches import changed, seeded
 from hipposeg.engine.machine import Machine
+from hipposeg.engine.schedule import rate
 from hipposeg.files import read_json, write_json
 from hipposeg.runs.spec import RunSpec
 from hipposeg.viz import bench as figures
@@ -67,6 +70,9 @@ def made_up(out):
         "race.ours.15": race_cell("ours", [look(15, 0.885, train_s=1000)]),
         "race.nnunet-shortened.5": race_cell("nnunet-shortened", [look(5, 0.84)]),
         "race.nnunet-released": race_cell("nnunet-released", [look(5, 0.7), look(15, 0.89)]),
+        "race.nnunet-shortened.15": race_cell("nnunet-shortened", [look(15, 0.86)]),
+        "race.dynunet-released": race_cell("dynunet-released", [look(5, 0.5), look(15, 0.6)]),
+        **{f"race.dynunet-shortened.{m}": race_cell("dynunet-shortened", [look(m, 0.7)]) for m in (5, 15)},
     }
     for name, cell in content.items():
         write_json(out / f"{name}.json", cell)
@@ -75,7 +81,7 @@ def made_up(out):
 
 def test_cells_cover_every_system_and_budget():
     names = {cell.name for cell in cells.all_cells()}
-    assert len(names) == len(cells.all_cells()) == 21
+    assert len(names) == len(cells.all_cells()) == 22
     for budget in (5, 15, 30):
         assert {f"race.{s}.{budget}" for s in ("ours", "nnunet-shortened", "dynunet-shortened")} <= names
     assert Cell("race", "nnunet-released", (5.0, 15.0, 30.0)) in cells.all_cells()
@@ -158,8 +164,6 @@ def test_peers_are_stopped_by_the_clock_and_looks_cost_nothing():
 
 
 def test_schedules_fit_their_budget():
-    assert ours.fitted_epochs(300, 0.5, 52) == 11, "rounded down"
-    assert ours.fitted_epochs(18, 1.0, 52) == 1
     assert [dynunet.stage_at(share) for share in (0, 0.9, 0.92, 0.999)] == [0, 0, 1, 1]
 
 
@@ -201,6 +205,33 @@ def test_memory_and_idleness_are_plausible():
     assert measure.others_share(None, (200, 150, 120)) is None
 
 
+def test_our_schedule_follows_the_clock_and_every_epoch_draws_all_samples(tmp_path, monkeypatch):
+    folder = tmp_path / "Task04_Hippocampus"
+    phantom.generate(folder, PHANTOM_SPEC, n_subjects=5, seed=3)
+    people = cohort.load(Source("phantom", folder, PHANTOM_SPEC))
+    fold = folds.make(people.spec, people.numbers)["grouped"][0]
+    racer = ours.Ours(people, fold, Workspace(tmp_path, "phantom", "full"), MACHINE, RunSpec("unet3d-fast"))
+    seen, rates, train = [], [], racer.training.epoch
+
+    def epoch(samples, number, bar):
+        seen.append(samples.images)
+        rates.append(train(samples, number, bar)["lr"])
+
+    monkeypatch.setattr(racer.training, "epoch", epoch)
+    shares = [step / (racer.steps_per_epoch * 2) for step in range(racer.steps_per_epoch * 2)]
+    for share in shares:
+        racer.spend(share)
+        racer.step()
+    recipe = racer.config
+    told = [
+        rate(recipe.schedule, round(1e6 * share), round(1e6 * recipe.horizon), recipe.warmup, []) for share in shares
+    ]
+    assert rates == pytest.approx([recipe.lr * one for one in told], rel=1e-3)
+    first, second = (torch.cat(seen[i : i + racer.steps_per_epoch]) for i in (0, racer.steps_per_epoch))
+    assert len({one.numpy().tobytes() for one in first}) == len(first), "every sample once"
+    assert not torch.equal(first, second), "in another order"
+
+
 def test_every_arm_of_a_notebook_is_timed_alone(tmp_path, monkeypatch):
     assert {"unet3d", "unet3d-fast", "unet3d-transformer"} <= {run.arm for run in arms.timed("04")}
     timed_2d = {run.arm for run in arms.timed("03")}
@@ -209,10 +240,15 @@ def test_every_arm_of_a_notebook_is_timed_alone(tmp_path, monkeypatch):
     folder = tmp_path / "Task04_Hippocampus"
     phantom.generate(folder, PHANTOM_SPEC, n_subjects=5, seed=3)
     people = cohort.load(Source("phantom", folder, PHANTOM_SPEC))
-    monkeypatch.setattr(arms, "timed", lambda notebook: [RunSpec("unet2d")])
+    monkeypatch.setattr(
+        arms, "timed", lambda notebook: [RunSpec("unet2d"), RunSpec("unet3d-fast"), RunSpec("unet3d-short")]
+    )
     monkeypatch.setattr(arms, "SECONDS", 0.01)
     fold = folds.make(people.spec, people.numbers)["grouped"][0]
-    found = arms.measure("03", people, fold, Workspace(tmp_path, "phantom", "full"), MACHINE)["arms"]["unet2d"]
+    measured = arms.measure("03", people, fold, Workspace(tmp_path, "phantom", "full"), MACHINE)["arms"]
+    assert measured["unet3d-fast"]["schedule_minutes"] == measured["unet3d-short"]["schedule_minutes"], "one training"
+    found = measured["unet2d"]
+    assert len(found["rounds"]) == arms.ROUNDS and min(found["rounds"]) <= found["step_s"] <= max(found["rounds"])
     recipe = RunSpec("unet2d").definition.recipe("standard")
     slices = sum(min(56, people.cases[number].image.shape[2]) for number in fold["train"])
     minutes = recipe.epochs * (slices // recipe.batch) * found["step_s"] / 60
@@ -230,9 +266,9 @@ def test_summary_compares_with_the_stronger_peer(made_up):
     found = summary.write(made_up)
     assert found == read_json(made_up / "summary.json") == summary.write(made_up), "its own file is no cell"
     first, second = found["claims"]["5"], found["claims"]["15"]
-    assert first["stronger"] == "nnunet-shortened" and first["of"] == ["nnunet-released", "nnunet-shortened"]
+    assert first["stronger"] == "nnunet-shortened" and first["of"] == sorted(summary.PEERS)
     assert first["difference"] == pytest.approx(0.04) and first["within_budget"]
-    assert not first["ahead"], "a busy machine supports no claim"
+    assert first["ahead"], "what disturbed a throughput cell did not disturb the race"
     assert second["stronger"] == "nnunet-released" and not second["ahead"] and not second["within_budget"]
     assert list(found["race"]) == ["5", "15"] and "cases" not in found["race"]["5"]["ours"]
     speeds = found["throughput"]
@@ -245,12 +281,14 @@ def test_summary_compares_with_the_stronger_peer(made_up):
     assert found["settings"] == [SETTING] and found["busy"] == 0.2
     words = summary.in_words(found)
     assert words.startswith("Other programs used up to 20%")
-    write_json(made_up / "throughput.ours.json", speed_cell("ours", 0.5) | {"busy_before": 0.0})
-    write_json(made_up / "throughput.nnunet.json", speed_cell("nnunet", 2.0) | {"busy_before": 0.0})
-    idle = summary.write(made_up)
-    assert idle["claims"]["5"]["ahead"] and not idle["claims"]["15"]["ahead"], "15 took longer than the budget"
-    words = summary.in_words(idle)
     assert "5 minutes: ours ahead of nnunet-shortened" in words and "longer than the budget" in words
+    write_json(made_up / "race.ours.5.json", race_cell("ours", [look(5, 0.88)]) | {"busy_during": 0.3})
+    beside = summary.write(made_up)
+    assert not beside["claims"]["5"]["ahead"] and "not idle" in summary.in_words(beside)
+    write_json(made_up / "race.ours.5.json", race_cell("ours", [look(5, 0.88)]) | {"setting": {"machine": "other"}})
+    assert list(summary.write(made_up)["claims"]) == ["15"], "systems of two machines are not compared"
+    (made_up / "race.dynunet-released.json").unlink()
+    assert summary.write(made_up)["claims"] == {}, "the stronger peer is known when all four are there"
 
 
 def test_summary_of_nothing_and_of_other_cases(made_up, tmp_path):
@@ -258,8 +296,9 @@ def test_summary_of_nothing_and_of_other_cases(made_up, tmp_path):
     assert summary.in_words(empty).startswith("No budget") and figures.save(empty, tmp_path) == []
     other = look(5, 0.9)
     other["cases"] = {"9": {"mean": 0.9}}
+    rows = {name: {**look(5, 0.8), "idle": True, "setting": SETTING} for name in ("ours", *summary.PEERS)}
     with pytest.raises(ValueError, match="scored on other cases"):
-        summary.claim({"ours": look(5, 0.8), "nnunet-released": other})
+        summary.claim(rows | {"nnunet-released": {**other, "idle": True, "setting": SETTING}})
 
 
 def test_figures_draw_and_repeat(made_up):
@@ -315,9 +354,14 @@ def test_bench_lock_adds_to_the_other_lock_and_changes_nothing():
 def test_profile_says_where_the_time_goes():
     layer, image = torch.nn.Conv3d(16, 32, 3, padding=1), torch.randn(1, 16, 24, 24, 24)
     layer(image).sum().backward()  # what is made once is not what a step costs
-    found = profile.shares(lambda: layer(image).sum().backward(), steps=2)
-    assert sum(found.values()) == pytest.approx(1)
-    assert found["convolution, forward"] > 0 < found["convolution, backward"] and found["resampling"] == 0
+
+    def step():
+        moved = changed(image, torch.zeros(1, 24, 24, 24, dtype=torch.uint8), 3, Augmentation(rotate=15), seeded(0))
+        layer(moved.images).sum().backward()
+
+    found, augmenting = profile.shares(step, steps=2)
+    assert 0 < augmenting < 1 == pytest.approx(sum(found.values()))
+    assert found["convolution, forward"] > 0 < found["convolution, backward"] and found["resampling"] > 0
     assert found["convolution, forward"] + found["convolution, backward"] > found["norms"] + found["matrix products"]
     assert profile.kind_of("aten::convolution_backward") == "convolution, backward"
     assert profile.kind_of("aten::mkldnn_convolution") == "convolution, forward"

@@ -5,6 +5,8 @@ import re
 import numpy as np
 import pytest
 
+from hipposeg.data import captions as captions_module
+from hipposeg.data import prompts as prompts_module
 from hipposeg.data.captions import (
     BEHIND,
     IN_FRONT,
@@ -119,3 +121,22 @@ def test_what_no_prompt_can_be_written_for_is_said():
         prompts("words", ("anterior", "bladder"), ())
     with pytest.raises(ValueError, match="no training slice shows anterior alone"):
         prompts("geometric", SPEC.names, [Facts(BEHIND, ()), Facts(50, ("posterior",), 50, "small")])
+
+
+def test_the_digest_follows_every_word_and_step(monkeypatch):
+    before = prompts_module.digest()
+    assert prompts_module.digest() == before and len(before) == 64
+    changes = {"OPENINGS": ("a slice",), "PLACE_STEP": 5, "SIZES": ("tiny", "medium", "large")}
+    for name, value in changes.items():
+        with monkeypatch.context() as changed:
+            changed.setattr(captions_module, name, value)
+            assert prompts_module.digest() != before, name
+    with monkeypatch.context() as changed:
+        changed.setitem(prompts_module.SETS, "words", {"background": ("nothing",)})
+        assert prompts_module.digest() != before
+    assert prompts_module.digest() == before
+
+
+def test_the_digest_holds_all_constants_that_captions_are_made_of():
+    named = [value for name, value in vars(captions_module).items() if name.isupper()]
+    assert all(value in captions_module.constants() for value in named)

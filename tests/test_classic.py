@@ -48,6 +48,12 @@ def test_noise_has_its_width_and_moves_no_label():
     assert torch.equal(found.targets.argmax(1), LABELS.long())
 
 
+def test_apart_a_flip_is_one_of_the_ways():
+    images = [image for n in range(8) for image in change(Classic(flip=0.5, rotate=45, apart=0.25), n).images]
+    flipped = sum(torch.equal(image, IMAGES[0].flip(1)) for image in images)
+    assert 14 <= flipped <= 34, "about half of 48 are flipped, and nothing else is done to them"
+
+
 def test_apart_leaves_some_alone_and_either_turns_or_shifts_the_others():
     images = [change(Classic(rotate=45, shift=0.1, apart=0.25), seed).images for seed in range(8)]
     moved = [image[0] for batch in images for image in batch if not torch.equal(image, IMAGES[0])]

@@ -125,21 +125,25 @@ def test_the_loss_is_the_symmetric_cross_entropy(guide):
 # Published weights
 
 
-@pytest.fixture
-def folder(tmp_path):
-    """A very small model in open_clip's own layout: a configuration and a checkpoint."""
+def stored(path, vision):
+    """A very small model in open_clip's own layout, a configuration and a checkpoint: (path, configuration, model)."""
     import open_clip
 
-    config = {
-        "embed_dim": 16,
-        "vision_cfg": {"image_size": 32, "patch_size": 16, "width": 32, "layers": 1, "head_width": 16},
-        "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
-    }
+    text = {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}
+    config = {"embed_dim": 16, "vision_cfg": vision, "text_cfg": text}
     torch.manual_seed(3)
     model = open_clip.model.CLIP(**config)
-    (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": {}}))
-    torch.save(model.state_dict(), tmp_path / "open_clip_pytorch_model.bin")
-    return tmp_path, config, model.eval()
+    (path / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": {}}))
+    torch.save(model.state_dict(), path / "open_clip_pytorch_model.bin")
+    return path, config, model.eval()
+
+
+SMALL_VIT = {"image_size": 32, "patch_size": 16, "width": 32, "layers": 1, "head_width": 16}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return stored(tmp_path, SMALL_VIT)
 
 
 def test_a_checkpoint_given_by_path_is_loaded_by_open_clip(folder, monkeypatch):
@@ -164,10 +168,29 @@ def test_a_folder_with_its_own_configuration_is_loaded_too(folder, monkeypatch):
     monkeypatch.setenv(published.VARIABLE, str(path))
     found = published.published_clip("ViT-B-32", 3, 3)
     assert torch.equal(found.tower.visual.conv1.weight, model.visual.conv1.weight)
+    assert found.source == f"the folder's own model, {path.name}, SHA-256 {published.digest(path)[:16]}"
     before = published.digest(path)
     (path / "open_clip_pytorch_model.bin").write_bytes(b"other")
     assert published.digest(path) != before
-    with pytest.raises(ValueError, match="does not hold weights of open_clip's ViT-B-32"):
+    with pytest.raises(ValueError, match="cannot serve as the folder's own model; .* VisionTransformer"):
+        published.published_clip("ViT-B-32", 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("vision", "kind"),
+    [
+        ({"image_size": 160, "timm_model_name": "test_vit"}, "TimmModel"),
+        (
+            {**SMALL_VIT, "attentional_pool": True, "attn_pooler_heads": 2, "attn_pooler_queries": 4},
+            "VisionTransformer",
+        ),
+        ({"image_size": 32, "width": 8, "layers": [1, 1, 1, 1], "head_width": 16}, "ModifiedResNet"),
+    ],
+)
+def test_a_model_whose_patches_are_not_in_the_shared_space_is_refused(tmp_path, monkeypatch, vision, kind):
+    stored(tmp_path, vision)
+    monkeypatch.setenv(published.VARIABLE, str(tmp_path))
+    with pytest.raises(ValueError, match=f"cannot serve as .*: the patches of a {kind} do not lie in the space"):
         published.published_clip("ViT-B-32", 3, 3)
 
 
@@ -197,7 +220,7 @@ def test_absent_weights_are_said_with_what_to_do(monkeypatch, tmp_path):
     ):
         published.published("ViT-B-32")
     monkeypatch.setenv(published.VARIABLE, str(tmp_path / "gone.bin"))
-    with pytest.raises(FileNotFoundError, match="gone.bin is not there"):
+    with pytest.raises(FileNotFoundError, match="gone.bin is not there; .* whose visual tower is a VisionTransformer"):
         published.published("ViT-B-32")
     monkeypatch.setenv(published.VARIABLE, "")
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda repo, file, **_: tmp_path / repo / file)

@@ -11,10 +11,10 @@ import torch
 from hipposeg import files
 from hipposeg.config import Workspace
 from hipposeg.data.captions import AREA_STEP, AXIS
-from hipposeg.data.prompts import KINDS
+from hipposeg.data.prompts import KINDS, SETS
 from hipposeg.engine.machine import Machine
 from hipposeg.models import guided, published
-from hipposeg.runs import RunSpec, clip_study, clip_summary, guidance, retrieval, series, train_or_load
+from hipposeg.runs import RunSpec, clip_study, clip_summary, guidance, retrieval, seeds, series, train_or_load
 from hipposeg.runs import run as runs
 from hipposeg.runs.arms import ARMS, NUMERICS
 from hipposeg.runs.samples import make_samples, shared
@@ -66,6 +66,20 @@ def test_trained_twice_gives_the_same_bytes(small, made, tmp_path):
             paths = [one.artifacts / "runs" / arm / name for one in (ws, other)]
             assert paths[0].is_file() == paths[1].is_file() == (arm != RUN.name or name not in clip_study.TABLES)
             assert not paths[0].is_file() or paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_costs_count_the_guide(small, made):
+    ws, result = made
+    (guide,) = needed_by(RUN)
+    took = [files.read_json(ws.work / "runs" / one.name / "provenance.json")["train_s"] for one in (RUN, guide)]
+    assert took[0] > took[1] == guidance.spent(RUN, ws.work / "runs") > 0
+    led = guidance.finished(RUN, small.cohort, ws.work / "runs")
+    frozen = sum(weight.numel() for weight in led.tower.parameters())
+    assert result.config["params"] == sum(weight.numel() for weight in led.parameters()) > frozen > 0
+    clip = runs.load(ws, guide)
+    assert clip.config["params"] == sum(
+        weight.numel() for weight in guidance.finished(guide, small.cohort, ws.work / "runs").parameters()
+    )
 
 
 def test_permuted_labels_of_the_scored_cases_change_no_prediction(small, made, tmp_path):
@@ -131,6 +145,10 @@ def test_a_clips_run_leaves_its_studies(small, made):
     cosines = json.loads((folder / clip_study.COSINES).read_text())
     assert cosines.keys() == set(KINDS) and all(np.allclose(np.diag(one), 1, atol=1e-3) for one in cosines.values())
     assert not (ws.artifacts / "runs" / RUN.name / clip_study.RETRIEVAL).exists()
+    angles = clip_summary.angles(runs.load(ws, needed_by(RUN)[0]), ("background", "anterior", "posterior"))
+    assert list(angles.columns) == ["background, anterior", "background, posterior", "anterior, posterior"]
+    assert set(angles.index) == set(KINDS)
+    assert angles.loc["words"].tolist() == [cosines["words"][i][j] for i, j in ((0, 1), (0, 2), (1, 2))]
 
 
 def test_examples_show_the_slices_that_their_captions_are_of(small):
@@ -142,15 +160,16 @@ def test_examples_show_the_slices_that_their_captions_are_of(small):
         assert ("mm2" in text or "millimetres" in text) == bool((label > 0).any())
 
 
-def test_similarity_is_what_the_network_predicts_by(small, made):
-    ws, result = made
-    network = guidance.finished(RUN, small.cohort, ws.work / "runs")
+@pytest.mark.parametrize("run", [RUN, *needed_by(RUN)], ids=lambda run: run.arm)
+def test_similarity_is_what_a_network_or_a_clip_predicts_by(small, made, run):
+    ws, _ = made
+    network = guidance.finished(run, small.cohort, ws.work / "runs")
     number = small.folds["grouped"][0]["scored"][0]
     image = small.cohort.cases[number].image
-    found = clip_study.similarity(network, RUN.definition.prep, image, MACHINE)
+    found = clip_study.similarity(network, run.definition.prep, image, MACHINE)
     import nibabel
 
-    mask = np.asarray(nibabel.load(result.predictions / small.cohort.spec.file_name(number)).dataobj)
+    mask = np.asarray(nibabel.load(runs.load(ws, run).predictions / small.cohort.spec.file_name(number)).dataobj)
     assert found.shape == (3, *mask.shape) and np.nanmax(np.abs(found)) <= 1.0001
     known = ~np.isnan(found[0])
     assert (found.argmax(0)[known] == mask[known]).mean() > 0.9999
@@ -169,16 +188,25 @@ def test_the_key_follows_the_guide_and_leaves_others_alone(small, monkeypatch):
     assert numerics_of(ARMS["clip2d-guided"]) != version
 
 
+def test_the_key_follows_the_words(small, monkeypatch):
+    fold, arms = small.folds["grouped"][0], ("unet2d", "hippoclip", "clip2d-guided")
+    before = [run_key(RunSpec(arm), small.cohort, fold, MACHINE) for arm in arms]
+    monkeypatch.setitem(SETS, "words", SETS["words"] | {"anterior": ("front",)})
+    after = [run_key(RunSpec(arm), small.cohort, fold, MACHINE) for arm in arms]
+    assert [old == new for old, new in zip(before, after, strict=True)] == [True, False, False]
+
+
 def test_features_are_computed_once_and_kept(small, tmp_path, monkeypatch):
     arm = ARMS["clip2d-guided"]
     torch.manual_seed(0)
     model = arm.build(3, 3)
     images = {number: case.image for number, case in small.cohort.cases.items()}
     samples = make_samples(images, small.cohort, arm.prep, small.folds["grouped"][0]["train"][:1])
-    first = guidance.with_context(model, samples, MACHINE, tmp_path).context
-    assert torch.allclose(first, model.context(samples.images), atol=1e-5)
+    first, seconds = guidance.with_context(model, samples, MACHINE, tmp_path)
+    assert torch.allclose(first.context, model.context(samples.images), atol=1e-5)
     monkeypatch.setattr(type(model.tower), "forward", lambda *_: pytest.fail("computed again"))
-    assert torch.equal(guidance.with_context(model, samples, MACHINE, tmp_path).context, first)
+    again, same = guidance.with_context(model, samples, MACHINE, tmp_path)
+    assert torch.equal(again.context, first.context) and same == seconds > 0, "found again, with what it once cost"
     with torch.no_grad():
         model.tower.visual.conv1.weight.add_(0.1)
     with pytest.raises(pytest.fail.Exception, match="computed again"):
@@ -203,6 +231,7 @@ def test_a_published_clip_is_a_run_without_training(small, tmp_path, monkeypatch
     theirs = runs.load(ws, RunSpec("clip+published", budget="smoke"))
     assert "open_clip's ViT-B-32, weights.bin" in theirs.config["source"] == result.config["source"]
     assert theirs.config["steps"] == 0 and theirs.history == [] and len(theirs.cases)
+    assert guidance.spent(run, ws.work / "runs") == 0
     key = run_key(run, small.cohort, small.folds["grouped"][0], MACHINE)
     torch.save(open_clip.model.CLIP(**config).state_dict(), tmp_path / "weights.bin")
     assert run_key(run, small.cohort, small.folds["grouped"][0], MACHINE) != key, "other weights are another run"
@@ -216,13 +245,18 @@ def test_the_series_declares_every_arm_with_three_seeds_and_its_twin():
     assert all(run.budget in run.definition.recipes for run in declared)
     own = {arm.name for arm in ARMS.values() if arm.notebook == "06" and not arm.name.endswith("+published")}
     assert own == {run.arm for run in declared} - {"unet3d"}
-    for arm, budget in {(run.arm, run.budget) for run in declared}:
-        assert [run.seed for run in declared if (run.arm, run.budget) == (arm, budget)] == [0, 1, 2]
+    assert [run for run in declared if run.folds != "grouped"] == [RunSpec("hippoclip", "dev")]
+    scored = [run for run in declared if run.folds == "grouped"]
+    for arm, budget in {(run.arm, run.budget) for run in scored}:
+        assert [run.seed for run in scored if (run.arm, run.budget) == (arm, budget)] == [0, 1, 2]
     order = {run: index for index, run in enumerate(declared)}
     assert all(order[one] < order[run] for run in declared for one in needed_by(run)), "guides come first"
     twin, led = ARMS["clip2d-unguided"], ARMS["clip2d-guided"]
     assert (twin.prep, twin.recipes) == (led.prep, led.recipes)
     assert all(ARMS[arm].recipes == led.recipes for family in series.FAMILIES_CLIP.values() for arm in family)
+    reference, (towers,) = series.TOWERS_CLIP
+    assert ARMS[reference].recipes == ARMS[towers].recipes == led.recipes
+    assert ARMS[reference].network == ARMS[towers].network and ARMS[reference].guide != ARMS[towers].guide
     assert ARMS["clip3d-guided"].recipe("standard") == ARMS["unet3d"].recipe("standard")
 
 
@@ -246,7 +280,57 @@ def test_label_efficiency_compares_within_a_share(tmp_path):
     assert list(table.index) == ["5% of the people", "all training people"]
     assert table["verdict"].tolist() == ["ahead", "equivalent"]
     assert table.loc["5% of the people", "difference"] == pytest.approx(0.05, abs=0.002)
+    alone = seeds.differences(seeds.scores([one for one in found if one.run.budget == "p5"]), "clip2d-unguided")
+    expected = min(1, 5 * alone["p_holm"].iloc[0])
+    assert table.loc["5% of the people", "p_holm"] == pytest.approx(expected), "five shares were declared"
     lines = clip_summary.by_share(found)
     assert len(lines) == 4 and set(lines["series"]) == {"clip2d-guided", "clip2d-unguided"}
     assert clip_summary.share_differences([]).empty and clip_summary.by_share([]).empty
     assert files.plain(clip_summary.by_prompts([]).to_dict()) == {}
+
+
+def test_a_batch_holds_no_more_slices_than_people(small):
+    cohort, train = small.cohort, small.folds["grouped"][0]["train"]
+    people = len({cohort.cases[number].subject for number in train})
+    found = clip_summary.batch_sizes(cohort, train)
+    assert found["all training people"] == people < 64 and found["50% of the people"] == round(0.5 * people)
+    assert found["5% of the people"] == 2, "two people at least"
+
+
+def judged(**verdicts):
+    """A table as `seeds.by_family` gives it, with nothing but verdicts."""
+    arms = {"unguided": "clip2d-unguided", "angles": "clip2d-same-angles", "rotated": "clip2d-rotated"}
+    index = pd.MultiIndex.from_tuples([("a family", arms[name]) for name in verdicts], names=[None, None])
+    return pd.DataFrame({"verdict": list(verdicts.values())}, index=index)
+
+
+def test_language_is_credited_only_if_both_controls_fall_behind():
+    said = clip_summary.language(judged(unguided="behind", angles="behind", rotated="behind"))
+    assert said.startswith("Guidance as a whole is shown to help (`clip2d-unguided` is behind), and")
+    assert "language is credited, as `clip2d-same-angles` is behind and `clip2d-rotated` is behind" in said
+    for other in ("equivalent", "undecided", "ahead"):
+        said = clip_summary.language(judged(unguided="behind", angles="behind", rotated=other))
+        assert "language is not credited, as `clip2d-same-angles` is behind and `clip2d-rotated` is " + other in said
+    for whole, words in (("ahead", "to harm"), ("equivalent", "no difference"), ("undecided", "not shown to help")):
+        said = clip_summary.language(judged(unguided=whole, angles="equivalent", rotated="equivalent"))
+        assert words in said and "language is not credited" in said
+
+
+def test_a_verdict_that_is_missing_leaves_its_question_open():
+    nothing = pd.DataFrame(columns=["verdict"])
+    both = "Whether guidance as a whole helps is open, and whether any of it is the language is open"
+    assert clip_summary.language(nothing).startswith(both)
+    said = clip_summary.language(judged(unguided="behind", angles="behind", rotated="none: 2 seeds"))
+    assert "shown to help" in said and "the language is open" in said
+    said = clip_summary.language(judged(unguided="not compared: another setting", angles="behind", rotated="behind"))
+    assert "a whole helps is open" in said and "language is credited" in said
+    for table in (nothing, judged(angles="behind"), judged(unguided="ahead", angles="ahead", rotated="ahead")):
+        assert clip_summary.language(table).endswith("came from training labels.")
+
+
+def test_the_students_loss_by_hand():
+    # Two pixels of class 0, one of class 1, all answered with one half: overlaps 1 and 1/2, sizes 2 + 3/2 and 1 + 3/2.
+    target = torch.tensor([[[1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]])
+    expected = 1 - (2 * 1 / 3.5 + 2 * 0.5 / 2.5) / 2
+    assert clip_study.dice_of_all_classes(torch.zeros(1, 2, 3), target).item() == pytest.approx(expected)
+    assert clip_study.dice_of_all_classes(100 * target, target).item() == pytest.approx(0, abs=1e-6)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from tqdm import tqdm
 
 from hipposeg.data.captions import BEHIND, Facts, caption
 from hipposeg.engine.augment import Augmentation
@@ -84,6 +85,14 @@ def test_same_command_same_bytes_and_resumed_too(tmp_path):
     resumed, again, _ = trained(tmp_path / "c")
     assert weights(resumed) == weights(first) and again == history
     assert weights(trained(tmp_path / "d", seed=1)[0]) != weights(first)
+
+
+def test_the_schedule_reaches_the_scale_as_well():
+    training = Contrasting(network(), CONFIG, MACHINE, 0)
+    training.epoch(samples(), 1, tqdm(disable=True))
+    (optimiser,) = training.optimisers
+    rates = {group["lr"] for group in optimiser.param_groups}
+    assert len(optimiser.param_groups) == 2 and len(rates) == 1 and rates != {CONFIG.lr}
 
 
 def test_it_learns_to_tell_slices_by_their_captions(tmp_path):

@@ -96,12 +96,13 @@ def test_layers_at_the_networks_ends_are_left_to_adamw(network):
     # Depthwise kernels and the narrow waists of squeeze-and-excitation are inner layers, and no matrices to speak of.
     assert all(is_matrix(weight) for weight in inner if min(weight.shape[:2]) >= 8)
     adamw, muon = optimisers(model, 1e-3, 0.01, 0.02)
-    first, second = ({id(p) for p in o.param_groups[0]["params"]} for o in (adamw, muon))
+    first, second = ({id(p) for group in o.param_groups for p in group["params"]} for o in (adamw, muon))
     learned = {id(weight) for weight in model.parameters() if weight.requires_grad}
     assert not first & second and first | second == learned
     assert {id(weight) for weight in ends} <= first and len(second) >= 8
     assert isinstance(muon, Muon) and muon.param_groups[0]["lr"] == 0.02
     assert isinstance(adamw, torch.optim.AdamW) and adamw.param_groups[0]["weight_decay"] == 0.01
+    assert len(adamw.param_groups) == 1 + any(weight.requires_grad and not weight.ndim for weight in model.parameters())
 
 
 def test_without_a_rate_for_muon_all_go_to_adamw():
@@ -111,3 +112,29 @@ def test_without_a_rate_for_muon_all_go_to_adamw():
     assert is_matrix(model[0].weight) and not is_matrix(model[0].bias) and not is_matrix(model[1].weight)
     assert not is_matrix(nn.Conv2d(16, 16, 3, groups=16).weight)
     assert not is_matrix(nn.Conv2d(16, 6, 1).weight), "six classes are no reason to orthogonalise the head"
+
+
+@pytest.mark.parametrize("muon", [0.0, 0.02])
+def test_a_scale_does_not_decay(muon):
+    model = nn.Module()
+    model.weight, model.bias = nn.Parameter(torch.ones(8, 8)), nn.Parameter(torch.ones(8))
+    model.scale = nn.Parameter(torch.tensor(2.6))
+    made = optimisers(model, 1e-3, 0.1, muon)
+    assert [group["weight_decay"] for group in made[0].param_groups] == [0.1, 0.0]
+    for optimiser in made:
+        for group in optimiser.param_groups:
+            group["lr"] = 0.5
+    for weight in model.parameters():
+        weight.grad = torch.zeros_like(weight)
+    for optimiser in made:
+        optimiser.step()
+    assert torch.allclose(model.weight, torch.tensor(0.95)) and torch.allclose(model.bias, torch.tensor(0.95))
+    assert model.scale.item() == pytest.approx(2.6), "without a gradient it stays"
+    model.scale.grad = torch.tensor(1.0)
+    made[0].step()
+    assert model.scale < 2.6, "and with one it learns"
+
+
+def test_a_network_without_single_numbers_has_one_group():
+    (only,) = optimisers(nn.Sequential(nn.Conv2d(8, 16, 3), nn.BatchNorm2d(16)), 1e-3, 0.01, 0.0)
+    assert len(only.param_groups) == 1

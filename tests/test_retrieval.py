@@ -3,6 +3,7 @@
 import itertools
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from hipposeg.runs import retrieval
@@ -83,3 +84,40 @@ def test_random_scores_are_as_good_as_chance():
     for direction in (IMAGE_TO_TEXT, TEXT_TO_IMAGE):
         means = table[table["direction"] == direction].groupby("source")[["recall5", "recall10"]].mean()
         assert means.loc[CLIP].to_numpy() == pytest.approx(means.loc[CHANCE].to_numpy(), abs=0.06)
+
+
+def recalls(rows):
+    """A table as `study` gives it: rows of case, subject, recall of CLIP and of raw pixels, the same in all columns."""
+    found = []
+    for case, subject, clip, pixels in rows:
+        for source, value in ((CLIP, clip), (PIXELS, pixels), (CHANCE, 0.0)):
+            for direction in (IMAGE_TO_TEXT, TEXT_TO_IMAGE):
+                sign = 1 if direction == IMAGE_TO_TEXT else -1
+                values = {"recall1": sign * value, "recall5": 0.0, "recall10": sign * value / 2, "rank": 1.0}
+                found.append({"case": case, "subject": subject, "direction": direction, "source": source, **values})
+    return pd.DataFrame(found)
+
+
+def test_the_advantage_over_pixels_counts_each_person_once():
+    # Person 1 has two volumes that gain 0.4 and 0.2, person 2 gains 0.1; a case without a query counts for nobody.
+    table = recalls([(4, 2, 0.3, 0.2), (1, 1, 0.9, 0.5), (2, 1, 0.4, 0.2), (6, 3, np.nan, np.nan)])
+    found = retrieval.advantage(table).set_index(["direction", "what"])
+    assert len(found) == 4 and (found["people"] == 2).all() and (found["seeds"] == 1).all()
+    first = found.loc[(IMAGE_TO_TEXT, "first")]
+    assert first["difference"] == pytest.approx((0.3 + 0.1) / 2)
+    # Two people: a resample is one of them, the other, or both.
+    assert (first["low"], first["high"]) == pytest.approx((0.1, 0.3))
+    assert found.loc[(IMAGE_TO_TEXT, "first 10"), "difference"] == pytest.approx(0.1)
+    assert found.loc[(TEXT_TO_IMAGE, "first"), "difference"] == pytest.approx(-0.2)
+    said = retrieval.in_words(found.reset_index())
+    assert "image to text, first: **+0.200** (+0.100 to +0.300, which excludes zero)" in said
+    assert "text to image, first: **-0.200** (-0.300 to -0.100, which excludes zero)" in said
+    level = retrieval.advantage(recalls([(1, 1, 0.5, 0.4), (3, 2, 0.4, 0.5)]))
+    assert "image to text, first: **0.000** (-0.100 to +0.100, which holds zero)" in retrieval.in_words(level)
+
+
+def test_the_advantage_over_several_seeds_is_their_mean():
+    seeds = [recalls([(1, 1, gain, 0.0), (3, 2, gain, 0.0)]).assign(seed=seed) for seed, gain in enumerate((0.1, 0.3))]
+    found = retrieval.advantage(pd.concat(seeds))
+    assert found["seeds"].eq(2).all() and found["difference"].iloc[0] == pytest.approx(0.2)
+    assert found["low"].iloc[0] == pytest.approx(0.1) and found["high"].iloc[0] == pytest.approx(0.3), "seeds vary"

@@ -8,29 +8,32 @@ from hipposeg.config import Workspace
 from hipposeg.data import folds
 from hipposeg.data.spec import MSD_HIPPOCAMPUS
 from hipposeg.files import write_json
-from hipposeg.runs import series, sweep
+from hipposeg.runs import run, series, sweep
 from hipposeg.runs.arms import ARMS
 from hipposeg.runs.score import CASES
 from hipposeg.runs.spec import RunSpec
 from hipposeg.runs.sweep import SWEEPS, Sweep
 
-GRID = Sweep({"a": {"lr": 0.1}, "b": {"lr": 0.2}, "c": {"lr": 0.3}}, "S")
+GRID = Sweep({"a": {"lr": 0.1}, "b": {"lr": 0.2}, "c": {"lr": 0.3}}, "S", "r")
 
 
-def leave(ws: Workspace, run: RunSpec, dice: float, numerics: str = "now") -> None:
-    """What a finished run leaves, with invented scores of four cases of two people."""
+def leave(ws: Workspace, run: RunSpec, dice: float, numerics: str = "now", first: int = 0) -> None:
+    """What a finished run leaves, with invented scores of four cases of two people, the first after case `first`."""
     folder = ws.artifacts / "runs" / run.name
     write_json(folder / "config.json", {"torch": "", "device": "", "precision": "", "threads": 1, "data_sha256": "",
                                         "folds": run.folds, "fold": run.fold, "budget": run.budget,
                                         "numerics": numerics})  # fmt: skip
     write_json(folder / "provenance.json", {"train_s": 90.0})
-    rows = [{"case": n, "subject": (n + 1) // 2, "label": "mean", "dice": dice + 0.01 * (n % 2)} for n in range(1, 5)]
+    rows = [
+        {"case": n, "subject": (n + 1) // 2, "label": "mean", "dice": dice + 0.01 * (n % 2)}
+        for n in range(first + 1, first + 5)
+    ]
     pd.DataFrame(rows).to_csv(folder / CASES, index=False)
 
 
 @pytest.fixture(autouse=True)
 def versions(monkeypatch):
-    monkeypatch.setattr(sweep, "current_numerics", lambda: dict.fromkeys("abcz", "now"))
+    monkeypatch.setattr(run, "current_numerics", lambda: dict.fromkeys("abcrz", "now"))
 
 
 def test_cells_of_older_code_do_not_count(tmp_path):
@@ -59,9 +62,25 @@ def test_the_two_best_of_a_finished_first_stage_go_on(tmp_path):
     assert table.finalist.tolist() == [2, 0, 1, 2] and table.lr.tolist() == [0.1, 0.2, 0.3, 0.1]
 
 
+def test_what_searching_brought_is_told_on_the_folds_that_did_not_choose(tmp_path):
+    ws = Workspace(tmp_path, "phantom", "full")
+    for cell, dice in (("a", 0.80), ("b", 0.70), ("c", 0.85)):
+        leave(ws, RunSpec(cell, "inner", 0, budget="S"), dice)
+    assert sweep.gained(ws, GRID).empty
+    for other in GRID.unsearched():
+        leave(ws, other, 0.80 if other.fold else 0.1, first=4 * other.fold)
+    for other in GRID.second(["c", "a"]):
+        leave(ws, other, {"a": 0.78, "c": 0.82}[other.arm], first=4 * other.fold)
+    found = sweep.gained(ws, GRID)
+    assert np.allclose(found.loc[["c", "a"], "difference"], [0.02, -0.02]) and (found.people == 8).all()
+    assert sweep.table(ws, GRID).query("cell == 'r'").fold.tolist() == [0, 1, 2, 3, 4]
+    itself = Sweep(GRID.cells, "S", "c")
+    assert sweep.gained(ws, itself).index.tolist() == ["a"]
+
+
 def test_csv_of_what_is_there(tmp_path, monkeypatch):
     ws = Workspace(tmp_path, "phantom", "full")
-    monkeypatch.setattr(sweep, "SWEEPS", {"grid": GRID, "other": Sweep({"z": {"lr": 1.0}}, "S")})
+    monkeypatch.setattr(sweep, "SWEEPS", {"grid": GRID, "other": Sweep({"z": {"lr": 1.0}}, "S", "z")})
     assert sweep.write(ws) == []
     leave(ws, RunSpec("a", "inner", 0, budget="S"), 0.8)
     (path,) = sweep.write(ws)
@@ -74,7 +93,7 @@ def test_declared_cells_are_arms_of_their_place_in_the_grid(name):
         recipe = ARMS[cell].recipe(SWEEPS[name].budget)
         for factor, value in place.items():
             assert factor == "head" or getattr(recipe, factor) == value
-    assert set(SWEEPS[name].first()) <= set(series.declared("03"))
+    assert {*SWEEPS[name].first(), *SWEEPS[name].unsearched()} <= set(series.declared("03"))
 
 
 def test_no_search_sees_a_scored_person():

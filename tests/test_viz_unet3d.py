@@ -23,6 +23,7 @@ from hipposeg.data.spec import MSD_HIPPOCAMPUS as SPEC
 from hipposeg.engine.machine import Machine
 from hipposeg.inference import Prep
 from hipposeg.runs import RunSpec, probe, seeds
+from hipposeg.runs.run import finished
 from hipposeg.runs.score import CASES
 from hipposeg.runs.spec import current_numerics
 from hipposeg.runs.weights import initial
@@ -222,7 +223,7 @@ def test_effective_field_lies_around_the_middle_voxel(axis):
 def test_weights_are_loaded_only_if_they_are_those_that_were_scored(tmp_path):
     ws, run = Workspace(tmp_path, "phantom", "smoke"), RunSpec("unet2d", budget="smoke")
     machine = Machine("cpu", "fp32", 1)
-    assert probe.trained_network(ws, run, SPEC, machine) is None and probe.if_there(ws, run) is None
+    assert probe.trained_network(ws, run, SPEC, machine) is None and not finished(ws, [run])
     content = safetensors.torch.save(initial(run, SPEC).state_dict())
     files.write_bytes(ws.work / "runs" / run.name / "weights.safetensors", content)
     config = ws.artifacts / "runs" / run.name / "config.json"
@@ -230,21 +231,22 @@ def test_weights_are_loaded_only_if_they_are_those_that_were_scored(tmp_path):
     files.write_json(config, facts)
     files.write_csv(config.parent / CASES, ("case", "label", "dice"), [{"case": 1, "label": "mean", "dice": 0.5}])
     assert not probe.trained_network(ws, run, SPEC, machine).training
-    assert probe.if_there(ws, run).mean() == 0.5
+    assert [one.mean() for one in finished(ws, [run])] == [0.5]
     files.write_json(config, {"weights_sha256": "other", "numerics": "older"})
-    assert probe.trained_network(ws, run, SPEC, machine) is None and probe.if_there(ws, run) is None
+    assert probe.trained_network(ws, run, SPEC, machine) is None and not finished(ws, [run])
 
 
 def result(arm, dice, seed=0, fold=0, folder=None, **config):
     """A run of four cases of two people."""
-    cases = [{"case": n, "subject": (n + 1) // 2, "label": label, "dice": dice + 0.01 * n}
+    cases = [{"case": n, "subject": (n + 1) // 2, "label": label, "dice": dice + 0.01 * n,
+              "iou": dice / 2, "nsd1": 0.9, "hd95": 1.5}
              for n in (1, 2, 3, 4) for label in ("anterior", "mean")]  # fmt: skip
     base = {"folds": "grouped", "fold": fold, "budget": "standard", "data_sha256": "d", "device": "cpu",
             "precision": "bf16", "torch": "2", "dims": 3, "params": 10, "gflops": 1.5, "steps": 100}  # fmt: skip
     table, run = pd.DataFrame(cases), RunSpec(arm, fold=fold, seed=seed)
 
-    def mean(label="mean"):
-        return float(table.loc[table.label == label, "dice"].mean())
+    def mean(label="mean", metric="dice"):
+        return float(table.loc[table.label == label, metric].mean())
 
     return SimpleNamespace(run=run, config=base | config, cases=table, folder=folder, mean=mean)
 
@@ -269,6 +271,13 @@ def test_table_of_arms_averages_seeds_and_reads_minutes(tmp_path):
     assert table.loc["a", ["value", "anterior", "minutes", "seeds", "params"]].tolist() == pytest.approx(
         [0.875, 0.875, 2, 2, 10]
     )
+    assert table.loc["a", ["iou", "nsd1", "hd95"]].tolist() == pytest.approx([0.425, 0.9, 1.5])
+    both = seeds.beside(
+        [*runs[:2], *(result("c", 0.75, seed, folder=tmp_path) for seed in (0, 1))], "a", ["anterior"], "grouped"
+    )
+    assert both.index.tolist() == ["a", "c"] and both.loc["c", "minus a"].startswith("-0.1000 (")
+    assert both.loc["a", "mean Dice"].startswith("0.8750 (") and pd.isna(both.loc["a", "minus a"])
+    assert seeds.beside(runs, "a", ["anterior"], "nnunet").empty
     assert seeds.arms(runs, ["anterior"], "nnunet").empty
     measured = seeds.arms(runs, ["anterior"], idle={table.index[0]: 3.5})["minutes"]
     assert measured.iloc[0] == 3.5 and measured.iloc[1:].isna().all(), "times of two kinds are not mixed"

@@ -54,7 +54,7 @@ class Cell:
 
     @property
     def variant(self) -> str:
-        """ "bf16", "released", "shortened", or empty."""
+        """ "bf16", "fp32", "released", "shortened", or empty."""
         return self.system.partition("-")[2]
 
     @property
@@ -70,7 +70,8 @@ def all_cells(minutes: Sequence[float] = MINUTES) -> list[Cell]:
     budgets = tuple(sorted(set(minutes)))
     cells = [Cell("peak"), Cell("predict")]
     cells += [Cell("arms", notebook) for notebook in arms.NOTEBOOKS]
-    cells += [Cell("throughput", name) for name in ("ours", "nnunet", "nnunet-bf16", "dynunet", "dynunet-bf16")]
+    systems = ("ours", "ours-fp32", "nnunet", "nnunet-bf16", "dynunet", "dynunet-bf16")
+    cells += [Cell("throughput", name) for name in systems]
     fitted = ("ours", "nnunet-shortened", "dynunet-shortened")
     cells += [Cell("race", name, (budget,)) for budget in budgets for name in fitted]
     return [*cells, *(Cell("race", f"{name}-released", budgets) for name in ("nnunet", "dynunet"))]

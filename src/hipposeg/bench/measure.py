@@ -4,6 +4,7 @@ import functools
 import os
 import statistics
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,7 @@ def make_system(cell: Cell, people: Cohort, all_folds: list[Fold], machine: Mach
     """The cell's system on fold 0. A shortened peer takes bf16 where this machine computes it fast, as ours does."""
     bf16 = cell.variant == "bf16" or (cell.variant == "shortened" and machine.precision == "bf16")
     if cell.base == "ours":
+        machine = replace(machine, precision="fp32") if cell.variant == "fp32" else machine
         return Ours(people, all_folds[0], Workspace(output_root(), "msd", "full"), machine)
     if cell.base == "nnunet":
         return NNUNet(people, all_folds, cells.work_folder(), machine, cell.name, bf16)
@@ -97,7 +99,7 @@ def throughput(system: System, people: Cohort, scored: list[int]) -> dict[str, A
         "plan": plan_of(system),
     }
     found |= {"train_s_per_volume": step_s / system.volumes_per_step, "step_gflop": gflop, "gflops": gflop / step_s}
-    found["profile"] = profile.shares(system.step)
+    found["profile"], found["augmentation_share"] = profile.shares(system.step)
     if isinstance(system, Ours):
         found["schedule_minutes"] = system.schedule_steps * step_s / 60
     found |= {"predict_s_per_volume": predict_seconds(system, images), "passes": system.passes, **memory}
@@ -125,13 +127,9 @@ def predict_seconds(system: System, images: list[Any], mirrored: bool = True) ->
 def race(cell: Cell, system: System, people: Cohort, scored: list[int]) -> dict[str, Any]:
     """Train for the budgets and score every case at each of them."""
     look = functools.partial(scores, system, people, scored)
-    if isinstance(system, Ours):
-        (minutes,) = cell.minutes
-        looks = [{**system.race(minutes, cells.work_folder() / cell.name), **peak_memory(), **look()}]
-    else:
-        looks = train_by_clock(
-            system, cell.minutes, not cell.released, lambda: {**peak_memory(), **look()}, time.perf_counter
-        )
+    looks = train_by_clock(
+        system, cell.minutes, not cell.released, lambda: {**peak_memory(), **look()}, time.perf_counter
+    )
     return {"looks": looks, "counted": COUNTED, "plan": plan_of(system), "folds": "nnunet", "fold": 0}
 
 
@@ -154,8 +152,8 @@ def scores(system: System, people: Cohort, scored: list[int]) -> dict[str, Any]:
 
 
 def peak_memory() -> dict[str, float]:
-    """Largest resident memory so far, in MB: of this process, and of the largest loader that has ended."""
-    return {"peak_mb": peak_mb(), "largest_worker_mb": peak_mb(children=True)}
+    """Largest resident memory of this process so far, in MB; a peer's loaders come on top and are not counted."""
+    return {"peak_mb": peak_mb()}
 
 
 def busy_share(seconds: float = 2.0) -> float | None:

@@ -11,6 +11,7 @@ from hipposeg.stats import paired
 
 NAME = "summary.json"
 RATIOS = ("train_s_per_volume", "predict_s_per_volume", "peak_mb")
+PEERS = ("nnunet-shortened", "nnunet-released", "dynunet-shortened", "dynunet-released")
 # Budgets are met within this share: more than that and the claim says that ours had more time.
 TOLERANCE = 0.02
 # A machine of which others use more than this share is not idle.
@@ -64,8 +65,7 @@ def summarise(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
     scan = found.get("predict")
     summary |= {"predict_s": scan["median_s"]} if scan and not disturbed(scan) else {}
     table = race(found)
-    idle = (busy or 0) <= IDLE
-    claims = {budget: claim(rows, idle) for budget, rows in table.items()}
+    claims = {budget: claim(rows) for budget, rows in table.items()}
     shown = {budget: {name: _shown(row) for name, row in rows.items()} for budget, rows in table.items()}
     return {**summary, "race": shown, "claims": {budget: made for budget, made in claims.items() if made}}
 
@@ -79,8 +79,8 @@ def throughput(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """System -> its numbers, its share of the measured bf16 peak, and how many times ours they are (`times_ours`)."""
     systems = {cell["system"]: cell for cell in found.values() if cell["kind"] == "throughput"}
     bf16 = found.get("peak", {}).get("bf16_gflops")
-    kept = (*RATIOS, "predict_s_per_volume_unmirrored", "largest_worker_mb", "step_s", "step_gflop", "gflops")
-    kept += ("passes", "profile", "schedule_minutes")
+    kept = (*RATIOS, "predict_s_per_volume_unmirrored", "step_s", "step_gflop", "volumes_per_step", "gflops")
+    kept += ("passes", "profile", "augmentation_share", "schedule_minutes")
     table: dict[str, Any] = {}
     for name, cell in systems.items():
         table[name] = {key: cell[key] for key in kept if key in cell}
@@ -91,23 +91,30 @@ def throughput(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 
 def race(found: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Budget in minutes (text) -> system -> what was found there, budgets ascending."""
-    looks = [(look, cell["system"]) for cell in found.values() if cell["kind"] == "race" for look in cell["looks"]]
+    """Budget in minutes (text) -> system -> what was found there, and whether the machine was idle; ascending."""
+    races = [cell for cell in found.values() if cell["kind"] == "race"]
+    looks = [
+        ({**look, "idle": not disturbed(cell), "setting": cell["setting"]}, cell["system"])
+        for cell in races for look in cell["looks"]
+    ]  # fmt: skip
     table: dict[str, dict[str, Any]] = {}
     for look, system in sorted(looks, key=lambda pair: (pair[0]["minutes"], pair[1])):
         table.setdefault(f"{look['minutes']:g}", {})[system] = look
     return table
 
 
-def claim(rows: dict[str, Any], idle: bool = True) -> dict[str, Any] | None:
-    """Ours against the peer with the highest mean Dice after the same minutes; None if either is not there.
+def claim(rows: dict[str, Any]) -> dict[str, Any] | None:
+    """Ours against the peer with the highest mean Dice after the same minutes.
+
+    None unless ours and all PEERS are there, measured on one machine with the same versions.
 
     difference: ours minus the peer's, mean over people, with its interval. One seed each, so this is no verdict.
-    ahead: the whole interval is above 0, ours kept to its budget, and the machine was idle. higher: the same of the
-    difference alone.
+    idle: nothing else ran beside any of them. ahead: the whole interval is above 0, ours kept to its budget, and the
+    machine was idle. higher: the same of the difference alone.
     """
-    peers = {name: row for name, row in rows.items() if name != "ours"}
-    if not peers or "ours" not in rows:
+    peers = {name: rows[name] for name in PEERS if name in rows}
+    settings = [row["setting"] for row in rows.values()]
+    if len(peers) < len(PEERS) or "ours" not in rows or any(one != settings[0] for one in settings):
         return None
     stronger = max(peers, key=lambda name: peers[name]["dice"]["mean"]["value"])
     ours, peer = rows["ours"], peers[stronger]
@@ -119,6 +126,7 @@ def claim(rows: dict[str, Any], idle: bool = True) -> dict[str, Any] | None:
     a, b = (np.array([row["cases"][case]["mean"] for case in cases], dtype=float) for row in (ours, peer))
     found = paired(a, b, [ours["subjects"][case] for case in cases])
     within = ours["train_s"] <= 60 * ours["minutes"] * (1 + TOLERANCE)
+    idle = all(row["idle"] for row in rows.values())
     return {
         "stronger": stronger,
         "of": sorted(peers),
@@ -129,12 +137,13 @@ def claim(rows: dict[str, Any], idle: bool = True) -> dict[str, Any] | None:
         "higher": found.difference > 0 and within and idle,
         "seeds": found.n_seeds,
         "within_budget": within,
+        "idle": idle,
     }
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
     """A look without its cases."""
-    return {key: row[key] for key in ("dice", "train_s", "steps", "epochs", "peak_mb") if key in row}
+    return {key: row[key] for key in ("dice", "train_s", "steps", "peak_mb") if key in row}
 
 
 def in_words(summary: dict[str, Any]) -> str:
@@ -151,5 +160,6 @@ def in_words(summary: dict[str, Any]) -> str:
         side = "ahead of" if made["ahead"] else "higher than, but not surely," if made["higher"] else "not ahead of"
         reach = f"{made['difference']:+.4f} Dice, 95 % interval {made['low']:+.4f} to {made['high']:+.4f}"
         late = "" if made["within_budget"] else "; ours took longer than the budget"
+        late += "" if made["idle"] else "; the machine was not idle"
         lines.append(f"{budget} minutes: ours {side} {made['stronger']} ({reach}, one seed{late})")
-    return "\n".join(lines if summary["claims"] else [*lines, "No budget has both ours and a peer yet."])
+    return "\n".join(lines if summary["claims"] else [*lines, "No budget has ours and all four peers yet."])

@@ -57,12 +57,12 @@ def in_bf16(network: nn.Module) -> None:
 def train_by_clock(
     peer: Peer, marks: Sequence[float], fitted: bool, look: Callable[[], dict[str, Any]], clock: Callable[[], float]
 ) -> list[dict[str, Any]]:
-    """Train a peer until each mark (minutes of training, ascending) and look at it there.
+    """Train a system until each mark (minutes of training, ascending) and look at it there.
 
     Only training seconds count: steps with the waiting for their data, not looks, nor the first steps, in which loaders
-    start and kernels are chosen. A training never ends before its mark. Both are in the peer's favour.
+    start and kernels are chosen. A training ends with the step that passes its mark. The same for all systems.
 
-    fitted: the peer's own schedule is shortened to end at the last mark. clock: seconds, monotonic. Returns one
+    fitted: the system's own schedule is shortened to end at the last mark. clock: seconds, monotonic. Returns one
     dictionary a mark, with what `look` found.
     """
     spent, steps, found = 0.0, 0, []

@@ -1,9 +1,9 @@
 """Captions of coronal slices, made from a label map and its geometry: what HippoCLIP learns to read.
 
-A caption tells where on the long axis a slice lies, which parts of the hippocampus it cuts, how large their area is, and
-how that compares with other people's slices of about the same place. All of it comes from LABELS: a network that learns
-from these captions learns from the annotators' outlines, put into words. Only training people may be captioned for
-training; captions of held-out people are for evaluation.
+A caption tells where on the long axis a slice lies, which parts of the hippocampus it cuts, how large their area is,
+and how that compares with other people's slices of about the same place. All of it comes from LABELS: a network that
+learns from these captions learns from the annotators' outlines, put into words. Only training people may be captioned
+for training; captions of held-out people are for evaluation.
 """
 
 from collections.abc import Sequence
@@ -32,10 +32,20 @@ NOTHING = ("no hippocampus is visible", "it shows tissue without hippocampus", "
 PLACES = ("at {} percent of the long axis", "{} percent of the way from posterior to anterior", "position {} percent")
 ENDS = {
     BEHIND: ("behind the posterior end of the hippocampus", "posterior to the hippocampus", "behind the tail"),
-    IN_FRONT: ("in front of the anterior end of the hippocampus", "anterior to the hippocampus", "in front of the head"),
+    IN_FRONT: (
+        "in front of the anterior end of the hippocampus",
+        "anterior to the hippocampus",
+        "in front of the head",
+    ),
 }
 AREAS = ("area {} mm2", "it covers {} square millimetres", "about {} mm2")
 SIZED = ("{} for this place", "of {} size", "a {} cut")
+
+
+def constants() -> list[object]:
+    """All of the above: what decides the facts of a slice and the words for them."""
+    steps = [AXIS, PLACE_STEP, AREA_STEP, BINS]
+    return [*steps, BEHIND, IN_FRONT, SIZES, CALLED, OPENINGS, ALONE, TOGETHER, NOTHING, PLACES, ENDS, AREAS, SIZED]
 
 
 @dataclass(frozen=True)

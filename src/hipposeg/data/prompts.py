@@ -9,7 +9,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from hipposeg.data import captions
 from hipposeg.data.captions import BEHIND, IN_FRONT, SIZES, Facts, caption
+from hipposeg.files import sha256_bytes, to_json
 
 SENTENCES = {
     "background": (
@@ -36,9 +38,18 @@ SETS: dict[str, dict[str, tuple[str, ...]]] = {
     "words": {name: (name,) for name in SENTENCES},
     "unrelated": {name: tuple(f"a photo of a {thing}" for thing in things) for name, things in _THINGS.items()},
 }
-# In the form of the captions; chosen for the guided arms on `dev`, where its classes lay farthest apart.
+# In the form of the captions: what the guided arms read unless an arm says otherwise. How far apart the classes of each
+# set lie on `dev`, where such things may be chosen, is left by the run of `hippoclip` there.
 GEOMETRIC = "geometric"
 KINDS = (GEOMETRIC, *SETS)
+
+
+def digest() -> str:
+    """SHA-256 of all words and numbers that decide what captions and prompts say, not of the code that joins them.
+
+    A run that learned from text, or was guided by it, is another one if these change.
+    """
+    return sha256_bytes(to_json([SETS, captions.constants()]).encode())
 
 
 def prompts(kind: str, names: Sequence[str], seen: Sequence[Facts]) -> list[tuple[str, ...]]:
@@ -62,7 +73,9 @@ def _said(seen: Sequence[Facts], parts: tuple[str, ...]) -> tuple[str, ...]:
     """Captions of the typical training slice that shows just these parts, in six wordings that are always the same."""
     alike = [one for one in seen if one.parts == parts]
     if not alike:
-        raise ValueError(f"no training slice shows {' and '.join(parts) or 'nothing'} alone; use another set of prompts")
+        raise ValueError(
+            f"no training slice shows {' and '.join(parts) or 'nothing'} alone; use another set of prompts"
+        )
     words = np.random.default_rng(0)
     if not parts:
         return tuple(caption(Facts(place, ()), words) for place in (BEHIND, IN_FRONT) * 3)

@@ -6,9 +6,13 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Generator, Tensor
+from torch.profiler import record_function
 
 from hipposeg.engine.augment import Augmentation, Batch, augment
 from hipposeg.engine.classic import Classic, classic
+
+# What a profile calls the time that augmentation takes.
+AUGMENTING = "augmentation"
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,8 @@ def changed(
 ) -> Batch:
     """The batch that a recipe's augmentation makes of samples, whichever kind it is; arguments as for `augment`."""
     change = classic if isinstance(settings, Classic) else augment
-    return change(images, labels, n_classes, settings, generator)
+    with record_function(AUGMENTING):
+        return change(images, labels, n_classes, settings, generator)
 
 
 def batches(

@@ -19,8 +19,8 @@ class Classic:
 
     flip: probability of a mirror image along the slice's first axis. rotate: degrees, uniform in +/-. scale: smallest
     and largest factor. shift: largest shift, as a share of the side. noise: standard deviation of added Gaussian noise,
-    in units of the z-score. apart: rotation and the other moves are alternatives, each with this probability, rather
-    than one move together.
+    in units of the z-score. apart: rotation and the other moves are alternatives to each other and to the flip, each
+    with this probability, rather than one move together.
     """
 
     flip: float = 0.0
@@ -38,13 +38,14 @@ def transform(settings: Classic) -> torch.nn.Module:
     moves = {"scale": settings.scale, "translate": (settings.shift, settings.shift)}
     linear = {"interpolation": v2.InterpolationMode.BILINEAR}
     parts: list[torch.nn.Module] = []
+    if settings.apart:
+        chances = [settings.apart, settings.apart, settings.flip]
+        ways = [v2.RandomAffine(settings.rotate, **linear), v2.RandomAffine(0, **moves, **linear)]
+        parts.append(v2.RandomChoice([*ways, v2.RandomVerticalFlip(1), v2.Identity()], [*chances, 1 - sum(chances)]))
+        return v2.Compose(parts)
     if settings.flip:
         parts.append(v2.RandomVerticalFlip(settings.flip))  # torchvision's vertical axis is a tensor's first
-    if settings.apart:
-        none = 1 - 2 * settings.apart
-        ways = [v2.Identity(), v2.RandomAffine(settings.rotate, **linear), v2.RandomAffine(0, **moves, **linear)]
-        parts.append(v2.RandomChoice(ways, [none, settings.apart, settings.apart]))
-    elif settings.rotate or settings.shift or settings.scale != (1.0, 1.0):
+    if settings.rotate or settings.shift or settings.scale != (1.0, 1.0):
         parts.append(v2.RandomAffine(settings.rotate, **moves, **linear))
     if settings.noise:
         parts.append(v2.GaussianNoise(0.0, settings.noise, clip=False))

@@ -67,12 +67,17 @@ def is_matrix(weight: Tensor) -> bool:
 def optimisers(model: nn.Module, lr: float, weight_decay: float, muon: float) -> list[torch.optim.Optimizer]:
     """AdamW alone if `muon` is 0, else Muon with that rate for the matrices and AdamW for the others.
 
-    Weights that want no gradient are frozen and left to none.
+    Weights that want no gradient are frozen and left to none. A single number, such as the logarithm of a scale of
+    cosines, does not decay: its zero would be a certain scale, and no absence of one.
     """
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     matrices = [weight for weight in weights if muon and is_matrix(weight)]
     others = [weight for weight in weights if not (muon and is_matrix(weight))]
-    made: list[torch.optim.Optimizer] = [torch.optim.AdamW(others, lr=lr, weight_decay=weight_decay)]
+    numbers = [weight for weight in others if weight.ndim == 0]
+    groups = [{"params": [weight for weight in others if weight.ndim]}]
+    if numbers:
+        groups.append({"params": numbers, "weight_decay": 0.0})
+    made: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=lr, weight_decay=weight_decay)]
     if matrices:
         made.append(Muon(matrices, lr=muon, weight_decay=weight_decay))
     return made

@@ -141,7 +141,8 @@ class Training:
             done = (number - 1) * per_epoch + step
             share = rate(config.schedule, done, planned, config.warmup, self.history)
             for optimiser, peak in zip(self.optimisers, self.peaks, strict=True):
-                optimiser.param_groups[0]["lr"] = peak * share
+                for group in optimiser.param_groups:
+                    group["lr"] = peak * share
             # Dropout, where a network has it, draws from torch's global generator: seed it for this step alone.
             with torch.random.fork_rng(enabled=True):
                 torch.manual_seed(seeded(self.seed, number, step, "dropout").initial_seed())

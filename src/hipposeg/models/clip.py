@@ -63,17 +63,27 @@ class Tower(nn.Module):
         """(B, C, H, W) -> (B, D, h, w) float32 of length 1: each patch in the space that images and text share.
 
         Where a tower averages its patches, as the one made here does, the image's feature is the mean of these (before
-        they get length 1). Raises ValueError for a tower that has no such patches.
+        they get length 1). Raises what `check_patches` raises.
         """
-        if getattr(self.visual, "proj", None) is None:
-            raise ValueError(
-                f"a {type(self.visual).__name__} has no patches in the shared space; take a ViT of open_clip"
-            )
+        check_patches(self.visual)
         found = self.visual.forward_intermediates(
             self.prepared(images), indices=1, normalize_intermediates=True, intermediates_only=True
         )["image_intermediates"][-1]  # (B, width, h, w)
         with exact(images):
             return normalize(torch.einsum("bchw,cd->bdhw", found.float(), self.visual.proj), dim=1)
+
+
+def check_patches(visual: nn.Module) -> None:
+    """Raise ValueError unless a visual tower's patches lie in the space of its images: they do in open_clip's own ViT.
+
+    There one projection follows tokens of either kind. A tower of timm keeps its projection behind its pooling, and an
+    attention that pools is one more layer between patches and image.
+    """
+    if getattr(visual, "proj", None) is None or getattr(visual, "attn_pool", None) is not None:
+        raise ValueError(
+            f"the patches of a {type(visual).__name__} do not lie in the space that images and text share; take one "
+            "of open_clip's VisionTransformers that do not pool by attention"
+        )
 
 
 class Clip(nn.Module):
@@ -133,12 +143,16 @@ class Clip(nn.Module):
         """Prompts of each class -> (K, D) of length 1, each the mean of its prompts' directions."""
         return normalize(torch.stack([self.read(said).mean(0) for said in prompts]), dim=-1)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, K, H, W) logits: similarity of patches to `classes`, linearly enlarged."""
+    def similarity(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) -> cosines of patches with `classes` (B, K, H, W), float32, linearly enlarged."""
         patches = self.tower.patches(images)
         with exact(images):
-            similarity = torch.einsum("bdhw,kd->bkhw", patches, self.classes)
-            return self.scale * _enlarged(similarity, images.shape[2:], self.tower)
+            found = torch.einsum("bdhw,kd->bkhw", patches, self.classes)
+            return _enlarged(found, images.shape[2:], self.tower)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, K, H, W) logits: the scaled similarity of patches to the classes."""
+        return self.scale * self.similarity(images)
 
 
 class AttributeTower(nn.Module):

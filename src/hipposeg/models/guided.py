@@ -25,7 +25,8 @@ from hipposeg.models.unet import CONV, UNet
 # Where class vectors come from: text; random ones with the text's angles; the text's under one random rotation; learned
 # from one-hot ones; or none, which leaves the plain head.
 TEXT, GRAM, ROTATED, LEARNED, NONE = "text", "gram", "rotated", "learned", "none"
-# What is merged at the bottleneck: the tower's feature, that of the tower before its training, zeros, or nothing.
+# What is merged at the bottleneck: the trained tower's feature, that of a tower with random weights (drawn after the
+# U-Net's own, so not those that the guide began with), zeros, or nothing.
 TOWER, UNTRAINED, ZEROED = "tower", "untrained", "zeroed"
 # The logarithm of a learned scale is this many times a weight: one weight of its own has further to go than others.
 FIRST_SCALE, SPEED = 1 / 0.07, 10
@@ -178,10 +179,12 @@ def _orthonormal(rows: int, columns: int, generator: Generator) -> Tensor:
 def lowest_loss(
     vectors: Tensor, scale: float, shares: Sequence[float], loss: Callable[[Tensor, Tensor], Any], pixels: int = 2000
 ) -> float:
-    """The lowest loss that any network can reach whose logits are `scale` times cosines with these vectors.
+    """The lowest loss of logits that are `scale` times cosines with these vectors, if a class has one embedding.
 
     vectors: (K, D). shares: of the pixels that belong to each class. loss: of logits and targets (1, K, pixels). The
-    best pixel embedding of each class is found by descent: no network can do better than to give it to all its pixels.
+    best embedding of each class is found by descent. If the loss is a mean over pixels, as cross-entropy is, no network
+    can do better, as each pixel is best off with its class's best embedding. A Dice that is pooled over pixels is no
+    such mean: there, or in a sum with it, embeddings that differ within a class might do a little better.
     """
     unit = normalize(vectors.detach().double(), dim=-1)
     counts = torch.tensor([max(1, round(share * pixels)) for share in shares])

@@ -7,29 +7,34 @@ from pathlib import Path
 from torch import nn
 
 from hipposeg import files
-from hipposeg.models.clip import Clip
+from hipposeg.models.clip import Clip, check_patches
 
 log = logging.getLogger(__name__)
 
 # The published model that arms can take instead of one trained here, with open_clip's name of its weights.
 PUBLISHED = {"ViT-B-32": "laion2b_s34b_b79k"}
-# A file with the weights of such a model, or a folder with open_clip_config.json and weights (any open_clip model).
+# A file with weights of that model, or a folder with open_clip_config.json and weights of a model of its own. What can
+# serve in a folder is a model whose visual tower is open_clip's VisionTransformer: its patches lie in the space that
+# images and text share. The tower of timm in BiomedCLIP's folder cannot. Guiding wants the very shape of PUBLISHED.
 VARIABLE = "HIPPOSEG_CLIP"
 
 
-def checkpoint(name: str, path: Path | None = None) -> Path:
-    """The file (or folder) with a published model's weights: `path`, else HIPPOSEG_CLIP, else the local cache.
+def checkpoint(name: str) -> Path:
+    """The file (or folder) with a published model's weights: what HIPPOSEG_CLIP names, else the local cache's.
 
     Nothing is downloaded. Raises FileNotFoundError saying what was looked for and what to do.
     """
     from huggingface_hub import hf_hub_download
     from open_clip import get_pretrained_cfg
 
-    given = path or os.environ.get(VARIABLE)
+    given = os.environ.get(VARIABLE)
     if given:
         if Path(given).exists():
             return Path(given)
-        raise FileNotFoundError(f"{given} is not there; {VARIABLE} must name a checkpoint that open_clip reads")
+        raise FileNotFoundError(
+            f"{given} is not there; {VARIABLE} must name a checkpoint of open_clip's {name}, or a folder in "
+            "open_clip's layout whose visual tower is a VisionTransformer"
+        )
     repository = (get_pretrained_cfg(name, PUBLISHED.get(name, "")) or {}).get("hf_hub", "").rstrip("/")
     for file in ("open_clip_model.safetensors", "open_clip_pytorch_model.bin"):
         try:
@@ -42,21 +47,26 @@ def checkpoint(name: str, path: Path | None = None) -> Path:
     )
 
 
-def published(name: str, path: Path | None = None) -> tuple[nn.Module, str, str]:
+def published(name: str) -> tuple[nn.Module, str, str]:
     """A published model with its weights: (open_clip's module, its name for the tokenizer, the source in words).
 
-    name: open_clip's, such as "ViT-B-32". path: see `checkpoint`; a folder holds a model of its own and needs no name.
-    Raises FileNotFoundError without weights, ValueError if they are not of this model.
+    name: open_clip's, such as "ViT-B-32"; a folder (see `checkpoint`) holds a model of its own, whatever the name.
+    Raises FileNotFoundError without weights, ValueError if they are not of this model, or of one that cannot serve.
     """
     import open_clip
 
-    found = checkpoint(name, path)
+    found = checkpoint(name)
+    whose = "the folder's own model" if found.is_dir() else f"open_clip's {name}"
     named, weights = (f"local-dir:{found}", None) if found.is_dir() else (name, str(found))
     try:
         model = open_clip.create_model(named, pretrained=weights, require_pretrained=True)
+        check_patches(model.visual)
     except Exception as error:  # open_clip, torch and safetensors each raise their own kinds
-        raise ValueError(f"{found} does not hold weights of open_clip's {name}: {error}") from error
-    return model, named, f"open_clip's {name}, {found.name}, SHA-256 {digest(found)[:16]}"
+        raise ValueError(
+            f"{found} cannot serve as {whose}; what can are weights of a model whose visual tower is open_clip's "
+            f"VisionTransformer: {error}"
+        ) from error
+    return model, named, f"{whose}, {found.name}, SHA-256 {digest(found)[:16]}"
 
 
 def digest(path: Path) -> str:

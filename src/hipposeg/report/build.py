@@ -99,8 +99,7 @@ def span(row: RunRow, label: str, metric: str, kind: str) -> Markup:
     low, high = row.get(label, f"{metric}_low"), row.get(label, f"{metric}_high")
     if interval(low, high, kind) == MISSING:
         return Markup('<span class="na">no interval</span>')
-    ends = (
-        number(end, kind, f"{row.run}:{label}:{metric}_{side}", row.place)
-        for end, side in ((low, "low"), (high, "high"))
-    )
+    # Of a run of the series the ends stand in no file: they are worked out here.
+    origins = (f"{row.run}:{label}:{metric}_{side}" if row.place == "of" else "" for side in ("low", "high"))
+    ends = (number(end, kind, origin, row.place) for end, origin in zip((low, high), origins, strict=True))
     return Markup(" to ").join(ends)

@@ -15,7 +15,11 @@ from hipposeg.report.artifacts import Artifacts, Row, read_rows
 from hipposeg.report.view import LABELS, RunRow
 
 # Shown of every run: (label, metric). Each gets its interval over people.
-SHOWN = (*((label, "dice") for label in LABELS), ("mean", "hd95"), ("mean", "nsd1"), ("union", "volume_bias"))
+SHOWN = (
+    *((label, "dice") for label in LABELS),
+    *(("mean", name) for name in ("iou", "hd95", "nsd1")),
+    ("union", "volume_bias"),
+)
 
 
 def runs(ws: Workspace) -> list[Any]:

@@ -8,6 +8,8 @@ from hipposeg.config import Workspace
 from hipposeg.report import view
 from hipposeg.report.artifacts import Artifacts, ReportError, load
 from hipposeg.report.numbers import interval, show
+from hipposeg.report.published import PUBLISHED
+from hipposeg.report.words import RACERS
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 _BLOCK = re.compile(re.escape(BEGIN) + r".*?" + re.escape(END), re.DOTALL)
@@ -40,7 +42,7 @@ def _lines(art: Artifacts) -> list[str]:
     head = view.headline(art, rows)
     if head is None:
         return ["No network has been scored yet: run `make all`."]
-    return [*_five_folds(art), _sentence(art, head), "", *_table(rows), *_claims(art)]
+    return [*_five_folds(art), *_race(art), _sentence(art, head), "", *_table(rows), *_claims(art)]
 
 
 def _sentence(art: Artifacts, head: view.Headline) -> str:
@@ -66,6 +68,32 @@ def _five_folds(art: Artifacts) -> list[str]:
     ]
     title = f"The flagship `{view.flagship(art)}` over five folds, one network a fold, mean Dice (95 % interval):"
     return [title, *lines, ""] if lines else []
+
+
+def _race(art: Artifacts) -> list[str]:
+    """What others report, what a training costs here, and the race against the stronger peer, as far as measured."""
+    costs = art.bench.get("arms", {}).get(view.flagship(art), {}).get("schedule_minutes", {})
+    lines, claims, nnunet = [], art.bench.get("claims", {}), PUBLISHED[0]
+    if "standard" in costs:
+        lines += [
+            f"For comparison, {nnunet.method} reports {show(nnunet.mean, 'score')} on the second kind of folds. One "
+            f"training of `{view.flagship(art)}` takes {show(costs['standard'], 'schedule')} minutes on two CPU cores.",
+            "",
+        ]
+    if claims:
+        lines.append(
+            "The race: mean Dice on `nnunet` fold 0 after the same minutes on the same machine, beside the strongest "
+            "of two peers in two versions each (one seed; the page has all):"
+        )
+    for budget, one in claims.items():
+        systems, (name, how) = art.bench["race"][budget], RACERS[one["stronger"]]
+        ours, peer = (systems[system]["dice"]["mean"]["value"] for system in ("ours", one["stronger"]))
+        lines.append(
+            f"- {budget} minutes: ours **{show(ours, 'score')}**, {name} ({how}) {show(peer, 'score')}; difference "
+            f"{show(one['difference'], 'difference')} ({interval(one['low'], one['high'], 'difference')})"
+            + ("" if one["ahead"] else ", so not ahead")
+        )
+    return [*lines, ""] if claims else lines
 
 
 def _table(rows: list[view.RunRow]) -> list[str]:

@@ -79,7 +79,7 @@ ARMS = {
     "hippoclip": "CLIP trained here on captions made from labels; scored as it segments by text alone, no decoder",
     "hippoclip-attributes": "HippoCLIP's control: its tower trained on the captions' facts as numbers, without text",
     "clip": "a published CLIP as it is; scored as it segments by text alone, no decoder",
-    "clip2d-guided": "the plain 2D U-Net guided by HippoCLIP: the slice's feature at the bottleneck, cosines with text",
+    "clip2d-guided": "the plain 2D U-Net guided by HippoCLIP, which read captions made of the training labels",
     "clip2d-unguided": "the twin of clip2d-guided without guidance: the plain 2D U-Net in as many steps",
     "clip2d-image-only": "guided by the slice's feature alone, with a plain head",
     "clip2d-image-zeroed": "guided by text; zeros in place of the slice's feature",
@@ -92,7 +92,7 @@ ARMS = {
     "clip2d-untrained": "guided; the slice's feature from a tower that was never trained",
     "clip2d-attributes": "guided without language: the tower trained on numbers, class vectors learned",
     "clip2d-fixed-scale": "guided; cosines that are not scaled",
-    "clip3d-guided": "the plain 3D U-Net whose head is guided by text",
+    "clip3d-guided": "the plain 3D U-Net whose head is guided by HippoCLIP's text, learned from training labels",
 }
 
 SUFFIXES = {
@@ -109,8 +109,8 @@ SUFFIXES = {
     "aug-rotation": "mirror images and rotations",
     "aug-noise": "mirror images, rotations and noise",
     "dice": "Dice loss alone",
-    "ce": "weighted cross-entropy alone",
-    "dice-ce-70-30": "0.7 Dice and 0.3 weighted cross-entropy",
+    "ce": "cross-entropy alone",
+    "dice-ce-70-30": "0.7 Dice and 0.3 cross-entropy",
     "bce": "Dice and binary cross-entropy",
     "unweighted": "Dice and unweighted cross-entropy",
 }

@@ -27,6 +27,9 @@ from hipposeg.runs.samples import shared
 from hipposeg.runs.spec import RunSpec
 from hipposeg.runs.weights import predict_with
 
+# What the files of Ayoub-ABIDI/Hippocampus-Segmentation-from-Medical-Images say: where the loss of its guided network
+# stayed, and the cosine of its text for anterior and posterior.
+STUDENTS_LOSS, STUDENTS_COSINE = 0.7975, 0.977
 RETRIEVAL, TRANSFER, COSINES = "retrieval.csv", "transfer.csv", "cosines.json"
 TABLES = (RETRIEVAL, TRANSFER, COSINES)
 TRANSFER_COLUMNS = ("case", "subject", "label", "prompts", "dice")
@@ -133,11 +136,21 @@ def leave(
     files.write_json(folder / COSINES, cosines)
 
 
+def dice_of_all_classes(logits: Tensor, target: Tensor) -> Tensor:
+    """One minus the mean soft Dice of all classes, background included, pooled: the student project's kind of loss.
+
+    logits, target: (B, K, *S).
+    """
+    probability, axes = logits.softmax(1), (0, *range(2, logits.ndim))
+    return 1 - (2 * (probability * target).sum(axes) / (probability + target).sum(axes)).mean()
+
+
 @torch.inference_mode()
 def similarity(network: nn.Module, prep: Prep, image: np.ndarray, machine: Machine, batch: int = 48) -> np.ndarray:
-    """A guided network's cosines of every voxel with each class: (K, X, Y, Z) float32, NaN beyond its box.
+    """Cosines of every voxel with each class: (K, X, Y, Z) float32, NaN beyond the network's box.
 
-    image: (C, X, Y, Z) float32 in the network's spacing.
+    network: a guided one, or a CLIP, whose voxels have what its patches have, linearly enlarged. image: (C, X, Y, Z)
+    float32 in the network's spacing.
     """
     volume, placement = prep.box(image)
     parts = []

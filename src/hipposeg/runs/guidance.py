@@ -1,5 +1,6 @@
 """From one run to the next: captions for what learns from them, and a finished guide for what is guided."""
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from hipposeg.engine.contrastive import Captioned
 from hipposeg.engine.machine import Machine
 from hipposeg.inference import Prep
 from hipposeg.models.clip import Clip
-from hipposeg.models.guided import GuidedUNet
+from hipposeg.models.guided import NONE, GuidedUNet
 from hipposeg.runs.spec import RunSpec, needed_by
 from hipposeg.runs.weights import initial
 
@@ -83,22 +84,30 @@ def guide(model: GuidedUNet, run: RunSpec, cohort: Cohort, cases: list[int], run
     )
 
 
-def with_context(model: GuidedUNet, samples: Samples, machine: Machine, cache: Path) -> Samples:
-    """The samples with the frozen tower's features (N, D), computed once and kept in the folder `cache`.
+def with_context(model: GuidedUNet, samples: Samples, machine: Machine, cache: Path) -> tuple[Samples, float]:
+    """The samples with the frozen tower's features (N, D), computed once and kept in the folder `cache`; the seconds.
 
     The file is named by the tower's weights, the images and the machine's precision: all that the features depend on.
+    It holds the seconds that they took as well, so that every run that needs them has the same cost.
     """
     weights = safetensors.torch.save({n: v.cpu().contiguous() for n, v in model.tower.state_dict().items()})
     name = files.sha256_bytes(weights, samples.images.numpy().tobytes(), repr(machine).encode())
     path = cache / f"{name[:32]}.safetensors"
     if not path.is_file():
+        started, parts = time.perf_counter(), []
         tower = model.tower.to(machine.device).eval()
-        parts = []
         for part in samples.images.split(256):
             with torch.inference_mode(), machine.autocast():
                 parts.append(tower(part.to(machine.device)).cpu())
-        files.write_bytes(path, safetensors.torch.save({"context": torch.cat(parts)}))
-    return replace(samples, context=safetensors.torch.load(path.read_bytes())["context"])
+        seconds = torch.tensor(time.perf_counter() - started)
+        files.write_bytes(path, safetensors.torch.save({"context": torch.cat(parts), "seconds": seconds}))
+    kept = safetensors.torch.load(path.read_bytes())
+    return replace(samples, context=kept["context"]), float(kept["seconds"])
+
+
+def spent(run: RunSpec, runs: Path) -> float:
+    """Seconds that the training of a run's guide took, none for a published one. runs: the folder of all runs."""
+    return sum(files.read_json(runs / other.name / "provenance.json")["train_s"] for other in needed_by(run))
 
 
 def settle(network: nn.Module, run: RunSpec, cohort: Cohort, cases: list[int]) -> dict[str, Any]:
@@ -108,7 +117,7 @@ def settle(network: nn.Module, run: RunSpec, cohort: Cohort, cases: list[int]) -
     said: dict[str, Any] = {}
     if source := getattr(network, "source", ""):
         said["source"] = source
-    if isinstance(network, GuidedUNet) and network.vectors != "none":
+    if isinstance(network, GuidedUNet) and network.vectors != NONE:
         classes = nn.functional.normalize(network.classes.detach().float(), dim=-1)
         said["cosines"] = (classes @ classes.T).cpu().numpy().round(4)
         said["scale"] = float(network.scale.detach())

@@ -16,20 +16,12 @@ from hipposeg.engine.machine import Machine
 from hipposeg.files import read_json, sha256_bytes
 from hipposeg.inference import Prep, probabilities
 from hipposeg.models import receptive
-from hipposeg.runs.run import RunResult, load
-from hipposeg.runs.spec import RunSpec, current_numerics
+from hipposeg.runs.run import RunResult
+from hipposeg.runs.spec import RunSpec
 from hipposeg.runs.weights import initial
 
 # How a mirrored volume is asked: as stored, mirrored and mirrored back, and the mean of both (flip TTA).
 STORED, MIRRORED, BOTH = "as stored", "mirrored", "mean of both"
-
-
-def if_there(ws: Workspace, run: RunSpec) -> RunResult | None:
-    """A finished run that another notebook made with today's code, or None."""
-    config = ws.artifacts / "runs" / run.name / "config.json"
-    if not config.is_file() or read_json(config)["numerics"] != current_numerics()[run.arm]:
-        return None
-    return load(ws, run)
 
 
 def trained_network(ws: Workspace, run: RunSpec, spec: DatasetSpec, machine: Machine) -> nn.Module | None:

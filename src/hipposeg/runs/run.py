@@ -10,6 +10,7 @@ import logging
 import shutil
 import subprocess
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,7 +28,7 @@ from hipposeg.runs import attention, clip_study, offgrid
 from hipposeg.runs.arms import ALL_SEEDS, FLAGSHIP, WITH_MASKS
 from hipposeg.runs.samples import images_of
 from hipposeg.runs.score import CASE_COLUMNS, CASES, predict_all, score_all
-from hipposeg.runs.spec import RunSpec, needed_by, numerics_of, recipe_of, run_key
+from hipposeg.runs.spec import RunSpec, current_numerics, needed_by, numerics_of, recipe_of, run_key
 from hipposeg.runs.training import as_published, average_labels, fuse, train_network
 from hipposeg.runs.weights import store
 
@@ -114,6 +115,13 @@ def load(ws: Workspace, run: RunSpec) -> RunResult:
         folder,
         ws.artifacts / "predictions" / run.name,
     )
+
+
+def finished(ws: Workspace, runs: Iterable[RunSpec]) -> list[RunResult]:
+    """Those of the runs that stand in the artifacts and were made by today's code."""
+    current = current_numerics()
+    there = [run for run in runs if (ws.artifacts / "runs" / run.name / "config.json").is_file()]
+    return [one for one in (load(ws, run) for run in there) if one.config["numerics"] == current[one.run.arm]]
 
 
 def _is_whole(folder: Path, key: str, run: RunSpec) -> bool:

@@ -17,6 +17,8 @@ from hipposeg.runs.table import MACHINE, SETTING
 from hipposeg.stats import holm, interval, paired, verdict
 
 VERDICTS = ("ahead", "behind", "equivalent", "undecided")
+# Metrics that a table of arms shows beside Dice.
+FURTHER = ("iou", "nsd1", "hd95")
 DIFFERENCES = ("difference", "low", "high", "people", "seeds", "p_holm", "verdict")
 
 
@@ -148,7 +150,7 @@ def arms(
 
     labels: whose Dice get a column each. idle: arm -> minutes of its training measured on an idle machine; without any,
     the runs' own are taken, which may have trained beside other work. Columns dims, params, gflops, steps, minutes, the
-    labels, value (mean Dice), low, high, seeds. Empty if no run is on that fold.
+    labels, iou, nsd1, hd95, value (mean Dice), low, high, seeds. Empty if no run is on that fold.
     """
     chosen = [one for one in results if (one.run.folds, one.run.fold, one.run.budget) == (folds, fold, budget)]
     if not chosen:
@@ -160,9 +162,33 @@ def arms(
             rows.loc[arm, column] = runs[0].config[column]
         taken = idle.get(arm, np.nan) if idle else np.mean([minutes(one) for one in runs])
         rows.loc[arm, "minutes"] = taken if runs[0].config["steps"] else np.nan  # the floor does not train
-        for name in labels:
-            rows.loc[arm, name] = np.mean([one.mean(name) for one in runs])
-    return rows[["dims", "params", "gflops", "steps", "minutes", *labels, "value", "low", "high", "seeds"]]
+        columns = {name: (name, "dice") for name in labels} | {metric: (MEAN, metric) for metric in FURTHER}
+        for name, of in columns.items():
+            rows.loc[arm, name] = np.mean([one.mean(*of) for one in runs])
+    return rows[["dims", "params", "gflops", "steps", "minutes", *labels, *FURTHER, "value", "low", "high", "seeds"]]
+
+
+def beside(
+    results: Sequence[RunResult],
+    reference: str,
+    labels: Sequence[str],
+    folds: str,
+    idle: Mapping[str, float] | None = None,
+) -> pd.DataFrame:
+    """`arms` on fold 0 of a kind of folds, best first, as a reader wants it: intervals, and each minus the reference.
+
+    Columns minutes, seeds, the labels, "mean Dice" and "minus <reference>", the last two as text. Empty if no run is
+    there.
+    """
+    here = [one for one in results if (one.run.folds, one.run.fold, one.run.budget) == (folds, 0, "standard")]
+    if not here:
+        return pd.DataFrame()
+    found = arms(here, labels, folds, idle=idle).sort_values("value", ascending=False)
+    table = found[["minutes", "seeds", *labels]].copy()
+    table["mean Dice"] = [f"{row.value:.4f} ({row.low:.4f} to {row.high:.4f})" for row in found.itertuples()]
+    for name, row in differences(scores(here), reference).iterrows():
+        table.loc[name, f"minus {reference}"] = f"{row.difference:+.4f} ({row.low:+.4f} to {row.high:+.4f})"
+    return table
 
 
 def processor(result: RunResult) -> str:

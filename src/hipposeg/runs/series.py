@@ -1,14 +1,14 @@
 """The declared series: what the `full` profile adds to the main arms, run by run, resumable in any order.
 
 Several seeds tell an arm's difference from the luck of a draw, five folds tell it from the luck of a split. The series
-were declared before any of their runs was scored.
+were declared before any of their runs was scored; what follows from them does so by a rule that was declared as well.
 """
 
 from hipposeg.config import Workspace
 from hipposeg.data.spec import DatasetSpec
 from hipposeg.runs import sweep, table
 from hipposeg.runs.arms import FLAGSHIP, FUSIONS
-from hipposeg.runs.run import RunResult, load
+from hipposeg.runs.run import RunResult, finished
 from hipposeg.runs.spec import RunSpec, current_numerics
 from hipposeg.runs.zoo_clip import SHARES
 
@@ -31,9 +31,12 @@ FAMILIES_2D = {
 # A coordinate head against the plain one, both with little decay.
 HEADS_2D = ("unet2d-inr0", "unet2d-inr48")
 SHORT_2D = ("unet2d", *(arm for family in FAMILIES_2D.values() for arm in family))
-# Of two families some are repeated at the main arms' budget: what is best after a few epochs may not be after many.
-FAMILIES_2D_LONG = {"augmentation": ("unet2d+aug-none", "unet2d+aug-noise"), "loss": ("unet2d+dice",)}
-LONG_2D = ("unet2d", *(arm for family in FAMILIES_2D_LONG.values() for arm in family))
+# Every step of the usual augmentation against none, which `unet2d` as the reference does not tell.
+STEPS_2D = (AUGMENTATIONS[0], AUGMENTATIONS[1:])
+# Of two families some are repeated at the main arms' budget: what is best after a few epochs may not be after many. The
+# arm of each family that is best under the short budget follows, so each of its arms may be there and is counted.
+FAMILIES_2D_LONG = {"augmentation": AUGMENTATIONS, "loss": LOSSES}
+LONG_2D = ("unet2d", "unet2d+aug-none", "unet2d+aug-noise", "unet2d+dice", *NETWORKS_2D[1:])
 PLANES = ("unet2d", "unet2d-axis0", "unet2d-axis2", "unet2d+views", "unet2d-fusion", "unet2d-fusion+views")
 OTHERS = ("recipe-a", "recipe-b", "recipe-d")
 ATTENTION = (
@@ -45,24 +48,26 @@ LEAKS = {"leak-volumes": ("unet3d", 4), "leak-slices": ("unet2d", 2)}
 # CLIP guidance: each family in one comparison with `clip2d-guided`, from which an arm differs in one thing.
 FAMILIES_CLIP = {
     "guidance switched off": ("clip2d-unguided", "clip2d-image-only", "clip2d-image-zeroed"),
-    "class vectors without the text": ("clip2d-learned", "clip2d-same-angles", "clip2d-rotated", "clip2d-unrelated"),
+    "class vectors without the text": ("clip2d-learned", "clip2d-same-angles", "clip2d-rotated"),
+    "words no caption holds": ("clip2d-unrelated",),
     "other prompts": ("clip2d-sentences", "clip2d-words"),
-    "other image towers": ("clip2d-untrained", "clip2d-attributes"),
+    "an untrained tower": ("clip2d-untrained",),
     "scale": ("clip2d-fixed-scale",),
 }
+# A tower trained without language against one trained with it, neither arm with text in its head.
+TOWERS_CLIP = ("clip2d-learned", ("clip2d-attributes",))
 CLIPS = ("hippoclip", "hippoclip-attributes")
 # Label efficiency: the guided network and its twin, each with what the same few people give.
 FEW = ("hippoclip", "clip2d-guided", "clip2d-unguided")
 
 SERIES: dict[str, tuple[RunSpec, ...]] = {
     "03": (
-        *(RunSpec(arm, "nnunet") for arm in PLANES),
-        *(RunSpec(arm) for arm in PLANES),
+        *(RunSpec(arm, folds) for folds in ("nnunet", "grouped", "dev") for arm in (*PLANES, "unet2d-mobilenetv3")),
         *(RunSpec(arm, seed=seed, budget="S") for arm in SHORT_2D for seed in SEEDS),
         *(RunSpec(arm, seed=seed, budget="S") for arm in HEADS_2D for seed in SEEDS),
-        *(run for one in sweep.SWEEPS.values() for run in one.first()),
-        *(RunSpec(arm) for arm in (table.FLOOR, *OTHERS)),
-        *(RunSpec(arm, seed=seed) for arm in (*LONG_2D, "unet2d-mobilenetv3") for seed in SEEDS),
+        *(run for one in sweep.SWEEPS.values() for run in (*one.first(), *one.unsearched())),
+        RunSpec(table.FLOOR),
+        *(RunSpec(arm, seed=seed) for arm in (*LONG_2D, *PLANES, *OTHERS) for seed in SEEDS),
     ),
     "04": (
         *(RunSpec(table.FLOOR, folds, fold) for folds in ("nnunet", "grouped") for fold in range(5)),
@@ -82,6 +87,8 @@ SERIES: dict[str, tuple[RunSpec, ...]] = {
         *(RunSpec(arm, seed=seed) for arm in CLIPS for seed in SEEDS),
         *(RunSpec("clip2d-guided", seed=seed) for seed in SEEDS),
         *(RunSpec(arm, seed=seed) for family in FAMILIES_CLIP.values() for arm in family for seed in SEEDS),
+        *(RunSpec(arm, seed=seed) for arm in TOWERS_CLIP[1] for seed in SEEDS),
+        RunSpec("hippoclip", "dev"),
         *(RunSpec(arm, seed=seed, budget=share) for share in SHARES for arm in FEW for seed in SEEDS),
         *(RunSpec(arm, seed=seed) for arm in ("unet3d", "clip3d-guided") for seed in SEEDS),
     ),
@@ -99,8 +106,21 @@ def declared(notebook: str) -> list[RunSpec]:
 
 
 def following(ws: Workspace, notebook: str) -> list[RunSpec]:
-    """Runs that follow from finished ones of the series: the second stage of its searches."""
-    return sweep.following(ws) if notebook == "03" else []
+    """Runs that follow from finished ones of the series: the second stage of its searches, and its winners."""
+    runs = [*winners(ws), *sweep.following(ws)] if notebook == "03" else []
+    return [run for run in runs if run not in declared(notebook)]
+
+
+def winners(ws: Workspace) -> list[RunSpec]:
+    """The best arm of each family that is repeated, at the main arms' budget; none before the whole family is there."""
+    found = []
+    for family in FAMILIES_2D_LONG.values():
+        runs = [RunSpec(arm, seed=seed, budget="S") for arm in family for seed in SEEDS]
+        there = finished(ws, runs)
+        if len(there) == len(runs):
+            best = max(family, key=lambda arm: sum(one.mean() for one in there if one.run.arm == arm))
+            found += [RunSpec(best, seed=seed) for seed in SEEDS]
+    return found
 
 
 def committed(ws: Workspace, notebook: str, spec: DatasetSpec) -> list[RunResult]:
@@ -110,10 +130,11 @@ def committed(ws: Workspace, notebook: str, spec: DatasetSpec) -> list[RunResult
     """
     full, current = ws.full, current_numerics()
     runs = [*declared(notebook), *following(full, notebook)]
-    there = [run for run in runs if (full.artifacts / "runs" / run.name / "config.json").is_file()]
-    for run in there:
+    for run in runs:
+        if not (full.artifacts / "runs" / run.name / "config.json").is_file():
+            continue
         read = table.read_run(full, full.artifacts / "runs" / run.name, current)
         table.check_cases(read, spec, None)
         if not ws.is_phantom:
             table.leak_alarm(read, spec)
-    return [run for run in (load(full, run) for run in there) if run.config["numerics"] == current[run.run.arm]]
+    return finished(full, runs)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from hipposeg import inference, metrics
-from hipposeg.data import n4
+from hipposeg.data import n4, prompts
 from hipposeg.data.cohort import Cohort
 from hipposeg.data.folds import Fold, folds_sha256
 from hipposeg.engine import train
@@ -123,4 +123,6 @@ def run_key(run: RunSpec, cohort: Cohort, fold: Fold, machine: Machine) -> str:
         parts["guide"] = [run_key(one, cohort, fold, machine) for one in needed_by(run)]
     if arm.published:
         parts["checkpoint"] = published.digest(published.checkpoint(arm.published))
+    if arm.family in ("clip", "guided"):  # what they read
+        parts["texts"] = prompts.digest()
     return sha256_bytes(to_json(parts).encode())

@@ -1,7 +1,8 @@
 """Searches: a declared grid whose cells are ordinary runs, judged on people cut from the training ones.
 
-Every cell is scored on inner fold 0 (which is `dev`). The two best are then trained on the other four inner folds, so
-that what looks best once is seen five times. No cell is ever scored on a person of grouped fold 0.
+Every cell is scored on inner fold 0 (which is `dev`). The two best are then trained on the other four inner folds,
+which did not choose them, and compared there with the arm that is used without a search. No cell is ever scored on a
+person of grouped fold 0.
 """
 
 from dataclasses import dataclass
@@ -11,9 +12,9 @@ import pandas as pd
 
 from hipposeg.config import Workspace
 from hipposeg.files import write_csv
-from hipposeg.runs.run import RunResult, load
-from hipposeg.runs.seeds import means, minutes, scores
-from hipposeg.runs.spec import RunSpec, current_numerics
+from hipposeg.runs.run import finished
+from hipposeg.runs.seeds import DIFFERENCES, differences, means, minutes, scores
+from hipposeg.runs.spec import RunSpec
 from hipposeg.runs.zoo2d import HEAD_GRID, SEARCH_GRID
 
 FINALISTS, FOLDS = 2, 5
@@ -21,14 +22,22 @@ FINALISTS, FOLDS = 2, 5
 
 @dataclass(frozen=True)
 class Sweep:
-    """A search. cells: arm -> its place in the grid, factor by factor. budget: of every cell's run."""
+    """A search. cells: arm -> its place in the grid, factor by factor. budget: of every run.
+
+    reference: what is used without a search, an arm of the grid or one of the same kind.
+    """
 
     cells: dict[str, dict[str, float | str]]
     budget: str
+    reference: str
 
     def first(self) -> list[RunSpec]:
         """Every cell on inner fold 0."""
         return [RunSpec(cell, "inner", 0, budget=self.budget) for cell in self.cells]
+
+    def unsearched(self) -> list[RunSpec]:
+        """The reference on every inner fold."""
+        return [RunSpec(self.reference, "inner", fold, budget=self.budget) for fold in range(FOLDS)]
 
     def second(self, finalists: list[str]) -> list[RunSpec]:
         """The best cells on the other inner folds."""
@@ -36,19 +45,15 @@ class Sweep:
 
 
 # Project A's search over rate, batch and weight decay, and project B's over the head.
-SWEEPS = {"search": Sweep(SEARCH_GRID, "S"), "heads": Sweep(HEAD_GRID, "S")}
-
-
-def there(ws: Workspace, runs: list[RunSpec]) -> list[RunResult]:
-    """Those runs that stand in the artifacts and are not older than the code."""
-    found = [load(ws, run) for run in runs if (ws.artifacts / "runs" / run.name / "config.json").is_file()]
-    current = current_numerics()
-    return [one for one in found if one.config["numerics"] == current[one.run.arm]]
+SWEEPS = {
+    "search": Sweep(SEARCH_GRID, "S", "unet2d-mobilenetv3"),
+    "heads": Sweep(HEAD_GRID, "S", "unet2d-inr0"),
+}
 
 
 def finalists(ws: Workspace, sweep: Sweep) -> list[str]:
     """The cells with the highest mean Dice on inner fold 0, best first; none before all are there."""
-    found = there(ws, sweep.first())
+    found = finished(ws, sweep.first())
     if len(found) < len(sweep.cells):
         return []
     return [one.run.arm for one in sorted(found, key=lambda one: -one.mean())[:FINALISTS]]
@@ -62,16 +67,31 @@ def following(ws: Workspace) -> list[RunSpec]:
 def table(ws: Workspace, sweep: Sweep) -> pd.DataFrame:
     """One row per cell and fold that are there: cell, its factors, fold, value (mean Dice), low, high, minutes.
 
-    finalist: its place among the best two, else 0. Rows in the grid's order; empty if nothing is there.
+    finalist: its place among the best two, else 0. Rows in the grid's order, then the reference if it is no cell, then
+    the second stage; empty if nothing is there.
     """
     best = finalists(ws, sweep)
     rows = []
-    for one in there(ws, [*sweep.first(), *sweep.second(best)]):
+    for one in finished(ws, dict.fromkeys([*sweep.first(), *sweep.unsearched(), *sweep.second(best)])):
         found = means(scores([one])).loc[one.run.arm, ["value", "low", "high"]]
         place = {"finalist": best.index(one.run.arm) + 1 if one.run.arm in best else 0}
-        facts = {"cell": one.run.arm, **sweep.cells[one.run.arm], "fold": one.run.fold}
+        facts = {"cell": one.run.arm, **sweep.cells.get(one.run.arm, {}), "fold": one.run.fold}
         rows.append({**facts, **found.astype(float).to_dict(), "minutes": minutes(one), **place})
     return pd.DataFrame(rows)
+
+
+def gained(ws: Workspace, sweep: Sweep) -> pd.DataFrame:
+    """What searching brought: each finalist minus the reference on the inner folds that did not choose it.
+
+    Index: the finalists' arms; columns `seeds.DIFFERENCES`, over all people of those folds, each scored once. Empty
+    before all those runs are there, or if the reference is the only finalist left.
+    """
+    best = [cell for cell in finalists(ws, sweep) if cell != sweep.reference]
+    runs = [run for run in (*sweep.unsearched(), *sweep.second(best)) if run.fold]
+    found = finished(ws, runs)
+    if not best or len(found) < len(runs):
+        return pd.DataFrame(columns=list(DIFFERENCES))
+    return differences(scores(found).assign(setting="inner folds 1 to 4"), sweep.reference)
 
 
 def write(ws: Workspace) -> list[Path]:

@@ -43,13 +43,20 @@ def _stored(network: torch.nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
 
 
+def _frozen(network: torch.nn.Module) -> int:
+    """Parameters of a frozen tower, which was trained elsewhere, and without which the network cannot predict."""
+    tower = getattr(network, "tower", torch.nn.Identity())
+    return sum(weight.numel() for weight in tower.parameters() if not weight.requires_grad)
+
+
 def train_network(
     run: RunSpec, cohort: Cohort, fold: Fold, images: dict[int, np.ndarray], machine: Machine, work: Path, key: str
 ) -> Trained:
     """Train a network on the fold, or go on with it: checkpoints and history stand in `work` under `key`.
 
-    images: case -> (C, X, Y, Z) float32. Raises FloatingPointError if the loss is not finite, ValueError if the
-    fold holds slices back and the network takes none.
+    Costs count what guides it as well: the seconds of the guide's training and of its tower's look at the slices, and
+    the tower's parameters, frozen here. images: case -> (C, X, Y, Z) float32. Raises FloatingPointError if the loss is
+    not finite, ValueError if the fold holds slices back and the network takes none.
     """
     arm, spec = run.definition, cohort.spec
     recipe = arm.recipe(run.budget)
@@ -60,10 +67,13 @@ def train_network(
     samples, kind = make_samples(images, cohort, arm.prep, trained, training_slices(cohort, arm.prep, fold)), Training
     if recipe.loss in contrastive.LOSSES:
         samples, kind = guidance.captioned(samples, cohort, arm.prep, trained), contrastive.Contrasting
+    before = 0.0
     if arm.guide:
         guidance.guide(model, run, cohort, trained, work.parent)
+        before = guidance.spent(run, work.parent)
     if getattr(model, "wants_context", False):
-        samples = guidance.with_context(model, samples, machine, work.parents[1] / "cache" / "clip")
+        samples, looked = guidance.with_context(model, samples, machine, work.parents[1] / "cache" / "context")
+        before += looked
 
     def dice_on(cases: list[int], part: tuple[slice, ...]) -> Callable[[torch.nn.Module], dict[str, float]]:
         def score(network: torch.nn.Module) -> dict[str, float]:
@@ -86,12 +96,12 @@ def train_network(
     )
     halve(network)
     numbers = guidance.settle(network, run, cohort, trained) | {
-        "params": cost.parameters(network),
+        "params": cost.parameters(network) + _frozen(network),
         "gflops": round(cost.gflops(network, channels, arm.prep.axis, arm.prep.spacing), 3),
         "steps": history[-1]["step"],
         "samples": len(samples.images),
     }
-    return Trained(predict_with(arm, network, machine), _stored(network), numbers, seconds, network)
+    return Trained(predict_with(arm, network, machine), _stored(network), numbers, before + seconds, network)
 
 
 def as_published(run: RunSpec, cohort: Cohort, fold: Fold, machine: Machine) -> Trained:

@@ -42,11 +42,11 @@ _STAGES = (64, 32, 16, 16)
 
 
 def _budgets(recipe: TrainConfig) -> Recipes:
-    """The main arms' budget, and the short one, S, of a series that has many.
+    """The main arms' budget, and the short one, S, of a series that has many: a third, but at least two epochs.
 
     Budgets are minutes: an encoder's epoch takes longer than the plain network's, so it has fewer.
     """
-    return recipes(recipe, S=replace(recipe, epochs=round(recipe.epochs / 3)))
+    return recipes(recipe, S=replace(recipe, epochs=max(2, round(recipe.epochs / 3))))
 
 
 def _slices(name: str, recipe: TrainConfig = UNET2D, prep: Prep = SLICES, **options: object) -> Arm:
@@ -86,7 +86,9 @@ _CLASSIC = {
     "rotation": Classic(flip=0.5, rotate=15),
     "noise": Classic(flip=0.5, rotate=15, noise=0.1),
 }
-_LOSSES = {"dice": "dice", "ce": "ce", "dice-ce-70-30": "0.7dice+0.3ce", "focal": "dice+focal", "bce": "dice+bce"}
+# The reference is Dice and weighted cross-entropy; in the others cross-entropy is unweighted.
+_LOSSES = {"dice": "dice", "ce": "ce", "unweighted": "dice+ce", "dice-ce-70-30": "0.7dice+0.3ce",
+           "focal": "dice+focal", "bce": "dice+bce"}  # fmt: skip
 
 # A: heavily weighted cross-entropy, Dice, slices with hippocampus drawn more often, flips, small rotations, cosine.
 _RECIPE_A = TrainConfig(
@@ -135,8 +137,7 @@ ZOO_2D = (
     _encoder("unet2d-efficientnetb0", EFFICIENTNET, _EFFICIENTNET),
     _encoder("unet2d-efficientnetb0+imagenet", EFFICIENTNET, _EFFICIENTNET, imagenet=True),
     *(_slices(f"unet2d+aug-{name}", replace(UNET2D, augmentation=changes)) for name, changes in _CLASSIC.items()),
-    *(_slices(f"unet2d+{name}", replace(UNET2D, loss=loss)) for name, loss in _LOSSES.items()),
-    _slices("unet2d+unweighted", replace(UNET2D, foreground_weight=1.0)),
+    *(_slices(f"unet2d+{name}", replace(UNET2D, loss=loss, foreground_weight=1.0)) for name, loss in _LOSSES.items()),
     *(_encoder(name, MOBILENET, replace(_ENCODER, **cell)) for name, cell in SEARCH_GRID.items()),
     _encoder("recipe-a", MOBILENET, _RECIPE_A),
     Arm("recipe-b", "03", "inr", 2, SLICES, _SIREN_UNET, _budgets(_RECIPE_B)),

@@ -9,9 +9,10 @@ for (const table of document.querySelectorAll("table[data-sortable]")) {
     head.append(button);
     const key = (row) => {
       const cell = row.cells[column];
-      if (cell.dataset.value !== undefined) return Number(cell.dataset.value);
       const text = cell.textContent.trim();
-      return cell.tagName === "TD" && !cell.classList.contains("text") ? null : text;
+      if (cell.tagName !== "TD" || cell.classList.contains("text")) return text;
+      const number = cell.querySelector("data")?.value ?? text;
+      return number === "" || isNaN(number) ? null : Number(number);
     };
     button.addEventListener("click", () => {
       const up = head.getAttribute("aria-sort") ? head.getAttribute("aria-sort") === "descending" : column === 0;
