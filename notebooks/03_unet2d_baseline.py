@@ -52,7 +52,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import Code, display
 
-from hipposeg import losses, stats
+from hipposeg import losses, stats, timings
 from hipposeg.bench import summary as bench_summary
 from hipposeg.data import grid
 from hipposeg.engine.batches import changed, seeded
@@ -457,7 +457,7 @@ if pairs:
 # flagship of notebook 04 beside them, and with what each costs. The field's three directions and volumes together stand in that notebook.
 
 # %%
-benchmark = {} if session.ws.is_phantom else bench_summary.of_machine(session.ws.root)
+benchmark = {} if session.ws.is_phantom else timings.benchmark(session.ws.root)
 idle = bench_summary.idle_minutes(benchmark)
 flagship = finished(session.ws.full, [RunSpec(FLAGSHIP, "dev")])
 choice = seeds.beside([*directions, *flagship], FLAGSHIP, spec.names, "dev", idle)

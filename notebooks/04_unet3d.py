@@ -58,7 +58,7 @@ import torch
 from IPython.display import Code, display
 from torch.nn import functional
 
-from hipposeg import losses, stats
+from hipposeg import losses, stats, timings
 from hipposeg.bench import summary as bench_summary
 from hipposeg.data import grid
 from hipposeg.engine.augment import augment
@@ -623,7 +623,7 @@ with pd.option_context("display.max_colwidth", None):
     display(pd.DataFrame(rows).set_index("arm"))
 
 # %%
-found_bench = {} if session.ws.is_phantom else bench_summary.of_machine(session.ws.root)
+found_bench = {} if session.ws.is_phantom else timings.benchmark(session.ws.root)
 idle = bench_summary.idle_minutes(found_bench)
 candidates = [one for one in series.committed(session.ws, "03", spec) if one.run.arm == "unet2d"] + found
 yard = next((one for one in found if one.run.arm == "unet3d"), None)

@@ -52,8 +52,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import Code, display
 
-from hipposeg import stats
-from hipposeg.bench import summary as bench_summary
+from hipposeg import stats, timings
 from hipposeg.models import attention as gates
 from hipposeg.models import cost, shapes
 from hipposeg.notebook import start
@@ -318,7 +317,7 @@ else:
 # image in memory to its mask. They are read here and not measured, since no clock shows the same time twice.
 
 # %%
-clock = {} if session.ws.is_phantom else bench_summary.of_machine(session.ws.root).get("arms", {})
+clock = {} if session.ws.is_phantom else timings.benchmark(session.ws.root).get("arms", {})
 counted = {}
 for name in dict.fromkeys((*attention_summary.WITHOUT.values(), *attention_summary.WITHOUT)):
     one = ARMS[name]

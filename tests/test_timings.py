@@ -7,7 +7,7 @@ import pytest
 
 from hipposeg import timings
 from hipposeg.config import Workspace
-from hipposeg.files import read_json
+from hipposeg.files import read_json, write_json
 
 
 @pytest.fixture
@@ -66,3 +66,11 @@ def test_peak_memory_sees_a_large_child():
     before = timings.peak_mb(children=True)
     subprocess.run([sys.executable, "-c", "x = bytearray(300_000_000); x[::4096] = b'1' * len(x[::4096])"], check=True)
     assert timings.peak_mb(children=True) >= max(before, 300) and timings.peak_mb() > 10
+
+
+def test_budgets_of_the_benchmark_ascend(tmp_path):
+    assert timings.benchmark(tmp_path) == {}
+    rows = {"30": {"ours": 3}, "5": {"ours": 1}, "15": {"ours": 2}}
+    write_json(tmp_path / "artifacts" / "bench" / "summary.json", {"race": rows, "claims": rows, "busy": None})
+    found = timings.benchmark(tmp_path)
+    assert list(found["race"]) == list(found["claims"]) == ["5", "15", "30"] and found["race"] == rows

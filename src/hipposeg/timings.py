@@ -29,6 +29,16 @@ def read(path: Path) -> dict[tuple[str, str], dict[str, str]]:
         return {(row["kind"], row["name"]): row for row in csv.DictReader(stream)}
 
 
+def benchmark(root: Path) -> dict[str, Any]:
+    """The benchmark's summary under an output root, its budgets ascending; empty if the benchmark has not run."""
+    path = root / "artifacts" / "bench" / "summary.json"
+    if not path.is_file():
+        return {}
+    found = read_json(path)  # where keys stand in the order of the alphabet
+    by_budget = {part: found[part] for part in ("race", "claims") if part in found}
+    return found | {part: {key: rows[key] for key in sorted(rows, key=float)} for part, rows in by_budget.items()}
+
+
 def record(ws: Workspace, kind: str, name: str, result_sha256: str, whole: bool = True, **columns: Any) -> None:
     """Note how long a run or a notebook took.
 

@@ -31,12 +31,6 @@ def write(folder: Path) -> dict[str, Any]:
     return summary
 
 
-def of_machine(root: Path) -> dict[str, Any]:
-    """The summary under an output root; empty if the benchmark has not run."""
-    path = root / "artifacts" / "bench" / NAME
-    return read_json(path) if path.is_file() else {}
-
-
 def idle_minutes(summary: dict[str, Any], budget: str = "standard") -> dict[str, float]:
     """Arm -> minutes of its schedule under a budget, measured on an idle machine; of a fused arm, of its members."""
     found = {arm: cost["schedule_minutes"].get(budget) for arm, cost in summary.get("arms", {}).items()}

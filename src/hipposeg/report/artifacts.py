@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hipposeg import timings
 from hipposeg.config import Workspace
 from hipposeg.files import read_json
 
@@ -172,6 +173,6 @@ def load(ws: Workspace) -> Artifacts:
         histories={run: read_history(at / "runs" / run / "history.jsonl") for run in configs},
         folds=read_if_there(ws.folds),
         studies=read_studies(ws),
-        bench={} if ws.is_phantom else read_if_there(ws.root / "artifacts" / "bench" / "summary.json"),
+        bench={} if ws.is_phantom else timings.benchmark(ws.root),
         explorer=read_if_there(at / "explorer" / "index.json"),
     )
