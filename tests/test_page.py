@@ -65,7 +65,8 @@ def test_every_column_sorts_and_the_floor_stays_first(open_page: Browser) -> Non
             assert open_page.js(f"document.querySelector('#runs th:nth-child({column})').ariaSort") == wanted
             assert open_page.js("document.querySelector('#runs tbody tr').dataset.run").startswith("atlas-no-image")
             assert open_page.js("document.querySelectorAll('#runs [aria-sort]').length") == 1
-    shown = "[...document.querySelectorAll('#runs tbody tr')].slice(1).map((r) => Number(r.cells[3].querySelector('data').value))"
+    cells = "[...document.querySelectorAll('#runs tbody tr')].slice(1).map((r) => r.cells[3])"
+    shown = f"{cells}.map((cell) => Number(cell.querySelector('data').value))"
     open_page.key("#runs th:nth-child(4) button", "Enter")
     values = open_page.js(shown)
     assert values == sorted(values, reverse=True) and len(values) == 14
