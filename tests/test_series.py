@@ -2,10 +2,12 @@
 
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from hipposeg.config import Workspace
+from hipposeg.runs import series
 from hipposeg.runs.parallel import SeriesError, command, train_series
 from hipposeg.runs.spec import RunSpec
 
@@ -61,3 +63,22 @@ def test_an_interrupted_series_leaves_no_training_behind(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         train_series(RUNS, ws, 2, say, make)
     assert time.perf_counter() - started < 10 and len(children) <= 3
+
+
+def test_the_best_arm_of_each_whole_family_follows_at_the_main_budget(monkeypatch, tmp_path):
+    ws = Workspace(tmp_path, "phantom", "full")
+    best = {"unet2d+aug-flip", "unet2d+bce"}
+
+    def there(ws, runs):
+        return [SimpleNamespace(run=run, mean=lambda run=run: 0.9 if run.arm in best else 0.8) for run in runs]
+
+    monkeypatch.setattr(series, "finished", there)
+    monkeypatch.setattr(series.sweep, "following", lambda ws: [])
+    found = series.winners(ws)
+    assert {(run.arm, run.seed) for run in found} == {(arm, seed) for arm in best for seed in series.SEEDS}
+    assert all(run.budget == "standard" for run in found) and set(found) <= set(series.following(ws, "03"))
+    monkeypatch.setattr(series, "finished", lambda ws, runs: there(ws, runs)[1:])
+    assert series.winners(ws) == [], "one run is missing"
+    best.clear(), best.add("unet2d+aug-none")
+    monkeypatch.setattr(series, "finished", there)
+    assert not {run.arm for run in series.following(ws, "03")} & best, "it is declared already"
