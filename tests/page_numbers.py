@@ -15,17 +15,21 @@ from hipposeg.runs.arms import FLAGSHIP
 KINDS = {"millions": ("1e-6", 2), "mm": ("1", 2), "score2": ("1", 2), "correlation": ("1", 2), "bias": ("1", 0),
          "count": ("1", 0), "gflops": ("1", 2), "mm3": ("1", 0), "percent": ("100", 1), "schedule": ("1", 1),
          "voxels": ("1", 1), "seconds": ("1", 2)}  # fmt: skip
-PLACES = ("of", "full", "cell", "case", "scored", "arm", "time", "json")
+PLACES = ("of", "full", "config", "cell", "case", "scored", "arm", "time", "json")
 
 
 @dataclass
 class Page(HTMLParser):
-    """What the tests ask of a page: tags with attributes, and (attributes, text) of every <data>."""
+    """What the tests ask of a page: tags with attributes, and (attributes, text) of every <data>.
+
+    A place that begins with a colon belongs to the run of its table row, which is put before it.
+    """
 
     html: str
     tags: list[tuple[str, dict[str, str | None]]] = field(default_factory=list)
     data: list[tuple[dict[str, str | None], str]] = field(default_factory=list)
     inside: bool = False
+    run: str = ""
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -34,8 +38,11 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
         self.inside = tag == "data"
+        if tag == "tr":
+            self.run = dict(attrs).get("data-run") or ""
         if self.inside:
-            self.data.append((dict(attrs), ""))
+            places = {name: f"{self.run}{value}" if (value or "").startswith(":") else value for name, value in attrs}
+            self.data.append((places, ""))
 
     def handle_data(self, data: str) -> None:
         if self.inside:
@@ -121,6 +128,10 @@ class Files:
     def full(self, where: str) -> list[str]:
         run, label, column = where.split(":")
         return [row[column] for row in rows(self.full_at / "runs" / run / "cases.csv.gz") if row["label"] == label]
+
+    def config(self, where: str) -> list[str]:
+        run, name = where.split(":")
+        return self.json(f"{self.full_at.name}/runs/{run}/config.json:{name}")
 
     def arm(self, where: str) -> list[str]:
         arm, label, column = where.split(":")

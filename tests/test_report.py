@@ -75,7 +75,7 @@ def test_the_first_screen_and_all_minutes_and_parameters_name_their_places(ws: W
         assert named & set(attrs), f"{text} on the first screen"
     claims = Page(page.html.split('id="claims"')[1].split("</section>")[0]).data
     for attrs, text in page.data:
-        if attrs["data-kind"] in ("minutes", "schedule", "millions", "gflops") and (attrs, text) not in claims:
+        if attrs.get("data-kind") in ("minutes", "schedule", "millions", "gflops") and (attrs, text) not in claims:
             assert named & set(attrs), f"{text} ({attrs['data-kind']})"
 
 

@@ -80,7 +80,8 @@ def number(value: Any, kind: str = "auto", origin: str = "", place: str = "of") 
 
     origin: where the number stands, kept as `data-<place>` so that a check can look it up. place: "of" for
     `<run>:<label>:<column>` of results.csv, "full" for the same of a committed run of the series (the mean
-    over its scores), "cell" for `<study>:<row>:<column>`, "case" for `<case>:<label>:<column>` of all
+    over its scores), "config" for `<run>:<name>` of its config.json, both without the run where the table's row names
+    it (a table of hundreds of runs is long enough), "cell" for `<study>:<row>:<column>`, "case" for `<case>:<label>:<column>` of all
     cases, "scored" for `<run>:<case>:<label>:<column>` of cases.csv, "arm" for `<arm>:<label>:<column>` as the mean
     over its seeds in the series, "time" for `<workspace>:<run>:<column>` of timings.csv, "json" for
     `<file below artifacts>:<path>/<in>/<it>`.
@@ -99,7 +100,9 @@ def span(row: RunRow, label: str, metric: str, kind: str) -> Markup:
     low, high = row.get(label, f"{metric}_low"), row.get(label, f"{metric}_high")
     if interval(low, high, kind) == MISSING:
         return Markup('<span class="na">no interval</span>')
-    # Of a run of the series the ends stand in no file: they are worked out here.
-    origins = (f"{row.run}:{label}:{metric}_{side}" if row.place == "of" else "" for side in ("low", "high"))
-    ends = (number(end, kind, origin, row.place) for end, origin in zip((low, high), origins, strict=True))
+    if row.place == "of":
+        origins = (f"{row.run}:{label}:{metric}_{side}" for side in ("low", "high"))
+        ends = [number(end, kind, origin) for end, origin in zip((low, high), origins, strict=True)]
+    else:  # of a run of the series the ends stand in no file: they are worked out here
+        ends = [Markup('<data value="{}">{}</data>').format(end, show(end, kind)) for end in (low, high)]
     return Markup(" to ").join(ends)

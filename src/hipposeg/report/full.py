@@ -48,7 +48,7 @@ def _values(run: Any) -> dict[str, Row]:
     found: dict[str, Row] = {label: dict(shared) for label in LABELS}
     for label, metric in SHOWN:
         one = stats.interval(run.values(label, metric).to_numpy(), subjects)
-        found[label] |= {metric: one.value, f"{metric}_low": one.low, f"{metric}_high": one.high}
+        found[label] |= {metric: one.value, f"{metric}_low": round(one.low, 6), f"{metric}_high": round(one.high, 6)}
     return found
 
 

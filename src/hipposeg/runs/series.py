@@ -101,8 +101,8 @@ SERIES: dict[str, tuple[RunSpec, ...]] = {
 
 
 def declared(notebook: str) -> list[RunSpec]:
-    """The notebook's series, each run once, in the order in which they are made."""
-    return list(dict.fromkeys(SERIES.get(notebook, ())))
+    """The notebook's series, each run once, in the order in which they are made: averages last, they wait for members."""
+    return sorted(dict.fromkeys(SERIES.get(notebook, ())), key=lambda run: len(run.definition.members))
 
 
 def following(ws: Workspace, notebook: str) -> list[RunSpec]:
