@@ -69,9 +69,9 @@ def made_up(out):
         "race.ours.5": race_cell("ours", [look(5, 0.88)]),
         "race.ours.15": race_cell("ours", [look(15, 0.885, train_s=1000)]),
         "race.nnunet-shortened.5": race_cell("nnunet-shortened", [look(5, 0.84)]),
-        "race.nnunet-released": race_cell("nnunet-released", [look(5, 0.7), look(15, 0.89)]),
+        "race.nnunet-released.5-15": race_cell("nnunet-released", [look(5, 0.7), look(15, 0.89)]),
         "race.nnunet-shortened.15": race_cell("nnunet-shortened", [look(15, 0.86)]),
-        "race.dynunet-released": race_cell("dynunet-released", [look(5, 0.5), look(15, 0.6)]),
+        "race.dynunet-released.5-15": race_cell("dynunet-released", [look(5, 0.5), look(15, 0.6)]),
         **{f"race.dynunet-shortened.{m}": race_cell("dynunet-shortened", [look(m, 0.7)]) for m in (5, 15)},
     }
     for name, cell in content.items():
@@ -287,7 +287,7 @@ def test_summary_compares_with_the_stronger_peer(made_up):
     assert not beside["claims"]["5"]["ahead"] and "not idle" in summary.in_words(beside)
     write_json(made_up / "race.ours.5.json", race_cell("ours", [look(5, 0.88)]) | {"setting": {"machine": "other"}})
     assert list(summary.write(made_up)["claims"]) == ["15"], "systems of two machines are not compared"
-    (made_up / "race.dynunet-released.json").unlink()
+    (made_up / "race.dynunet-released.5-15.json").unlink()
     assert summary.write(made_up)["claims"] == {}, "the stronger peer is known when all four are there"
 
 

@@ -43,9 +43,8 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """Such as `peak`, `throughput.ours` or `race.ours.5`; a race as released serves all budgets at once."""
-        budget = f"{self.minutes[0]:g}" if self.minutes and not self.released else ""
-        return ".".join(part for part in (self.kind, self.system, budget) if part)
+        """Such as `peak`, `throughput.ours` or `race.ours.5`; a race as released serves several budgets: `...5-15-30`."""
+        return ".".join(filter(None, (self.kind, self.system, "-".join(f"{budget:g}" for budget in self.minutes))))
 
     @property
     def base(self) -> str:
