@@ -11,7 +11,7 @@ from hipposeg.config import Workspace
 from hipposeg.data.spec import MSD_HIPPOCAMPUS
 from hipposeg.files import write_csv, write_json, write_text
 from hipposeg.report.words import CHAPTERS, FLOOR
-from hipposeg.runs import explorer
+from hipposeg.runs import explorer, table
 from hipposeg.runs.arms import FLAGSHIP
 from hipposeg.runs.score import CASES
 from hipposeg.runs.spec import RunSpec, current_numerics
@@ -189,6 +189,7 @@ def fill_series(ws: Workspace) -> None:
         ]  # fmt: skip
         write_csv(folder / CASES, list(rows[0]), rows)
         write_text(folder / "history.jsonl", "")
+    table.write_results(full, table.find_runs(full), MSD_HIPPOCAMPUS)
     facts = {"value": 0.8905, "low": 0.885, "high": 0.896, "volumes": 8}
     five = {"flagship": FLAGSHIP, "folds_grouped": facts, "folds_nnunet": facts | {"value": 0.8915}}
     write_json(ws.artifacts / "facts" / "04_unet3d.json", five)

@@ -15,14 +15,17 @@ from hipposeg.runs.arms import FLAGSHIP
 KINDS = {"millions": ("1e-6", 2), "mm": ("1", 2), "score2": ("1", 2), "correlation": ("1", 2), "bias": ("1", 0),
          "count": ("1", 0), "gflops": ("1", 2), "mm3": ("1", 0), "percent": ("100", 1), "schedule": ("1", 1),
          "voxels": ("1", 1), "seconds": ("1", 2)}  # fmt: skip
-PLACES = ("of", "full", "config", "cell", "case", "scored", "arm", "time", "json")
+COLUMNS = {"dice": "score", "iou": "score", "nsd1": "score", "hd95": "mm", "volume_bias": "bias", "params": "millions",
+           "gflops": "gflops"}  # fmt: skip
+PLACES = ("of", "full", "cell", "case", "scored", "arm", "time", "json")
 
 
 @dataclass
 class Page(HTMLParser):
     """What the tests ask of a page: tags with attributes, and (attributes, text) of every <data>.
 
-    A place that begins with a colon belongs to the run of its table row, which is put before it.
+    A place that begins with a colon belongs to the run of its table row, which is put before it, and its number is of
+    the kind that its column has.
     """
 
     html: str
@@ -41,8 +44,15 @@ class Page(HTMLParser):
         if tag == "tr":
             self.run = dict(attrs).get("data-run") or ""
         if self.inside:
-            places = {name: f"{self.run}{value}" if (value or "").startswith(":") else value for name, value in attrs}
-            self.data.append((places, ""))
+            self.data.append((self.completed(dict(attrs)), ""))
+
+    def completed(self, attrs: dict[str, str | None]) -> dict[str, str | None]:
+        """The attributes of a number, whatever its row tells put in."""
+        for name, value in attrs.items():
+            if name != "value" and (value or "").startswith(":"):
+                column = value.rpartition(":")[2].removesuffix("_low").removesuffix("_high")
+                return attrs | {name: f"{self.run}{value}", "data-kind": COLUMNS[column]}
+        return attrs
 
     def handle_data(self, data: str) -> None:
         if self.inside:
@@ -89,8 +99,7 @@ def _grouped(value: Decimal) -> str:
 def wrong_numbers(page: Page, artifacts: Path, workspace: str = "msd-standard") -> tuple[list[str], dict[str, int]]:
     """Numbers that name their place in a file and are not what stands there; and how many were checked of each kind.
 
-    artifacts: the folder of that name. A study is the workspace's own, else the series'. Ends of intervals over people
-    of runs of the series stand in no file, name none, and are left to the tests of `hipposeg.stats`.
+    artifacts: the folder of that name. A study is the workspace's own, else the series'.
     """
     rows.cache_clear(), objects.cache_clear()
     files = Files(artifacts, workspace)
@@ -127,16 +136,13 @@ class Files:
 
     def full(self, where: str) -> list[str]:
         run, label, column = where.split(":")
-        return [row[column] for row in rows(self.full_at / "runs" / run / "cases.csv.gz") if row["label"] == label]
-
-    def config(self, where: str) -> list[str]:
-        run, name = where.split(":")
-        return self.json(f"{self.full_at.name}/runs/{run}/config.json:{name}")
+        return [row[column] for row in rows(self.full_at / "results.csv") if (row["run"], row["label"]) == (run, label)]
 
     def arm(self, where: str) -> list[str]:
         arm, label, column = where.split(":")
         runs = sorted((self.full_at / "runs").glob(f"{arm}.grouped0.s*.standard"))
-        return [value for run in runs for value in self.full(f"{run.name}:{label}:{column}")]
+        every = [row for run in runs for row in rows(run / "cases.csv.gz") if row["label"] == label]
+        return [row[column] for row in every]
 
     def cell(self, where: str) -> list[str]:
         study, row, column = where.split(":")

@@ -8,17 +8,21 @@ import shutil
 from html import unescape
 from itertools import pairwise
 from pathlib import Path
+from urllib.parse import unquote
+from xml.etree import ElementTree
 
 import pytest
 from fake_artifacts import LABELS, fill, fill_explorer, fill_series, fill_studies
 from page_numbers import PLACES, Page, expected, wrong_numbers
 
 from hipposeg.config import Workspace, project_root
+from hipposeg.data.spec import MSD_HIPPOCAMPUS
 from hipposeg.files import sha256_bytes, write_json, write_text
 from hipposeg.report import artifacts, build, numbers, plots, readme
 from hipposeg.report.artifacts import ReportError
-from hipposeg.report.embed import VENDOR
+from hipposeg.report.embed import VENDOR, svg_uri
 from hipposeg.report.words import CHAPTERS, FLOOR
+from hipposeg.runs import table
 
 
 @pytest.fixture
@@ -61,7 +65,7 @@ def test_numbers_of_series_studies_and_cases_equal_their_files(ws: Workspace) ->
     cells = 2 * 5 * 4 + 1 + 2 * 5 + 5 * 4 + 2 + 2 * 6 + 8
     wrong, checked = wrong_numbers(page, ws.artifacts.parent)
     assert wrong == []
-    assert (checked["full"], checked["cell"], checked["case"]) == (11 * 8, cells, 10 * 7)
+    assert (checked["full"], checked["cell"], checked["case"]) == (11 * (8 * 3 + 2), cells, 10 * 7)
     assert all(checked.values()), "of every kind of place there is a number"
     for right, changed in ((">+0.021<", ">+0.031<"), (">11.7<", ">11.8<"), (">0.1234<", ">0.1235<")):
         assert right in page.html and wrong_numbers(Page(page.html.replace(right, changed)), ws.artifacts.parent)[0]
@@ -113,6 +117,9 @@ def test_a_leaky_run_is_marked_and_mean_volumes_are_left_out(ws: Workspace) -> N
     shutil.copytree(runs / "unet3d.grouped0.s0.standard", runs / name)
     config = json.loads((runs / name / "config.json").read_text())
     write_json(runs / name / "config.json", config | {"run": name, "folds": "leak-volumes"})
+    with pytest.raises(ReportError, match=rf"results.csv has no row of {name}"):
+        page_of(ws)
+    table.write_results(ws.full, table.find_runs(ws.full), MSD_HIPPOCAMPUS)
     html = page_of(ws).html
     row = html.split(f'data-run="{name}"')[1].split("</th>")[0]
     assert "leak experiment</em>" in row and html.count("leak experiment</em>") == 1
@@ -125,6 +132,17 @@ def test_the_predictor_is_told_of_but_not_on_a_phantom_s_page(ws: Workspace, tmp
     section = page_of(ws).html.split('id="try"')[1].split("</section>")[0]
     assert "hipposeg predict my_crop.nii.gz -o out" in section and "not a medical device" in section
     assert 'id="try"' not in page_of(fill(Workspace(tmp_path / "phantom", "phantom", "standard"))).html
+
+
+def test_a_drawing_in_an_address_is_the_drawing() -> None:
+    body = """<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 9 9">
+<text id="a" fill="#fff">Dice's 90 % &amp; "more" &lt; 1</text><use xlink:href="#a"/></svg>"""
+    uri = str(svg_uri(f"<!DOCTYPE svg PUBLIC '-//W3C//DTD SVG 1.1//EN' 'x.dtd'>\n{body}".encode()))
+    assert not set('"<&#') & set(uri) and uri.startswith("data:image/svg+xml,")
+    found = ElementTree.fromstring(unquote(uri.partition(",")[2]))
+    text, use = found
+    assert (text.text, text.attrib) == ("Dice's 90 % & 'more' < 1", {"id": "a", "fill": "#fff"})
+    assert use.attrib == {"href": "#a"} and found.attrib == {"viewBox": "0 0 9 9"}
 
 
 def test_an_arm_far_below_the_others_stands_as_an_arrow_at_the_edge() -> None:

@@ -43,7 +43,7 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """Such as `peak`, `throughput.ours` or `race.ours.5`; a race as released serves several budgets: `...5-15-30`."""
+        """Such as `peak`, `throughput.ours` or `race.ours.5`; a race as released serves several budgets: `5-15-30`."""
         return ".".join(filter(None, (self.kind, self.system, "-".join(f"{budget:g}" for budget in self.minutes))))
 
     @property

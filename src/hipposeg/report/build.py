@@ -60,7 +60,7 @@ def render(art: Artifacts, source: str) -> str:
     environment.filters["codes"] = _codes
     environment.filters["pretty"] = lambda value: files.to_json(value).rstrip()
     style = {"css": inlined("css", STYLES), "js": inlined("js", SCRIPTS)}
-    tools = {"num": number, "span": span, "show": show, "marks": charts.marks, "thin": THIN}
+    tools = {"num": number, "span": span, "place_of": place_of, "show": show, "marks": charts.marks, "thin": THIN}
     return environment.get_template("page.html.j2").render(page_context(art) | style | tools | {"source": source})
 
 
@@ -79,20 +79,25 @@ def number(value: Any, kind: str = "auto", origin: str = "", place: str = "of") 
     """A number as `<data value=...>`: what is shown was rounded by `show`, what it was before stays in the attribute.
 
     origin: where the number stands, kept as `data-<place>` so that a check can look it up. place: "of" for
-    `<run>:<label>:<column>` of results.csv, "full" for the same of a committed run of the series (the mean
-    over its scores), "config" for `<run>:<name>` of its config.json, both without the run where the table's row names
-    it (a table of hundreds of runs is long enough), "cell" for `<study>:<row>:<column>`, "case" for `<case>:<label>:<column>` of all
-    cases, "scored" for `<run>:<case>:<label>:<column>` of cases.csv, "arm" for `<arm>:<label>:<column>` as the mean
-    over its seeds in the series, "time" for `<workspace>:<run>:<column>` of timings.csv, "json" for
-    `<file below artifacts>:<path>/<in>/<it>`.
+    `<run>:<label>:<column>` of results.csv, "full" for the same of the series, "cell" for `<study>:<row>:<column>`,
+    "case" for `<case>:<label>:<column>` of all cases, "scored" for `<run>:<case>:<label>:<column>` of cases.csv, "arm"
+    for `<arm>:<label>:<column>` as the mean over its seeds in the series, "time" for `<workspace>:<run>:<column>` of
+    timings.csv, "json" for `<file below artifacts>:<path>/<in>/<it>`. An origin that begins with a colon leaves its run
+    to the row of the table, and its kind to the column: a table of hundreds of runs is long enough.
     """
     text = show(value, kind)
     if text == MISSING:
         return Markup('<span class="na">{}</span>').format(text)
     if isinstance(value, (bool, str)):
         return escape(text)
-    of = Markup(' data-{}="{}"').format(place, origin) if origin else ""
-    return Markup('<data value="{}" data-kind="{}"{}>{}</data>').format(value, kind, of, text)
+    of = Markup("") if origin.startswith(":") else Markup(' data-kind="{}"').format(kind)
+    of += Markup(' data-{}="{}"').format(place, origin) if origin else ""
+    return Markup('<data value="{}"{}>{}</data>').format(value, of, text)
+
+
+def place_of(row: RunRow, label: str, column: str) -> str:
+    """Where a number of a run's row stands, as `number` wants it."""
+    return f"{row.run if row.place == 'of' else ''}:{label}:{column}"
 
 
 def span(row: RunRow, label: str, metric: str, kind: str) -> Markup:
@@ -100,9 +105,6 @@ def span(row: RunRow, label: str, metric: str, kind: str) -> Markup:
     low, high = row.get(label, f"{metric}_low"), row.get(label, f"{metric}_high")
     if interval(low, high, kind) == MISSING:
         return Markup('<span class="na">no interval</span>')
-    if row.place == "of":
-        origins = (f"{row.run}:{label}:{metric}_{side}" for side in ("low", "high"))
-        ends = [number(end, kind, origin) for end, origin in zip((low, high), origins, strict=True)]
-    else:  # of a run of the series the ends stand in no file: they are worked out here
-        ends = [Markup('<data value="{}">{}</data>').format(end, show(end, kind)) for end in (low, high)]
+    columns = (f"{metric}_{side}" for side in ("low", "high"))
+    ends = (number(row.get(label, name), kind, place_of(row, label, name), row.place) for name in columns)
     return Markup(" to ").join(ends)

@@ -9,17 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hipposeg import stats
 from hipposeg.config import Workspace
-from hipposeg.report.artifacts import Artifacts, Row, read_rows
-from hipposeg.report.view import LABELS, RunRow
-
-# Shown of every run: (label, metric). Each gets its interval over people.
-SHOWN = (
-    *((label, "dice") for label in LABELS),
-    *(("mean", name) for name in ("iou", "hd95", "nsd1")),
-    ("union", "volume_bias"),
-)
+from hipposeg.report.artifacts import Artifacts, ReportError, Row, read_rows
+from hipposeg.report.view import RunRow
 
 
 def runs(ws: Workspace) -> list[Any]:
@@ -33,23 +25,25 @@ def runs(ws: Workspace) -> list[Any]:
 
 
 def rows(art: Artifacts, found: Iterable[Any]) -> list[RunRow]:
-    """The runs as rows of the results table, by falling mean Dice on each kind of folds."""
+    """The runs as rows of the results table, by falling mean Dice on each kind of folds.
+
+    Raises ReportError if the series' results.csv lacks one of them.
+    """
     times, made = _seconds(art.ws), []
+    results: dict[str, dict[str, Row]] = {}
+    for row in read_rows(art.ws.full.artifacts / "results.csv"):
+        results.setdefault(row["run"], {})[row["label"]] = row
     for run in found:
-        time = times.get(run.name, {})
-        made.append(RunRow(run.name, run.arm, _setting(run.config), _values(run), run.config, time, "full", "full"))
+        if run.name not in results:
+            name = art.ws.full.name
+            raise ReportError(
+                f"artifacts/{name}/results.csv has no row of {run.name}, whose folder is there; run "
+                f"`hipposeg series {run.config['notebook']}`, which writes that table anew"
+            )
+        values = {label: row | {"older": run.older} for label, row in results[run.name].items()}
+        setting, time = _setting(run.config), times.get(run.name, {})
+        made.append(RunRow(run.name, run.arm, setting, values, run.config, time, "full", "full"))
     return sorted(made, key=lambda row: (row.folds, row.older, -(row.get("mean", "dice") or 0), row.run))
-
-
-def _values(run: Any) -> dict[str, Row]:
-    """label -> a row as in results.csv, of the metrics SHOWN."""
-    subjects = run.subjects().to_numpy()
-    shared = {**run.config, "older": run.older, "n": len(subjects)}
-    found: dict[str, Row] = {label: dict(shared) for label in LABELS}
-    for label, metric in SHOWN:
-        one = stats.interval(run.values(label, metric).to_numpy(), subjects)
-        found[label] |= {metric: one.value, f"{metric}_low": round(one.low, 6), f"{metric}_high": round(one.high, 6)}
-    return found
 
 
 def _setting(config: dict[str, Any]) -> str:

@@ -101,7 +101,7 @@ SERIES: dict[str, tuple[RunSpec, ...]] = {
 
 
 def declared(notebook: str) -> list[RunSpec]:
-    """The notebook's series, each run once, in the order in which they are made: averages last, they wait for members."""
+    """The notebook's series, each run once, in the order in which they are made: averages wait for their members."""
     return sorted(dict.fromkeys(SERIES.get(notebook, ())), key=lambda run: len(run.definition.members))
 
 
