@@ -17,7 +17,7 @@ from hipposeg.engine import train
 from hipposeg.engine.machine import Machine
 from hipposeg.runs import RunSpec, series, table, train_or_load
 from hipposeg.runs import run as runs
-from hipposeg.runs.arms import ARMS, NUMERICS
+from hipposeg.runs.arms import ARMS, FLAGSHIP, NUMERICS
 from hipposeg.runs.score import CASES
 from hipposeg.runs.spec import members_of, run_key
 
@@ -175,6 +175,16 @@ def test_other_data_sets_run_end_to_end(classes, channels, tmp_path):
     assert set(result.history[-1]["dice"]) == {*spec.names, "mean"}
 
 
+@pytest.mark.parametrize(
+    ("run", "shown"),
+    [(RunSpec("unet2d", seed=2), True), (RunSpec("unet2d-fusion", "nnunet"), True), (RunSpec(FLAGSHIP, fold=3), True),
+     (RunSpec("unet2d", budget="S"), False), (RunSpec("unet2d", fold=1), False), (RunSpec("unet2d", "dev"), False),
+     (RunSpec("unet2d-fusion", seed=1), False), (RunSpec("unet3d+flip"), False)],
+)  # fmt: skip
+def test_the_series_shows_masks_of_its_main_runs_only(run, shown):
+    assert runs._shows_masks(run) is shown
+
+
 def test_series_is_declared_once_and_found_where_committed(small, first, tmp_path, monkeypatch):
     runs_of_03 = series.declared("03")
     assert len(runs_of_03) > 80
@@ -186,10 +196,10 @@ def test_series_is_declared_once_and_found_where_committed(small, first, tmp_pat
     train_or_load(RUN, small.cohort, small.folds, full, MACHINE)
     standard = Workspace(tmp_path, "phantom", "standard")
     assert [one.mean() for one in series.committed(standard, "03", PHANTOM_SPEC)] == [first[1].mean()]
-    assert (full.artifacts / "predictions" / RUN.name).is_dir()
-    monkeypatch.setattr(runs, "WITH_MASKS", ())
-    train_or_load(RUN, small.cohort, small.folds, full, MACHINE)
     assert not (full.artifacts / "predictions" / RUN.name).exists()
+    monkeypatch.setattr(runs, "_shows_masks", lambda _: True)
+    train_or_load(RUN, small.cohort, small.folds, full, MACHINE)
+    assert (full.artifacts / "predictions" / RUN.name).is_dir()
     assert [one.mean() for one in series.committed(standard, "03", PHANTOM_SPEC)] == [first[1].mean()]
     results = table.write_results(full, table.find_runs(full), PHANTOM_SPEC)
     assert set(results["run"]) == {RUN.name} and (full.artifacts / "results.csv").is_file()

@@ -207,8 +207,8 @@ def _whereabouts() -> dict[str, Any]:
 
 def _shows_masks(run: RunSpec) -> bool:
     """Whether a run of the `full` profile is one of the few whose masks are committed."""
-    first = run.fold == 0 and run.folds in ("grouped", "nnunet") and (run.seed == 0 or run.arm in ALL_SEEDS)
-    return run.arm == FLAGSHIP or (run.arm in WITH_MASKS and first)
+    first = (run.fold, run.budget) == (0, "standard") and run.folds in ("grouped", "nnunet")
+    return run.arm == FLAGSHIP or (run.arm in WITH_MASKS and first and (run.seed == 0 or run.arm in ALL_SEEDS))
 
 
 def _publish(run: RunSpec, ws: Workspace, machine: Machine) -> None:
