@@ -137,6 +137,8 @@ $(STAMPS)/04 $(STAMPS)/05: $(STAMPS)/03
 $(STAMPS)/07: $(if $(filter full,$(PROFILE)),,$(wildcard $(OUT)/artifacts/$(DATASET)-full/studies/*.csv))
 $(STAMPS)/07: $(patsubst %,$(STAMPS)/%,$(filter-out 07,$(PRESENT)))
 
+# Its table shows the series, too.
+$(STAMPS)/page: $(if $(filter full,$(PROFILE)),,$(wildcard $(OUT)/artifacts/$(DATASET)-full/results.csv))
 $(STAMPS)/page: $(PRESENT:%=$(STAMPS)/%) $(SOURCES) $(if $(wildcard $(PAGE)),,FORCE)
 	@mkdir -p $(STAMPS) && touch $@.started
 	@$(BIN)/hipposeg report --profile $(PROFILE) --dataset $(DATASET) --made

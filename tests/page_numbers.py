@@ -60,6 +60,7 @@ class Page(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         self.inside = False
+        self.run = "" if tag == "tr" else self.run
 
     def named(self, tag: str) -> list[dict[str, str | None]]:
         """Attributes of every element of one name."""
@@ -128,6 +129,8 @@ class Files:
         self.artifacts, self.own = artifacts, artifacts / workspace
         self.full_at = artifacts / f"{workspace.partition('-')[0]}-full"
         self.results = {(row["run"], row["label"]): row for row in rows(self.own / "results.csv")}
+        series = self.full_at / "results.csv"
+        self.series = {(row["run"], row["label"]): row for row in (rows(series) if series.is_file() else ())}
         self.cases = {(row["run"], row["case"], row["label"]): row for row in rows(self.own / "cases.csv")}
 
     def of(self, where: str) -> list[str]:
@@ -136,7 +139,7 @@ class Files:
 
     def full(self, where: str) -> list[str]:
         run, label, column = where.split(":")
-        return [row[column] for row in rows(self.full_at / "results.csv") if (row["run"], row["label"]) == (run, label)]
+        return [self.series[run, label][column]]
 
     def arm(self, where: str) -> list[str]:
         arm, label, column = where.split(":")

@@ -71,9 +71,13 @@ def test_results_of_the_full_profile_are_those_of_its_runs():
     found = {(row["run"], row["label"]): row for row in rows(folder / "results.csv")}
     assert {run for run, _ in found} == {path.name for path in (folder / "runs").iterdir()}
     for (run, label), row in found.items():
-        values = [float(c["dice"]) for c in rows(folder / "runs" / run / CASES) if c["label"] == label]
-        assert len(values) == int(row["n"])
-        assert float(row["dice"]) == pytest.approx(sum(values) / len(values), abs=2e-6)
+        cases = [case for case in rows(folder / "runs" / run / CASES) if case["label"] == label]
+        assert len(cases) == int(row["n"])
+        for metric in ("dice", "iou", "nsd1", "hd95", "volume_bias"):
+            values = [float(case[metric]) for case in cases if case[metric]]
+            assert float(row[metric]) == pytest.approx(sum(values) / len(values), abs=2e-6)
+        config = json.loads((folder / "runs" / run / "config.json").read_text())
+        assert (int(row["params"]), float(row["gflops"])) == (config["params"], config["gflops"])
 
 
 def test_every_prediction_is_of_a_scored_case(ws):

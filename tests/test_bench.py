@@ -84,12 +84,19 @@ def test_cells_cover_every_system_and_budget():
     assert len(names) == len(cells.all_cells()) == 22
     for budget in (5, 15, 30):
         assert {f"race.{s}.{budget}" for s in ("ours", "nnunet-shortened", "dynunet-shortened")} <= names
-    assert Cell("race", "nnunet-released", (5.0, 15.0, 30.0)) in cells.all_cells()
+    assert {"race.nnunet-released.5-15-30", "race.dynunet-released.5-15-30"} <= names
     with pytest.raises(ValueError, match="positive numbers of minutes"):
         cells.all_cells([5, 0])
     with pytest.raises(ValueError, match=r"no cell matches 'rase'; there are peak"):
         cells.chosen(cells.all_cells(), "rase")
     assert [cell.base for cell in cells.chosen(cells.all_cells(), "race.*d.5")] == ["nnunet", "dynunet"]
+
+
+def test_of_a_peer_raced_twice_the_larger_set_of_budgets_counts():
+    races = {"5": [look(5, 0.1)], "5-15": [look(5, 0.7), look(15, 0.8)]}
+    found = {f"race.nnunet-released.{name}": race_cell("nnunet-released", looks) for name, looks in races.items()}
+    for order in (found, dict(reversed(found.items()))):
+        assert summary.race(order)["5"]["nnunet-released"]["dice"]["mean"]["value"] == 0.7
 
 
 def test_key_follows_machine_budget_and_recipe(monkeypatch):

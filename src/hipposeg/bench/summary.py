@@ -88,11 +88,12 @@ def race(found: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Budget in minutes (text) -> system -> what was found there, and whether the machine was idle; ascending."""
     races = [cell for cell in found.values() if cell["kind"] == "race"]
     looks = [
-        ({**look, "idle": not disturbed(cell), "setting": cell["setting"]}, cell["system"])
+        ({**look, "idle": not disturbed(cell), "setting": cell["setting"]}, cell["system"], len(cell["looks"]))
         for cell in races for look in cell["looks"]
     ]  # fmt: skip
     table: dict[str, dict[str, Any]] = {}
-    for look, system in sorted(looks, key=lambda pair: (pair[0]["minutes"], pair[1])):
+    # A peer as released may have been raced to other sets of budgets as well: the largest set counts.
+    for look, system, _ in sorted(looks, key=lambda one: (one[0]["minutes"], *one[1:])):
         table.setdefault(f"{look['minutes']:g}", {})[system] = look
     return table
 

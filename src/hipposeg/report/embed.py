@@ -72,11 +72,13 @@ def svg_uri(content: bytes) -> Markup:
     """An SVG as text in a data URI that may stand in an attribute between double quotes.
 
     Each SVG is its own document this way, so ids of two of them cannot clash. What a browser does not ask for goes: the
-    document type, and the prefix of links. Double quotes become single ones, which need no escape here.
+    document type, and the prefix of links. Double quotes become single ones, which need no escape here, unless an
+    attribute has single ones already.
     """
-    text = re.sub(r"^<!DOCTYPE[^>]*>\s*", "", content.decode()).replace("xlink:href", "href")
-    text = text.replace("'", "&apos;").replace('"', "'").replace("%", "%25")
-    for sign, escaped in (("#", "%23"), ("&", "%26"), ("<", "%3C"), ("\n", " ")):
+    text = re.sub(r"^(<\?xml[^>]*>\s*)?(<!DOCTYPE[^>]*>\s*)?", "", content.decode()).replace("xlink:href", "href")
+    if "='" not in text:
+        text = text.replace("'", "&apos;").replace('"', "'")
+    for sign, escaped in (("%", "%25"), ('"', "%22"), ("#", "%23"), ("&", "%26"), ("<", "%3C"), ("\n", " ")):
         text = text.replace(sign, escaped)
     return Markup(f"data:{MIME['.svg']},{text}")  # no sign is left that HTML would read as its own
 

@@ -1,8 +1,10 @@
 """Runs of the declared series, as committed under artifacts/<data set>-full: rows of the table, minutes, all volumes.
 
-They are read as they are stored, through `runs.table`, so that page and notebooks cannot differ.
+Cases are read as they are stored, through `runs.table`, and rows from the series' results.csv, so that page and
+notebooks cannot differ.
 """
 
+import logging
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -10,8 +12,10 @@ import numpy as np
 import pandas as pd
 
 from hipposeg.config import Workspace
-from hipposeg.report.artifacts import Artifacts, ReportError, Row, read_rows
+from hipposeg.report.artifacts import Artifacts, Row, read_rows
 from hipposeg.report.view import RunRow
+
+log = logging.getLogger(__name__)
 
 
 def runs(ws: Workspace) -> list[Any]:
@@ -27,7 +31,7 @@ def runs(ws: Workspace) -> list[Any]:
 def rows(art: Artifacts, found: Iterable[Any]) -> list[RunRow]:
     """The runs as rows of the results table, by falling mean Dice on each kind of folds.
 
-    Raises ReportError if the series' results.csv lacks one of them.
+    A run that the series' results.csv does not have yet is left out with a warning.
     """
     times, made = _seconds(art.ws), []
     results: dict[str, dict[str, Row]] = {}
@@ -35,11 +39,8 @@ def rows(art: Artifacts, found: Iterable[Any]) -> list[RunRow]:
         results.setdefault(row["run"], {})[row["label"]] = row
     for run in found:
         if run.name not in results:
-            name = art.ws.full.name
-            raise ReportError(
-                f"artifacts/{name}/results.csv has no row of {run.name}, whose folder is there; run "
-                f"`hipposeg series {run.config['notebook']}`, which writes that table anew"
-            )
+            log.warning("%s is not in its results.csv yet and left out; `hipposeg series` adds it", run.name)
+            continue
         values = {label: row | {"older": run.older} for label, row in results[run.name].items()}
         setting, time = _setting(run.config), times.get(run.name, {})
         made.append(RunRow(run.name, run.arm, setting, values, run.config, time, "full", "full"))

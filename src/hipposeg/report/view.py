@@ -19,7 +19,7 @@ PRIMARY = ("grouped", 0)
 class RunRow:
     """One run of the results table. profile: whose artifacts hold it. place: as `build.number` names it.
 
-    values: label -> row of results.csv, or what would stand there; config and timing are empty if absent.
+    values: label -> row of results.csv; config and timing are empty if absent.
     """
 
     run: str

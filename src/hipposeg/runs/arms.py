@@ -29,7 +29,8 @@ ARMS: dict[str, Arm] = {arm.name: arm for arm in (ATLAS, *ZOO_2D, *ZOO_3D, *ZOO_
 FLAGSHIP = "unet3d-fast"
 
 # Under `full`, with its many seeds and folds, masks are committed of all runs of the flagship, and of these arms' first
-# seed on fold 0, or of all seeds where studies look into them; scores are committed of every run.
+# seed on fold 0 at the standard budget, or of all seeds where studies look into them; scores are committed of every
+# run.
 WITH_MASKS = (
     *("atlas-no-image", "unet2d", "unet2d-mobilenetv3", "unet2d-mobilenetv3+imagenet", "unet2d-fusion", "unet3d"),
     *("attention2d", "clip2d-guided", "clip2d-unguided"),

@@ -42,11 +42,13 @@ def train_declared(
     if not first:
         raise ValueError(f"notebook {notebook} declares no run whose name holds {only!r}")
     jobs = jobs or this_machine().threads
-    train_series(first, ws, jobs, say)
-    if then := wanted(following(ws, notebook), only):
-        train_series(then, ws, jobs, say)
-    sweep.write(ws)
-    table.write_results(ws, table.find_runs(ws), source.spec)
+    try:
+        train_series(first, ws, jobs, say)
+        if then := wanted(following(ws, notebook), only):
+            train_series(then, ws, jobs, say)
+    finally:  # a series that was stopped or failed in part has left runs, too
+        sweep.write(ws)
+        table.write_results(ws, table.find_runs(ws), source.spec)
 
 
 def command(run: RunSpec) -> list[str]:

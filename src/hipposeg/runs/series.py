@@ -62,7 +62,7 @@ FEW = ("hippoclip", "clip2d-guided", "clip2d-unguided")
 
 SERIES: dict[str, tuple[RunSpec, ...]] = {
     "03": (
-        *(RunSpec(arm, folds) for folds in ("nnunet", "grouped", "dev") for arm in (*PLANES, "unet2d-mobilenetv3")),
+        *(RunSpec(arm, folds) for folds in ("nnunet", "grouped", "dev") for arm in ("unet2d-mobilenetv3", *PLANES)),
         *(RunSpec(arm, seed=seed, budget="S") for arm in SHORT_2D for seed in SEEDS),
         *(RunSpec(arm, seed=seed, budget="S") for arm in HEADS_2D for seed in SEEDS),
         *(run for one in sweep.SWEEPS.values() for run in (*one.first(), *one.unsearched())),
@@ -101,8 +101,8 @@ SERIES: dict[str, tuple[RunSpec, ...]] = {
 
 
 def declared(notebook: str) -> list[RunSpec]:
-    """The notebook's series, each run once, in the order in which they are made: averages wait for their members."""
-    return sorted(dict.fromkeys(SERIES.get(notebook, ())), key=lambda run: len(run.definition.members))
+    """The notebook's series, each run once, in the order in which they are made."""
+    return list(dict.fromkeys(SERIES.get(notebook, ())))
 
 
 def following(ws: Workspace, notebook: str) -> list[RunSpec]:
