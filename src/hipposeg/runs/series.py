@@ -38,6 +38,8 @@ STEPS_2D = (AUGMENTATIONS[0], AUGMENTATIONS[1:])
 FAMILIES_2D_LONG = {"augmentation": AUGMENTATIONS, "loss": LOSSES}
 LONG_2D = ("unet2d", "unet2d+aug-none", "unet2d+aug-noise", "unet2d+dice", *NETWORKS_2D[1:])
 PLANES = ("unet2d", "unet2d-axis0", "unet2d-axis2", "unet2d+views", "unet2d-fusion", "unet2d-fusion+views")
+# The averages last, so that they need not wait for a member that is being trained.
+PLANES_AND_ENCODER = (*PLANES[:3], "unet2d-mobilenetv3", *PLANES[3:])
 OTHERS = ("recipe-a", "recipe-b", "recipe-d")
 ATTENTION = (
     *("unet2d", "attention2d", "attention2d-constant", "unet2d-mobilenetv3", "scse2d"),
@@ -62,7 +64,7 @@ FEW = ("hippoclip", "clip2d-guided", "clip2d-unguided")
 
 SERIES: dict[str, tuple[RunSpec, ...]] = {
     "03": (
-        *(RunSpec(arm, folds) for folds in ("nnunet", "grouped", "dev") for arm in ("unet2d-mobilenetv3", *PLANES)),
+        *(RunSpec(arm, folds) for folds in ("nnunet", "grouped", "dev") for arm in PLANES_AND_ENCODER),
         *(RunSpec(arm, seed=seed, budget="S") for arm in SHORT_2D for seed in SEEDS),
         *(RunSpec(arm, seed=seed, budget="S") for arm in HEADS_2D for seed in SEEDS),
         *(run for one in sweep.SWEEPS.values() for run in (*one.first(), *one.unsearched())),
