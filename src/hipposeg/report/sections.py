@@ -39,7 +39,7 @@ def section_context(art: Artifacts, rows: list[RunRow]) -> dict[str, Any]:
         "predict_s": art.bench.get("predict_s"),
         "verdicts": [*enumerate(rows_of(art, "verdicts"))],
         "declared": declared() if "verdicts" in art.studies else 0,
-        "behind": [row for row in rows_of(art, "verdicts") if row["verdict"] == "behind"],
+        "ahead": [row for row in rows_of(art, "verdicts") if row["verdict"] == "ahead"],
         "viewer": Markup(viewer.payload(art)),
         "three": zipped((VENDOR / "three.min.js").read_bytes()) if art.explorer else "",
         "three_licence": (VENDOR / "LICENSE").read_text(encoding="utf-8"),
