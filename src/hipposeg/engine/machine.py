@@ -27,7 +27,7 @@ class Machine:
         torch.set_num_threads(self.threads)
         # What `use_deterministic_algorithms` does, without importing the compiler, which takes longer than a network.
         torch.set_deterministic_debug_mode("warn" if self.device == "mps" else "error")
-        # It would also fill every new tensor before it is written to, which takes up to a tenth of a step for the same bytes.
+        # It would also fill every new tensor before it is written to: up to a tenth of a step, for the same bytes.
         torch.utils.deterministic.fill_uninitialized_memory = False
 
 
