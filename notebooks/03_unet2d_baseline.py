@@ -389,7 +389,8 @@ else:
 # Augmentation makes each epoch harder and is expected to pay later. A comparison after few epochs could therefore come out the other way
 # round than one after many. Some arms are declared under both budgets; which ones was fixed before any of them was scored. By a rule that was
 # fixed as well, the best augmentation and the best loss under the short budget follow them. It is the same fold that chose them, so the
-# short score of these two is a little too good; Holm's adjustment counts all that could have been chosen.
+# short score of these two is a little too good; Holm's adjustment counts all that could have been chosen. A difference is always one between
+# networks of the same kind of machine; the two budgets may have been trained on two kinds (the number of runs above names them).
 
 # %%
 long = seeds.by_family(found, "unet2d", series.FAMILIES_2D_LONG, "standard")

@@ -279,6 +279,7 @@ def test_table_of_arms_averages_seeds_and_reads_minutes(tmp_path):
     assert both.loc["a", "mean Dice"].startswith("0.8750 (") and pd.isna(both.loc["a", "minus a"])
     assert seeds.beside(runs, "a", ["anterior"], "nnunet").empty
     assert seeds.arms(runs, ["anterior"], "nnunet").empty
+    assert np.isnan(seeds.minutes(result("d", 0.9, folder=tmp_path, device="cuda"))), "a GPU's"
     measured = seeds.arms(runs, ["anterior"], idle={table.index[0]: 3.5})["minutes"]
     assert measured.iloc[0] == 3.5 and measured.iloc[1:].isna().all(), "times of two kinds are not mixed"
     with pytest.raises(ValueError, match="every case once"):

@@ -14,7 +14,7 @@ from hipposeg.config import Workspace, output_root
 from hipposeg.data import cohort as cohorts
 from hipposeg.data import folds as folding
 from hipposeg.data import locate
-from hipposeg.runs import RunResult, RunSpec, series, train_or_load
+from hipposeg.runs import RunResult, RunSpec, seeds, series, train_or_load
 from hipposeg.viz.style import preview, save_figure, use_style
 
 
@@ -64,8 +64,10 @@ class Session:
         found = series.committed(self.ws, self.number, self.spec)
         there = sum(one.run in declared for one in found)
         self.facts(series_declared=len(declared), series_found=there)
+        where = f" (networks trained on {seeds.machines(found)})" if found else ""
         rest = f"; `hipposeg series {self.number}` trains the others, several side by side"
-        self.say(f"**{there} of {len(declared)} runs of the series are there**{rest if there < len(declared) else ''}.")
+        rest = where + (rest if there < len(declared) else "")
+        self.say(f"**{there} of {len(declared)} runs of the series are there**{rest}.")
         return found
 
     def say(self, text: str) -> None:

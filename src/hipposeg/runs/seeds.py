@@ -4,6 +4,7 @@ Tables are long: one row for each seed and case. Every comparison stays within o
 precision, torch, data); a group of another setting is listed and not compared.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -197,7 +198,17 @@ def processor(result: RunResult) -> str:
     return read_json(path).get("machine", "") if path.is_file() else ""
 
 
+def machines(results: Sequence[RunResult]) -> str:
+    """Which machine trained how many networks, in words; averages and the floor, which train nothing, left out."""
+    trained = Counter(processor(one) or "unknown" for one in results if one.run.definition.trains)
+    return "; ".join(f"{name}: {count}" for name, count in sorted(trained.items()))
+
+
 def minutes(result: RunResult) -> float:
-    """Minutes of training as recorded beside the run; NaN where nothing is."""
+    """Minutes of training as recorded beside the run.
+
+    NaN where nothing is recorded, or where a GPU did the work: its minutes stand beside no processor's.
+    """
     path = result.folder / "provenance.json"
-    return read_json(path).get("train_s", float("nan")) / 60 if path.is_file() else float("nan")
+    known = path.is_file() and result.config["device"] == "cpu"
+    return read_json(path).get("train_s", float("nan")) / 60 if known else float("nan")
