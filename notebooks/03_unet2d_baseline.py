@@ -548,6 +548,10 @@ for name, table in searched.items():
         f"The search {name}: every cell on the same inner people, with 95 % intervals.",
         "A column of dots with intervals, one for each cell of the grid; the two finalists, and what is used without a search, in other colours.",
     )  # fmt: skip
+    edge = sweep.at_edge(sweep.SWEEPS[name], list(first.loc[first["finalist"] > 0, "cell"]))
+    if edge:
+        places = " and ".join(f"{factor} {value:g}" for factor, value in edge.items())
+        session.say(f"**Both finalists stand at the grid's edge** ({places}): the best may lie beyond it.")
 
 # %%
 for name, table in searched.items():
@@ -564,8 +568,8 @@ for name, table in searched.items():
 
 # %% [markdown]
 # **What to look for.** How flat the top is, and whether the finalists keep their place on the folds that did not choose them (the table). All cells
-# were scored on the same people, so intervals may overlap and a difference still be real. **What it does not show:** what lies between and
-# beyond the cells.
+# were scored on the same people, so intervals may overlap and a difference still be real. All cells saw every slice equally often, so a small
+# batch made more steps and took longer: it may be the steps that pay. **What it does not show:** what lies between and beyond the cells.
 
 # %% [markdown]
 # ## What we learned

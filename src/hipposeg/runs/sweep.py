@@ -59,6 +59,17 @@ def finalists(ws: Workspace, sweep: Sweep) -> list[str]:
     return [one.run.arm for one in sorted(found, key=lambda one: -one.mean())[:FINALISTS]]
 
 
+def at_edge(sweep: Sweep, cells: list[str]) -> dict[str, float]:
+    """Factor -> value where all these cells share the grid's lowest or highest number: the best may lie beyond it."""
+    found = {}
+    for factor in sweep.cells[cells[0]] if cells else ():
+        values = {place[factor] for place in sweep.cells.values()}
+        mine = {sweep.cells[cell][factor] for cell in cells}
+        if all(isinstance(value, int | float) for value in values) and mine in ({min(values)}, {max(values)}):
+            found[factor] = mine.pop()
+    return found
+
+
 def following(ws: Workspace) -> list[RunSpec]:
     """Second-stage runs of all sweeps, as far as their first stages are there."""
     return [run for sweep in SWEEPS.values() for run in sweep.second(finalists(ws, sweep))]
