@@ -29,7 +29,7 @@
 # **Reads:** the data set, `folds.json`; of notebook 03 the run `unet2d`, which is trained here if it is not there; the finished runs of the
 # declared series in the `full` artifacts, and the benchmark's times, as far as they are there.
 # **Writes:** `figures/05_*`, `facts/05_attention_unet.json`, the run of the arm `attention2d` with its predictions, and beside it
-# `attention.csv`. **Run time:** that of one 2D training under `standard`, see `timings.csv` for what it took; about a minute under
+# `attention.csv.gz`. **Run time:** that of one 2D training under `standard`, see `timings.csv` for what it took; about a minute under
 # `smoke`, or when the runs are cached.
 
 # %%

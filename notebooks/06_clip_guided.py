@@ -29,7 +29,7 @@
 #
 # **Reads:** the data set, `folds.json`; the finished runs of the declared series in the `full` artifacts, as far as they are there; under
 # `full` a published CLIP's weights, if they are in the local cache or `HIPPOSEG_CLIP` names a file or folder.
-# **Writes:** `figures/06_*`, `facts/06_clip_guided.json`, the runs of the arms `hippoclip` (with `retrieval.csv`, `transfer.csv` and
+# **Writes:** `figures/06_*`, `facts/06_clip_guided.json`, the runs of the arms `hippoclip` (with `retrieval.csv.gz`, `transfer.csv.gz` and
 # `cosines.json`), `clip2d-guided` and `clip2d-unguided` with their predictions, and that of the image-free floor, if it is not there yet.
 # **Run time:** that of three short 2D trainings under `standard`, see `timings.csv` for what it took; about a minute under `smoke`, or when
 # the runs are cached.

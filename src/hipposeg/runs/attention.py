@@ -30,7 +30,7 @@ from hipposeg.inference import Prep
 from hipposeg.runs.spec import RunSpec
 from hipposeg.runs.weights import initial
 
-TABLE = "attention.csv"
+TABLE = "attention.csv.gz"
 log = logging.getLogger(__name__)
 
 TRAINED, UNTRAINED, OTHER, CONSTANT = "trained", "untrained", "another case's map", "constant gate"
@@ -165,7 +165,7 @@ def leave(
     network: nn.Module | None, run: RunSpec, images: Mapping[int, np.ndarray], cohort: Cohort, machine: Machine,
     folder: Path,
 ) -> pd.DataFrame | None:  # fmt: skip
-    """Study a run and write attention.csv into its folder; of a run that is not of the study, remove an old one.
+    """Study a run and write attention.csv.gz into its folder; of a run that is not of the study, remove an old one.
 
     network: the trained one, in evaluation mode on the machine's device; None for the atlas. images: case -> (C, X, Y,
     Z) float32, the scored cases. Returns the table, or None for a run without gates that can choose places. Cases of

@@ -1,7 +1,7 @@
 """What a CLIP's run leaves beside its scores: retrieval on held-out people, transfer by text alone, classes' cosines.
 
 Such a run's own scores are those of segmenting by text alone: each patch of the frozen tower is compared
-with what the classes are called, without a decoder. transfer.csv has the same for every set of prompts.
+with what the classes are called, without a decoder. transfer.csv.gz has the same for every set of prompts.
 """
 
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ from hipposeg.runs.weights import predict_with
 # What the files of Ayoub-ABIDI/Hippocampus-Segmentation-from-Medical-Images say: where the loss of its guided network
 # stayed, and the cosine of its text for anterior and posterior.
 STUDENTS_LOSS, STUDENTS_COSINE = 0.7975, 0.977
-RETRIEVAL, TRANSFER, COSINES = "retrieval.csv", "transfer.csv", "cosines.json"
+RETRIEVAL, TRANSFER, COSINES = "retrieval.csv.gz", "transfer.csv.gz", "cosines.json"
 TABLES = (RETRIEVAL, TRANSFER, COSINES)
 TRANSFER_COLUMNS = ("case", "subject", "label", "prompts", "dice")
 
