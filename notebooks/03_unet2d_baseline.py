@@ -404,6 +404,13 @@ if len(both):
         f"**{len(parted)} of {len(judged)} conclusions flip between the budgets**: {', '.join(f'`{arm}`' for arm in parted)}."
         if parted else f"None of {len(judged)} conclusions flips between the budgets; where verdicts differ, the table says so."
     )  # fmt: skip
+    turned = judged["difference_short"] * judged["difference_long"] < 0
+    turned = [arm for _, arm in judged.index[turned & (judged["says"] != "flips")]]
+    if turned:
+        session.say(
+            f"The estimate itself changes its sign for {', '.join(f'`{arm}`' for arm in turned)}; the intervals are too wide to call "
+            "that a finding."
+        )
 else:
     session.say("**Not trained yet:** no arm of the series under both budgets.")
 
@@ -523,6 +530,10 @@ if len(together):
         session.say(
             "**Minutes as each run recorded them, beside other work**: `make bench` measures them on an idle machine."
         )
+    if unknown := sorted(together.index[together["minutes"].isna()]):
+        session.say(
+            f"**Missing here:** {', '.join(f'`{arm}`' for arm in unknown)}, of which no processor's minutes are known."
+        )
 else:
     session.say("**Not trained yet:** no arm of the series.")
 
@@ -535,6 +546,7 @@ else:
 # MobileNetV3 arm, and the width of a coordinate head on the plain U-Net.
 
 # %%
+colours = dict(zip(("cell", "finalist", "not searched"), charts.SERIES, strict=False))
 searched = {name: sweep.table(session.ws.full, one) for name, one in sweep.SWEEPS.items()}
 for name, table in searched.items():
     if table.empty:
@@ -544,7 +556,7 @@ for name, table in searched.items():
     usual = first["cell"] == sweep.SWEEPS[name].reference
     kinds = np.select([first["finalist"] > 0, usual], ["finalist", "not searched"], "cell")
     session.save(
-        charts.ranges(first.assign(row=first["cell"], series=kinds), "mean Dice on inner fold 0"), f"search-{name}",
+        charts.ranges(first.assign(row=first["cell"], series=kinds), "mean Dice on inner fold 0", colours), f"search-{name}",
         f"The search {name}: every cell on the same inner people, with 95 % intervals.",
         "A column of dots with intervals, one for each cell of the grid; the two finalists, and what is used without a search, in other colours.",
     )  # fmt: skip

@@ -129,6 +129,14 @@ def test_contours_of_two_grids_lie_on_each_other():
     assert ends[0].min(0).tolist() == [-4, -4] and ends[0].max(0).tolist() == [6, 0]
 
 
+def test_dots_stand_at_their_row_unless_it_has_several():
+    table = pd.DataFrame({"row": ["a", "b"], "series": ["x", "y"], "value": 0.5, "low": 0.4, "high": 0.6})
+    alone = arms.ranges(table, "Dice").axes[0]
+    assert [line.get_ydata().tolist() for line in alone.lines] == [[0], [1]]
+    both = arms.ranges(pd.concat([table, table[:1].assign(series="y")]), "Dice").axes[0]
+    assert [line.get_ydata().tolist() for line in both.lines] == [[-0.15], [1.15, 0.15]]
+
+
 def figures():
     label = label_map()
     image = np.random.default_rng(0).normal(size=label.shape)

@@ -20,19 +20,21 @@ def ranges(
 ) -> Figure:
     """A dot with its interval for each row, series and panel, rows and panels in their order of appearance.
 
-    table: columns row, value, low, high, and, where there are several, series (drawn side by side in one row, named in
-    the legend) and panel (drawn beside each other, each with an axis of its own). colours: by series. line: a name and
-    a value to compare with, drawn in every panel.
+    table: columns row, value, low, high, and, where there are several, series (named in the legend, and drawn side by
+    side in a row that has several) and panel (drawn beside each other, each with an axis of its own). colours: by
+    series. line: a name and a value to compare with, drawn in every panel.
     """
     table = table if "series" in table else table.assign(series="")
     table = table if "panel" in table else table.assign(panel="")
     rows, series, panels = (list(dict.fromkeys(table[name])) for name in ("row", "series", "panel"))
     colours = colours or dict(zip(series, SERIES, strict=False))
-    size = (WIDTH, 1.1 + len(rows) * (0.24 + 0.2 * len(series)))
+    abreast = len(series) if table.groupby(["panel", "row"])["series"].nunique().max() > 1 else 1
+    size = (WIDTH, 1.1 + len(rows) * (0.24 + 0.2 * abreast))
     fig, axes = plt.subplots(1, len(panels), figsize=size, sharey=True, squeeze=False)
     for ax, panel in zip(axes[0], panels, strict=True):
         for name, found in table[table["panel"] == panel].groupby("series", sort=False):
-            y = np.array([rows.index(row) for row in found["row"]]) + _offset(series.index(name), len(series))
+            y = np.array([rows.index(row) for row in found["row"]])
+            y = y + (_offset(series.index(name), abreast) if abreast > 1 else 0)
             ax.hlines(y, found["low"], found["high"], color=colours[name], linewidth=2.2)
             ax.plot(found["value"], y, "o", color=colours[name], markersize=6, markeredgecolor="white", label=name)
         if line:
