@@ -62,6 +62,11 @@ class RunRow:
         return self.timing.get("train_s")
 
     @property
+    def on_gpu(self) -> bool:
+        """Whether a GPU trained it, as far as timings.csv says."""
+        return self.timing.get("device") in {"cuda", "mps"}
+
+    @property
     def text(self) -> str:
         """What the arm is, in a line."""
         return arm_text(self.arm)
