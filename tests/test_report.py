@@ -229,6 +229,15 @@ def test_times_come_from_the_timings(ws: Workspace) -> None:
     assert reproduce.count(" minutes for ") == 1, "a run without a time is not told"
 
 
+def test_minutes_of_a_gpu_are_marked(ws: Workspace) -> None:
+    path, mark = ws.artifacts / "timings.csv", "<small>GPU</small></td>"
+    html = page_of(ws).html
+    assert mark not in html and "on one GPU" not in html
+    path.write_text(path.read_text().replace(",cpu,", ",cuda,"))
+    html = page_of(ws).html
+    assert html.count(mark) == 1 and "on one GPU" in html, "one run has a time; the others have no machine to tell of"
+
+
 def test_seconds_of_notebooks_are_not_told(ws: Workspace) -> None:
     # A notebook that finds its runs finished takes seconds, and is no measure of the work behind the page.
     assert 'data-value="60.0"' not in page_of(ws).html and '<data value="60.0"' not in page_of(ws).html

@@ -294,6 +294,14 @@ def test_table_of_arms_averages_seeds_and_reads_minutes(tmp_path):
         seeds.stacked(pd.concat([seeds.scores(runs[:1]), seeds.scores(runs[:1]).assign(seed=1)[:2]]))
 
 
+def test_machines_count_the_networks_that_they_trained(tmp_path):
+    for name in ("a GPU", "a CPU"):
+        files.write_json(tmp_path / name / "provenance.json", {"machine": name, "train_s": 1.0})
+    trained = [result("unet2d", 0.9, seed, folder=tmp_path / "a GPU") for seed in (0, 1)]
+    others = [result(arm, 0.9, folder=tmp_path / "a CPU") for arm in ("unet3d", "unet2d-fusion", "atlas-no-image")]
+    assert seeds.machines([*trained, *others]) == "a CPU: 1; a GPU: 2", "an average and the floor train nothing"
+
+
 def test_side_tables_are_joined_to_their_runs(tmp_path):
     rows = pd.DataFrame([{"case": n, "subject": n, "label": "mean", "query": q, "dice": 0.5 + n / 10}
                          for n in (1, 2) for q in ("head", "trilinear")])  # fmt: skip
