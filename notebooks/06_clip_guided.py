@@ -608,6 +608,7 @@ if len(by_share_apart):
         "A forest plot with a row for each share of the training people.",
     )  # fmt: skip
     session.facts(shares={name: row["verdict"] for name, row in by_share_apart.iterrows()})
+    session.say(f"Guided minus unguided. {clip_summary.shares_in_words(by_share_apart)}.")
 else:
     session.say("**Not trained yet:** no share is complete; `hipposeg series 06 --only .p` trains them.")
 
@@ -651,12 +652,22 @@ if checkpoint:
 # ## What we learned
 
 # %%
+of_series = []
+if len(by_share_apart):
+    of_series.append(f"Guided minus unguided over the series' seeds. {clip_summary.shares_in_words(by_share_apart)}.")
+if len(towers):
+    of_series.append(
+        f"A tower taught the captions' facts as numbers. {seeds.in_words(towers, f'`{series.TOWERS_CLIP[0]}`')}"
+    )
+if len(solid):
+    of_series.append(f"The text head in 3D. {seeds.in_words(solid, '`unet3d`')}")
+of_series = "\n- ".join([*of_series, clip_summary.language(verdicts)])
 session.say(f"""
 - With HippoCLIP an equal caption is among the first ten for {by_clip:.1%} of held-out slices, against {by_pixels:.1%} by raw pixels and {by_chance:.1%} by chance.
 - Text alone, patch by patch and without a decoder, reaches a mean Dice of {alone[prompts.GEOMETRIC]:.3f} with the prompts that were declared for guidance; the floor that reads no image has {floor.mean():.3f}.
-- Guided minus unguided U-Net: **{pair["difference"]:+.4f}** mean Dice ({pair["low"]:+.4f} to {pair["high"]:+.4f}), one seed each, and the guide's training on top.
+- Guided minus unguided U-Net: **{pair["difference"]:+.4f}** mean Dice ({pair["low"]:+.4f} to {pair["high"]:+.4f}), one seed each under this profile, and the guide's training on top.
 - A cosine head needs a scale. Without one, and with one embedding a class, the loss does not get below {at_one[ours]:.3f} with these vectors.
-- {clip_summary.language(verdicts)}
+- {of_series}
 """)
 
 # %% [markdown]

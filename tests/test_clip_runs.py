@@ -285,6 +285,8 @@ def test_label_efficiency_compares_within_a_share(tmp_path):
     assert table.loc["5% of the people", "p_holm"] == pytest.approx(expected), "five shares were declared"
     lines = clip_summary.by_share(found)
     assert len(lines) == 4 and set(lines["series"]) == {"clip2d-guided", "clip2d-unguided"}
+    told = clip_summary.shares_in_words(table)
+    assert told.startswith("5% of the people: **+0.05") and told.count("; ") == 1 and told.endswith("equivalent)")
     assert clip_summary.share_differences([]).empty and clip_summary.by_share([]).empty
     assert files.plain(clip_summary.by_prompts([]).to_dict()) == {}
 
