@@ -79,7 +79,7 @@ def share_differences(results: Sequence[RunResult]) -> pd.DataFrame:
 
 
 def shares_in_words(apart: pd.DataFrame) -> str:
-    """What `share_differences` found, as one line of Markdown: each share's difference with its interval and verdict."""
+    """What `share_differences` found, as one line of Markdown: a share's difference with its interval and verdict."""
     return "; ".join(
         f"{share}: **{signed(row.difference)}** ({signed(row.low)} to {signed(row.high)}, {row.verdict})"
         for share, row in apart.iterrows()
