@@ -608,7 +608,7 @@ if len(by_share_apart):
         "A forest plot with a row for each share of the training people.",
     )  # fmt: skip
     session.facts(shares={name: row["verdict"] for name, row in by_share_apart.iterrows()})
-    session.say(f"Guided minus unguided. {clip_summary.shares_in_words(by_share_apart)}.")
+    session.say(f"Guided minus unguided. {summary.differences_in_words(by_share_apart)}.")
 else:
     session.say("**Not trained yet:** no share is complete; `hipposeg series 06 --only .p` trains them.")
 
@@ -654,13 +654,12 @@ if checkpoint:
 # %%
 of_series = []
 if len(by_share_apart):
-    of_series.append(f"Guided minus unguided over the series' seeds. {clip_summary.shares_in_words(by_share_apart)}.")
+    of_series.append(f"Guided minus unguided over the series' seeds. {summary.differences_in_words(by_share_apart)}.")
 if len(towers):
-    of_series.append(
-        f"A tower taught the captions' facts as numbers. {seeds.in_words(towers, f'`{series.TOWERS_CLIP[0]}`')}"
-    )
+    in_numbers = summary.differences_in_words(towers.droplevel(0))
+    of_series.append(f"A tower taught the captions' facts as numbers, minus `{series.TOWERS_CLIP[0]}`. {in_numbers}.")
 if len(solid):
-    of_series.append(f"The text head in 3D. {seeds.in_words(solid, '`unet3d`')}")
+    of_series.append(f"The text head in 3D, minus `unet3d`. {summary.differences_in_words(solid.droplevel(0))}.")
 of_series = "\n- ".join([*of_series, clip_summary.language(verdicts)])
 session.say(f"""
 - With HippoCLIP an equal caption is among the first ten for {by_clip:.1%} of held-out slices, against {by_pixels:.1%} by raw pixels and {by_chance:.1%} by chance.

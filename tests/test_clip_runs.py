@@ -14,7 +14,7 @@ from hipposeg.data.captions import AREA_STEP, AXIS
 from hipposeg.data.prompts import KINDS, SETS
 from hipposeg.engine.machine import Machine
 from hipposeg.models import guided, published
-from hipposeg.runs import RunSpec, clip_study, clip_summary, guidance, retrieval, seeds, series, train_or_load
+from hipposeg.runs import RunSpec, clip_study, clip_summary, guidance, retrieval, seeds, series, summary, train_or_load
 from hipposeg.runs import run as runs
 from hipposeg.runs.arms import ARMS, NUMERICS
 from hipposeg.runs.samples import make_samples, shared
@@ -285,7 +285,7 @@ def test_label_efficiency_compares_within_a_share(tmp_path):
     assert table.loc["5% of the people", "p_holm"] == pytest.approx(expected), "five shares were declared"
     lines = clip_summary.by_share(found)
     assert len(lines) == 4 and set(lines["series"]) == {"clip2d-guided", "clip2d-unguided"}
-    told = clip_summary.shares_in_words(table)
+    told = summary.differences_in_words(table)
     assert told.startswith("5% of the people: **+0.05") and told.count("; ") == 1 and told.endswith("equivalent)")
     assert clip_summary.share_differences([]).empty and clip_summary.by_share([]).empty
     assert files.plain(clip_summary.by_prompts([]).to_dict()) == {}

@@ -14,7 +14,7 @@ from hipposeg.runs.clip_study import COSINES, TRANSFER
 from hipposeg.runs.run import RunResult
 from hipposeg.runs.samples import shared
 from hipposeg.runs.zoo_clip import SHARES
-from hipposeg.stats import holm, signed
+from hipposeg.stats import holm
 
 CLIP, GUIDED, TWIN = "hippoclip", "clip2d-guided", "clip2d-unguided"
 # Guided by class vectors with the text's angles, whose directions are not the text's.
@@ -76,14 +76,6 @@ def share_differences(results: Sequence[RunResult]) -> pd.DataFrame:
     # Each came alone; together they are one family, of as many comparisons as were declared.
     table["p_holm"] = holm(table["p_holm"].to_numpy(dtype=float), len(SHARES) + 1)
     return table
-
-
-def shares_in_words(apart: pd.DataFrame) -> str:
-    """What `share_differences` found, as one line of Markdown: a share's difference with its interval and verdict."""
-    return "; ".join(
-        f"{share}: **{signed(row.difference)}** ({signed(row.low)} to {signed(row.high)}, {row.verdict})"
-        for share, row in apart.iterrows()
-    )
 
 
 def batch_sizes(cohort: Cohort, cases: list[int]) -> dict[str, int]:

@@ -91,6 +91,14 @@ def readable_differences(table: pd.DataFrame) -> pd.DataFrame:
     return text
 
 
+def differences_in_words(table: pd.DataFrame) -> str:
+    """What `against` returns, as one line of Markdown: each row's difference with its interval and verdict."""
+    rows = readable_differences(table).iterrows()
+    return "; ".join(
+        f"{name}: **{row['difference']}** ({row['95 % interval']}, {row['verdict']})" for name, row in rows
+    )
+
+
 def mistakes(runs: Sequence[Run], cohort: Cohort) -> dict[str, Mistakes]:
     """Read the predictions of runs that share their scored cases, and take their errors apart. Run name -> Mistakes."""
     spec = cohort.spec
