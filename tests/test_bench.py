@@ -82,6 +82,9 @@ def made_up(out):
 def test_cells_cover_every_system_and_budget():
     names = {cell.name for cell in cells.all_cells()}
     assert len(names) == len(cells.all_cells()) == 22
+    assert {cells.key(cell, MACHINE) for cell in cells.all_cells([30, 5, 15])} == {
+        cells.key(cell, MACHINE) for cell in cells.all_cells()
+    }, "whole numbers are other text than 5.0, and must have the same keys"
     for budget in (5, 15, 30):
         assert {f"race.{s}.{budget}" for s in ("ours", "nnunet-shortened", "dynunet-shortened")} <= names
     assert {"race.nnunet-released.5-15-30", "race.dynunet-released.5-15-30"} <= names

@@ -66,7 +66,7 @@ def all_cells(minutes: Sequence[float] = MINUTES) -> list[Cell]:
     """Every cell, in the order in which they run: short ones first."""
     if not minutes or min(minutes) <= 0:
         raise ValueError(f"the budgets are {list(minutes)}; expected one or more positive numbers of minutes")
-    budgets = tuple(sorted(set(minutes)))
+    budgets = tuple(sorted({float(budget) for budget in minutes}))  # 5 and 5.0 have one key
     cells = [Cell("peak"), Cell("predict")]
     cells += [Cell("arms", notebook) for notebook in arms.NOTEBOOKS]
     systems = ("ours", "ours-fp32", "nnunet", "nnunet-bf16", "dynunet", "dynunet-bf16")
