@@ -24,8 +24,8 @@ PLACES = ("of", "full", "cell", "case", "scored", "arm", "time", "json")
 class Page(HTMLParser):
     """What the tests ask of a page: tags with attributes, and (attributes, text) of every <data>.
 
-    A place that begins with a colon belongs to the run of its table row, which is put before it, and its number is of
-    the kind that its column has.
+    A number that names neither place nor kind belongs to the run of its table row, and to what the head of its column
+    names for the first, second or third number of a cell.
     """
 
     html: str
@@ -33,6 +33,9 @@ class Page(HTMLParser):
     data: list[tuple[dict[str, str | None], str]] = field(default_factory=list)
     inside: bool = False
     run: str = ""
+    heads: list[list[str]] = field(default_factory=list)
+    cell: int = -1
+    within: int = 0
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -41,18 +44,25 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
         self.inside = tag == "data"
-        if tag == "tr":
-            self.run = dict(attrs).get("data-run") or ""
-        if self.inside:
+        if tag == "table":
+            self.heads = []
+        elif tag == "tr":
+            self.run, self.cell = dict(attrs).get("data-run") or "", -1
+        elif tag in ("th", "td"):
+            self.cell, self.within = self.cell + 1, 0
+            if dict(attrs).get("scope") == "col":
+                self.heads.append((dict(attrs).get("data-fields") or "").split())
+        elif self.inside:
             self.data.append((self.completed(dict(attrs)), ""))
+            self.within += 1
 
     def completed(self, attrs: dict[str, str | None]) -> dict[str, str | None]:
-        """The attributes of a number, whatever its row tells put in."""
-        for name, value in attrs.items():
-            if name != "value" and (value or "").startswith(":"):
-                column = value.rpartition(":")[2].removesuffix("_low").removesuffix("_high")
-                return attrs | {name: f"{self.run}{value}", "data-kind": COLUMNS[column]}
-        return attrs
+        """The attributes of a number, whatever its row and column tell put in."""
+        if "data-kind" in attrs:
+            return attrs
+        field_ = self.heads[self.cell][self.within]
+        column = field_.rpartition(":")[2].removesuffix("_low").removesuffix("_high")
+        return attrs | {"data-full": f"{self.run}:{field_}", "data-kind": COLUMNS[column]}
 
     def handle_data(self, data: str) -> None:
         if self.inside:

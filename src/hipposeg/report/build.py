@@ -79,25 +79,25 @@ def number(value: Any, kind: str = "auto", origin: str = "", place: str = "of") 
     """A number as `<data value=...>`: what is shown was rounded by `show`, what it was before stays in the attribute.
 
     origin: where the number stands, kept as `data-<place>` so that a check can look it up. place: "of" for
-    `<run>:<label>:<column>` of results.csv, "full" for the same of the series, "cell" for `<study>:<row>:<column>`,
-    "case" for `<case>:<label>:<column>` of all cases, "scored" for `<run>:<case>:<label>:<column>` of cases.csv, "arm"
-    for `<arm>:<label>:<column>` as the mean over its seeds in the series, "time" for `<workspace>:<run>:<column>` of
-    timings.csv, "json" for `<file below artifacts>:<path>/<in>/<it>`. An origin that begins with a colon leaves its run
-    to the row of the table, and its kind to the column: a table of hundreds of runs is long enough.
+    `<run>:<label>:<column>` of results.csv, "cell" for `<study>:<row>:<column>`, "case" for `<case>:<label>:<column>`
+    of all cases, "scored" for `<run>:<case>:<label>:<column>` of cases.csv, "arm" for `<arm>:<label>:<column>` as the
+    mean over its seeds in the series, "time" for `<workspace>:<run>:<column>` of timings.csv, "json" for
+    `<file below artifacts>:<path>/<in>/<it>`. "column" keeps nothing: in the table of hundreds of runs the row names
+    the run of the series, and the head of the column, as `data-fields`, what stands in its cells.
     """
     text = show(value, kind)
     if text == MISSING:
         return Markup('<span class="na">{}</span>').format(text)
     if isinstance(value, (bool, str)):
         return escape(text)
-    of = Markup("") if origin.startswith(":") else Markup(' data-kind="{}"').format(kind)
-    of += Markup(' data-{}="{}"').format(place, origin) if origin else ""
+    of = Markup("") if place == "column" else Markup(' data-kind="{}"').format(kind)
+    of += Markup(' data-{}="{}"').format(place, origin) if origin and of else ""
     return Markup('<data value="{}"{}>{}</data>').format(value, of, text)
 
 
 def place_of(row: RunRow, label: str, column: str) -> str:
     """Where a number of a run's row stands, as `number` wants it."""
-    return f"{row.run if row.place == 'of' else ''}:{label}:{column}"
+    return f"{row.run}:{label}:{column}"
 
 
 def span(row: RunRow, label: str, metric: str, kind: str) -> Markup:

@@ -43,7 +43,7 @@ def rows(art: Artifacts, found: Iterable[Any]) -> list[RunRow]:
             continue
         values = {label: row | {"older": run.older} for label, row in results[run.name].items()}
         setting, time = _setting(run.config), times.get(run.name, {})
-        made.append(RunRow(run.name, run.arm, setting, values, run.config, time, "full", "full"))
+        made.append(RunRow(run.name, run.arm, setting, values, run.config, time, "full", "column"))
     return sorted(made, key=lambda row: (row.folds, row.older, -(row.get("mean", "dice") or 0), row.run))
 
 
