@@ -78,7 +78,7 @@ def test_the_study_differs_in_nothing_but_the_head():
     same = ("epochs", "batch", "lr", "muon", "loss", "average", "warmup")
     assert all(getattr(coarse, name) == getattr(fine, name) for name in same)
     ratio = arms[0].prep.spacing[0] / ARMS["unet3d-inr-1mm"].prep.spacing[0]
-    in_voxels = ("shift", "elastic", "blur", "knots")
+    in_voxels = ("shift", "elastic", "knots")
     for name in vars(coarse.augmentation):
         factor = ratio if name in in_voxels else 1.0
         assert getattr(coarse.augmentation, name) * factor == getattr(fine.augmentation, name)

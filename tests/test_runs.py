@@ -1,5 +1,6 @@
 """Runs: keys, caching, publishing, and that no scored label reaches a prediction."""
 
+import shutil
 from dataclasses import replace
 
 import nibabel
@@ -15,6 +16,7 @@ from hipposeg.data.locate import Source
 from hipposeg.data.spec import PHANTOM_SPEC, Label
 from hipposeg.engine import train
 from hipposeg.engine.machine import Machine
+from hipposeg.models import encoders
 from hipposeg.runs import RunSpec, series, table, train_or_load
 from hipposeg.runs import run as runs
 from hipposeg.runs.arms import ARMS, FLAGSHIP, NUMERICS
@@ -63,6 +65,25 @@ def test_second_call_loads_and_republishes(small, first, monkeypatch):
     monkeypatch.setattr(runs, "train_network", lambda *a, **k: pytest.fail("trained again"))
     again = train_or_load(RUN, small.cohort, small.folds, ws, MACHINE)
     assert (again.folder / CASES).read_bytes() == before
+
+
+def test_a_cache_that_lost_a_part_is_made_whole_again(small, first, tmp_path):
+    ws = Workspace(tmp_path, first[0].dataset, first[0].profile)
+    shutil.copytree(first[0].root, tmp_path, dirs_exist_ok=True)
+    before = same_files(first[1].folder), same_files(first[1].predictions)
+    work = ws.work / "runs" / RUN.name
+    for damage in (
+        lambda: (work / CASES).unlink(),
+        lambda: shutil.rmtree(work / "predictions"),
+        lambda: (work / "config.json").write_text(""),
+    ):
+        damage()
+        again = train_or_load(RUN, small.cohort, small.folds, ws, MACHINE)
+        assert (same_files(again.folder), same_files(again.predictions)) == before
+
+
+def same_files(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "provenance.json"}
 
 
 def compared(folder):
@@ -117,9 +138,21 @@ def test_key_depends_on_all_that_changes_the_bytes(small, monkeypatch):
     assert len(keys) == 9
 
 
-def test_full_profile_counts_committed_runs_as_done(small, first, tmp_path, monkeypatch):
-    import shutil
+def test_an_arm_of_published_weights_is_keyed_by_them_and_needs_them(small, monkeypatch, tmp_path):
+    run, fold = RunSpec("unet2d-mobilenetv3+imagenet", budget="smoke"), small.folds["grouped"][0]
+    monkeypatch.setattr(encoders, "imagenet_weights", lambda encoder: None)
+    with pytest.raises(FileNotFoundError, match="no ImageNet weights of tu-tf_mobilenetv3"):
+        run_key(run, small.cohort, fold, MACHINE)
+    weights = tmp_path / "model.safetensors"
+    monkeypatch.setattr(encoders, "imagenet_weights", lambda encoder: weights)
+    keys = set()
+    for content in (b"one", b"another"):
+        weights.write_bytes(content)
+        keys.add(run_key(run, small.cohort, fold, MACHINE))
+    assert len(keys) == 2
 
+
+def test_full_profile_counts_committed_runs_as_done(small, first, tmp_path, monkeypatch):
     ws, result = first
     full = Workspace(tmp_path, "phantom", "full")
     shutil.copytree(ws.artifacts, full.artifacts)

@@ -51,6 +51,26 @@ def test_conclusions_that_turn_around_with_the_budget_are_named():
     both = seeds.flips(seeds.by_family(short, "ref", family, "S"), seeds.by_family(long, "ref", family, "L"))
     assert both["says"].tolist() == ["flips", "differs", "open"]
     assert both.loc[("one", "x"), "difference_short"] > 0 > both.loc[("one", "x"), "difference_long"]
+    longer = [*three("ref", 0.85, "L"), *three("x", 0.8504, "L")]
+    neither = [
+        seeds.by_family(runs, "ref", family, one).assign(verdict="undecided")
+        for runs, one in ((short, "S"), (longer, "L"))
+    ]
+    assert seeds.flips(*neither)["says"].tolist() == ["undecided"]
     nothing = seeds.by_family([], "ref", family, "S")
     assert seeds.flips(nothing, nothing).empty
     assert seeds.flips(seeds.by_family(short, "ref", family, "S"), nothing).empty
+
+
+def test_how_far_a_difference_moves_with_the_budget_is_paired_over_cases_and_seeds():
+    short = [*three("ref", 0.80), *three("x", 0.83), *three("y", 0.79), made("z", 0.8, 0)]
+    long = [*three("ref", 0.85, "L"), *three("x", 0.82, "L"), *three("y", 0.84, "L"), *three("z", 0.9, "L")]
+    table = seeds.moved([*short, *long, made("x", 0.1, 0, fold=1)], "ref", ("x", "y", "z", "absent"), "S", "L")
+    assert list(table.index) == ["x", "y"], "of z the seeds differ between the budgets"
+    # x: 0.82 - 0.85 long, 0.83 - 0.80 short. The cases' noise is the same in all four and cancels.
+    assert table["difference"].tolist() == pytest.approx([-0.06, 0.0], abs=1e-9)
+    assert table["verdict"].tolist() == ["behind", "equivalent"]
+    other = [made("x", 0.82, seed, "L") for seed in range(3)]
+    for one in other:
+        one.config["device"] = "another"
+    assert seeds.moved([*short, *long[:3], *other], "ref", ("x",), "S", "L").empty, "machines are not mixed"

@@ -70,7 +70,11 @@ def test_the_best_arm_of_each_whole_family_follows_at_the_main_budget(monkeypatc
     best = {"unet2d+aug-flip", "unet2d+bce"}
 
     def there(ws, runs):
-        return [SimpleNamespace(run=run, mean=lambda run=run: 0.9 if run.arm in best else 0.8) for run in runs]
+        made = dict.fromkeys(("data_sha256", "device", "precision", "torch"), "same")
+        return [
+            SimpleNamespace(run=run, config=made.copy(), mean=lambda run=run: 0.9 if run.arm in best else 0.8)
+            for run in runs
+        ]
 
     monkeypatch.setattr(series, "finished", there)
     monkeypatch.setattr(series.sweep, "following", lambda ws: [])
@@ -79,6 +83,14 @@ def test_the_best_arm_of_each_whole_family_follows_at_the_main_budget(monkeypatc
     assert all(run.budget == "standard" for run in found) and set(found) <= set(series.following(ws, "03"))
     monkeypatch.setattr(series, "finished", lambda ws, runs: there(ws, runs)[1:])
     assert series.winners(ws) == [], "one run is missing"
+
+    def on_two_machines(ws, runs):
+        found = there(ws, runs)
+        found[0].config["device"] = "another"
+        return found
+
+    monkeypatch.setattr(series, "finished", on_two_machines)
+    assert series.winners(ws) == [], "scores of two kinds of machine are not ranked together"
     best.clear(), best.add("unet2d+aug-none")
     monkeypatch.setattr(series, "finished", there)
     assert not {run.arm for run in series.following(ws, "03")} & best, "it is declared already"

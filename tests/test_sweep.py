@@ -17,10 +17,10 @@ from hipposeg.runs.sweep import SWEEPS, Sweep
 GRID = Sweep({"a": {"lr": 0.1}, "b": {"lr": 0.2}, "c": {"lr": 0.3}}, "S", "r")
 
 
-def leave(ws: Workspace, run: RunSpec, dice: float, numerics: str = "now", first: int = 0) -> None:
+def leave(ws: Workspace, run: RunSpec, dice: float, numerics: str = "now", first: int = 0, device: str = "cpu") -> None:
     """What a finished run leaves, with invented scores of four cases of two people, the first after case `first`."""
     folder = ws.artifacts / "runs" / run.name
-    write_json(folder / "config.json", {"torch": "", "device": "cpu", "precision": "", "threads": 1, "data_sha256": "",
+    write_json(folder / "config.json", {"torch": "", "device": device, "precision": "", "threads": 1, "data_sha256": "",
                                         "folds": run.folds, "fold": run.fold, "budget": run.budget,
                                         "numerics": numerics})  # fmt: skip
     write_json(folder / "provenance.json", {"train_s": 90.0})
@@ -76,6 +76,10 @@ def test_what_searching_brought_is_told_on_the_folds_that_did_not_choose(tmp_pat
     assert sweep.table(ws, GRID).query("cell == 'r'").fold.tolist() == [0, 1, 2, 3, 4]
     itself = Sweep(GRID.cells, "S", "c")
     assert sweep.gained(ws, itself).index.tolist() == ["a"]
+    leave(ws, GRID.second(["c"])[0], 0.82, first=4, device="cuda")
+    assert sweep.gained(ws, GRID).empty, "a difference of machines"
+    leave(ws, RunSpec("b", "inner", 0, budget="S"), 0.9, device="cuda")
+    assert sweep.finalists(ws, GRID) == [], "nor is there a ranking over two kinds of machine"
 
 
 def test_finalists_at_the_edge_of_the_grid_are_told():

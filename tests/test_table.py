@@ -173,6 +173,11 @@ def test_runs_that_cannot_be_trusted_are_refused(ws):
     write_json(config, {key: value for key, value in read_json(config).items() if key != "params"})
     with pytest.raises(table.RunError, match="lacks params"):
         collect(ws)
+    for name, content in ((score.CASES, b"\x1f\x8b\x08"), ("config.json", b"")):
+        run = put(ws, "unet2d", 0.88)
+        (ws.artifacts / "runs" / run / name).write_bytes(content)
+        with pytest.raises(table.RunError, match=f"{run}: config.json or {score.CASES} cannot be read"):
+            collect(ws)
 
 
 def test_unfinished_runs_are_left_out_and_nothing_at_all_is_an_error(ws, tmp_path, caplog):

@@ -227,6 +227,34 @@ def test_checkpoint_of_another_run_is_not_resumed(tmp_path):
     assert weights(resumed) == weights(fresh)
 
 
+def test_a_damaged_checkpoint_is_said_and_costs_no_more_than_time(tmp_path, caplog):
+    fresh, _, _ = fit(network(), samples(), CONFIG, MACHINE, 0, tmp_path, "k")
+    checkpoint = tmp_path / "checkpoint.pt"
+    for content in (b"", checkpoint.read_bytes()[:-200], b"no checkpoint"):
+        caplog.clear()
+        checkpoint.write_bytes(content)
+        again, history, _ = fit(network(), samples(), CONFIG, MACHINE, 0, tmp_path, "k")
+        assert weights(again) == weights(fresh) and len(history) == CONFIG.epochs
+        assert "checkpoint.pt is damaged" in caplog.text
+
+
+def test_a_kill_before_the_last_checkpoint_loses_no_line_of_history(tmp_path, monkeypatch):
+    save = Training.save
+
+    def killed(self, path, key):
+        if len(self.history) == CONFIG.epochs:
+            raise KeyboardInterrupt
+        save(self, path, key)
+
+    monkeypatch.setattr(Training, "save", killed)
+    with pytest.raises(KeyboardInterrupt):
+        fit(network(), samples(), CONFIG, MACHINE, 0, tmp_path, "k")
+    monkeypatch.setattr(Training, "save", save)
+    _, history, _ = fit(network(), samples(), CONFIG, MACHINE, 0, tmp_path, "k")
+    stored = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
+    assert len(history) == len(stored) == CONFIG.epochs
+
+
 SCRIPT = """
 import sys
 sys.path.insert(0, {tests!r})

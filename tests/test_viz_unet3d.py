@@ -280,6 +280,11 @@ def test_table_of_arms_averages_seeds_and_reads_minutes(tmp_path):
         [0.875, 0.875, 2, 2, 10]
     )
     assert table.loc["a", ["iou", "nsd1", "hd95"]].tolist() == pytest.approx([0.425, 0.9, 1.5])
+    text = seeds.readable(table.assign(hd95=np.nan))
+    assert text.loc["a", ["parameters", "minutes", "Dice, anterior", "NSD 1 mm", "HD95 (mm)"]].tolist() == [
+        "10", "2.0", "0.875", "0.900", "",
+    ]  # fmt: skip
+    assert text.loc["a", "mean Dice (95 % interval)"].startswith("0.8750 (")
     both = seeds.beside(
         [*runs[:2], *(result("c", 0.75, seed, folder=tmp_path) for seed in (0, 1))], "a", ["anterior"], "grouped"
     )

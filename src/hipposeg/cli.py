@@ -226,8 +226,8 @@ def parser() -> argparse.ArgumentParser:
     several = command("series", series, profile=False)
     several.add_argument("number", help="the notebook's number, such as 04")
     several.add_argument("--only", default="", help="runs whose name holds this text")
-    several.add_argument("--jobs", type=int, help="runs at a time (one for each core)")
-    several.add_argument("--list", action="store_true", help="show the runs and which are there, train nothing")
+    several.add_argument("--jobs", type=int, help="runs at a time (one for each core, at most 8)")
+    several.add_argument("--list", action="store_true", help="show which runs the present code has made, train nothing")
     studied = command("study", study, profile=False)
     studied.add_argument("names", nargs="*", help="such as box; a wrong name lists all")
     studied.add_argument("--all", action="store_true", help="every study")
@@ -261,7 +261,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a series that is ended ends its trainings, too
     try:
         return args.function(args)
-    except (ValueError, FileNotFoundError, KeyError) as error:
+    except (ValueError, FileNotFoundError, KeyError, FloatingPointError) as error:
         print(f"hipposeg: {error.args[0] if isinstance(error, KeyError) else error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -44,7 +44,8 @@ def soft_dice_loss(logits: Tensor, target: Tensor, smooth: float = 1e-5) -> Tens
 def cross_entropy(logits: Tensor, target: Tensor, foreground_weight: float = 1.0) -> Tensor:
     """Mean cross-entropy over voxels, each weighted by its true classes: background 1, foreground `foreground_weight`.
 
-    Equal to torch's own, whose two-dimensional kernel is not deterministic on a GPU. Arguments as for `soft_dice_loss`.
+    For whole voxels equal to torch's own of class numbers, whose two-dimensional kernel is not deterministic on a GPU.
+    For shares torch divides by the number of voxels, this by their weights. Arguments as for `soft_dice_loss`.
     """
     weight = torch.full((logits.shape[1],), foreground_weight, device=logits.device)
     weight[0] = 1

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
-from torch.nn.functional import conv1d, grid_sample, interpolate, one_hot, pad
+from torch.nn.functional import grid_sample, interpolate, one_hot
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,8 @@ class Augmentation:
     shift: voxels, uniform in +/-. elastic: standard deviation in voxels of a smooth displacement,
     which is drawn every `knots` voxels.
     gain, offset: of the z-scored intensity, uniform. gamma: log-uniform exponent range on the min-max scaled intensity.
-    noise: largest standard deviation of added Gaussian noise, in units of the z-score. blur: largest standard
-    deviation, in voxels, of a Gaussian. coarse: largest factor above 1 by which a quarter of the samples lose
-    resolution and get it back interpolated. flip: probability of a mirror image along the sample's first axis.
+    noise: largest standard deviation of added Gaussian noise, in units of the z-score. flip: probability of a mirror
+    image along the sample's first axis.
     """
 
     rotate: float = 0.0
@@ -36,8 +35,6 @@ class Augmentation:
     offset: float = 0.0
     gamma: float = 0.0
     noise: float = 0.0
-    blur: float = 0.0
-    coarse: float = 0.0
     flip: float = 0.0
     knots: int = 12
 
@@ -110,34 +107,6 @@ def sample(values: Tensor, points: Tensor) -> Tensor:
     return grid_sample(values, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
-def _blurred(images: Tensor, reach: float, generator: Generator) -> Tensor:
-    """Each sample smoothed by a Gaussian of its own width, axis by axis."""
-    batch, channels, *sides = images.shape
-    width = math.ceil(3 * reach)
-    sigma = torch.rand(batch, 1, generator=generator) * reach + 1e-3
-    kernel = torch.exp(-(torch.arange(-width, width + 1) ** 2) / (2 * sigma**2))
-    kernel = (kernel / kernel.sum(1, keepdim=True)).to(images.device)  # (B, taps)
-    for axis in range(2, images.ndim):
-        lines = images.movedim(axis, -1)
-        flat = pad(lines.reshape(batch, -1, sides[axis - 2]).transpose(0, 1), (width, width), mode="replicate")
-        flat = conv1d(flat, kernel[:, None], groups=batch).transpose(0, 1)  # every line of a sample, its own kernel
-        images = flat.reshape(lines.shape).movedim(-1, axis)
-    return images
-
-
-def _coarsened(images: Tensor, reach: float, generator: Generator) -> Tensor:
-    """A quarter of the samples at a lower resolution, interpolated back to their own grid."""
-    factors = 1 + torch.rand(len(images), generator=generator) * (reach - 1)
-    chosen = torch.rand(len(images), generator=generator) < 0.25
-    mode = "bilinear" if images.ndim == 4 else "trilinear"
-    out = images.clone()
-    for index in chosen.nonzero().flatten().tolist():
-        sides = tuple(images.shape[2:])
-        small = tuple(max(2, round(side / factors[index].item())) for side in sides)
-        out[index] = interpolate(interpolate(images[[index]], size=small, mode="area"), size=sides, mode=mode)[0]
-    return out
-
-
 def augment(images: Tensor, labels: Tensor, n_classes: int, settings: Augmentation, generator: Generator) -> Batch:
     """Change a batch at random.
 
@@ -159,10 +128,6 @@ def augment(images: Tensor, labels: Tensor, n_classes: int, settings: Augmentati
         foreground = sample(targets[:, 1:], points)
         targets = torch.cat([1 - foreground.sum(1, keepdim=True), foreground], 1)
     each = (batch, *[1] * (dims + 1))
-    if settings.blur:
-        images = _blurred(images, settings.blur, generator)
-    if settings.coarse > 1:
-        images = _coarsened(images, settings.coarse, generator)
     if settings.gamma:
         exponent = torch.exp(_uniform(batch, 1, math.log1p(settings.gamma), generator)).view(each).to(device)
         low = images.amin(dim=tuple(range(1, dims + 2)), keepdim=True)

@@ -6,10 +6,13 @@ running average of the last steps' weights, never the best epoch's.
 """
 
 import json
+import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -26,6 +29,8 @@ from hipposeg.engine.optim import optimisers
 from hipposeg.engine.rules import StopRule
 from hipposeg.engine.schedule import rate
 from hipposeg.losses import segmentation_loss
+
+log = logging.getLogger(__name__)
 
 # Raise by hand when the loop's arithmetic changes: runs made before are then marked as older.
 NUMERICS = 2
@@ -119,10 +124,14 @@ class Training:
             torch.save(state, temporary)
 
     def resume(self, path: Path, key: str) -> None:
-        """Continue from a checkpoint of the same run; one of another run is left alone."""
+        """Continue from a checkpoint of the same run; one of another run, or a damaged one, is left alone."""
         if not path.exists():
             return
-        state = torch.load(path, map_location=self.machine.device, weights_only=True)
+        try:
+            state = torch.load(path, map_location=self.machine.device, weights_only=True)
+        except (RuntimeError, OSError, EOFError, UnpicklingError) as error:
+            log.warning("%s is damaged (%s): the training starts anew", path, error or type(error).__name__)
+            return
         if state["key"] != key:
             return
         self.history, self.seconds = state["history"], state["seconds"]
@@ -169,7 +178,7 @@ class Training:
     def averaged(self, samples: Samples) -> nn.Module:
         """The averaged network in evaluation mode; BatchNorm statistics, where there are any, re-estimated for it."""
         plain = batches(samples, self.config.batch, self.machine.device, Augmentation(), self.seed, 0)
-        inputs = (batch.images for step, batch in plain if step < 40)
+        inputs = (batch.images for _, batch in islice(plain, 40))
         with self.machine.autocast():
             update_bn(inputs, self.average)
         return self.average.module.eval()
@@ -221,8 +230,9 @@ def fit(
                 line["inner"] = inner(training.averaged(samples))
             training.history.append(line)
             bar.set_postfix_str(f"epoch {number}/{config.epochs}, loss {line['loss']:.3f}")
-            training.save(checkpoint, key)
+            # The checkpoint last: a kill in between repeats the epoch, and with it the line.
             files.write_text(folder / "history.jsonl", history_lines(training.history))
+            training.save(checkpoint, key)
             if config.stop and config.stop.ends(training.history):
                 break
     return training.averaged(samples), training.history, training.seconds

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import torch
 from torch import Tensor, nn
 
+from hipposeg.files import sha256_bytes
 from hipposeg.models.unet import Block
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,17 @@ def imagenet_weights(encoder: str) -> Path | None:
     except Exception as error:  # the hub's client lets through whatever its HTTP library raises
         log.warning("no ImageNet weights for %s (%s): it starts from random weights", encoder, type(error).__name__)
         return None
+
+
+def imagenet_digest(encoder: str) -> str:
+    """SHA-256 of an encoder's published ImageNet weights. Raises FileNotFoundError if they cannot be had."""
+    path = imagenet_weights(encoder)
+    if path is None:
+        raise FileNotFoundError(
+            f"no ImageNet weights of {encoder}, neither in the local cache nor on the hub; make the hub reachable, or "
+            "train the arm of the same name without `+imagenet`, which starts from random weights"
+        )
+    return sha256_bytes(path.read_bytes())
 
 
 def _has_network(address: str) -> bool:

@@ -104,6 +104,8 @@ SUFFIXES = {
     "focal": "Dice and focal loss",
     "adamw": "AdamW for all weights, no Muon",
     "dropout": "channels of its coarser stages dropped at random in training",
+    "empty0": "training on no empty slice",
+    "empty50": "half of the training slices empty",
     "aug-none": "no augmentation",
     "aug-flip": "mirror images only",
     "aug-rotation": "mirror images and rotations",

@@ -20,7 +20,8 @@ class Arm:
     build: (input channels, classes) -> network with initial weights, None for the atlas. recipes: budget -> recipe.
     members: arms whose probabilities this one averages; it has no network or recipe of its own then. guide: the arm
     whose finished run of the same fold, seed and budget this one starts from. published: open_clip's name of a model
-    that is taken as it is, without any training.
+    that is taken as it is, without any training. imagenet: segmentation-models-pytorch's name of an encoder whose
+    published weights the training starts from.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Arm:
     members: tuple[str, ...] = ()
     guide: str = ""
     published: str = ""
+    imagenet: str = ""
 
     @property
     def trains(self) -> bool:

@@ -12,6 +12,7 @@ from hipposeg.config import Workspace
 from hipposeg.data.locate import Source
 from hipposeg.engine.machine import this_machine
 from hipposeg.runs import sweep, table
+from hipposeg.runs.run import finished
 from hipposeg.runs.series import declared, following
 from hipposeg.runs.spec import RunSpec
 
@@ -26,9 +27,10 @@ def wanted(runs: list[RunSpec], only: str) -> list[RunSpec]:
 
 
 def states(ws: Workspace, notebook: str, only: str = "") -> list[tuple[bool, RunSpec]]:
-    """The notebook's declared runs and those that follow from them, each with whether it is there."""
+    """The notebook's declared runs and those that follow from them, each with whether the present code made it."""
     runs = wanted([*declared(notebook), *following(ws, notebook)], only)
-    return [((ws.artifacts / "runs" / run.name / "config.json").is_file(), run) for run in runs]
+    there = {one.run for one in finished(ws, runs)}
+    return [(run in there, run) for run in runs]
 
 
 def train_declared(
@@ -36,10 +38,10 @@ def train_declared(
 ) -> None:
     """Train a notebook's declared series, then what follows from it, and renew results.csv of the whole profile.
 
-    jobs: how many side by side, by default one for each core. Raises ValueError if no declared name holds `only`.
+    jobs: how many side by side, by default one for each core, at most 8. Raises ValueError if no name holds `only`.
     """
     first = wanted(declared(notebook), only)
-    if not first:
+    if not first and not wanted(following(ws, notebook), only):
         raise ValueError(f"notebook {notebook} declares no run whose name holds {only!r}")
     jobs = jobs or this_machine().threads
     try:

@@ -77,14 +77,14 @@ def train_or_load(
     key = run_key(run, cohort, fold, machine)
     work = ws.work / "runs" / run.name
     published = ws.artifacts / "runs" / run.name
-    cached = _is_whole(work, key, run)
+    cached = _is_cached(work, key, run)
     if ws.profile == "full" and not weights and not cached and _is_whole(published, key, run):
         return load(ws, run)
     if not cached:
         for other in needed_by(run):
             train_or_load(other, cohort, folds, ws, machine, weights=True)
     with files.alone(work / "lock"):
-        if not _is_whole(work, key, run):
+        if not _is_cached(work, key, run):
             _make(run, cohort, fold, ws, machine, key)
         elif weights and _is_whole(published, key, run):
             return load(ws, run)  # asked for by another run, perhaps by several at once: nothing is written again
@@ -132,8 +132,17 @@ def _is_whole(folder: Path, key: str, run: RunSpec) -> bool:
     config = folder / "config.json"
     if not config.exists():
         return False
-    found = files.read_json(config)
+    try:
+        found = files.read_json(config)
+    except ValueError:
+        log.warning("%s is damaged: the run is made again", config)
+        return False
     return found.get("key") == key and _agrees(found["config"], files.plain(recipe_of(run)))
+
+
+def _is_cached(work: Path, key: str, run: RunSpec) -> bool:
+    """Whether the work folder holds a whole run with all that is published of it."""
+    return _is_whole(work, key, run) and (work / CASES).is_file() and any(work.glob("predictions/*.gz"))
 
 
 def _agrees(old: Any, new: Any) -> bool:

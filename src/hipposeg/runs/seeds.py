@@ -5,7 +5,7 @@ precision, torch, data); a group of another setting is listed and not compared.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from hipposeg.files import read_json
 from hipposeg.metrics import MEAN
 from hipposeg.runs.run import RunResult
 from hipposeg.runs.table import MACHINE, SETTING
-from hipposeg.stats import holm, interval, paired, verdict
+from hipposeg.stats import Paired, holm, interval, paired, verdict
 
 VERDICTS = ("ahead", "behind", "equivalent", "undecided")
 # Metrics that a table of arms shows beside Dice.
@@ -86,10 +86,17 @@ def differences(
             found[name] = {"p": np.nan, "verdict": "not compared: other cases"}
             continue
         a, subjects = stacked(group, metric)
-        pair = paired(a, stacked(mine, metric)[0], subjects)
-        said = verdict(pair) or f"none: {pair.n_seeds} seed{'s' if pair.n_seeds > 1 else ''}"
-        found[name] = {"difference": pair.difference, "low": pair.low, "high": pair.high, "people": pair.n_people,
-                       "seeds": pair.n_seeds, "p": pair.p_value, "verdict": said}  # fmt: skip
+        found[name] = _told(paired(a, stacked(mine, metric)[0], subjects))
+    return _as_family(found, declared)
+
+
+def _told(pair: Paired) -> dict[str, Any]:
+    said = verdict(pair) or f"none: {pair.n_seeds} seed{'s' if pair.n_seeds > 1 else ''}"
+    return {"difference": pair.difference, "low": pair.low, "high": pair.high, "people": pair.n_people,
+            "seeds": pair.n_seeds, "p": pair.p_value, "verdict": said}  # fmt: skip
+
+
+def _as_family(found: Mapping[str, Mapping[str, Any]], declared: int = 0) -> pd.DataFrame:
     columns = ["p", *(column for column in DIFFERENCES if column != "p_holm")]
     table = pd.DataFrame(list(found.values()), index=list(found), columns=columns)
     table["p_holm"] = holm(table.pop("p").to_numpy(dtype=float), declared)
@@ -125,7 +132,8 @@ def flips(short: pd.DataFrame, long: pd.DataFrame) -> pd.DataFrame:
     """What two budgets say of the same comparisons: differences and verdicts side by side, and whether they part.
 
     short, long: tables of `differences`, same kind of index. says: "flips" where one is ahead and the other behind,
-    "agrees" where the verdicts are equal, else "differs"; "open" if either has none. Empty without common rows.
+    "agrees" where both conclude the same, "differs" where one alone concludes something or both something else,
+    "undecided" where neither does; "open" if either has no verdict. Empty without common rows.
     """
     both = short.join(long, suffixes=("_short", "_long"), how="inner")
     columns = [f"{name}_{end}" for end in ("short", "long") for name in ("difference", "low", "high", "verdict")]
@@ -137,10 +145,39 @@ def flips(short: pd.DataFrame, long: pd.DataFrame) -> pd.DataFrame:
             return "open"
         if verdicts == {"ahead", "behind"}:
             return "flips"
+        if verdicts == {"undecided"}:
+            return "undecided"
         return "agrees" if len(verdicts) == 1 else "differs"
 
     both["says"] = [says(row) for _, row in both.iterrows()]
     return both
+
+
+def alike(results: Iterable[RunResult]) -> bool:
+    """Whether there are runs, and one data set and kind of machine trained them all, so that means may be ranked."""
+    return len({tuple(one.config[key] for key in ("data_sha256", *MACHINE)) for one in results}) == 1
+
+
+def moved(results: Sequence[RunResult], reference: str, names: Sequence[str], short: str, long: str) -> pd.DataFrame:
+    """How far each arm's difference from the reference moves from a short budget to a long one, on grouped fold 0.
+
+    The difference of two differences, on the same cases and seeds: above zero, the arm gains more by longer training
+    than the reference does. Index: arms of `names` that both budgets have, trained by the same kind of machine as the
+    reference; columns DIFFERENCES, Holm over these rows.
+    """
+    there = [one for one in results if (one.run.folds, one.run.fold) == ("grouped", 0)]
+
+    def of(arm: str, budget: str) -> list[RunResult]:
+        return [one for one in there if (one.run.arm, one.run.budget) == (arm, budget)]
+
+    found = {}
+    for arm in names:
+        four = [of(name, budget) for name in (arm, reference) for budget in (long, short)]
+        seeds = {tuple(sorted(one.run.seed for one in runs)) for runs in four}
+        if len(seeds) == 1 and alike(one for runs in four for one in runs):
+            a_long, a_short, b_long, b_short = (stacked(scores(runs))[0] for runs in four)
+            found[arm] = _told(paired(a_long - a_short, b_long - b_short, stacked(scores(four[0]))[1]))
+    return _as_family(found)
 
 
 def arms(
@@ -167,6 +204,21 @@ def arms(
         for name, of in columns.items():
             rows.loc[arm, name] = np.mean([one.mean(*of) for one in runs])
     return rows[["dims", "params", "gflops", "steps", "minutes", *labels, *FURTHER, "value", "low", "high", "seeds"]]
+
+
+def readable(table: pd.DataFrame) -> pd.DataFrame:
+    """What `arms` returns, as text with units, same index; costs first, the mean Dice with its interval last."""
+    text = pd.DataFrame(index=table.index)
+    written = {"params": ("parameters", "{:,.0f}"), "gflops": ("GFLOP", "{:.1f}"), "steps": ("steps", "{:,.0f}"),
+               "minutes": ("minutes", "{:.1f}"), "seeds": ("seeds", "{:.0f}"), "iou": ("IoU", "{:.3f}"),
+               "nsd1": ("NSD 1 mm", "{:.3f}"), "hd95": ("HD95 (mm)", "{:.2f}")}  # fmt: skip
+    costs = ("params", "gflops", "steps", "minutes", "seeds")
+    for name in (*costs, *(column for column in table if column not in (*costs, "dims", "value", "low", "high"))):
+        title, form = written.get(name, (f"Dice, {name}", "{:.3f}"))
+        text[title] = ["" if np.isnan(value) else form.format(value) for value in table[name]]
+    ends = table[["value", "low", "high"]].itertuples(index=False)
+    text["mean Dice (95 % interval)"] = [f"{value:.4f} ({low:.4f} to {high:.4f})" for value, low, high in ends]
+    return text
 
 
 def beside(

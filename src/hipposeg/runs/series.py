@@ -9,6 +9,7 @@ from hipposeg.data.spec import DatasetSpec
 from hipposeg.runs import sweep, table
 from hipposeg.runs.arms import FLAGSHIP, FUSIONS
 from hipposeg.runs.run import RunResult, finished
+from hipposeg.runs.seeds import alike
 from hipposeg.runs.spec import RunSpec, current_numerics
 from hipposeg.runs.zoo_clip import SHARES
 
@@ -17,13 +18,16 @@ HEADS = tuple(f"unet3d-inr-{head}" for head in ("conv", "mlp", "mlp-xyz", "siren
 # Compared with `unet2d` at the short budget. An arm on a ready-made encoder has a recipe of its own; others change one
 # thing.
 SLICES_2D = ("unet2d-axis0", "unet2d-axis2", "unet2d-1slice", "unet2d-5slices")
-NETWORKS_2D = ("unet2d-batchnorm", "unet2d-mobilenetv3", "unet2d-efficientnetb0")
+ENCODERS_2D = ("unet2d-mobilenetv3", "unet2d-efficientnetb0")
+NETWORKS_2D = ("unet2d-batchnorm", *ENCODERS_2D)
+SAMPLING_2D = ("unet2d+empty0", "unet2d+empty50")
 AUGMENTATIONS = tuple(f"unet2d+aug-{name}" for name in ("none", "flip", "rotation", "noise"))
 LOSSES = tuple(f"unet2d+{name}" for name in ("dice", "ce", "dice-ce-70-30", "unweighted", "focal", "bce"))
 # The declared families of comparisons with `unet2d`.
 FAMILIES_2D = {
     "slices": SLICES_2D,
     "preprocessing": ("unet2d+n4",),
+    "empty slices": SAMPLING_2D,
     "network": NETWORKS_2D,
     "augmentation": AUGMENTATIONS,
     "loss": LOSSES,
@@ -36,7 +40,7 @@ STEPS_2D = (AUGMENTATIONS[0], AUGMENTATIONS[1:])
 # Of two families some are repeated at the main arms' budget: what is best after a few epochs may not be after many. The
 # arm of each family that is best under the short budget follows, so each of its arms may be there and is counted.
 FAMILIES_2D_LONG = {"augmentation": AUGMENTATIONS, "loss": LOSSES}
-LONG_2D = ("unet2d", "unet2d+aug-none", "unet2d+aug-noise", "unet2d+dice", *NETWORKS_2D[1:])
+LONG_2D = ("unet2d", "unet2d+aug-none", "unet2d+aug-noise", "unet2d+dice", *ENCODERS_2D)
 PLANES = ("unet2d", "unet2d-axis0", "unet2d-axis2", "unet2d+views", "unet2d-fusion", "unet2d-fusion+views")
 # The averages last, so that they need not wait for a member that is being trained.
 PLANES_AND_ENCODER = (*PLANES[:3], "unet2d-mobilenetv3", *PLANES[3:])
@@ -114,12 +118,15 @@ def following(ws: Workspace, notebook: str) -> list[RunSpec]:
 
 
 def winners(ws: Workspace) -> list[RunSpec]:
-    """The best arm of each family that is repeated, at the main arms' budget; none before the whole family is there."""
+    """The best arm of each family that is repeated, at the main arms' budget; none before all of it is there.
+
+    Nor while it is of several kinds of machine, whose scores are not ranked together.
+    """
     found = []
     for family in FAMILIES_2D_LONG.values():
         runs = [RunSpec(arm, seed=seed, budget="S") for arm in family for seed in SEEDS]
         there = finished(ws, runs)
-        if len(there) == len(runs):
+        if len(there) == len(runs) and alike(there):
             best = max(family, key=lambda arm: sum(one.mean() for one in there if one.run.arm == arm))
             found += [RunSpec(best, seed=seed) for seed in SEEDS]
     return found

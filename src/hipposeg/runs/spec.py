@@ -14,7 +14,7 @@ from hipposeg.engine import train
 from hipposeg.engine.classic import Classic
 from hipposeg.engine.machine import Machine
 from hipposeg.files import sha256_bytes, to_json
-from hipposeg.models import published
+from hipposeg.models import encoders, published
 from hipposeg.runs.arm import Arm
 from hipposeg.runs.arms import ARMS, NUMERICS
 
@@ -101,7 +101,10 @@ def current_numerics() -> dict[str, str]:
 
 
 def run_key(run: RunSpec, cohort: Cohort, fold: Fold, machine: Machine) -> str:
-    """Hash of all that a run's bytes depend on: recipe, data, fold, device, precision, threads, torch, numerics."""
+    """Hash of all that a run's bytes depend on: recipe, data, fold, device, precision, threads, torch, numerics.
+
+    Raises FileNotFoundError for an arm that starts from published weights, or is such a model, where they are missing.
+    """
     arm = run.definition
     parts = {
         "run": asdict(run),
@@ -123,6 +126,8 @@ def run_key(run: RunSpec, cohort: Cohort, fold: Fold, machine: Machine) -> str:
         parts["guide"] = [run_key(one, cohort, fold, machine) for one in needed_by(run)]
     if arm.published:
         parts["checkpoint"] = published.digest(published.checkpoint(arm.published))
+    if arm.imagenet:
+        parts["imagenet"] = encoders.imagenet_digest(arm.imagenet)
     if arm.family in ("clip", "guided"):  # what they read
         parts["texts"] = prompts.digest()
     return sha256_bytes(to_json(parts).encode())

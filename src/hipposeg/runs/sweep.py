@@ -13,7 +13,7 @@ import pandas as pd
 from hipposeg.config import Workspace
 from hipposeg.files import write_csv
 from hipposeg.runs.run import finished
-from hipposeg.runs.seeds import DIFFERENCES, differences, means, minutes, scores
+from hipposeg.runs.seeds import DIFFERENCES, alike, differences, means, minutes, scores
 from hipposeg.runs.spec import RunSpec
 from hipposeg.runs.zoo2d import HEAD_GRID, SEARCH_GRID
 
@@ -52,9 +52,9 @@ SWEEPS = {
 
 
 def finalists(ws: Workspace, sweep: Sweep) -> list[str]:
-    """The cells with the highest mean Dice on inner fold 0, best first; none before all are there."""
+    """The cells with the highest mean Dice on inner fold 0, best first; none before all are there, on one machine."""
     found = finished(ws, sweep.first())
-    if len(found) < len(sweep.cells):
+    if len(found) < len(sweep.cells) or not alike(found):
         return []
     return [one.run.arm for one in sorted(found, key=lambda one: -one.mean())[:FINALISTS]]
 
@@ -95,12 +95,12 @@ def gained(ws: Workspace, sweep: Sweep) -> pd.DataFrame:
     """What searching brought: each finalist minus the reference on the inner folds that did not choose it.
 
     Index: the finalists' arms; columns `seeds.DIFFERENCES`, over all people of those folds, each scored once. Empty
-    before all those runs are there, or if the reference is the only finalist left.
+    before all those runs are there, on one kind of machine, or if the reference is the only finalist left.
     """
     best = [cell for cell in finalists(ws, sweep) if cell != sweep.reference]
     runs = [run for run in (*sweep.unsearched(), *sweep.second(best)) if run.fold]
     found = finished(ws, runs)
-    if not best or len(found) < len(runs):
+    if not best or len(found) < len(runs) or not alike(found):
         return pd.DataFrame(columns=list(DIFFERENCES))
     return differences(scores(found).assign(setting="inner folds 1 to 4"), sweep.reference)
 

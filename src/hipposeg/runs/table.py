@@ -6,6 +6,7 @@ is not whole, marks what is out of date, and puts an interval over people on eve
 
 import json
 import logging
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,9 +173,12 @@ def find_runs(ws: Workspace, numerics: Mapping[str, Any] | None = None) -> list[
 
 
 def read_run(ws: Workspace, folder: Path, numerics: Mapping[str, Any]) -> Run:
-    """One run from its folder. Raises RunError naming what is missing."""
-    config = read_json(folder / "config.json")
-    cases = pd.read_csv(folder / CASES)
+    """One run from its folder. Raises RunError naming what is missing or damaged."""
+    try:
+        config = read_json(folder / "config.json")
+        cases = pd.read_csv(folder / CASES)
+    except (ValueError, OSError, EOFError, zlib.error) as error:
+        raise RunError(f"{folder.name}: config.json or {CASES} cannot be read ({error}); {_AGAIN}") from error
     _need(folder / "config.json", set(config), ("run", *RUN_COLUMNS, "family", "precision", "numerics"))
     _need(folder / CASES, set(cases.columns), CASE_COLUMNS[1:])
     if config["run"] != folder.name:

@@ -106,10 +106,10 @@ def train_network(
 
 def as_published(run: RunSpec, cohort: Cohort, fold: Fold, machine: Machine) -> Trained:
     """A published CLIP without any training: it only reads what the classes are called."""
-    network = initial(run, cohort.spec).to(machine.device).eval()
+    network, prep = initial(run, cohort.spec).to(machine.device).eval(), run.definition.prep
     numbers = guidance.settle(network, run, cohort, fold["train"]) | {
         "params": 0,
-        "gflops": round(cost.gflops(network, run.definition.prep.channels(len(cohort.spec.channels)), 1), 3),
+        "gflops": round(cost.gflops(network, prep.channels(len(cohort.spec.channels)), prep.axis, prep.spacing), 3),
         "steps": 0,
         "samples": 0,
     }

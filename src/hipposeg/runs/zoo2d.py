@@ -56,7 +56,8 @@ def _slices(name: str, recipe: TrainConfig = UNET2D, prep: Prep = SLICES, **opti
 
 def _encoder(name: str, encoder: str, recipe: TrainConfig = _ENCODER, imagenet: bool = False) -> Arm:
     build = partial(_with_imagenet if imagenet else EncoderUNet, encoder, decoder=_STAGES)
-    return Arm(name, "03", "encoder", 2, ENCODER_SLICES, build, _budgets(recipe))
+    start = encoder if imagenet else ""
+    return Arm(name, "03", "encoder", 2, ENCODER_SLICES, build, _budgets(recipe), imagenet=start)
 
 
 def _with_imagenet(encoder: str, channels: int, classes: int, decoder: tuple[int, ...]) -> nn.Module:
@@ -86,6 +87,8 @@ _CLASSIC = {
     "rotation": Classic(flip=0.5, rotate=15),
     "noise": Classic(flip=0.5, rotate=15, noise=0.1),
 }
+# Shares of empty slices in an epoch; the reference draws them as they come.
+_EMPTY = {"empty0": 0.0, "empty50": 0.5}
 # The reference is Dice and weighted cross-entropy; in the others cross-entropy is unweighted.
 _LOSSES = {"dice": "dice", "ce": "ce", "unweighted": "dice+ce", "dice-ce-70-30": "0.7dice+0.3ce",
            "focal": "dice+focal", "bce": "dice+bce"}  # fmt: skip
@@ -136,6 +139,7 @@ ZOO_2D = (
     _encoder("unet2d-mobilenetv3+imagenet", MOBILENET, imagenet=True),
     _encoder("unet2d-efficientnetb0", EFFICIENTNET, _EFFICIENTNET),
     _encoder("unet2d-efficientnetb0+imagenet", EFFICIENTNET, _EFFICIENTNET, imagenet=True),
+    *(_slices(f"unet2d+{name}", replace(UNET2D, empty=share)) for name, share in _EMPTY.items()),
     *(_slices(f"unet2d+aug-{name}", replace(UNET2D, augmentation=changes)) for name, changes in _CLASSIC.items()),
     *(_slices(f"unet2d+{name}", replace(UNET2D, loss=loss, foreground_weight=1.0)) for name, loss in _LOSSES.items()),
     *(_encoder(name, MOBILENET, replace(_ENCODER, **cell)) for name, cell in SEARCH_GRID.items()),

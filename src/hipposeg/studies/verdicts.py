@@ -41,7 +41,7 @@ FAMILIES = (
     Family("2D augmentation step by step, short", *series.STEPS_2D, "S"),
     *(Family(f"2D {name}", "unet2d", arms) for name, arms in series.FAMILIES_2D_LONG.items()),
     Family("2D augmentation step by step", *series.STEPS_2D),
-    Family("2D encoder", "unet2d", series.NETWORKS_2D[1:]),
+    Family("2D encoder", "unet2d", series.ENCODERS_2D),
     Family("2D directions", "unet2d", series.PLANES[1:]),
     Family("2D recipes of others", "unet2d", series.OTHERS),
     *(Family(f"CLIP, {name}", "clip2d-guided", arms) for name, arms in series.FAMILIES_CLIP.items()),
