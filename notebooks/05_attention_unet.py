@@ -76,15 +76,15 @@ budget = "smoke" if profile == "smoke" else "standard"
 # the organ, and the coarse stages know roughly where it is. An **attention gate** (Oktay et al. 2018) lets them say so: it computes a
 # weight between 0 and 1 for each place and multiplies the skip by it. Skip and coarse feature are brought to the coarse resolution, mapped
 # to the same channels and added; negative values of the sum are set to zero, a 1x1 convolution makes one number for each place of what is
-# left, and a sigmoid turns it into a share.
+# left, and a sigmoid turns it into a share. `doubled` brings that map to the skip's resolution, linearly.
 
 # %%
 gate = (gates.AttentionGate.__init__, gates.AttentionGate.forward)
 display(Code("\n".join(map(inspect.getsource, gate)), language="python"))
 
 # %% [markdown]
-# In the network, one gate sits on every skip. This is the way up with gates. The network keeps nothing of its maps; whoever wants them
-# asks for them, and gets what the same code computes for the logits:
+# In the network, one gate sits on every skip. This is the way up with gates; the stages that it returns are those of notebook 03's U-Net.
+# The network keeps nothing of its maps; whoever wants them asks for them, and gets what the same code computes for the logits:
 
 # %%
 way_up = (gates.AttentionUNet.gated, gates.AttentionUNet.maps)
@@ -153,7 +153,8 @@ for rank, number in chosen.items():
 session.save(
     pictures.maps(views, spec, "What the gates let through", arm.prep.axis), "maps",
     "The best, median and worst scored case with the maps of all gates over the slice that holds most hippocampus. Yellow: the gate is open. "
-    "A map is computed at half its skip's resolution, brought linearly to the skip's, and repeated to the image's.",
+    "A map is computed at half its skip's resolution, brought linearly to the skip's, and repeated to the image's. Bare tissue: beyond the "
+    "network's box.",
     "Three rows of slices: the image, then blue to yellow maps at three scales, with the two true outlines.", kind="png",
 )  # fmt: skip
 
@@ -161,11 +162,21 @@ session.save(
 # **How to read it.** A yellow organ on blue ground is what the name promises. Compare it with what is there: a gate may be open on other tissue
 # that helps to find the organ, open on one part of it and closed on the other, or open nearly everywhere. A closed gate is no loss by
 # itself, since the decoder can read from it, too: a skip that is silent in one part and not in the other tells the two apart. These slices
-# lie where the organ is thickest; the ratios of the next section are means over all slices, and may say something else.
+# lie where the organ is thickest, in its anterior part. The same cases again, in the slice that holds most of the posterior part:
+
+# %%
+session.save(
+    pictures.maps(views, spec, "The same gates farther back", arm.prep.axis, part=spec.labels[-1].value), "maps-posterior",
+    f"The same cases and gates in the slice that holds most of the {spec.labels[-1].name} part.",
+    "Three rows of slices: the image, then blue to yellow maps at three scales, with the true outlines.", kind="png",
+)  # fmt: skip
+
+# %% [markdown]
+# **What to look for.** Is a gate that is closed on one part open on the other? Section 4 counts it over all slices and cases.
 # **What it does not show:** whether the network needs this. And a blob in the middle of the box is no finding: that is where every
 # hippocampus lies.
 #
-# So the same picture again for the median case and one gate, beside two controls: the map of the same network before training, which has
+# So one picture more, for the median case and one gate, beside two controls: the map of the same network before training, which has
 # learned nothing, and the map of another person's case, which has not seen this image, laid over this one centre on centre.
 
 # %%
@@ -203,7 +214,8 @@ display(Code(inspect.getsource(attention.ratio), language="python"))
 # %% [markdown]
 # One trap is left. A 2D network sees slices, and stacked maps also differ *between* slices: a gate that opens in the middle slices as a whole
 # gets a ratio above 1 without ever choosing a place. So the ratio is taken twice, for the stacked volume and after each slice's map was
-# divided by its own mean. After the division the constant gate has 1 by construction; it is computed, as a check of the measure.
+# divided by its own mean. After the division the constant gate has 1 by construction, whatever its weights (here they are initial ones); it is
+# computed, as a check of the measure, and only within slices.
 
 # %%
 table = seeds.side_table([gated], attention.TABLE).drop(columns="seed")
@@ -212,9 +224,8 @@ panels = {attention.SAMPLE: "within each slice", attention.VOLUME: "in the whole
 session.save(
     pictures.ratios(found_ratios, panels, spec.spacing[1]), "ratios",
     f"Mean attention inside the true hippocampus divided by that outside, mean over {len(scored)} scored volumes with 95 % intervals over "
-    "people, for each gate and control. Dashed: as much inside as outside. The trained network's dots count the whole box; the table below "
-    "compares it with another case's map only where both reach.",
-    "Dots with intervals for each gate, the trained network and its controls in two panels; the constant gate lies at one.",
+    "people, for each gate and control. Dashed: as much inside as outside. One trained network.",
+    "Dots with intervals for each gate, the trained network and its controls in two panels; the constant gate lies at one in the first.",
 )  # fmt: skip
 check = table[table["control"] == attention.CONSTANT]["ratio"]
 session.facts(constant_gate_farthest_from_1=float((check - 1).abs().max().round(4)))
@@ -222,25 +233,42 @@ session.facts(constant_gate_farthest_from_1=float((check - 1).abs().max().round(
 # %%
 above = attention_summary.beyond(table)
 titles = {"control": "trained minus", "scale": "voxels of the skip (mm)"}
-rows = above[above["within"] == attention.SAMPLE].drop(columns="within").rename(columns=titles)
+signs = dict.fromkeys(("difference", "low", "high"), "{:+.3f}")
+rows = above[(above["within"] == attention.SAMPLE) & (above["control"] != attention.CONSTANT)].drop(columns="within")
 session.say("Ratio within each slice, the trained network's minus each control's, on the same volumes:")
-display(
-    rows.style.format({"difference": "{:+.3f}", "low": "{:+.3f}", "high": "{:+.3f}"})
-    .hide(axis="index")
-    .set_uuid("beyond")
-)
+display(rows.rename(columns=titles).style.format(signs).hide(axis="index").set_uuid("beyond"))
 within = found_ratios[found_ratios["within"] == attention.SAMPLE].set_index(["scale", "control"])
 session.facts(ratio_within_slices={
     control: {str(scale): float(within.loc[(scale, control), "value"]) for scale in sorted(set(table["scale"]))}
     for control in (attention.TRAINED, *attention.CONTROLS)
 })  # fmt: skip
 
+# %%
+parts = attention.by_part(network, arm.prep, scored, cohort, machine)
+by_part = {
+    item.name: attention_summary.intervals(parts[parts["label"] == item.name]).set_index("scale")
+    for item in spec.labels
+}
+session.say("The same ratio within each slice, for each part of the hippocampus by itself (95 % interval over people):")
+display(
+    pd.DataFrame(
+        {
+            name: {
+                f"skip of {scale * spec.spacing[1]:g} mm voxels": f"{row.value:.2f} ({row.low:.2f} to {row.high:.2f})"
+                for scale, row in rows.iterrows()
+            }
+            for name, rows in by_part.items()
+        }
+    )
+)
+session.facts(ratio_by_part={name: rows["value"].round(4).to_dict() for name, rows in by_part.items()})
+
 # %% [markdown]
 # **How to read it.** *Trained* against *untrained* asks whether training moved the attention at all. *Trained* against *another case's map* is the
-# harder question: what another person's map reaches, the place in the box can explain; only what is beyond it can be owed to this image. It is
-# asked only where both maps reach. Only a positive difference can be owed to this image; where it is zero or negative, the place in the box
-# explains the ratio. **What it does not show:** that the
-# network segments well *because* it looks there. A map is a by-product of training and no explanation (Jain and Wallace 2019; Adebayo et al.
+# harder question, asked only where both maps reach: what another person's map gives there, the place in the box can explain. A difference
+# near zero says that the place explains the ratio. One that is clearly **not** zero, on either side, says that the map follows this image: above,
+# it is more open on the organ than the place alone would make it, below, more closed. The parts by themselves tell whether one mean hides
+# two habits. **What it does not show:** that the network segments well *because* it looks there. A map is a by-product of training and no explanation (Jain and Wallace 2019; Adebayo et al.
 # 2018); whether gates are of use is the next section's question.
 #
 # In 3D one sample is the whole volume, so there is one ratio. Such a network takes longer, and the series trains it:
@@ -255,10 +283,27 @@ for name, group in studied.groupby("arm", sort=False) if len(studied) else ():
         f"The same for `{name}`, {group['seed'].nunique()} trained networks; intervals over people and seeds.",
         "Dots with intervals for each gate and control; the constant gate lies at one.",
     )  # fmt: skip
+    theirs = attention_summary.beyond(group)
+    rows = theirs[(theirs["within"] == attention.SAMPLE) & (theirs["control"] == attention.OTHER)]
+    session.say(f"`{name}`, minus another case's map where both reach, over all seeds:")
+    display(
+        rows.drop(columns=["within", "control"]).rename(columns=titles)
+        .style.format(signs).hide(axis="index").set_uuid(f"beyond-{name}")
+    )  # fmt: skip
+    kept = group[(group["control"] == attention.TRAINED) & (group["within"] == attention.SAMPLE)]
+    each = kept.groupby(["scale", "seed"])["ratio"].mean().unstack()
+    lines = [
+        f"{scale * spec.spacing[1]:g} mm: {', '.join(f'{value:.2f}' for value in row)}"
+        for scale, row in zip(each.index, each.to_numpy(), strict=True)
+    ]
+    session.say(f"Mean ratio of each seed by the voxels of the skip: {'; '.join(lines)}.")
 if studied.empty:
     session.say("**Not trained yet:** the series has no gated network, so the maps of the 3D network are not measured.")
 
 # %% [markdown]
+# **What to look for.** How far do the seeds of one gate lie apart? Where they part, the loss did not ask for one habit, and a picture of one
+# network's gates tells about that network. **What it does not show:** whether the scores part as well; they do not have to.
+#
 # ## 5. Does it help?
 #
 # The gated network is compared with two others on the same people: with its twin without gates, and with the constant gate, whose layers
@@ -358,15 +403,18 @@ session.say(f"""
 } times as much inside the hippocampus as outside,
   finest gate first. Minus what another person's map gives in the same places: {
     ", ".join(f"{row.difference:+.2f} ({row.low:+.2f} to {row.high:+.2f})" for row in beyond_other.itertuples())
-}. Only what is
-  above zero there can be owed to the image; the rest is where in its box a hippocampus lies.
+}. Near
+  zero the place in the box explains the ratio; away from it, on either side, the map follows the image. One network: section 4 has what
+  other seeds do.
 - The gated network minus its twin: **{stats.signed(first["difference"])}** mean Dice, 95 % interval {
     stats.signed(first["low"])
 } to {stats.signed(first["high"])}, one seed each.
 - Its gates add {costs.loc[arm.name, "parameters"] - counted["unet2d"]["parameters"]:,.0f} parameters and {
     100 * (costs.loc[arm.name, "GFLOP, times its twin's"] - 1):.1f} % of operations.
-- Verdicts stand in section 5, as far as there are three seeds.
 """)
+if len(verdicts):
+    for which, rows in verdicts.groupby(level=0, sort=False):
+        session.say(f"- Over the seeds, {which}: {summary.differences_in_words(rows.droplevel(0))}.")
 
 # %% [markdown]
 # ## Limitations
@@ -387,7 +435,9 @@ session.say(f"""
 #    `case.image[0][::-1]` and `case.label[::-1]` to `MapView`. Do the maps follow the tissue, or stay in their place?
 # 2. In the second picture of section 3, set `scale = 1`, then `scale = 4`. At which scale does another person's map look most like the
 #    trained one?
-# 3. Train `attention3d` with `hipposeg train attention3d`. Does a gate that sees the whole volume open elsewhere?
+# 3. Show the maps of a gate that sees the whole volume. `three = train_or_load(RunSpec("attention3d", budget=budget), cohort, session.folds,
+#    session.ws, weights=True)` trains it; `volumes = images_of(cohort, ARMS["attention3d"].prep, session.ws)` is its input. Ask it as section 3 asks
+#    `network`, with that arm's `prep`, and draw with `pictures.maps(views, spec, axis=1)`. Section 4 has its ratios: do you see them?
 #
 # ## References
 #

@@ -161,6 +161,26 @@ def study(
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
+def by_part(
+    network: nn.Module, prep: Prep, images: Mapping[int, np.ndarray], cohort: Cohort, machine: Machine
+) -> pd.DataFrame:
+    """The trained network's ratio for each part of the structure by itself, the other parts left out of both sides.
+
+    Rows as of `study`, within a sample only; `control` is TRAINED, `label` the part's name.
+    """
+    rows = []
+    for number, image in images.items():
+        case = cohort.cases[number]
+        for scale, one in maps(network, prep, image, machine).items():
+            even = relative(one, prep.axis)
+            for item in cohort.spec.labels:
+                kept = np.where((case.label > 0) & (case.label != item.value), np.nan, even)
+                rows.append({"case": number, "subject": case.subject, "label": item.name, "scale": scale,
+                             "control": TRAINED, "within": SAMPLE,
+                             "ratio": ratio(kept, case.label == item.value)})  # fmt: skip
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
 def leave(
     network: nn.Module | None, run: RunSpec, images: Mapping[int, np.ndarray], cohort: Cohort, machine: Machine,
     folder: Path,

@@ -29,7 +29,7 @@ def intervals(table: pd.DataFrame) -> pd.DataFrame:
     table: rows of `study`; with a column `seed` (`seeds.side_table`), seeds are averaged and resampled, too.
     """
     rows = []
-    for (within, scale, control), group in _groups(table[table["control"] != REACHED]):
+    for (within, scale, control), group in _groups(table):
         values, subjects = seeds.stacked(group, "ratio")
         found = vars(stats.interval(values, subjects))
         rows.append({"within": within, "scale": scale, "control": control, **found})
@@ -70,7 +70,7 @@ def smallest_third(cases: pd.DataFrame) -> list[int]:
 
 
 def comparisons(rows: pd.DataFrame) -> pd.DataFrame:
-    """The declared PAIRS as far as both arms are there: what `seeds.differences` gives, Holm over all of them.
+    """The declared PAIRS as far as both arms are there: what `seeds.differences` gives, Holm over all declared.
 
     rows: as of `seeds.scores`, on one fold and budget. Index "first minus second". Empty if no pair is complete.
     """
@@ -81,7 +81,7 @@ def comparisons(rows: pd.DataFrame) -> pd.DataFrame:
             found[f"{arm} minus {reference}"] = one.loc[arm]
     table = pd.DataFrame(list(found.values()), index=list(found), columns=list(seeds.DIFFERENCES))
     # Each p came alone; together they are one family.
-    table["p_holm"] = stats.holm(table["p_holm"].to_numpy(dtype=float))
+    table["p_holm"] = stats.holm(table["p_holm"].to_numpy(dtype=float), len(PAIRS))
     return table
 
 

@@ -16,13 +16,14 @@ from hipposeg.viz.style import INK, MUTED, SERIES
 
 
 def ranges(
-    table: pd.DataFrame, xlabel: str, colours: Mapping[str, str] | None = None, line: tuple[str, float] | None = None
-) -> Figure:
+    table: pd.DataFrame, xlabel: str, colours: Mapping[str, str] | None = None, line: tuple[str, float] | None = None,
+    one_scale: bool = False,
+) -> Figure:  # fmt: skip
     """A dot with its interval for each row, series and panel, rows and panels in their order of appearance.
 
     table: columns row, value, low, high, and, where there are several, series (named in the legend, and drawn side by
-    side in a row that has several) and panel (drawn beside each other, each with an axis of its own). colours: by
-    series. line: a name and a value to compare with, drawn in every panel.
+    side in a row that has several) and panel (drawn beside each other, each with an axis of its own unless one_scale).
+    colours: by series. line: a name and a value to compare with, drawn in every panel.
     """
     table = table if "series" in table else table.assign(series="")
     table = table if "panel" in table else table.assign(panel="")
@@ -30,7 +31,7 @@ def ranges(
     colours = colours or dict(zip(series, SERIES, strict=False))
     abreast = len(series) if table.groupby(["panel", "row"])["series"].nunique().max() > 1 else 1
     size = (WIDTH, 1.1 + len(rows) * (0.24 + 0.2 * abreast))
-    fig, axes = plt.subplots(1, len(panels), figsize=size, sharey=True, squeeze=False)
+    fig, axes = plt.subplots(1, len(panels), figsize=size, sharey=True, sharex=one_scale, squeeze=False)
     for ax, panel in zip(axes[0], panels, strict=True):
         for name, found in table[table["panel"] == panel].groupby("series", sort=False):
             y = np.array([rows.index(row) for row in found["row"]])
@@ -104,7 +105,7 @@ def dice_by_minutes(table: pd.DataFrame) -> Figure:
         ticks = [tick for tick in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200) if _within(tick, ax.get_xlim())]
         ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         ax.minorticks_off()
-    ax.set(xlabel="training (minutes)", ylabel="mean Dice (bars: 95 % interval over people)")
+    ax.set(xlabel="training (minutes)", ylabel="mean Dice (bars: 95 % interval)")
     if kept["dims"].nunique() > 1:
         fig.legend(*ax.get_legend_handles_labels(), loc="outside upper right", ncols=2)
     _name_dots(ax, [(str(arm), row["minutes"], row["value"]) for arm, row in kept.iterrows()])

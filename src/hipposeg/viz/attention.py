@@ -11,6 +11,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap, ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patheffects import Normal, withStroke
+from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
 from hipposeg.data.spec import DatasetSpec
 from hipposeg.viz.arms import ranges
@@ -41,8 +42,11 @@ class MapView:
 def maps(
     views: Sequence[MapView], spec: DatasetSpec, title: str = "", axis: int = 0, *,
     what: str = "share of the skip that the gate lets through", limits: tuple[float, float] = (0, 1),
+    part: int | None = None,
 ) -> Figure:  # fmt: skip
     """A row for each case, in the slice that holds most hippocampus: the image, then each map over it.
+
+    part: the value of a label; the slice is then the one that holds most of it.
 
     All panels have the true outline, all maps one scale of colours, between `limits`. title: over the figure, the
     plane's name is added. what: beside the colours. Raises ValueError if the views differ in their maps' names.
@@ -59,7 +63,7 @@ def maps(
     )  # fmt: skip
     fig.get_layout_engine().set(w_pad=0.03, h_pad=0.04, wspace=0.01, hspace=0.01)
     for row, view in zip(axes, views, strict=True):
-        index = fullest(view.label, axis, view.image.shape)
+        index = fullest(view.label if part is None else view.label == part, axis, view.image.shape)
         image, label = plane(view.image, axis, index), plane(view.label, axis, index)
         window, spacing = grey_window(view.image), (view.spacing[across], view.spacing[up])
         for ax, name in zip(row, (None, *names), strict=True):
@@ -97,16 +101,18 @@ def ratios(table: pd.DataFrame, panels: Mapping[str, str], voxel_mm: float) -> F
 
     table: as `runs.attention_summary.intervals` gives it: columns within, scale, control, value, low, high.
     panels: value of `within` -> title, the one with most controls first; rows of others are left out.
-    voxel_mm: side of a voxel of scale 1. All panels share one scale; the dashed line is at 1: as much inside
-    as outside.
+    voxel_mm: side of a voxel of scale 1. All panels share one logarithmic scale; the dashed line is at 1: as much
+    inside as outside.
     """
     parts = [table[table["within"] == within].assign(panel=title) for within, title in panels.items()]
     rows = pd.concat(parts, ignore_index=True).rename(columns={"control": "series"})
     rows["row"] = [f"skip of {scale * voxel_mm:g} mm voxels" for scale in rows["scale"]]
-    fig = ranges(rows, "mean inside / mean outside")
-    ends = np.append(rows[["low", "high"]].to_numpy(dtype=float), 1.0)
-    low, high = np.nanmin(ends), np.nanmax(ends)
+    fig = ranges(rows, "mean inside / mean outside", one_scale=True)
+    ends = np.append(rows[["low", "high"]].to_numpy(dtype=float), (0.8, 1.25))
     for ax in fig.axes:
         ax.axvline(1, color=MUTED, linestyle="--", linewidth=1, zorder=0)
-        ax.set_xlim(low - 0.06 * (high - low) - 0.01, high + 0.06 * (high - low) + 0.01)
+        ax.set(xscale="log", xlim=(np.nanmin(ends) / 1.05, np.nanmax(ends) * 1.05))
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+        ax.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+        ax.xaxis.set_minor_formatter(NullFormatter())
     return fig

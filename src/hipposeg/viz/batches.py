@@ -15,11 +15,13 @@ PANEL = 1.45
 
 
 def strips(
-    rows: Mapping[str, Sequence[tuple[np.ndarray, np.ndarray | None]]], spec: DatasetSpec, titles: Sequence[str] = ()
-) -> Figure:
+    rows: Mapping[str, Sequence[tuple[np.ndarray, np.ndarray | None]]], spec: DatasetSpec, titles: Sequence[str] = (),
+    axis: int = 0,
+) -> Figure:  # fmt: skip
     """Rows of slices under one grey window per row.
 
     rows: name -> panels, each an image (H, W) and a label map (H, W) or None for the bare image. titles: of columns.
+    axis: that the slices are cut across, for the letters of the first one, whose pixels are 1 mm wide.
     """
     columns = max(len(panels) for panels in rows.values())
     height, width = next(iter(rows.values()))[0][0].shape[::-1]
@@ -34,6 +36,8 @@ def strips(
         row[0].set_ylabel(name, fontsize=9)
     for ax, title in zip(axes[0], titles, strict=False):
         ax.set_title(title, fontsize=9)
+    letters(axes[0, 0], spec, axis, size=7)
+    scale_bar(axes[0, 0], size=7)
     legend(fig, spec)
     return fig
 

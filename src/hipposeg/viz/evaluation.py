@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
 from hipposeg.data.spec import DatasetSpec
 from hipposeg.viz.style import INK, MUTED, SERIES
@@ -119,7 +120,11 @@ def training_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> Fig
         left.plot([line["epoch"] for line in lines], [line["loss"] for line in lines], label=name, **style)
         noted = [(line["epoch"], line["dice"]["mean"]) for line in lines if line.get("dice")]
         right.plot([epoch for epoch, _ in noted], [dice for _, dice in noted], marker="o", markersize=4, **style)
-    left.set(xlabel="epoch", ylabel="training loss", title="Loss", ylim=(0, None))
+    # The first epoch's loss is several times the last one's, and runs differ at the end.
+    left.set(xlabel="epoch", ylabel="training loss (logarithmic)", title="Loss", yscale="log")
+    left.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+    left.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+    left.yaxis.set_minor_formatter(NullFormatter())
     right.set(xlabel="epoch", ylabel="mean Dice", title="Scored volumes, for display only")
     # The first epochs' scores would squeeze the end of the curves, where runs differ.
     shown = [line["dice"]["mean"] for lines in histories.values() for line in lines if line.get("dice")]
