@@ -419,12 +419,9 @@ repeated = series.FAMILIES_2D_LONG | {"network": series.ENCODERS_2D}
 long = seeds.by_family(found, "unet2d", repeated, "standard")
 both = seeds.flips(short, long)
 if len(both):
-    budgets = pd.DataFrame(index=both.index)
-    for end, title in {"short": "short budget", "long": "main budget"}.items():
-        ends = both[[f"{column}_{end}" for column in ("difference", "low", "high", "verdict")]].itertuples(index=False)
-        budgets[title] = [
-            f"{stats.signed(row[0])} ({stats.signed(row[1])} to {stats.signed(row[2])}), {row[3]}" for row in ends
-        ]
+    sides = {"short budget": short, "main budget": long}
+    budgets = {title: summary.readable_differences(side.loc[both.index]) for title, side in sides.items()}
+    budgets = pd.concat({title: text.drop(columns=["people", "seeds"]) for title, text in budgets.items()}, axis=1)
     display(budgets.assign(says=both["says"]))
     concluded = both[both["says"].isin(("flips", "agrees", "differs"))]
     parted = [arm for _, arm in both.index[both["says"] == "flips"]]

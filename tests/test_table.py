@@ -223,7 +223,9 @@ def test_against_has_no_verdict_for_single_seeds(ws):
     put(ws, "unet2d-mobilenetv3", 0.86, precision="bfloat16")
     mixed = summary.against(collect(ws).runs[1:], found.runs[1], names)
     assert np.isnan(mixed["difference"].iloc[0]) and "not compared" in mixed["verdict"].iloc[0]
-    assert "unet2d-mobilenetv3" in summary.readable_differences(mixed).index
+    text = summary.readable_differences(mixed).loc["unet2d-mobilenetv3"]
+    assert text[["difference", "95 % interval", "people", "p (Holm)"]].tolist() == ["", "", "", "none"]
+    assert summary.differences_in_words(mixed) == "unet2d-mobilenetv3: not compared: another setting"
 
 
 def test_run_names_tell_seeds_apart(ws):

@@ -78,14 +78,18 @@ def against(runs: Sequence[Run], reference: Run, names: dict[str, str]) -> pd.Da
 
 
 def readable_differences(table: pd.DataFrame) -> pd.DataFrame:
-    """What `against` returns, as text: differences and intervals with sign, small p without a false 0."""
+    """What `against` returns, as text: differences and intervals with sign, small p without a false 0.
+
+    What was not compared has its reason as verdict and nothing else.
+    """
     text = pd.DataFrame(index=table.index)
-    text["difference"] = table["difference"].map(signed)
-    ends = zip(table["low"], table["high"], strict=True)
-    text["95 % interval"] = [f"{signed(low)} to {signed(high)}" for low, high in ends]
-    text["people"] = table["people"]
-    if "seeds" in table:
-        text["seeds"] = table["seeds"]
+    rows = table[["difference", "low", "high"]].astype(float).itertuples(index=False)
+    told = [("", "") if np.isnan(row[0]) else (signed(row[0]), f"{signed(row[1])} to {signed(row[2])}") for row in rows]
+    text["difference"] = [difference for difference, _ in told]
+    text["95 % interval"] = [ends for _, ends in told]
+    for count in ("people", "seeds"):
+        if count in table:
+            text[count] = ["" if np.isnan(number) else f"{number:.0f}" for number in table[count].astype(float)]
     text["p (Holm)"] = ["none" if np.isnan(p) else "< 0.0001" if p < 1e-4 else f"{p:.4f}" for p in table["p_holm"]]
     text["verdict"] = table["verdict"]
     return text
@@ -94,9 +98,13 @@ def readable_differences(table: pd.DataFrame) -> pd.DataFrame:
 def differences_in_words(table: pd.DataFrame) -> str:
     """What `against` returns, as one line of Markdown: each row's difference with its interval and verdict."""
     rows = readable_differences(table).iterrows()
-    return "; ".join(
-        f"{name}: **{row['difference']}** ({row['95 % interval']}, {row['verdict']})" for name, row in rows
-    )
+    return "; ".join(f"{name}: {_in_words(row)}" for name, row in rows)
+
+
+def _in_words(row: pd.Series) -> str:
+    if not row["difference"]:
+        return row["verdict"]
+    return f"**{row['difference']}** ({row['95 % interval']}, {row['verdict']})"
 
 
 def mistakes(runs: Sequence[Run], cohort: Cohort) -> dict[str, Mistakes]:
