@@ -73,7 +73,6 @@ from hipposeg.viz import arms as charts
 session = start("03_unet2d_baseline", profile)
 spec, cohort = session.spec, session.cohort
 fold = session.folds["grouped"][0]
-SLICE_PUBLISHED = next(one for one in PUBLISHED if one.method.endswith("2D"))
 
 # %% [markdown]
 # ## 1. From a volume to slices
@@ -461,46 +460,33 @@ directions = [one for one in found if one.run.arm in (*series.PLANES, "unet2d-mo
 directions = [one for one in directions if (one.run.fold, one.run.budget) == (0, "standard")]
 
 # %%
-shown = {name: f"{name} ({planes.plane_name(spec, ARMS[name].prep.axis)})" for name in series.PLANES if "+" not in name}
-shown |= {"unet2d-fusion": "all three (unet2d-fusion)", "unet2d-mobilenetv3": "unet2d-mobilenetv3 (coronal)"}
-rows = {}
+names = {name: f"{name} ({planes.plane_name(spec, ARMS[name].prep.axis)})" for name in series.PLANES if "+" not in name}
+names |= {"unet2d-fusion": "all three (unet2d-fusion)", "unet2d-mobilenetv3": "unet2d-mobilenetv3 (coronal)"}
+on_folds = {}
 for kind in ("nnunet", "grouped"):
-    of_kind = [one for one in directions if one.run.folds == kind]
-    if of_kind:
-        rows[kind] = seeds.means(seeds.scores(of_kind)).reindex([*series.PLANES, "unet2d-mobilenetv3"]).dropna()
-        session.facts(**{f"planes_{kind}": rows[kind]["value"].to_dict()})
-if rows:
-    table = pd.concat(
-        [
-            means.rename(index=shown)
-            .reset_index(names="row")
-            .assign(panel=f"{kind} fold 0, seeds: {max(means['seeds']):.0f}")
-            for kind, means in rows.items()
-        ]
-    )
+    if of_kind := [one for one in directions if one.run.folds == kind]:
+        means = seeds.means(seeds.scores(of_kind)).reindex([*series.PLANES, "unet2d-mobilenetv3"]).dropna()
+        session.facts(**{f"planes_{kind}": means["value"].to_dict()})
+        on_folds[f"{kind} fold 0, seeds: {means['seeds'].max():.0f}"] = means.rename(index=names)
+if on_folds:
+    rows = [means.reset_index(names="row").assign(panel=panel) for panel, means in on_folds.items()]
     session.save(
-        charts.ranges(table, "mean Dice", one_scale=True), "planes",
+        charts.ranges(pd.concat(rows), "mean Dice", one_scale=True), "planes",
         "Mean Dice of networks that slice across one axis each, and of their mean probability, with 95 % intervals over people, and over seeds "
         "where there are several. Below: a ready-made encoder on coronal slices.",
         "Dots with intervals for three slicing axes and their fusion, on fold 0 of both kinds of folds.",
     )  # fmt: skip
-    display(
-        pd.DataFrame(
-            {
-                f"{kind} fold 0": {
-                    shown.get(name, name): f"{row.value:.4f} ({row.low:.4f} to {row.high:.4f}), seeds: {row.seeds:.0f}"
-                    for name, row in means.iterrows()
-                }
-                for kind, means in rows.items()
-            }
-        )
-    )
 else:
     session.say("**Not trained yet:** none of the three directions.")
-if "nnunet" in rows:
-    one_network = rows["nnunet"]["value"].drop(["unet2d-fusion", "unet2d-fusion+views"], errors="ignore")
-    session.say(f"""The highest of one network on `nnunet` fold 0 is `{one_network.idxmax()}` with **{one_network.max():.4f}**. The best score of a slice
-    network that we found published is {SLICE_PUBLISHED.mean:.3f} ({SLICE_PUBLISHED.method}, {SLICE_PUBLISHED.protocol}): a mean of all folds, so not of the same volumes.""")
+
+# %% [markdown]
+# The same as numbers, beside the best that we found published for a network on slices: a mean of all folds, so not of the same volumes.
+
+# %%
+if on_folds:
+    display(pd.DataFrame({panel: seeds.with_interval(means) for panel, means in on_folds.items()}))
+    published = next(one for one in PUBLISHED if one.method.endswith("2D"))
+    session.say(f"Published: **{published.mean:.3f}** ({published.method}, {published.protocol}).")
 
 # %%
 pairs = {}
@@ -613,10 +599,6 @@ else:
 # searches: rate, batch and decay of the MobileNetV3 arm, and the width of a coordinate head on the plain U-Net.
 
 # %%
-usual = ARMS["unet2d-mobilenetv3"].recipe("S")
-session.say(
-    f"Without a search the MobileNetV3 arm has a rate of {usual.lr:g}, batches of {usual.batch} and a decay of {usual.weight_decay:g}."
-)
 colours = dict(zip(("cell", "finalist", "not searched"), charts.SERIES, strict=False))
 what = {"search": "over rate, batch and decay of the MobileNetV3 arm", "heads": "over the width of a coordinate head"}
 searched = {name: sweep.table(session.ws.full, one) for name, one in sweep.SWEEPS.items()}
@@ -627,14 +609,7 @@ for name, table in searched.items():
     first = table[table["fold"] == 0]
     usual = first["cell"] == sweep.SWEEPS[name].reference
     kinds = np.select([first["finalist"] > 0, usual], ["finalist", "not searched"], "cell")
-    named = [
-        ", ".join(
-            f"{factor.replace('weight_', '')} {value}"
-            for factor, value in sweep.SWEEPS[name].cells.get(cell, {}).items()
-        )
-        or cell
-        for cell in first["cell"]
-    ]
+    named = [sweep.SWEEPS[name].title(cell) for cell in first["cell"]]
     first = first.assign(row=named, series=kinds, panel="all cells")
     near = first[first["value"] > first["value"].max() - 0.03].assign(panel="the best, enlarged")
     session.save(
@@ -648,6 +623,9 @@ for name, table in searched.items():
         session.say(f"**Both finalists stand at the grid's edge** ({places}): the best may lie beyond it.")
 
 # %%
+usual = ARMS["unet2d-mobilenetv3"].recipe("S")
+session.say(f"""Without a search the MobileNetV3 arm has a rate of {usual.lr:g}, batches of {usual.batch} and a decay of
+{usual.weight_decay:g}.""")
 for name, table in searched.items():
     later = table[table["fold"] > 0] if len(table) else table
     if len(later):

@@ -85,6 +85,8 @@ def test_what_searching_brought_is_told_on_the_folds_that_did_not_choose(tmp_pat
 def test_finalists_at_the_edge_of_the_grid_are_told():
     assert sweep.at_edge(GRID, ["a"]) == {"lr": 0.1} and sweep.at_edge(GRID, ["c"]) == {"lr": 0.3}
     assert sweep.at_edge(GRID, ["a", "c"]) == {} and sweep.at_edge(GRID, ["b"]) == {} and sweep.at_edge(GRID, []) == {}
+    assert SWEEPS["search"].title("search-lr0.003-b16-wd0.1") == "lr 0.003, batch 16, decay 0.1"
+    assert GRID.title("r") == "r"
     assert sweep.at_edge(SWEEPS["heads"], list(SWEEPS["heads"].cells)[:1]) == {}, "a head is no number"
 
 

@@ -216,9 +216,14 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     for name in (*costs, *(column for column in table if column not in (*costs, "dims", "value", "low", "high"))):
         title, form = written.get(name, (f"Dice, {name}", "{:.3f}"))
         text[title] = ["" if np.isnan(value) else form.format(value) for value in table[name]]
-    ends = table[["value", "low", "high"]].itertuples(index=False)
-    text["mean Dice (95 % interval)"] = [f"{value:.4f} ({low:.4f} to {high:.4f})" for value, low, high in ends]
+    text["mean Dice (95 % interval)"] = with_interval(table)
     return text
+
+
+def with_interval(table: pd.DataFrame) -> pd.Series:
+    """Columns value, low and high as one text a row: `0.8847 (0.8727 to 0.8964)`."""
+    rows = table[["value", "low", "high"]].itertuples(index=False)
+    return pd.Series([f"{value:.4f} ({low:.4f} to {high:.4f})" for value, low, high in rows], table.index, dtype=str)
 
 
 def beside(
@@ -238,7 +243,7 @@ def beside(
         return pd.DataFrame()
     found = arms(here, labels, folds, idle=idle).sort_values("value", ascending=False)
     table = found[["minutes", "seeds", *labels]].copy()
-    table["mean Dice"] = [f"{row.value:.4f} ({row.low:.4f} to {row.high:.4f})" for row in found.itertuples()]
+    table["mean Dice"] = with_interval(found)
     for name, row in differences(scores(here), reference).iterrows():
         table.loc[name, f"minus {reference}"] = f"{row.difference:+.4f} ({row.low:+.4f} to {row.high:+.4f})"
     return table

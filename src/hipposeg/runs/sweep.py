@@ -31,6 +31,11 @@ class Sweep:
     budget: str
     reference: str
 
+    def title(self, cell: str) -> str:
+        """Where a cell stands in the grid, in words: `lr 0.003, batch 16, decay 0.1`; else its name."""
+        place = self.cells.get(cell, {})
+        return ", ".join(f"{factor.removeprefix('weight_')} {value}" for factor, value in place.items()) or cell
+
     def first(self) -> list[RunSpec]:
         """Every cell on inner fold 0."""
         return [RunSpec(cell, "inner", 0, budget=self.budget) for cell in self.cells]
