@@ -422,12 +422,13 @@ if len(both):
     budgets = {title: summary.readable_differences(side.loc[both.index]) for title, side in sides.items()}
     budgets = pd.concat({title: text.drop(columns=["people", "seeds"]) for title, text in budgets.items()}, axis=1)
     display(budgets.assign(says=both["says"]))
-    concluded = both[both["says"].isin(("flips", "agrees", "differs"))]
-    parted = [arm for _, arm in both.index[both["says"] == "flips"]]
-    session.facts(budgets_compared=len(both), budgets_concluded=len(concluded), budgets_flipped=parted)
+    judged = both[both["says"] != "open"]
+    concluded = judged[judged["says"] != "undecided"]
+    parted = [arm for _, arm in judged.index[judged["says"] == "flips"]]
+    session.facts(budgets_compared=len(judged), budgets_concluded=len(concluded), budgets_flipped=parted)
     flipped = f"**{len(parted)} flip**: {', '.join(f'`{arm}`' for arm in parted)}" if parted else "**none flips**"
     session.say(
-        f"Of {len(both)} comparisons under both budgets, {len(concluded)} conclude something under at least one; {flipped}."
+        f"Compared under both budgets: {len(judged)}; with a conclusion under at least one: {len(concluded)}; {flipped}."
     )
 else:
     session.say("**Not trained yet:** no arm of the series under both budgets.")

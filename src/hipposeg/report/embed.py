@@ -5,7 +5,6 @@ without script.
 """
 
 import base64
-import gzip
 import io
 import re
 import struct
@@ -61,11 +60,6 @@ def svg_size(content: bytes, name: str) -> tuple[int, int]:
 def data_uri_of(mime: str, content: bytes) -> str:
     """`data:<type>;base64,...`."""
     return f"data:{mime};base64,{base64.b64encode(content).decode()}"
-
-
-def zipped(content: bytes) -> str:
-    """A gzip stream as base64, without a date: the same content gives the same text."""
-    return base64.b64encode(gzip.compress(content, 9, mtime=0)).decode()
 
 
 def _rounded(number: re.Match) -> str:

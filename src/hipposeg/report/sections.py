@@ -3,13 +3,14 @@
 A part whose files are not there is empty, and its section is left out or says so.
 """
 
+import base64
 from typing import Any
 
 from markupsafe import Markup
 
 from hipposeg.report import full, plots, studies, view, viewer
 from hipposeg.report.artifacts import Artifacts
-from hipposeg.report.embed import VENDOR, zipped
+from hipposeg.report.embed import VENDOR
 from hipposeg.report.view import RunRow
 from hipposeg.report.words import GROUPS, LEAKS, PRACTICES, RACERS, WIDTHS
 from hipposeg.stats import EQUIVALENCE_MARGIN
@@ -41,7 +42,7 @@ def section_context(art: Artifacts, rows: list[RunRow]) -> dict[str, Any]:
         "declared": declared() if "verdicts" in art.studies else 0,
         "ahead": [row for row in rows_of(art, "verdicts") if row["verdict"] == "ahead"],
         "viewer": Markup(viewer.payload(art)),
-        "three": zipped((VENDOR / "three.min.js").read_bytes()) if art.explorer else "",
+        "three": base64.b64encode((VENDOR / "three.min.js.gz").read_bytes()).decode() if art.explorer else "",
         "three_licence": (VENDOR / "LICENSE").read_text(encoding="utf-8"),
         "viewer_models": [model["arm"] for model in art.explorer.get("models", ())],
         "hero_case": viewer.drawn(art, "median", (0, 1, 2)),
