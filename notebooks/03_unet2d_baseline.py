@@ -98,11 +98,12 @@ compares all three directions. They stay in memory as one tensor ({samples.image
 
 # %%
 titles = ("slice before", "the slice", "slice after", "its label")
+parts_here = " and ".join(item.name for item in spec.labels if (label == item.value).any())
 panels = [*zip(image, (None,) * len(image), strict=True), (image[arm.prep.neighbours], label)]
 session.save(
     batches.strips({"one sample": panels}, spec, titles, arm.prep.axis), "sample",
     "One training sample, chosen because it holds most hippocampus: the slice before, the slice itself, the slice after, and the "
-    "label of the middle one, which is what the network must give. So far to the front all of it is anterior.",
+    f"label of the middle one, which is what the network must give. Of the hippocampus it holds: {parts_here}.",
     "Three neighbouring grey slices and a fourth with the two labels drawn over it.", kind="png",
 )  # fmt: skip
 

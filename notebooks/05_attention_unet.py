@@ -162,7 +162,7 @@ session.save(
 # **How to read it.** A yellow organ on blue ground is what the name promises. Compare it with what is there: a gate may be open on other tissue
 # that helps to find the organ, open on one part of it and closed on the other, or open nearly everywhere. A closed gate is no loss by
 # itself, since the decoder can read from it, too: a skip that is silent in one part and not in the other tells the two apart. These slices
-# lie where the organ is thickest, in its anterior part. The same cases again, in the slice that holds most of the posterior part:
+# lie where the organ is thickest. The same cases again, in the slice that holds most of the posterior part:
 
 # %%
 session.save(
