@@ -140,14 +140,14 @@ def test_the_predictor_is_told_of_but_not_on_a_phantom_s_page(ws: Workspace, tmp
 def test_a_drawing_in_an_address_is_the_drawing() -> None:
     body = """<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 9 9">
 <text id="a" fill="#fff">Dice's 90 % &amp; "more" &lt; 1</text><use xlink:href="#a"/>
-<use transform="translate(-1.5)" xlink:href="#a"/><use transform="translate(1 2)" xlink:href="#a"/>
+<use transform="translate(-71.64)" xlink:href="#a"/><use transform="translate(1 2)" xlink:href="#a"/>
 <path id="1.2345" d="m0.1234-0.5678.9999 12.3456 1.99999.5-.9999z"/></svg>"""
     uri = str(svg_uri(f"<!DOCTYPE svg PUBLIC '-//W3C//DTD SVG 1.1//EN' 'x.dtd'>\n{body}".encode()))
     assert not set('"<&#') & set(uri) and uri.startswith("data:image/svg+xml,")
     found = ElementTree.fromstring(unquote(uri.partition(",")[2]))
     text, use, shifted, moved, path = found
     assert (text.text, text.attrib) == ("Dice's 90 % & 'more' < 1", {"id": "a", "fill": "#fff"})
-    assert shifted.attrib == {"href": "#a", "x": "-1.5"}, "the same place in fewer signs"
+    assert shifted.attrib == {"href": "#a", "x": "-72"}, "nearly the same place in fewer signs"
     assert moved.attrib == {"href": "#a", "transform": "translate(1 2)"}
     assert path.attrib == {"id": "1.2345", "d": "m.12-.57 1.00 12.35 2.00.5-1.00z"}
     assert use.attrib == {"href": "#a"} and found.attrib == {"viewBox": "0 0 9 9"}

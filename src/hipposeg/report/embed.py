@@ -68,16 +68,21 @@ def _rounded(number: re.Match) -> str:
     return f" {text}" if number[0].startswith(".") and text.startswith("1") else text  # its point parted it from others
 
 
+def _placed(letter: re.Match) -> str:
+    """A letter's place, in hundredths of the type size, to a whole one by the shorter attribute: nobody sees it."""
+    return f'<use x="{float(letter[1]):.0f}" '
+
+
 def svg_uri(content: bytes) -> Markup:
     """An SVG as text in a data URI that may stand in an attribute between double quotes.
 
     Each SVG is its own document this way, so ids of two of them cannot clash. What a browser does not ask for goes: the
-    document type, and the prefix of links; letters are placed by the shorter attribute, and outlines rounded to a
+    document type, and the prefix of links; letters are placed to a hundredth of their size, and outlines rounded to a
     hundredth of a point. Double quotes become single ones, which need no escape here, unless an attribute has single
     ones already.
     """
     text = re.sub(r"^(<\?xml[^>]*>\s*)?(<!DOCTYPE[^>]*>\s*)?", "", content.decode()).replace("xlink:href", "href")
-    text = re.sub(r'<use transform="translate\(([-\d.]+)\)" ', r'<use x="\1" ', text)
+    text = re.sub(r'<use transform="translate\(([-\d.e]+)\)" ', _placed, text)
     text = re.sub(r'(?<= d=")[^"]+', lambda path: re.sub(r"-?\d*\.\d{3,}", _rounded, path[0]), text)
     if "='" not in text:
         text = text.replace("'", "&apos;").replace('"', "'")
