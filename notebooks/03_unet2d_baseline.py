@@ -353,6 +353,9 @@ session.save(
 
 # %%
 found = session.series()
+benchmark = {} if session.ws.is_phantom else timings.benchmark(session.ws.root)
+idle = {budget: bench_summary.idle_minutes(benchmark, budget) for budget in ("standard", "S")}
+whose_minutes = "alone on an idle machine" if all(idle.values()) else "as each run recorded them, beside other work"
 short = seeds.by_family(found, "unet2d", series.FAMILIES_2D, "S")
 
 # %%
@@ -364,11 +367,9 @@ if len(short):
     )  # fmt: skip
     session.say(seeds.in_words(short, "`unet2d`"))
     display(summary.readable_differences(short))
-    session.say(
-        "What each of them costs and scores, means over the seeds (minutes as each run recorded them, beside other work):"
-    )
+    session.say(f"What each of them costs and scores, means over the seeds (minutes {whose_minutes}):")
     family = {arm: name for name, arms in series.FAMILIES_2D.items() for arm in arms}
-    there = seeds.readable(seeds.arms(found, spec.names, budget="S"))
+    there = seeds.readable(seeds.arms(found, spec.names, budget="S", idle=idle["S"]))
     display(there.set_index(pd.MultiIndex.from_tuples([(family.get(arm, ""), arm) for arm in there.index])))
 else:
     session.say(
@@ -443,8 +444,9 @@ moved = seeds.moved(found, "unet2d", [arm for arms in repeated.values() for arm 
 if len(moved):
     display(summary.readable_differences(moved))
     session.facts(budgets_moved={arm: row["verdict"] for arm, row in moved.iterrows()})
-    there = seeds.arms([one for one in found if one.run.arm in ("unet2d", *moved.index)], spec.names)
-    session.say("These arms after the main budget, means over the seeds:")
+    both = [one for one in found if one.run.arm in ("unet2d", *moved.index)]
+    there = seeds.arms(both, spec.names, idle=idle["standard"])
+    session.say(f"These arms after the main budget, means over the seeds (minutes {whose_minutes}):")
     display(seeds.readable(there))
 else:
     session.say("**Not trained yet:** no arm under both budgets on one kind of machine.")
@@ -506,10 +508,8 @@ if pairs:
 # flagship are tried in that notebook.)
 
 # %%
-benchmark = {} if session.ws.is_phantom else timings.benchmark(session.ws.root)
-idle = bench_summary.idle_minutes(benchmark)
 flagship = finished(session.ws.full, [RunSpec(FLAGSHIP, "dev")])
-choice = seeds.beside([*directions, *flagship], FLAGSHIP, spec.names, "dev", idle)
+choice = seeds.beside([*directions, *flagship], FLAGSHIP, spec.names, "dev", idle["standard"])
 if len(choice) and flagship:
     shown = {"minutes": "{:.1f}", "seeds": "{:.0f}"} | dict.fromkeys(spec.names, "{:.4f}")
     display(choice.style.format(shown, na_rep="").set_uuid("choice"))
@@ -546,7 +546,7 @@ else:
 
 # %%
 recipes = [one for one in found if one.run.arm in (FLOOR, *series.OTHERS, "unet2d", "unet2d-mobilenetv3")]
-table = seeds.arms(recipes, spec.names, idle=idle)
+table = seeds.arms(recipes, spec.names, idle=idle["standard"])
 if len(table) and any(arm in table.index for arm in series.OTHERS):
     display(seeds.readable(table))
     others = seeds.by_family(found, "unet2d", {"recipes": series.OTHERS}, "standard")
@@ -564,12 +564,11 @@ else:
 # trained. A fusion takes the minutes of its members.
 
 # %%
-timed = {"standard": idle, "S": bench_summary.idle_minutes(benchmark, "S")}
 drawn = {"standard": (*series.PLANES, *series.NETWORKS_2D, *series.OTHERS), "S": ("unet2d", *series.NETWORKS_2D)}
 chosen = {name: [one for one in found if one.run.arm in drawn[name]] for name in drawn}
-measured = all(one.run.arm in timed[name] for name in drawn for one in chosen[name])
+measured = all(one.run.arm in idle[name] for name in drawn for one in chosen[name])
 tables = {
-    name: seeds.arms(chosen[name], spec.names, budget=name, idle=timed[name] if measured else None) for name in drawn
+    name: seeds.arms(chosen[name], spec.names, budget=name, idle=idle[name] if measured else None) for name in drawn
 }
 tables["S"] = tables["S"].rename(index=lambda arm: f"{arm} (S)")
 
