@@ -88,20 +88,21 @@ def minutes(
 ) -> Scatter | None:
     """Dice against minutes of training, a dot for each arm; None without any.
 
-    table: (arm, minutes, mean Dice, seeds). dims: of each arm, told by the shape. Named are the flagship, the best, and
-    the arms below the `fence`, which stand as arrows at the lower edge.
+    table: (arm, minutes, mean Dice, seeds). dims: of each arm, told by the shape. Named are the flagship and the best.
+    Arms below the `fence` stand as arrows at the lower edge; one alone is named, since names of several overlap there.
     """
     if not table:
         return None
     off = fence([dice for _, _, dice, _ in table])
     best = max(table, key=lambda row: row[2])[0]
     x = logarithmic("minutes of training, two threads, idle machine", [at for _, at, _, _ in table])
+    alone = sum(dice < off for _, _, dice, _ in table) == 1
     y = linear("mean Dice", [dice for _, _, dice, _ in table if dice >= off])
     dots = []
     for arm, at, dice, seeds in table:
         below, flat = dice < off, dims.get(arm) == 2
         kind = " ".join(("best" if arm == flagship else "mean", *["flat"] * flat, *["below"] * below))
-        name = f"{arm}, {show(dice, 'score')}" if below else arm if arm in (flagship, best) else ""
+        name = f"{arm}, {show(dice, 'score')}" if below and alone else arm if arm in (flagship, best) else ""
         tip = f"{arm} ({dims.get(arm, 3)}D): {show(at, 'schedule')} minutes, mean Dice {show(dice, 'score')}, "
         tip += f"{show(seeds)} {'seed' if seeds == 1 else 'seeds'}{', below the axis' if below else ''}"
         dots.append(Dot(x.at(at), 0.0 if below else y.at(dice), kind, tip, name))
