@@ -160,8 +160,8 @@ def test_an_arm_far_below_the_others_stands_as_an_arrow_at_the_edge() -> None:
     kinds = dict(zip(scores, (dot.kind for dot in plot.dots), strict=True))
     assert kinds == {"a": "best flat", "b": "mean", "c": "mean", "d": "mean", "failed": "mean below"}
     assert [dot.name for dot in plot.dots] == ["a", "", "", "d", "failed, 0.687"]
-    two = plots.minutes([*table, ("worse", 9.0, 0.6, 1)], {}, "a")
-    assert not any(dot.name for dot in two.dots if "below" in dot.kind), "two names at the edge may overlap"
+    two = plots.minutes([*table, *[("more", 6.0, 0.89, 1)] * 4, ("worse", 9.0, 0.6, 1)], {}, "a")
+    assert [dot.name for dot in two.dots if "below" in dot.kind] == ["", ""], "two names at the edge may overlap"
     assert plot.y.low > 0.88 and plot.dots[-1].y == 0 and plot.dots[-1].tip.endswith("below the axis")
 
 
