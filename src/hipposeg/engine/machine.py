@@ -1,12 +1,15 @@
 """What a run computes on. Device, precision and threads belong to the run: they change its bytes."""
 
+import ctypes
 import os
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from hipposeg import timings
+from hipposeg.models.norm import LAYOUTS
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,24 @@ class Machine:
         """The autocast context of this precision."""
         return torch.autocast(self.device, dtype=torch.bfloat16, enabled=self.precision == "bf16")
 
+    @property
+    def channels_last(self) -> bool:
+        """Whether networks work in channels-last layout, and on several volumes at once where nothing is trained.
+
+        True in float32 on CPUs with AVX2 alone, where oneDNN takes the gradient of a convolution's weights 2 to 2.6
+        times as fast in it; measured on an AMD EPYC. With AVX-512 or bfloat16 it was not measured, so nothing changes.
+        """
+        return (self.device, self.precision) == ("cpu", "fp32") and torch.backends.cpu.get_cpu_capability() == "AVX2"
+
+    def place(self, network: nn.Module) -> nn.Module:
+        """Move a network to this device and lay its kernels out as is fastest here; returns the same network."""
+        network.to(self.device)
+        if self.channels_last:
+            for weight in network.parameters():
+                if weight.ndim in LAYOUTS:  # `contiguous` would leave kernels alone that read a single channel
+                    weight.data = torch.empty_like(weight, memory_format=LAYOUTS[weight.ndim]).copy_(weight.data)
+        return network
+
     def prepare(self) -> None:
         """Fix the thread count and ask torch for deterministic kernels."""
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -32,6 +53,20 @@ class Machine:
         # On a CPU, whose switch it is as well, torch's fused attention is slow for the short sequences of a small CLIP:
         # a training step of HippoCLIP takes two thirds of its time without it.
         torch.backends.cuda.enable_flash_sdp(False)
+        keep_freed_memory()
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep the memory of freed tensors for the next ones; other C libraries are left as they are.
+
+    By default it returns each large tensor to the system and gets it back page by page: 28,000 page faults in a step
+    of `unet3d`, none with this, and the step takes 5 to 10 % less time.
+    """
+    trim_threshold, mmap_threshold, largest = -1, -3, 32 << 20  # mallopt(3); above 32 MiB glibc takes no threshold
+    with suppress(OSError, AttributeError, TypeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(mmap_threshold, largest)
+        mallopt(trim_threshold, 2**31 - 1)
 
 
 def this_machine() -> Machine:

@@ -111,7 +111,7 @@ class Training:
 
     def __post_init__(self) -> None:
         self.machine.prepare()
-        self.model.to(self.machine.device)
+        self.machine.place(self.model)
         self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(self.config.average))
         self.optimisers = optimisers(self.model, self.config.lr, self.config.weight_decay, self.config.muon)
         self.peaks = [optimiser.param_groups[0]["lr"] for optimiser in self.optimisers]

@@ -12,9 +12,11 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from hipposeg.models.norm import InstanceNorm2d, InstanceNorm3d
+
 CONV = {2: nn.Conv2d, 3: nn.Conv3d}
 UP = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
-NORM = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
+NORM = {2: InstanceNorm2d, 3: InstanceNorm3d}
 BATCH_NORM = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 DROPOUT = {2: nn.Dropout2d, 3: nn.Dropout3d}
 

@@ -124,7 +124,7 @@ def networks(trained: nn.Module, run: RunSpec, cohort: Cohort, machine: Machine)
     """
     constant = RunSpec(CONSTANTS[run.arm], run.folds, run.fold, run.seed, run.budget)
     made = {UNTRAINED: initial(run, cohort.spec), CONSTANT: initial(constant, cohort.spec)}
-    return {TRAINED: trained, **{name: network.to(machine.device).eval() for name, network in made.items()}}
+    return {TRAINED: trained, **{name: machine.place(network).eval() for name, network in made.items()}}
 
 
 def study(

@@ -33,7 +33,7 @@ def trained_network(ws: Workspace, run: RunSpec, spec: DatasetSpec, machine: Mac
         if sha256_bytes(content) == read_json(config)["weights_sha256"]:
             network = initial(run, spec)
             network.load_state_dict(safetensors.torch.load(content))
-            return network.to(machine.device).eval()
+            return machine.place(network).eval()
     return None
 
 
@@ -50,7 +50,7 @@ def effective_field(
 
     images: (C, X, Y, Z) each. A 2D network is asked about the middle slice; its field lies in the slices that it reads.
     """
-    network.to(machine.device)
+    machine.place(network)
     voxel = tuple(side // 2 for side in prep.size)
     total = np.zeros(prep.size)
     for image in images:

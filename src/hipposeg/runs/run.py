@@ -216,7 +216,9 @@ def _whereabouts() -> dict[str, Any]:
 
 def _shows_masks(run: RunSpec) -> bool:
     """Whether a run of the `full` profile is one of the few whose masks are committed."""
-    first = (run.fold, run.budget) == (0, "standard") and run.folds in ("grouped", "nnunet")
+    if run.budget != "standard":
+        return False
+    first = run.fold == 0 and run.folds in ("grouped", "nnunet")
     return run.arm == FLAGSHIP or (run.arm in WITH_MASKS and first and (run.seed == 0 or run.arm in ALL_SEEDS))
 
 
@@ -231,7 +233,7 @@ def _publish(run: RunSpec, ws: Workspace, machine: Machine) -> None:
         (folder / name).unlink(missing_ok=True)
     masks = sorted(work.glob("predictions/*.gz")) if ws.profile != "full" or _shows_masks(run) else []
     copies: list[tuple[Path, Path]] = [(path, predictions / path.name) for path in masks]
-    if (run.arm, run.folds, run.seed, ws.profile) == (FLAGSHIP, "grouped", 0, "full"):
+    if (run.arm, run.folds, run.seed, run.budget, ws.profile) == (FLAGSHIP, "grouped", 0, "standard", "full"):
         copies.append((work / "weights.safetensors", ws.artifacts / "weights" / f"{run.name}.safetensors"))
     small = ("history.jsonl", CASES, *STUDIES, "config.json")
     copies += [(work / name, folder / name) for name in small]

@@ -118,6 +118,8 @@ def run_key(run: RunSpec, cohort: Cohort, fold: Fold, machine: Machine) -> str:
         "machine": asdict(machine),
         "torch": torch.__version__,
     }
+    if machine.channels_last:  # named only where it is, so that it leaves the keys of other machines as they are
+        parts["layout"] = "channels-last"
     if arm.trains and isinstance(arm.recipe(run.budget).augmentation, Classic):
         parts["torchvision"] = metadata.version("torchvision")
     if arm.members:

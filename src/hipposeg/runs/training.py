@@ -106,7 +106,7 @@ def train_network(
 
 def as_published(run: RunSpec, cohort: Cohort, fold: Fold, machine: Machine) -> Trained:
     """A published CLIP without any training: it only reads what the classes are called."""
-    network, prep = initial(run, cohort.spec).to(machine.device).eval(), run.definition.prep
+    network, prep = machine.place(initial(run, cohort.spec)).eval(), run.definition.prep
     numbers = guidance.settle(network, run, cohort, fold["train"]) | {
         "params": 0,
         "gflops": round(cost.gflops(network, prep.channels(len(cohort.spec.channels)), prep.axis, prep.spacing), 3),
@@ -129,7 +129,7 @@ def fuse(run: RunSpec, spec: DatasetSpec, machine: Machine, ws: Workspace) -> Tr
         made = files.read_json(folder / "config.json")
         numbers = {name: round(total + made[name], 3) for name, total in numbers.items()}
         seconds += files.read_json(folder / "provenance.json")["train_s"]
-    network.to(machine.device).eval()
+    machine.place(network).eval()
     return Trained(predict_with(run.definition, network, machine), _stored(network), numbers, seconds)
 
 

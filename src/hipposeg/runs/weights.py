@@ -89,7 +89,7 @@ def load(path: Path, run: RunSpec, spec: DatasetSpec, machine: Machine) -> nn.Mo
         network.load_state_dict(safetensors.torch.load(path.read_bytes()))
     except Exception as error:  # safetensors and torch each raise their own kinds
         raise ValueError(f"{path} does not hold the weights of {run.arm}: {error}") from error
-    return network.to(machine.device).eval()
+    return machine.place(network).eval()
 
 
 @dataclass(frozen=True)
