@@ -125,12 +125,45 @@ def test_finished_cells_are_skipped_and_outdated_ones_run_again(out, monkeypatch
     todo = [Cell("peak"), Cell("race", "ours", (5.0,))]
     write_json(out / "peak.json", {"key": cells.key(todo[0], MACHINE)})
     write_json(out / "race.ours.5.json", {"key": "of another day"})
-    assert [cells.state(cell, MACHINE) for cell in todo] == ["done", "outdated"]
-    assert cells.run_all(todo, MACHINE) == []
+    assert [cells.state(cell, MACHINE, out) for cell in todo] == ["done", "outdated"]
+    assert cells.run_all(todo, MACHINE, out) == []
     (command,) = ran
     assert command[command.index("--inside") + 1 :] == ["race.ours.5", "--minutes", "5"]
     monkeypatch.setattr(cells.subprocess, "run", lambda *_, **__: SimpleNamespace(returncode=1))
-    assert cells.run_all([Cell("throughput", "ours"), todo[1]], MACHINE) == ["throughput.ours", "race.ours.5"]
+    assert cells.run_all([Cell("throughput", "ours"), todo[1]], MACHINE, out) == ["throughput.ours", "race.ours.5"]
+
+
+def test_the_short_part_has_a_folder_for_each_kind_of_cpu(out, monkeypatch):
+    monkeypatch.setattr(cells, "processor_name", lambda: "Intel(R) Xeon(R) Processor @ 2.1GHz")
+    where = cells.quick_folder(MACHINE)
+    assert where == out / "intel-xeon-processor-2-1ghz-fp32"
+    ran = []
+    monkeypatch.setattr(
+        cells.subprocess, "run", lambda command, **_: ran.append(command) or SimpleNamespace(returncode=0)
+    )
+    assert cells.run_all(cells.quick_cells()[:2], MACHINE, where) == []
+    assert [command[-1] for command in ran] == ["--quick", "--quick"], "each writes into that folder"
+
+
+def quick_cell(step_s: float, volumes: int, predict_s: float, gflop: float, **more: object) -> dict:
+    setting = {"machine": "a CPU", "precision": "fp32", "threads": 2}
+    found = {"key": "k", "kind": "quick", "setting": setting, "step_s": step_s, "predict_s_per_volume": predict_s}
+    return found | {"train_s_per_volume": step_s / volumes, "gflops": gflop / step_s, **more}
+
+
+def test_kinds_of_cpus_stand_side_by_side_with_ratios_of_each(out):
+    below = out / "a-cpu-fp32"
+    write_json(out / "peak.json", quick_cell(1, 1, 1, 1) | {"kind": "peak", "fp32_gflops": 400.0})
+    write_json(below / "peak.json", quick_cell(1, 1, 1, 1) | {"kind": "peak", "fp32_gflops": 150.0})
+    write_json(below / "quick.predict.json", quick_cell(1, 1, 1, 1) | {"median_s": 9.0, "further_s": 3.0})
+    write_json(below / "quick.ours-fp32.json", quick_cell(0.5, 2, 0.6, 60.0, schedule_minutes=14.0))
+    write_json(below / "quick.nnunet.json", quick_cell(18.0, 9, 3.0, 1000.0))
+    whole, small = summary.kinds(out)
+    assert (whole["peak_gflops"], whole["systems"], whole["schedule_minutes"]) == (400.0, {}, {})
+    assert (small["first_s"], small["further_s"], small["schedule_minutes"]) == (9.0, 3.0, {"fp32": 14.0})
+    assert small["systems"]["ours"]["share_of_peak"] == pytest.approx(120 / 150)
+    ratios = small["systems"]["nnunet"]["times_ours"]
+    assert ratios == pytest.approx({"train_s_per_volume": 8.0, "predict_s_per_volume": 5.0})
 
 
 def test_missing_packages_are_told_as_make_bench(monkeypatch):
@@ -194,12 +227,20 @@ def test_the_predictor_is_timed_as_a_command(monkeypatch, tmp_path):
 
     monkeypatch.setattr(predictor.subprocess, "run", run)
     monkeypatch.setattr(predictor.time, "perf_counter", lambda: now[0])
-    found = predictor.measure(tmp_path / "scan.nii.gz")
+    found = predictor.measure([tmp_path / "scan.nii.gz"])
     assert found == {"seconds": [3, 1, 2, 8, 4], "median_s": 3}, "the first warms up"
     assert len(commands) == 6 and commands[0][3:6] == ["predict", str(tmp_path / "scan.nii.gz"), "-o"]
 
 
+def test_further_scans_cost_what_they_add_to_the_command(monkeypatch, tmp_path):
+    medians = {1: 9.0, 3: 15.0}
+    monkeypatch.setattr(predictor, "measure", lambda images, runs: {"median_s": medians[len(images)]})
+    found = predictor.measure_further([tmp_path / name for name in "abc"], 3)
+    assert found == {"median_s": 9.0, "further_s": 3.0}
+
+
 def test_peak_is_positive():
+    assert "bf16_gflops" not in peak.measure(("fp32",), sizes=(64,), seconds=0.01)
     found = peak.measure(sizes=(64, 96), seconds=0.01)
     assert found["bf16_gflops"] > 0
     assert found["fp32_gflops"] == max(found["fp32_by_size"].values()) > 0
@@ -256,7 +297,9 @@ def test_every_arm_of_a_notebook_is_timed_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(arms, "SECONDS", 0.01)
     fold = folds.make(people.spec, people.numbers)["grouped"][0]
     measured = arms.measure("03", people, fold, Workspace(tmp_path, "phantom", "full"), MACHINE)["arms"]
-    assert measured["unet3d-fast"]["schedule_minutes"] == measured["unet3d-short"]["schedule_minutes"], "one training"
+    fast, short = (measured[arm]["schedule_minutes"] for arm in ("unet3d-fast", "unet3d-short"))
+    assert fast["standard"] == short["standard"], "one training"
+    assert fast["e8"] == pytest.approx(fast["standard"] / 2), "half its epochs"
     found = measured["unet2d"]
     assert len(found["rounds"]) == arms.ROUNDS and min(found["rounds"]) <= found["step_s"] <= max(found["rounds"])
     recipe = RunSpec("unet2d").definition.recipe("standard")

@@ -177,17 +177,18 @@ def bench(args: argparse.Namespace) -> int:
     if args.inside:
         from hipposeg.bench import measure
 
-        print(measure.main(args.inside, args.minutes))
+        print(measure.main(args.inside, args.minutes, args.quick))
         return 0
     machine = cells.bench_machine()
-    wanted = cells.chosen(cells.all_cells(args.minutes), args.only)
+    where = cells.quick_folder(machine) if args.quick else cells.folder()
+    wanted = cells.chosen(cells.quick_cells() if args.quick else cells.all_cells(args.minutes), args.only)
     if args.list:
-        print("\n".join(f"{cell.name:<32} {cells.state(cell, machine)}" for cell in wanted))
+        print("\n".join(f"{cell.name:<32} {cells.state(cell, machine, where)}" for cell in wanted))
         return 0
     from hipposeg.bench import summary
     from hipposeg.viz import bench as figures
 
-    failed = cells.run_all(wanted, machine)
+    failed = cells.run_all(wanted, machine, where)
     found = summary.write(cells.folder())
     figures.save(found, cells.folder())
     print(summary.in_words(found))
@@ -243,6 +244,7 @@ def parser() -> argparse.ArgumentParser:
     asked.add_argument("--model", type=Path, metavar="DIR", help="artifacts/msd-full of a checkout (the project's own)")
     raced = command("bench", bench, profile=False)
     raced.add_argument("--list", action="store_true", help="only show the cells and what is done")
+    raced.add_argument("--quick", action="store_true", help="only speeds in float32 on this CPU, in 10 minutes")
     raced.add_argument("--only", metavar="PATTERN", help="cells whose name contains or matches this")
     raced.add_argument("--minutes", type=float, nargs="+", default=[5, 15, 30], help="budgets of the race (5 15 30)")
     raced.add_argument("--inside", metavar="CELL", help=argparse.SUPPRESS)

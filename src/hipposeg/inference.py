@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -83,17 +84,21 @@ VIEWS = tuple(itertools.product((-1.0, 1.0), repeat=3))
 
 def moved(volume: Tensor, corner: tuple[float, float, float], prep: Prep, back: bool = False) -> Tensor:
     """One view of (B, C, X, Y, Z), linearly interpolated, zero outside the box; `back` undoes it for an output."""
+    points = _view_points(tuple(volume.shape[2:]), corner, prep, back)
+    return sample(volume, points.expand(len(volume), *points.shape))
+
+
+@lru_cache(maxsize=2 * 8)
+def _view_points(sides: tuple[int, ...], corner: tuple[float, float, float], prep: Prep, back: bool) -> Tensor:
+    """Where `moved` samples, (*sides, 3) in voxels from the centre; the same for every volume and network."""
     turns = torch.tensor([[math.radians(prep.view_degrees) * side for side in corner]])
     matrix, shift = rotation(turns)[0], torch.tensor(corner) * prep.view_voxels
     if back:
         matrix, shift = matrix.T, -shift @ matrix.T
-    points = centred_points(volume.shape[2:]) @ matrix + shift
-    return sample(volume, points.expand(len(volume), *points.shape))
+    return centred_points(sides) @ matrix + shift
 
 
-def each_view(
-    forward: Callable[[Tensor], Tensor], volume: Tensor, prep: Prep, together: int = 1
-) -> Iterator[Tensor]:
+def each_view(forward: Callable[[Tensor], Tensor], volume: Tensor, prep: Prep, together: int = 1) -> Iterator[Tensor]:
     """The probabilities (1, K, X, Y, Z) that `forward` gives for each view of (1, C, X, Y, Z), brought back to the box.
 
     What a view does not cover counts as background, whose share the caller takes as what the other classes leave.

@@ -8,6 +8,7 @@ resumed.
 import fnmatch
 import importlib.util
 import logging
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -32,9 +33,10 @@ RECIPES = {"ours": ours.recipe, "nnunet": nnunet.recipe, "dynunet": dynunet.reci
 
 @dataclass(frozen=True)
 class Cell:
-    """One measurement. kind: "peak", "predict", "arms", "throughput" or "race". minutes: of a race.
+    """One measurement. kind: "peak", "predict", "arms", "throughput", "race" or "quick". minutes: of a race.
 
-    system: such as "nnunet-shortened"; of "arms" the notebook whose arms are timed.
+    system: such as "nnunet-shortened"; of "arms" the notebook whose arms are timed. "quick" is a short "throughput", or
+    a short "predict".
     """
 
     kind: str
@@ -49,7 +51,7 @@ class Cell:
     @property
     def base(self) -> str:
         """Whose code runs: "ours", "nnunet" or "dynunet"; empty for peak, predict and arms."""
-        return "" if self.kind == "arms" else self.system.partition("-")[0]
+        return "" if self.kind == "arms" or self.system == "predict" else self.system.partition("-")[0]
 
     @property
     def variant(self) -> str:
@@ -74,6 +76,11 @@ def all_cells(minutes: Sequence[float] = MINUTES) -> list[Cell]:
     fitted = ("ours", "nnunet-shortened", "dynunet-shortened")
     cells += [Cell("race", name, (budget,)) for budget in budgets for name in fitted]
     return [*cells, *(Cell("race", f"{name}-released", budgets) for name in ("nnunet", "dynunet"))]
+
+
+def quick_cells() -> list[Cell]:
+    """The short part: peak, predictor, and a step and a prediction of ours and both peers, in float32."""
+    return [Cell("peak"), *(Cell("quick", system) for system in ("predict", "ours-fp32", "nnunet", "dynunet"))]
 
 
 def bench_machine() -> Machine:
@@ -106,7 +113,7 @@ def key(cell: Cell, machine: Machine) -> str:
     """Hash of what a cell's numbers depend on, save for the machine's other work."""
     if cell.kind == "arms":
         recipe = arms.recipes(cell.system)
-    elif cell.kind == "predict":
+    elif "predict" in (cell.kind, cell.system):
         recipe = predictor.recipe()
     else:
         recipe = RECIPES[cell.base]() if cell.base else peak.recipe()
@@ -114,8 +121,14 @@ def key(cell: Cell, machine: Machine) -> str:
 
 
 def folder() -> Path:
-    """Where the results stand."""
+    """Where the results of the whole benchmark stand."""
     return output_root() / "artifacts" / "bench"
+
+
+def quick_folder(machine: Machine) -> Path:
+    """Where those of the short part stand: a folder of `folder()` for each kind of CPU, such as `amd-epyc-fp32`."""
+    words = re.sub(r"\([^)]*\)|[^a-z0-9]+", " ", processor_name().lower()).split()
+    return folder() / "-".join([*words, machine.precision])
 
 
 def work_folder() -> Path:
@@ -123,9 +136,9 @@ def work_folder() -> Path:
     return output_root() / ".work" / "bench"
 
 
-def state(cell: Cell, machine: Machine) -> str:
-    """ "done", "outdated" (measured with another recipe, version or machine) or "to do"."""
-    path = folder() / f"{cell.name}.json"
+def state(cell: Cell, machine: Machine, where: Path) -> str:
+    """ "done", "outdated" (measured with another recipe, version or machine) or "to do"; where: the cells' folder."""
+    path = where / f"{cell.name}.json"
     if not path.is_file():
         return "to do"
     return "done" if read_json(path).get("key") == key(cell, machine) else "outdated"
@@ -146,12 +159,12 @@ def need_peers(cells: Sequence[Cell]) -> None:
             raise ValueError(f"{package} is not installed; `make bench` installs it and runs the benchmark")
 
 
-def run_all(cells: Sequence[Cell], machine: Machine) -> list[str]:
+def run_all(cells: Sequence[Cell], machine: Machine, where: Path) -> list[str]:
     """Run what is not done, one process after the other; returns the names of the cells that failed.
 
-    A failed cell's output stands in `.work/bench/<cell>.log`; the others still run.
+    where: the cells' folder. A failed cell's output stands in `.work/bench/<cell>.log`; the others still run.
     """
-    waiting = [cell for cell in cells if state(cell, machine) != "done"]
+    waiting = [cell for cell in cells if state(cell, machine, where) != "done"]
     need_peers(waiting)
     failed = []
     for cell in waiting:
@@ -160,6 +173,7 @@ def run_all(cells: Sequence[Cell], machine: Machine) -> list[str]:
         output.parent.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "hipposeg.cli", "bench", "--inside", cell.name]
         command += ["--minutes", *(f"{minutes:g}" for minutes in cell.minutes or MINUTES)]
+        command += ["--quick"] if where != folder() else []
         with output.open("w") as stream:
             done = subprocess.run(command, stdout=stream, stderr=subprocess.STDOUT, cwd=project_root(), check=False)
         if done.returncode:

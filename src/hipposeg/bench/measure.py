@@ -27,28 +27,29 @@ from hipposeg.runs.score import score_all
 from hipposeg.stats import interval
 from hipposeg.timings import peak_mb
 
-# Volumes whose inference is timed, evenly over the scored fold.
+# Volumes whose inference is timed, evenly over the scored fold; in the short part, as many and so many commands.
 TIMED_VOLUMES = 10
+QUICK_VOLUMES, QUICK_SECONDS, QUICK_STEPS, QUICK_COMMANDS = 3, 20.0, 3, 3
 COUNTED = "training steps with the waiting for their data; loading, planning, preprocessing and scoring are not counted"
 
 
-def run(cell: Cell, machine: Machine) -> Path:
-    """Measure one cell in this process and write its file. Raises ValueError if the real data is not here."""
+def run(cell: Cell, machine: Machine, where: Path) -> Path:
+    """Measure one cell in this process and write its file into `where`. Raises ValueError without the real data."""
     busy = busy_share()
     started, before = time.perf_counter(), usage()
     found = peak_cell(machine) if cell.kind == "peak" else system_cell(cell, machine)
     facts = {"cell": cell.name, "kind": cell.kind, "system": cell.system, "key": cells.key(cell, machine)}
     facts |= {"setting": cells.setting(machine), "total_s": time.perf_counter() - started}
     facts |= {"busy_before": busy, "busy_during": others_share(before, usage())}
-    path = cells.folder() / f"{cell.name}.json"
+    path = where / f"{cell.name}.json"
     write_json(path, {**found, **facts})
     return path
 
 
 def peak_cell(machine: Machine) -> dict[str, Any]:
-    """The peak with this machine's threads."""
+    """The peak with this machine's threads; in bf16 only where the CPU computes it, elsewhere it takes half an hour."""
     torch.set_num_threads(machine.threads)
-    return peak.measure()
+    return peak.measure(("bf16", "fp32") if machine.precision == "bf16" else ("fp32",))
 
 
 def system_cell(cell: Cell, machine: Machine) -> dict[str, Any]:
@@ -57,14 +58,19 @@ def system_cell(cell: Cell, machine: Machine) -> dict[str, Any]:
     if source.dataset != "msd":
         raise ValueError("the benchmark needs the real data set: run `make data` with network, or set HIPPOSEG_DATA")
     people = cohort.load(source)
+    images = [source.folder / "imagesTr" / people.spec.file_name(number) for number in sorted(people.cases)]
     if cell.kind == "predict":
-        return predictor.measure(source.folder / "imagesTr" / people.spec.file_name(min(people.cases)))
+        return predictor.measure(images[:1])
+    if (cell.kind, cell.system) == ("quick", "predict"):
+        return predictor.measure_further(images[:QUICK_VOLUMES], QUICK_COMMANDS)
     if cell.kind == "arms":
         first = folds.make(people.spec, people.numbers)["grouped"][0]
         return arms.measure(cell.system, people, first, Workspace(output_root(), "msd", "full"), machine)
     all_folds = folds.make(people.spec, people.numbers)["nnunet"]
     system = make_system(cell, people, all_folds, machine)
     try:
+        if cell.kind == "quick":
+            return quick(system, people, all_folds[0]["scored"])
         if cell.kind == "throughput":
             return throughput(system, people, all_folds[0]["scored"])
         return race(cell, system, people, all_folds[0]["scored"])
@@ -89,23 +95,39 @@ def throughput(system: System, people: Cohort, scored: list[int]) -> dict[str, A
     memory = peak_memory()
     with FlopCounterMode(display=False) as counter:
         system.step()
-    step_s = statistics.median(steps)
     gflop = counter.get_total_flops() / 1e9
     images = [system.loaded(case) for case in scored[:: max(1, len(scored) // TIMED_VOLUMES)]]
+    found = step_of(system, steps, gflop)
+    found["profile"], found["augmentation_share"] = profile.shares(system.step)
+    found |= {"predict_s_per_volume": predict_seconds(system, images), "passes": system.passes, **memory}
+    if system.passes > 1:
+        found["predict_s_per_volume_unmirrored"] = predict_seconds(system, images, mirrored=False)
+    return found
+
+
+def quick(system: System, people: Cohort, scored: list[int]) -> dict[str, Any]:
+    """What `throughput` measures of a step and of a prediction, from fewer of both."""
+    steps = timed_steps(system, QUICK_SECONDS, QUICK_STEPS, warm_up=1)
+    with FlopCounterMode(display=False) as counter:
+        system.step()
+    images = [system.loaded(case) for case in scored[:: max(1, len(scored) // QUICK_VOLUMES)]]
+    found = step_of(system, steps, counter.get_total_flops() / 1e9)
+    return found | {"predict_s_per_volume": predict_seconds(system, images), "passes": system.passes, **peak_memory()}
+
+
+def step_of(system: System, steps: list[float], gflop: float) -> dict[str, Any]:
+    """A training step in numbers; of ours also the minutes of its schedule."""
+    step_s = statistics.median(steps)
     found = {
         "step_s": step_s,
         "steps": len(steps),
         "volumes_per_step": system.volumes_per_step,
         "plan": plan_of(system),
+        "train_s_per_volume": step_s / system.volumes_per_step,
+        "step_gflop": gflop,
+        "gflops": gflop / step_s,
     }
-    found |= {"train_s_per_volume": step_s / system.volumes_per_step, "step_gflop": gflop, "gflops": gflop / step_s}
-    found["profile"], found["augmentation_share"] = profile.shares(system.step)
-    if isinstance(system, Ours):
-        found["schedule_minutes"] = system.schedule_steps * step_s / 60
-    found |= {"predict_s_per_volume": predict_seconds(system, images), "passes": system.passes, **memory}
-    if system.passes > 1:
-        found["predict_s_per_volume_unmirrored"] = predict_seconds(system, images, mirrored=False)
-    return found
+    return found | ({"schedule_minutes": system.schedule_steps * step_s / 60} if isinstance(system, Ours) else {})
 
 
 def plan_of(system: System) -> dict[str, Any]:
@@ -181,8 +203,10 @@ def others_share(before: tuple[float, ...] | None, after: tuple[float, ...] | No
     return round(max(0.0, busy - own) / total, 3) if total else None
 
 
-def main(name: str, minutes: list[float]) -> Path:
-    """Run the cell of this name. Raises ValueError naming all cells if there is none."""
+def main(name: str, minutes: list[float], quick: bool) -> Path:
+    """Run the cell of this name, of the whole benchmark or the short part. Raises ValueError naming all if none is."""
     os.environ.setdefault("HIPPOSEG_OFFLINE", "1")  # the data set was found before; no cell waits for a network
-    (cell,) = [cell for cell in cells.chosen(cells.all_cells(minutes), name) if cell.name == name]
-    return run(cell, cells.bench_machine())
+    everything = cells.quick_cells() if quick else cells.all_cells(minutes)
+    (cell,) = [cell for cell in cells.chosen(everything, name) if cell.name == name]
+    machine = cells.bench_machine()
+    return run(cell, machine, cells.quick_folder(machine) if quick else cells.folder())

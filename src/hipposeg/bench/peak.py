@@ -1,6 +1,7 @@
 """The machine's peak: floating-point operations a second of a large matrix product, as measured, not as advertised."""
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -26,11 +27,17 @@ def matmul_gflops(size: int, dtype: torch.dtype, seconds: float = SECONDS) -> fl
     return count * 2 * size**3 / spent / 1e9
 
 
-def measure(sizes: tuple[int, ...] = SIZES, seconds: float = SECONDS) -> dict[str, Any]:
-    """Best of several sizes in bf16 and fp32, in GFLOP/s, and every size's own."""
+DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
+
+
+def measure(
+    precisions: Sequence[str] = tuple(DTYPES), sizes: tuple[int, ...] = SIZES, seconds: float = SECONDS
+) -> dict[str, Any]:
+    """Best of several sizes in each precision, in GFLOP/s, and every size's own."""
     found: dict[str, Any] = {}
     with torch.inference_mode():
-        for name, dtype in (("bf16", torch.bfloat16), ("fp32", torch.float32)):
+        for name in precisions:
+            dtype = DTYPES[name]
             by_size = {str(size): matmul_gflops(size, dtype, seconds) for size in sizes}
             found |= {f"{name}_gflops": max(by_size.values()), f"{name}_by_size": by_size}
     return found

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from hipposeg.files import read_json, write_json
-from hipposeg.runs.arms import ARMS
+from hipposeg.runs.arms import ARMS, FLAGSHIP
 from hipposeg.stats import paired
 
 NAME = "summary.json"
@@ -26,7 +26,7 @@ def read(folder: Path) -> dict[str, dict[str, Any]]:
 
 def write(folder: Path) -> dict[str, Any]:
     """Write summary.json beside the cells and return it."""
-    summary = summarise(read(folder))
+    summary = summarise(read(folder)) | {"kinds": kinds(folder)}
     write_json(folder / NAME, summary)
     return summary
 
@@ -62,6 +62,45 @@ def summarise(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
     claims = {budget: claim(rows) for budget, rows in table.items()}
     shown = {budget: {name: _shown(row) for name, row in rows.items()} for budget, rows in table.items()}
     return {**summary, "race": shown, "claims": {budget: made for budget, made in claims.items() if made}}
+
+
+# What is measured in float32 on every kind of CPU: name in `kinds` -> the cell's system.
+IN_FP32 = {"ours": "ours-fp32", "nnunet": "nnunet", "dynunet": "dynunet"}
+
+
+def kinds(folder: Path) -> list[dict[str, Any]]:
+    """Speeds on each kind of CPU: the one of the whole benchmark, then those of the short part in folders below it.
+
+    Of each: machine, precision (what it trains in by default), threads; peak_gflops in float32; first_s and further_s,
+    seconds of the predictor's command; schedule_minutes, precision -> minutes of the flagship; systems, name -> step_s,
+    predict_s_per_volume, share_of_peak and times_ours (of both times a volume), in float32. None: not measured.
+    """
+    places = [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]
+    return [kind(found) for found in map(read, places) if found]
+
+
+def kind(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """One of `kinds`, from the cells of one machine."""
+    setting = next(iter(found.values()))["setting"]
+    row: dict[str, Any] = {name: setting.get(name) for name in ("machine", "precision", "threads")}
+    row["peak_gflops"] = found.get("peak", {}).get("fp32_gflops")
+    predicted = found.get("quick.predict") or found.get("predict", {})
+    row |= {"first_s": predicted.get("median_s"), "further_s": predicted.get("further_s")}
+    cells = {name: found.get(f"quick.{one}") or found.get(f"throughput.{one}") for name, one in IN_FP32.items()}
+    cells = {name: cell for name, cell in cells.items() if cell}
+    minutes = cells.get("ours", {}).get("schedule_minutes")
+    row["schedule_minutes"] = {"fp32": minutes} if minutes else {}
+    costs = summarise(found)["arms"].get(FLAGSHIP, {}).get("schedule_minutes", {})
+    if "standard" in costs:
+        row["schedule_minutes"][setting["precision"]] = costs["standard"]
+    row["systems"] = {}
+    for name, cell in cells.items():
+        row["systems"][name] = {key: cell[key] for key in ("step_s", "predict_s_per_volume")}
+        row["systems"][name]["share_of_peak"] = cell["gflops"] / row["peak_gflops"] if row["peak_gflops"] else None
+        if "ours" in cells:
+            ratios = {key: cell[key] / cells["ours"][key] for key in ("train_s_per_volume", "predict_s_per_volume")}
+            row["systems"][name]["times_ours"] = ratios
+    return row
 
 
 def disturbed(cell: dict[str, Any]) -> bool:

@@ -26,8 +26,8 @@ UNET3D = TrainConfig(
 # The flagship is asked from eight sides, and follows a longer schedule: on `dev` its last third lowered the loss and
 # not the error, so it is cut off; foreground voxels that weigh no more than others make volumes less too large.
 _FAST = replace(UNET3D, epochs=16, horizon=1.5, foreground_weight=1.0, watch_every=8)
-# How few steps are enough: the same schedule squeezed into fewer epochs. "e16" is the flagship's own length under a name
-# of its own, so that all five can be trained in one precision.
+# How few steps are enough: the same schedule squeezed into fewer epochs. "e16" is as long as "standard"; a name of its
+# own lets all five be trained in one precision.
 EPOCHS = (3, 5, 8, 12, 16)
 _SHORTER = {f"e{epochs}": replace(_FAST, epochs=epochs, watch_every=epochs) for epochs in EPOCHS}
 # The flagship until then: the whole schedule, foreground weighed twice.
