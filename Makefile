@@ -23,7 +23,7 @@ inner = dataset=$$($(BIN)/hipposeg data --profile $(PROFILE)) && \
 	echo "Nothing to do: artifacts/$$dataset-$(PROFILE) is up to date ($(2))."; \
 	else $(MAKE) --no-print-directory DATASET=$$dataset $(1); fi
 
-.PHONY: help setup data all $(NUMBERS) figures smoke report test lint verify lab clean lock sync bench FORCE
+.PHONY: help setup data all $(NUMBERS) figures smoke report test lint verify lab clean lock sync bench speed FORCE
 
 # Only the inner call names DATASET on its command line; a variable of that name in the environment means nothing.
 ifneq ($(origin DATASET),command line)
@@ -84,6 +84,9 @@ $(PEERS): $(READY) requirements-bench.lock
 
 bench: $(PEERS) ## races and speeds against nnU-Net v2 and MONAI's DynUNet, on an idle machine (hours)
 	@$(BIN)/hipposeg bench
+
+speed: $(PEERS) ## speed of this CPU in float32, beside nnU-Net v2 and DynUNet, in ten idle minutes
+	@$(BIN)/hipposeg bench --quick
 
 lab: $(READY) ## JupyterLab on the notebooks
 	@$(BIN)/jupyter lab notebooks

@@ -14,7 +14,7 @@ from hipposeg.runs.arms import FLAGSHIP
 # kind -> (factor, decimals); other kinds show three decimals of the number as it is.
 KINDS = {"millions": ("1e-6", 2), "mm": ("1", 2), "score2": ("1", 2), "correlation": ("1", 2), "bias": ("1", 0),
          "count": ("1", 0), "gflops": ("1", 2), "mm3": ("1", 0), "percent": ("100", 1), "schedule": ("1", 1),
-         "voxels": ("1", 1), "seconds": ("1", 2)}  # fmt: skip
+         "voxels": ("1", 1), "seconds": ("1", 2), "times": ("1", 1)}  # fmt: skip
 COLUMNS = {"dice": "score", "iou": "score", "nsd1": "score", "hd95": "mm", "volume_bias": "bias", "params": "millions",
            "gflops": "gflops"}  # fmt: skip
 PLACES = ("of", "full", "cell", "case", "scored", "arm", "time", "json")

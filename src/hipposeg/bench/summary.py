@@ -1,5 +1,6 @@
 """All cells side by side: speeds and memory as ratios, and the race's claims against the stronger peer."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -71,18 +72,25 @@ IN_FP32 = {"ours": "ours-fp32", "nnunet": "nnunet", "dynunet": "dynunet"}
 def kinds(folder: Path) -> list[dict[str, Any]]:
     """Speeds on each kind of CPU: the one of the whole benchmark, then those of the short part in folders below it.
 
-    Of each: machine, precision (what it trains in by default), threads; peak_gflops in float32; first_s and further_s,
-    seconds of the predictor's command; schedule_minutes, precision -> minutes of the flagship; systems, name -> step_s,
-    predict_s_per_volume, share_of_peak and times_ours (of both times a volume), in float32. None: not measured.
+    Of each: cpu, in words; precision (what it trains in by default); threads; peak_gflops in float32; first_s and
+    further_s, seconds of the predictor's command; schedule_minutes, precision -> minutes of the flagship; systems,
+    name -> step_s, predict_s_per_volume, share_of_peak and times_ours (of both times a volume), in float32. None: not
+    measured.
     """
     places = [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]
     return [kind(found) for found in map(read, places) if found]
 
 
+def in_brief(setting: dict[str, Any]) -> str:
+    """A machine in words, such as "Intel Xeon, bfloat16": its processor, and the precision it trains in."""
+    name = " ".join(re.sub(r"\((R|TM)\)|\bProcessor\b|@.*", " ", setting["machine"]).split())
+    return f"{name}, {'bfloat16' if setting.get('precision') == 'bf16' else 'float32'}"
+
+
 def kind(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """One of `kinds`, from the cells of one machine."""
     setting = next(iter(found.values()))["setting"]
-    row: dict[str, Any] = {name: setting.get(name) for name in ("machine", "precision", "threads")}
+    row: dict[str, Any] = {"cpu": in_brief(setting), **{name: setting.get(name) for name in ("precision", "threads")}}
     row["peak_gflops"] = found.get("peak", {}).get("fp32_gflops")
     predicted = found.get("quick.predict") or found.get("predict", {})
     row |= {"first_s": predicted.get("median_s"), "further_s": predicted.get("further_s")}

@@ -219,7 +219,7 @@ def fit(
     done = len(training.history)
     if config.stop and config.stop.ends(training.history):
         done = config.epochs
-    with tqdm(total=config.epochs * per_epoch, initial=done * per_epoch, desc=label, mininterval=5, unit="step") as bar:
+    with tqdm(total=config.epochs * per_epoch, initial=done * per_epoch, desc=label, mininterval=1, unit="step") as bar:
         for number in range(done + 1, config.epochs + 1):
             started = time.perf_counter()
             line = training.epoch(samples, number, bar)

@@ -24,12 +24,13 @@ KINDS: dict[str, tuple[float, int, str, bool]] = {
     "minutes": (1 / 60, 1, "", False),  # from seconds
     "schedule": (1, 1, "", False),  # minutes, from minutes
     "seconds": (1, 2, "", False),
+    "times": (1, 1, "", False),  # a ratio
     "p": (1, 3, "", False),  # of a test
     "percent": (100, 1, THIN + "%", False),
     "correlation": (1, 2, "", False),
 }
 # Kinds of which nothing is ever exactly 0.
-POSITIVE = ("minutes", "schedule", "seconds", "p")
+POSITIVE = ("minutes", "schedule", "seconds", "times", "p")
 
 
 def grouped(digits: str) -> str:

@@ -75,10 +75,13 @@ def _race(art: Artifacts) -> list[str]:
     costs = art.bench.get("arms", {}).get(view.flagship(art), {}).get("schedule_minutes", {})
     lines, claims, nnunet = [], art.bench.get("claims", {}), PUBLISHED[0]
     if "standard" in costs:
+        where = f" ({art.bench['kinds'][0]['cpu']})" if art.bench.get("kinds") else ""
         lines += [
             f"For comparison, {nnunet.method} reports {show(nnunet.mean, 'score')} on the second kind of folds. One "
-            f"training of `{view.flagship(art)}` takes {show(costs['standard'], 'schedule')} minutes on two CPU cores.",
+            f"training of `{view.flagship(art)}` takes {show(costs['standard'], 'schedule')} minutes on two CPU "
+            f"cores{where}.",
             "",
+            *_kinds(art),
         ]
     if claims:
         lines.append(
@@ -94,6 +97,32 @@ def _race(art: Artifacts) -> list[str]:
             + ("" if one["ahead"] else ", so not ahead")
         )
     return [*lines, ""] if claims else lines
+
+
+def _kinds(art: Artifacts) -> list[str]:
+    """Minutes, seconds and ratios on each kind of CPU that the benchmark measured."""
+    rows = art.bench.get("kinds", ())
+    if len(rows) < 2:
+        return []
+    heads = ("Two idle cores", "Training, minutes", "In float32, minutes", "`predict`, first crop, s",
+             "each further crop, s", "nnU-Net v2", "DynUNet", "Share of peak")  # fmt: skip
+    lines = ["| " + " | ".join(heads) + " |", "|---|" + "---:|" * (len(heads) - 1)]
+    for row in rows:
+        minutes, systems = row["schedule_minutes"], row["systems"]
+        own, fp32 = (show(minutes.get(precision), "schedule") for precision in (row["precision"], "fp32"))
+        ratios = [show(systems.get(peer, {}).get("times_ours", {}).get("train_s_per_volume"), "times")
+                  for peer in ("nnunet", "dynunet")]  # fmt: skip
+        share = show(systems.get("ours", {}).get("share_of_peak"), "percent")
+        seconds = [show(row[name], "times") for name in ("first_s", "further_s")]
+        lines.append("| " + " | ".join([row["cpu"], own, fp32, *seconds, *ratios, share]) + " |")
+    return [
+        f"How fast depends on the CPU. Training time of `{view.flagship(art)}`, time of `hipposeg predict` from a cold "
+        "start, and, in float32, the peers' time to train on one volume divided by ours, and our share of the CPU's "
+        "measured peak in matrix products (`make speed` measures another CPU in ten minutes):",
+        "",
+        *lines,
+        "",
+    ]
 
 
 def _table(rows: list[view.RunRow]) -> list[str]:

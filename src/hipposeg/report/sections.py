@@ -38,6 +38,7 @@ def section_context(art: Artifacts, rows: list[RunRow]) -> dict[str, Any]:
         "flagship_minutes": minutes.get(flagship),
         "bench_threads": next((setting["threads"] for setting in art.bench.get("settings", ())), None),
         "predict_s": art.bench.get("predict_s"),
+        "cpus": art.bench.get("kinds", ()),
         "verdicts": [*enumerate(rows_of(art, "verdicts"))],
         "declared": declared() if "verdicts" in art.studies else 0,
         "ahead": [row for row in rows_of(art, "verdicts") if row["verdict"] == "ahead"],
