@@ -596,6 +596,43 @@ for kind in sorted({one.run.folds for one in five} & {one.run.folds for one in b
 display(pd.DataFrame(rows).T) if rows else session.say("**Not trained yet:** five folds of both.")
 
 # %% [markdown]
+# ### How few steps are enough?
+#
+# The flagship's schedule squeezed into fewer epochs: the learning rate rises and falls as before, only faster. All are trained in float32
+# and scored on `dev`. The rule, fixed beforehand: the fewest epochs whose mean Dice lies within 0.001 of the longest schedule's.
+
+# %%
+shorter = [one for one in found if one.run.arm == FLAGSHIP and one.run.budget[1:].isdigit()]
+rows = [(int(one.run.budget[1:]), one.config["steps"], one.mean()) for one in shorter if one.run.folds == "dev"]
+lengths = pd.DataFrame(rows, columns=["epochs", "steps", "dice"]).groupby("epochs")
+on_dev = lengths.agg(steps=("steps", "first"), seeds=("steps", "size"), dice=("dice", "mean"))
+if len(on_dev):
+    enough = on_dev.index[on_dev.dice >= on_dev.dice.iloc[-1] - 0.001].min()
+    display(on_dev.rename(columns={"dice": "mean Dice"}).style.format({"mean Dice": "{:.4f}"}).set_uuid("lengths"))
+    session.say(f"""{enough} of {on_dev.index.max()} epochs are enough by that rule: {on_dev.dice[enough]:.4f} against
+{on_dev.dice.iloc[-1]:.4f} on `dev`.""")
+else:
+    session.say("**Not trained yet:** none of them.")
+
+# %% [markdown]
+# The length that `dev` chose, scored once on folds of both kinds, beside the flagship's own length on the same folds. The short runs are
+# float32, the long ones bfloat16, so these differences also hold what rounding does.
+
+# %%
+rows = {}
+for one in sorted((one for one in shorter if one.run.folds != "dev"), key=lambda one: (one.run.folds, one.run.fold)):
+    long = next((other for other in five if (other.run.folds, other.run.fold) == (one.run.folds, one.run.fold)), None)
+    if long is None:
+        continue
+    mine, theirs = (each.cases[each.cases.label == "mean"].set_index("case").sort_index() for each in (one, long))
+    pair = stats.paired(mine.dice.to_numpy(), theirs.dice.to_numpy(), mine.subject.to_numpy())
+    rows[f"`{one.run.folds}` fold {one.run.fold}"] = {
+        "steps": f"{one.config['steps']} and {long.config['steps']}", "short": f"{one.mean():.4f}", "flagship": f"{long.mean():.4f}",
+        "difference": stats.signed(pair.difference), "95 % interval": f"{stats.signed(pair.low)} to {stats.signed(pair.high)}",
+    }  # fmt: skip
+display(pd.DataFrame(rows).T) if rows else session.say("**Not trained yet:** none of them.")
+
+# %% [markdown]
 # ## 9. One thing at a time: the table of arms
 #
 # Every arm on `grouped` fold 0, with the settings of `unet3d` but for those in the first table. The flagship has a longer schedule and its
@@ -877,6 +914,26 @@ if found_bench.get("throughput"):
 
 # %% [markdown]
 # ## What we learned
+
+# %% [markdown]
+# The times above come from one CPU, which computes bfloat16. Most CPUs do not, so the flagship trains in float32 there. `make speed`
+# measures any CPU in ten idle minutes; the ratios compare all systems in float32.
+
+# %%
+if found_bench.get("kinds"):
+    rows = {}
+    for kind in found_bench["kinds"]:
+        own, systems = kind["schedule_minutes"], kind["systems"]
+        rows[kind["cpu"]] = {
+            "training, min": own.get(kind["precision"]), "in float32, min": own.get("fp32"),
+            "first crop, s": kind["first_s"], "each further, s": kind["further_s"],
+            "nnU-Net, times ours": systems["nnunet"]["times_ours"]["train_s_per_volume"],
+            "DynUNet, times ours": systems["dynunet"]["times_ours"]["train_s_per_volume"],
+            **{f"peak share, {bench.system_name(name)}": system["share_of_peak"] for name, system in systems.items()},
+        }  # fmt: skip
+    speeds = pd.DataFrame(rows).T.astype(float)
+    shown = {name: "{:.0%}" if name.startswith("peak") else "{:.1f}" for name in speeds.columns}
+    display(speeds.style.format(shown, na_rep="not measured").set_uuid("kinds"))
 
 # %%
 truth_jump = across["truth"].mean()
