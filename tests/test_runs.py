@@ -6,6 +6,7 @@ from dataclasses import replace
 import nibabel
 import numpy as np
 import pytest
+import torch
 
 from hipposeg import files
 from hipposeg.config import Workspace
@@ -138,6 +139,17 @@ def test_key_depends_on_all_that_changes_the_bytes(small, monkeypatch):
     assert len(keys) == 9
 
 
+def test_layout_enters_the_keys_of_those_machines_that_change_it(small, monkeypatch):
+    fold, keys = small.folds["grouped"][0], {}
+    for capability in ("AVX2", "AVX512"):
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda capability=capability: capability)
+        for precision in ("fp32", "bf16"):
+            machine = replace(MACHINE, precision=precision)
+            keys[precision, capability] = run_key(RUN, small.cohort, fold, machine)
+    assert keys["bf16", "AVX2"] == keys["bf16", "AVX512"], "runs in bfloat16 stay valid"
+    assert keys["fp32", "AVX2"] != keys["fp32", "AVX512"]
+
+
 def test_an_arm_of_published_weights_is_keyed_by_them_and_needs_them(small, monkeypatch, tmp_path):
     run, fold = RunSpec("unet2d-mobilenetv3+imagenet", budget="smoke"), small.folds["grouped"][0]
     monkeypatch.setattr(encoders, "imagenet_weights", lambda encoder: None)
@@ -211,7 +223,8 @@ def test_other_data_sets_run_end_to_end(classes, channels, tmp_path):
 @pytest.mark.parametrize(
     ("run", "shown"),
     [(RunSpec("unet2d", seed=2), True), (RunSpec("unet2d-fusion", "nnunet"), True), (RunSpec(FLAGSHIP, fold=3), True),
-     (RunSpec("unet2d", budget="S"), False), (RunSpec("unet2d", fold=1), False), (RunSpec("unet2d", "dev"), False),
+     (RunSpec(FLAGSHIP, fold=3, budget="e8"), False), (RunSpec("unet2d", budget="S"), False),
+     (RunSpec("unet2d", fold=1), False), (RunSpec("unet2d", "dev"), False),
      (RunSpec("unet2d-fusion", seed=1), False), (RunSpec("unet3d+flip"), False)],
 )  # fmt: skip
 def test_the_series_shows_masks_of_its_main_runs_only(run, shown):
