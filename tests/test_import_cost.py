@@ -26,3 +26,9 @@ def test_training_and_sessions_load_torch_and_nothing_heavier():
     modules = loaded("import hipposeg.notebook, hipposeg.runs, hipposeg.metrics, hipposeg.models, hipposeg.inference")
     assert "torch" in modules
     assert not modules & set(HEAVY)
+
+
+def test_predicting_a_scan_loads_no_tables():
+    modules = loaded("import hipposeg.predict.batch")
+    assert "torch" in modules
+    assert not modules & {"pandas", "triton", "matplotlib", *HEAVY}
