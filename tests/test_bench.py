@@ -419,3 +419,10 @@ def test_profile_says_where_the_time_goes():
     assert profile.kind_of("aten::convolution_backward") == "convolution, backward"
     assert profile.kind_of("aten::mkldnn_convolution") == "convolution, forward"
     assert profile.kind_of("aten::add_") == profile.OTHER
+
+
+def test_the_contiguous_twin_differs_from_its_machine_in_layout_alone(monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    twin, machine = (measure.LAYOUTS[name]("cpu", "fp32", 2) for name in ("contiguous", "fp32"))
+    assert (twin.channels_last, machine.channels_last) == (False, True)
+    assert cells.setting(twin) == cells.setting(machine)

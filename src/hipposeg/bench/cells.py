@@ -55,7 +55,7 @@ class Cell:
 
     @property
     def variant(self) -> str:
-        """ "bf16", "fp32", "released", "shortened", or empty."""
+        """ "bf16", "fp32", "contiguous", "released", "shortened", or empty."""
         return self.system.partition("-")[2]
 
     @property
@@ -79,8 +79,12 @@ def all_cells(minutes: Sequence[float] = MINUTES) -> list[Cell]:
 
 
 def quick_cells() -> list[Cell]:
-    """The short part: peak, predictor, and a step and a prediction of ours and both peers, in float32."""
-    return [Cell("peak"), *(Cell("quick", system) for system in ("predict", "ours-fp32", "nnunet", "dynunet"))]
+    """The short part: peak, predictor, and a step and a prediction of ours and both peers, in float32.
+
+    Ours also in contiguous layout, as before there was another.
+    """
+    systems = ("predict", "ours-fp32", "ours-contiguous", "nnunet", "dynunet")
+    return [Cell("peak"), *(Cell("quick", system) for system in systems)]
 
 
 def bench_machine() -> Machine:

@@ -4,7 +4,6 @@ import functools
 import os
 import statistics
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,15 @@ from hipposeg.timings import peak_mb
 TIMED_VOLUMES = 10
 QUICK_VOLUMES, QUICK_SECONDS, QUICK_STEPS, QUICK_COMMANDS = 3, 20.0, 3, 3
 COUNTED = "training steps with the waiting for their data; loading, planning, preprocessing and scoring are not counted"
+
+
+class Contiguous(Machine):
+    """A machine whose networks stay in contiguous layout, whatever its CPU."""
+
+    channels_last = False
+
+
+LAYOUTS = {"fp32": Machine, "contiguous": Contiguous}
 
 
 def run(cell: Cell, machine: Machine, where: Path) -> Path:
@@ -82,7 +90,8 @@ def make_system(cell: Cell, people: Cohort, all_folds: list[Fold], machine: Mach
     """The cell's system on fold 0. A shortened peer takes bf16 where this machine computes it fast, as ours does."""
     bf16 = cell.variant == "bf16" or (cell.variant == "shortened" and machine.precision == "bf16")
     if cell.base == "ours":
-        machine = replace(machine, precision="fp32") if cell.variant == "fp32" else machine
+        if cell.variant in LAYOUTS:
+            machine = LAYOUTS[cell.variant](machine.device, "fp32", machine.threads)
         return Ours(people, all_folds[0], Workspace(output_root(), "msd", "full"), machine)
     if cell.base == "nnunet":
         return NNUNet(people, all_folds, cells.work_folder(), machine, cell.name, bf16)

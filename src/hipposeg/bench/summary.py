@@ -66,7 +66,7 @@ def summarise(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 
 # What is measured in float32 on every kind of CPU: name in `kinds` -> the cell's system.
-IN_FP32 = {"ours": "ours-fp32", "nnunet": "nnunet", "dynunet": "dynunet"}
+IN_FP32 = {"ours": "ours-fp32", "ours-contiguous": "ours-contiguous", "nnunet": "nnunet", "dynunet": "dynunet"}
 
 
 def kinds(folder: Path) -> list[dict[str, Any]]:
