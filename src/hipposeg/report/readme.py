@@ -7,6 +7,7 @@ from hipposeg import files
 from hipposeg.config import Workspace
 from hipposeg.report import view
 from hipposeg.report.artifacts import Artifacts, ReportError, load
+from hipposeg.report.context import trainings
 from hipposeg.report.numbers import interval, show
 from hipposeg.report.published import PUBLISHED
 from hipposeg.report.words import RACERS
@@ -74,8 +75,8 @@ def _race(art: Artifacts) -> list[str]:
     """What others report, what a training costs here, and the race against the stronger peer, as far as measured."""
     costs = art.bench.get("arms", {}).get(view.flagship(art), {}).get("schedule_minutes", {})
     lines, claims, nnunet = [], art.bench.get("claims", {}), PUBLISHED[0]
+    where = f" ({art.bench['kinds'][0]['cpu']})" if art.bench.get("kinds") else ""
     if "standard" in costs:
-        where = f" ({art.bench['kinds'][0]['cpu']})" if art.bench.get("kinds") else ""
         lines += [
             f"For comparison, {nnunet.method} reports {show(nnunet.mean, 'score')} on the second kind of folds. One "
             f"training of `{view.flagship(art)}` takes {show(costs['standard'], 'schedule')} minutes on two CPU "
@@ -85,8 +86,8 @@ def _race(art: Artifacts) -> list[str]:
         ]
     if claims:
         lines.append(
-            "The race: mean Dice on `nnunet` fold 0 after the same minutes on the same machine, beside the strongest "
-            "of two peers in two versions each (one seed; the page has all):"
+            f"The race: mean Dice on `nnunet` fold 0 after the same minutes on the same machine{where}, beside the "
+            "strongest of two peers in two versions each (one seed; the page has all):"
         )
     for budget, one in claims.items():
         systems, (name, how) = art.bench["race"][budget], RACERS[one["stronger"]]
@@ -136,7 +137,12 @@ def _table(rows: list[view.RunRow]) -> list[str]:
         parameters = "none" if row.is_floor else show(row.first.get("params"), "millions")
         minutes = show(row.train_s, "minutes")
         lines.append("| " + " | ".join([name, *dice, parameters, minutes]) + " |")
-    return [*lines, "", "Dice on fold {1} of the {0} folds (split by person).".format(*view.PRIMARY)]
+    places = ", ".join(place for place, _ in trainings(rows))
+    return [
+        *lines,
+        "",
+        "Dice on fold {1} of the {0} folds (split by person); trained on {2}.".format(*view.PRIMARY, places),
+    ]
 
 
 def _claims(art: Artifacts) -> list[str]:
