@@ -142,7 +142,7 @@ def studied(small, tmp_path_factory):
 
 
 def test_every_case_is_scored_by_both_queries(small, studied):
-    rows = pd.read_csv(studied.work / "offgrid.csv")
+    rows = pd.read_csv(studied.work / "offgrid.csv.gz")
     assert tuple(rows.columns) == offgrid.COLUMNS
     counts = rows.groupby(["query", "case"]).size()
     assert counts.index.tolist() == [(query, case) for query in offgrid.QUERIES for case in studied.cases]
@@ -183,7 +183,7 @@ def test_the_picture_of_a_real_shape_is_small(small):
 def test_a_run_publishes_its_study(small, tmp_path):
     ws = Workspace(tmp_path, "phantom", "smoke")
     result = train_or_load(RUN, small.cohort, small.folds, ws, MACHINE)
-    rows = pd.read_csv(result.folder / "offgrid.csv")
+    rows = pd.read_csv(result.folder / "offgrid.csv.gz")
     head = rows[rows["query"] == HEAD].drop(columns="query").reset_index(drop=True)
     pd.testing.assert_frame_equal(head, result.cases[list(head.columns)])
     assert offgrid.picture(result.folder)[0] == min(small.folds["grouped"][0]["scored"])

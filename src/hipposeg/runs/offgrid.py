@@ -2,7 +2,7 @@
 
 A run of such an arm leaves two more files beside its scores:
 
-- offgrid.csv: every scored case by both queries, against the truth on the native grid. The rows of "head" are those of
+- offgrid.csv.gz: every scored case by both queries, against the truth on the native grid. The rows of "head" are those of
   scores; "trilinear" is the same network's logits, interpolated.
 - offgrid.npz: label maps of one case at 2, 1 and 0.5 mm by both queries, for a picture that needs no weights. At 0.5 mm
   there is no truth: that map is an illustration and is never scored.
@@ -21,7 +21,7 @@ from hipposeg.data.cohort import Cohort
 from hipposeg.engine.machine import Machine
 from hipposeg.inference import HEAD, TRILINEAR, Prep, off_grid
 
-TABLE, PICTURE = "offgrid.csv", "offgrid.npz"
+TABLE, PICTURE = "offgrid.csv.gz", "offgrid.npz"
 QUERIES = (HEAD, TRILINEAR)
 COLUMNS = ("case", "subject", "label", "query", "dice", "nsd1", "nsd2")
 DRAWN_MM = (2.0, 1.0, 0.5)
@@ -38,7 +38,7 @@ def study(
     network: nn.Module | None, prep: Prep, machine: Machine, images: dict[int, np.ndarray], cohort: Cohort,
     scores: Sequence[dict[str, Any]], work: Path,
 ) -> None:  # fmt: skip
-    """Write offgrid.csv and offgrid.npz into a run's work folder, or remove old ones if the run is not of the study.
+    """Write offgrid.csv.gz and offgrid.npz into a run's work folder, or remove old ones if the run is not of the study.
 
     Args:
         network: in evaluation mode; None for the atlas. prep: its input. machine: device and precision.

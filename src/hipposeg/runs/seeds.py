@@ -29,7 +29,7 @@ def scores(results: Sequence[RunResult], label: str = MEAN) -> pd.DataFrame:
 
 
 def side_table(results: Sequence[RunResult], name: str) -> pd.DataFrame:
-    """Rows of a further table (such as offgrid.csv) that runs hold beside their scores; empty if none has it."""
+    """Rows of a further table (such as offgrid.csv.gz) that runs hold beside their scores; empty if none has it."""
     there = [one for one in results if (one.folder / name).is_file()]
     return _joined([(one, pd.read_csv(one.folder / name)) for one in there])
 
