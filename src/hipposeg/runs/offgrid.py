@@ -2,8 +2,8 @@
 
 A run of such an arm leaves two more files beside its scores:
 
-- offgrid.csv.gz: every scored case by both queries, against the truth on the native grid. The rows of "head" are those of
-  scores; "trilinear" is the same network's logits, interpolated.
+- offgrid.csv.gz: every scored case by both queries, against the truth on the native grid. The rows of "head" are those
+  of scores; "trilinear" is the same network's logits, interpolated.
 - offgrid.npz: label maps of one case at 2, 1 and 0.5 mm by both queries, for a picture that needs no weights. At 0.5 mm
   there is no truth: that map is an illustration and is never scored.
 """
