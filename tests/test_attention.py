@@ -340,7 +340,7 @@ def test_a_gated_run_leaves_its_table_and_others_none(tmp_path):
     cohort = cohort_of({1: (8, 8, 8), 3: (8, 10, 8)})
     images = {number: case.image for number, case in cohort.cases.items()}
     run = RunSpec("attention2d", seed=1, budget="smoke")
-    network = initial(run, SPEC).eval()
+    network = MACHINE.place(initial(run, SPEC)).eval()
     table = attention.leave(network, run, images, cohort, MACHINE, tmp_path)
     stored = pd.read_csv(tmp_path / attention.TABLE)
     assert tuple(stored.columns) == attention.COLUMNS and len(stored) == len(table)
