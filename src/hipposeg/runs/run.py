@@ -35,6 +35,9 @@ from hipposeg.runs.weights import store
 # What some runs leave beside their scores.
 STUDIES = (offgrid.TABLE, offgrid.PICTURE, attention.TABLE, *clip_study.TABLES)
 
+# Budgets of the flagship whose masks and weights are kept, for studies and the predictor; not of its shorter schedules.
+SERVING = ("standard", "smoke")
+
 log = logging.getLogger(__name__)
 
 
@@ -216,10 +219,10 @@ def _whereabouts() -> dict[str, Any]:
 
 def _shows_masks(run: RunSpec) -> bool:
     """Whether a run of the `full` profile is one of the few whose masks are committed."""
-    if run.budget != "standard":
-        return False
-    first = run.fold == 0 and run.folds in ("grouped", "nnunet")
-    return run.arm == FLAGSHIP or (run.arm in WITH_MASKS and first and (run.seed == 0 or run.arm in ALL_SEEDS))
+    if run.arm == FLAGSHIP:
+        return run.budget in SERVING
+    first = (run.fold, run.budget) == (0, "standard") and run.folds in ("grouped", "nnunet")
+    return run.arm in WITH_MASKS and first and (run.seed == 0 or run.arm in ALL_SEEDS)
 
 
 def _publish(run: RunSpec, ws: Workspace, machine: Machine) -> None:
@@ -233,7 +236,8 @@ def _publish(run: RunSpec, ws: Workspace, machine: Machine) -> None:
         (folder / name).unlink(missing_ok=True)
     masks = sorted(work.glob("predictions/*.gz")) if ws.profile != "full" or _shows_masks(run) else []
     copies: list[tuple[Path, Path]] = [(path, predictions / path.name) for path in masks]
-    if (run.arm, run.folds, run.seed, run.budget, ws.profile) == (FLAGSHIP, "grouped", 0, "standard", "full"):
+    flagship = (run.arm, run.folds, run.seed, ws.profile) == (FLAGSHIP, "grouped", 0, "full")
+    if flagship and run.budget in SERVING:
         copies.append((work / "weights.safetensors", ws.artifacts / "weights" / f"{run.name}.safetensors"))
     small = ("history.jsonl", CASES, *STUDIES, "config.json")
     copies += [(work / name, folder / name) for name in small]
