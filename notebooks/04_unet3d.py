@@ -600,7 +600,7 @@ display(pd.DataFrame(rows).T) if rows else session.say("**Not trained yet:** fiv
 #
 # The flagship's schedule squeezed into fewer epochs. Like the flagship's own, it is cut at two thirds of its length, so the learning rate
 # never reaches zero; at half the epochs a second run follows the schedule to its end. All are trained in float32 and scored on `dev`. The
-# rule, fixed beforehand: the fewest epochs whose mean Dice lies within 0.001 of the longest run's.
+# rule, fixed beforehand: the fewest epochs whose mean Dice lies at most a thousandth below the longest run's.
 
 # %%
 SHORTER = {"e": "cut at two thirds", "a": "to its end"}

@@ -100,7 +100,9 @@ def test_flagship_covers_every_case_in_both_kinds_of_folds():
 
 
 @pytest.mark.parametrize(
-    "run", [r for r in series.declared("04") if r.arm == FLAGSHIP and r.folds == "grouped"], ids=lambda r: r.name
+    "run",
+    [r for r in series.declared("04") if (r.arm, r.folds, r.budget) == (FLAGSHIP, "grouped", "standard")],
+    ids=lambda r: r.name,
 )
 def test_committed_weights_give_the_committed_masks(msd_dir, run):
     source = locate("standard")
