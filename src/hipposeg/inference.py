@@ -88,7 +88,8 @@ def moved(volume: Tensor, corner: tuple[float, float, float], prep: Prep, back: 
     return sample(volume, points.expand(len(volume), *points.shape))
 
 
-@lru_cache(maxsize=2 * 8)
+@lru_cache(maxsize=2 * len(VIEWS))
+@torch.inference_mode(False)  # what is kept must serve callers outside of it, too
 def _view_points(sides: tuple[int, ...], corner: tuple[float, float, float], prep: Prep, back: bool) -> Tensor:
     """Where `moved` samples, (*sides, 3) in voxels from the centre; the same for every volume and network."""
     turns = torch.tensor([[math.radians(prep.view_degrees) * side for side in corner]])
