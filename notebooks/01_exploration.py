@@ -51,12 +51,13 @@ import numpy as np
 import pandas as pd
 from IPython.display import display
 
-from hipposeg.data import statistics as st
+from hipposeg.experiments.registry import ARMS
 from hipposeg.models import atlas
 from hipposeg.notebook import headless, start
-from hipposeg.runs.arms import ARMS
-from hipposeg.viz import boxes, exploration, gallery, siblings, slices, surface
-from hipposeg.viz.browse import browse
+from hipposeg.viz import slices, surface
+from hipposeg_lab.figures import boxes, exploration, gallery, siblings
+from hipposeg_lab.figures.browse import browse
+from hipposeg_lab.studies import statistics as st
 
 session = start("01_exploration", profile)
 spec, cases = session.spec, session.cohort.cases
@@ -66,7 +67,7 @@ rng = np.random.default_rng(1)
 # ## 1. What is in the files
 #
 # Everything below starts from one table with a row for each case: its box, its intensities, its labels. All of it
-# comes from `hipposeg.data.statistics.describe`, so that what is claimed here can be computed again in one line.
+# comes from `hipposeg_lab.studies.statistics.describe`, so that what is claimed here can be computed again in one line.
 
 # %%
 table = st.describe(session.cohort)

@@ -53,12 +53,13 @@ import pandas as pd
 from IPython.display import display
 
 from hipposeg import stats
-from hipposeg.data import grid, roundtrip
-from hipposeg.data import n4_effect as effect
+from hipposeg.data import grid
 from hipposeg.data.n4 import N4Params, estimation_mask, n4_cohort
-from hipposeg.data.statistics import at_ranks
 from hipposeg.notebook import start
-from hipposeg.viz import bias, preprocessing
+from hipposeg_lab.figures import bias, preprocessing
+from hipposeg_lab.studies import n4_effect as effect
+from hipposeg_lab.studies import roundtrip
+from hipposeg_lab.studies.statistics import at_ranks
 
 session = start("02_preprocessing", profile)
 spec, cases = session.spec, session.cohort.cases

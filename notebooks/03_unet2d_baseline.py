@@ -53,22 +53,24 @@ import numpy as np
 import pandas as pd
 from IPython.display import Code, display
 
-from hipposeg import losses, stats, timings
-from hipposeg.bench import summary as bench_summary
+from hipposeg import stats, timings
 from hipposeg.data import grid
-from hipposeg.engine.batches import changed, seeded
-from hipposeg.engine.machine import this_machine
+from hipposeg.experiments import RunSpec, plan, sweep
+from hipposeg.experiments.registry import ARMS, FLAGSHIP, with_imagenet
+from hipposeg.experiments.run import finished
+from hipposeg.experiments.samples import images_of, make_samples
+from hipposeg.experiments.zoo2d import MOBILENET
 from hipposeg.models import cost, shapes, unet
 from hipposeg.notebook import start
-from hipposeg.report.published import PUBLISHED
-from hipposeg.runs import RunSpec, seeds, series, summary, sweep
-from hipposeg.runs.arms import ARMS, FLAGSHIP, with_imagenet
-from hipposeg.runs.run import finished
-from hipposeg.runs.samples import images_of, make_samples
-from hipposeg.runs.table import FLOOR
-from hipposeg.runs.zoo2d import MOBILENET
+from hipposeg.results import compare, tables
+from hipposeg.results.table import FLOOR
+from hipposeg.training import losses
+from hipposeg.training.batches import changed, seeded
+from hipposeg.training.machine import this_machine
 from hipposeg.viz import architecture, batches, evaluation, forest, planes, slices
-from hipposeg.viz import arms as charts
+from hipposeg.viz import intervals as charts
+from hipposeg_lab.bench import summary as bench_summary
+from hipposeg_lab.page.published import PUBLISHED
 
 session = start("03_unet2d_baseline", profile)
 spec, cohort = session.spec, session.cohort
@@ -187,7 +189,7 @@ recipe = arm.recipe("smoke" if profile == "smoke" else "standard")
 order = (samples.labels > 0).flatten(1).sum(1).argsort(descending=True)
 index, middle = int(order[len(order) // 4]), arm.prep.neighbours
 shown = {"unet2d": "this project", "unet2d+aug-flip": "mirror images", "unet2d+aug-rotation": "mirror, rotation",
-         "unet2d+aug-noise": "mirror, rotation, noise", **{name: f"recipe {name[-1].upper()}" for name in series.OTHERS}}  # fmt: skip
+         "unet2d+aug-noise": "mirror, rotation, noise", **{name: f"recipe {name[-1].upper()}" for name in plan.OTHERS}}  # fmt: skip
 rows = {}
 for name, title in shown.items():
     batch = samples.images[[index] * 5], samples.labels[[index] * 5]
@@ -309,7 +311,7 @@ session.say(f"""Mean Dice, plain U-Net minus MobileNetV3: **{difference.differen
 
 # %%
 views = []
-for rank, number in summary.cases_by_rule(summary.mean_dice(plain.cases)).items():
+for rank, number in tables.cases_by_rule(tables.mean_dice(plain.cases)).items():
     case = cohort.cases[number]
     found = {"truth": case.label}
     for name, run in {"plain U-Net": plain, "MobileNetV3": mobile}.items():
@@ -356,7 +358,7 @@ found = session.series()
 benchmark = {} if session.ws.is_phantom else timings.benchmark(session.ws.root)
 idle = {budget: bench_summary.idle_minutes(benchmark, budget) for budget in ("standard", "S")}
 whose_minutes = "alone on an idle machine" if all(idle.values()) else "as each run recorded them, beside other work"
-short = seeds.by_family(found, "unet2d", series.FAMILIES_2D, "S")
+short = compare.by_family(found, "unet2d", plan.FAMILIES_2D, "S")
 
 # %%
 if len(short):
@@ -365,11 +367,11 @@ if len(short):
         "Mean Dice of each arm minus `unet2d` under the short budget, with 95 % intervals over people and seeds; shaded: too small to matter.",
         f"A forest plot in families: {', '.join(short.index.unique(0))}.",
     )  # fmt: skip
-    session.say(seeds.in_words(short, "`unet2d`"))
-    display(summary.readable_differences(short))
+    session.say(compare.in_words(short, "`unet2d`"))
+    display(tables.readable_differences(short))
     session.say(f"What each of them costs and scores, means over the seeds (minutes {whose_minutes}):")
-    family = {arm: name for name, arms in series.FAMILIES_2D.items() for arm in arms}
-    there = seeds.readable(seeds.arms(found, spec.names, budget="S", idle=idle["S"]))
+    family = {arm: name for name, arms in plan.FAMILIES_2D.items() for arm in arms}
+    there = compare.readable(compare.arms(found, spec.names, budget="S", idle=idle["S"]))
     display(there.set_index(pd.MultiIndex.from_tuples([(family.get(arm, ""), arm) for arm in there.index])))
 else:
     session.say(
@@ -385,10 +387,10 @@ else:
 
 # %%
 for name, budget in {"short": "S", "long": "standard"}.items():
-    steps = seeds.by_family(found, series.STEPS_2D[0], {"augmentation": series.STEPS_2D[1]}, budget)
+    steps = compare.by_family(found, plan.STEPS_2D[0], {"augmentation": plan.STEPS_2D[1]}, budget)
     if len(steps):
-        session.say(f"Mean Dice minus that of `{series.STEPS_2D[0]}`, {name} budget:")
-        display(summary.readable_differences(steps.droplevel(0)))
+        session.say(f"Mean Dice minus that of `{plan.STEPS_2D[0]}`, {name} budget:")
+        display(tables.readable_differences(steps.droplevel(0)))
     else:
         session.say(f"**Not trained yet:** no such comparison under the {name} budget.")
 
@@ -397,9 +399,9 @@ for name, budget in {"short": "S", "long": "standard"}.items():
 # this pair were trained with little weight decay, so they are compared with each other and not with `unet2d`.
 
 # %%
-head = seeds.by_family(found, "unet2d-inr0", {"head": ("unet2d-inr48",)}, "S")
+head = compare.by_family(found, "unet2d-inr0", {"head": ("unet2d-inr48",)}, "S")
 if len(head):
-    display(summary.readable_differences(head.droplevel(0)))
+    display(tables.readable_differences(head.droplevel(0)))
 else:
     session.say("**Not trained yet:** neither head.")
 
@@ -416,12 +418,12 @@ else:
 # something that the other does not. *undecided*: neither concludes anything, so there is nothing that could flip.
 
 # %%
-repeated = series.FAMILIES_2D_LONG | {"network": series.ENCODERS_2D}
-long = seeds.by_family(found, "unet2d", repeated, "standard")
-both = seeds.flips(short, long)
+repeated = plan.FAMILIES_2D_LONG | {"network": plan.ENCODERS_2D}
+long = compare.by_family(found, "unet2d", repeated, "standard")
+both = compare.flips(short, long)
 if len(both):
     sides = {"short budget": short, "main budget": long}
-    budgets = {title: summary.readable_differences(side.loc[both.index]) for title, side in sides.items()}
+    budgets = {title: tables.readable_differences(side.loc[both.index]) for title, side in sides.items()}
     budgets = pd.concat({title: text.drop(columns=["people", "seeds"]) for title, text in budgets.items()}, axis=1)
     display(budgets.assign(says=both["says"]))
     judged = both[both["says"] != "open"]
@@ -440,14 +442,14 @@ else:
 # after the short one, on the same people and seeds. Above zero, the arm gains more by longer training than `unet2d` does.
 
 # %%
-moved = seeds.moved(found, "unet2d", [arm for arms in repeated.values() for arm in arms], "S", "standard")
+moved = compare.moved(found, "unet2d", [arm for arms in repeated.values() for arm in arms], "S", "standard")
 if len(moved):
-    display(summary.readable_differences(moved))
+    display(tables.readable_differences(moved))
     session.facts(budgets_moved={arm: row["verdict"] for arm, row in moved.iterrows()})
     both = [one for one in found if one.run.arm in ("unet2d", *moved.index)]
-    there = seeds.arms(both, spec.names, idle=idle["standard"])
+    there = compare.arms(both, spec.names, idle=idle["standard"])
     session.say(f"These arms after the main budget, means over the seeds (minutes {whose_minutes}):")
-    display(seeds.readable(there))
+    display(compare.readable(there))
 else:
     session.say("**Not trained yet:** no arm under both budgets on one kind of machine.")
 
@@ -460,16 +462,16 @@ else:
 # them, so that its score on the `nnunet` folds is seen, too.
 
 # %%
-directions = [one for one in found if one.run.arm in (*series.PLANES, "unet2d-mobilenetv3")]
+directions = [one for one in found if one.run.arm in (*plan.PLANES, "unet2d-mobilenetv3")]
 directions = [one for one in directions if (one.run.fold, one.run.budget) == (0, "standard")]
 
 # %%
-names = {name: f"{name} ({planes.plane_name(spec, ARMS[name].prep.axis)})" for name in series.PLANES if "+" not in name}
+names = {name: f"{name} ({planes.plane_name(spec, ARMS[name].prep.axis)})" for name in plan.PLANES if "+" not in name}
 names |= {"unet2d-fusion": "all three (unet2d-fusion)", "unet2d-mobilenetv3": "unet2d-mobilenetv3 (coronal)"}
 on_folds = {}
 for kind in ("nnunet", "grouped"):
     if of_kind := [one for one in directions if one.run.folds == kind]:
-        means = seeds.means(seeds.scores(of_kind)).reindex([*series.PLANES, "unet2d-mobilenetv3"]).dropna()
+        means = compare.means(compare.scores(of_kind)).reindex([*plan.PLANES, "unet2d-mobilenetv3"]).dropna()
         session.facts(**{f"planes_{kind}": means["value"].to_dict()})
         on_folds[f"{kind} fold 0, seeds: {means['seeds'].max():.0f}"] = means.rename(index=names)
 if on_folds:
@@ -488,19 +490,19 @@ else:
 
 # %%
 if on_folds:
-    display(pd.DataFrame({panel: seeds.with_interval(means) for panel, means in on_folds.items()}))
+    display(pd.DataFrame({panel: compare.with_interval(means) for panel, means in on_folds.items()}))
     published = next(one for one in PUBLISHED if one.method.endswith("2D"))
     session.say(f"Published: **{published.mean:.3f}** ({published.method}, {published.protocol}).")
 
 # %%
 pairs = {}
 for kind in ("nnunet", "grouped"):
-    rows = seeds.scores([one for one in directions if one.run.folds == kind])
-    against = seeds.differences(rows, "unet2d") if len(rows) else rows
+    rows = compare.scores([one for one in directions if one.run.folds == kind])
+    against = compare.differences(rows, "unet2d") if len(rows) else rows
     pairs |= {(f"{kind} fold 0", arm): row for arm, row in against.iterrows()}
 if pairs:
     session.say("Mean Dice minus that of `unet2d` on the same volumes:")
-    display(summary.readable_differences(pd.DataFrame(pairs).T.infer_objects()))
+    display(tables.readable_differences(pd.DataFrame(pairs).T.infer_objects()))
 
 # %% [markdown]
 # Should the project hand out slice networks instead of one network on volumes? That is a choice, so it is made on `dev`, beside the
@@ -509,13 +511,13 @@ if pairs:
 
 # %%
 flagship = finished(session.ws.full, [RunSpec(FLAGSHIP, "dev")])
-choice = seeds.beside([*directions, *flagship], FLAGSHIP, spec.names, "dev", idle["standard"])
+choice = compare.beside([*directions, *flagship], FLAGSHIP, spec.names, "dev", idle["standard"])
 if len(choice) and flagship:
     shown = {"minutes": "{:.1f}", "seeds": "{:.0f}"} | dict.fromkeys(spec.names, "{:.4f}")
     display(choice.style.format(shown, na_rep="").set_uuid("choice"))
     sliced = choice.drop(index=FLAGSHIP)
-    rival = seeds.differences(
-        seeds.scores([one for one in (*directions, *flagship) if one.run.folds == "dev"]), FLAGSHIP
+    rival = compare.differences(
+        compare.scores([one for one in (*directions, *flagship) if one.run.folds == "dev"]), FLAGSHIP
     ).loc[sliced.index[0]]
     ahead = rival["low"] > 0
     session.facts(planes_best_on_dev=sliced.index[0], planes_replace_flagship=bool(ahead))
@@ -545,14 +547,14 @@ else:
 # of those projects, and no row is their result.
 
 # %%
-recipes = [one for one in found if one.run.arm in (FLOOR, *series.OTHERS, "unet2d", "unet2d-mobilenetv3")]
-table = seeds.arms(recipes, spec.names, idle=idle["standard"])
-if len(table) and any(arm in table.index for arm in series.OTHERS):
-    display(seeds.readable(table))
-    others = seeds.by_family(found, "unet2d", {"recipes": series.OTHERS}, "standard")
+recipes = [one for one in found if one.run.arm in (FLOOR, *plan.OTHERS, "unet2d", "unet2d-mobilenetv3")]
+table = compare.arms(recipes, spec.names, idle=idle["standard"])
+if len(table) and any(arm in table.index for arm in plan.OTHERS):
+    display(compare.readable(table))
+    others = compare.by_family(found, "unet2d", {"recipes": plan.OTHERS}, "standard")
     if len(others):
         session.say("Mean Dice minus that of `unet2d` on the same volumes:")
-        display(summary.readable_differences(others.droplevel(0)))
+        display(tables.readable_differences(others.droplevel(0)))
 else:
     session.say("**Not trained yet:** none of the three recipes.")
 
@@ -564,11 +566,11 @@ else:
 # trained. A fusion takes the minutes of its members.
 
 # %%
-drawn = {"standard": (*series.PLANES, *series.NETWORKS_2D, *series.OTHERS), "S": ("unet2d", *series.NETWORKS_2D)}
+drawn = {"standard": (*plan.PLANES, *plan.NETWORKS_2D, *plan.OTHERS), "S": ("unet2d", *plan.NETWORKS_2D)}
 chosen = {name: [one for one in found if one.run.arm in drawn[name]] for name in drawn}
 measured = all(one.run.arm in idle[name] for name in drawn for one in chosen[name])
 tables = {
-    name: seeds.arms(chosen[name], spec.names, budget=name, idle=idle[name] if measured else None) for name in drawn
+    name: compare.arms(chosen[name], spec.names, budget=name, idle=idle[name] if measured else None) for name in drawn
 }
 tables["S"] = tables["S"].rename(index=lambda arm: f"{arm} (S)")
 
@@ -637,8 +639,8 @@ for name, table in searched.items():
         session.say(
             f"What searching brought: finalists minus `{sweep.SWEEPS[name].reference}`, on the folds that did not choose:"
         )
-        display(summary.readable_differences(gained))
-        session.facts(**{f"gained_{name}": summary.differences_in_words(gained)})
+        display(tables.readable_differences(gained))
+        session.facts(**{f"gained_{name}": tables.differences_in_words(gained)})
 
 # %% [markdown]
 # **What to look for.** How flat the top is, and whether the finalists keep their place on the folds that did not choose them (the table). All cells
@@ -657,18 +659,18 @@ session.say(f"""
 - {100 * empty:.0f} % of the training slices are empty, and stay in.
 """)
 if len(short):
-    session.say(f"- One thing changed, short budget, three seeds. {seeds.in_words(short, '`unet2d`')}")
+    session.say(f"- One thing changed, short budget, three seeds. {compare.in_words(short, '`unet2d`')}")
 if len(long):
-    session.say(f"- After the main budget, minus `unet2d`: {summary.differences_in_words(long.droplevel(0))}.")
+    session.say(f"- After the main budget, minus `unet2d`: {tables.differences_in_words(long.droplevel(0))}.")
 if len(moved):
-    session.say(f"- What longer training adds to a difference: {summary.differences_in_words(moved)}.")
+    session.say(f"- What longer training adds to a difference: {tables.differences_in_words(moved)}.")
 planed = pd.DataFrame({arm: row for (kind, arm), row in pairs.items() if kind.startswith("grouped")}).T
 if len(planed):
-    session.say(f"- Directions and their mean, minus `unet2d`: {summary.differences_in_words(planed.infer_objects())}.")
+    session.say(f"- Directions and their mean, minus `unet2d`: {tables.differences_in_words(planed.infer_objects())}.")
 for name, one in sweep.SWEEPS.items():
     if len(gained := sweep.gained(session.ws.full, one)):
         session.say(
-            f"- Searching {what[name]}, minus `{one.reference}` on people that did not choose: {summary.differences_in_words(gained)}."
+            f"- Searching {what[name]}, minus `{one.reference}` on people that did not choose: {tables.differences_in_words(gained)}."
         )
 
 # %% [markdown]

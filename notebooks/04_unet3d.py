@@ -58,27 +58,30 @@ import torch
 from IPython.display import Code, display
 from torch.nn import functional
 
-from hipposeg import losses, stats, timings
-from hipposeg.bench import summary as bench_summary
+from hipposeg import stats, timings
 from hipposeg.data import grid
-from hipposeg.engine.augment import augment
-from hipposeg.engine.batches import seeded
+from hipposeg.experiments import RunSpec, plan
+from hipposeg.experiments.registry import ARMS, FLAGSHIP
+from hipposeg.experiments.run import finished, machine_for
+from hipposeg.experiments.samples import images_of, make_samples
+from hipposeg.experiments.weights import initial
 from hipposeg.inference import VIEWS
 from hipposeg.models import cost, receptive, shapes, unet
 from hipposeg.notebook import headless, start
-from hipposeg.report.published import PUBLISHED
-from hipposeg.report.words import arm_text
-from hipposeg.runs import RunSpec, probe, seeds, series, summary
-from hipposeg.runs import offgrid as study
-from hipposeg.runs.arms import ARMS, FLAGSHIP
-from hipposeg.runs.run import finished, machine_for
-from hipposeg.runs.samples import images_of, make_samples
-from hipposeg.runs.table import FLOOR, MACHINE
-from hipposeg.runs.weights import initial
-from hipposeg.studies import verdicts
-from hipposeg.viz import architecture, bench, evaluation, offgrid, outcomes, planes, shares, slices, surface
-from hipposeg.viz import arms as charts
-from hipposeg.viz import receptive as fields
+from hipposeg.results import compare, tables
+from hipposeg.results.table import FLOOR, MACHINE
+from hipposeg.training import losses
+from hipposeg.training.augmentation import augment
+from hipposeg.training.batches import seeded
+from hipposeg.viz import architecture, evaluation, planes, slices, surface
+from hipposeg.viz import intervals as charts
+from hipposeg_lab.bench import summary as bench_summary
+from hipposeg_lab.figures import bench, offgrid, outcomes, shares
+from hipposeg_lab.figures import receptive as fields
+from hipposeg_lab.page.published import PUBLISHED
+from hipposeg_lab.page.words import arm_text
+from hipposeg_lab.studies import offgrid as study
+from hipposeg_lab.studies import probe, verdicts
 
 session = start("04_unet3d", profile)
 spec, cohort = session.spec, session.cohort
@@ -280,7 +283,7 @@ found = session.series()
 # The field's usual way to a last gain, a mean over networks, is among them: volumes and slices in three directions.
 
 # %%
-table = seeds.beside(found, FLAGSHIP, spec.names, "dev")
+table = compare.beside(found, FLAGSHIP, spec.names, "dev")
 if len(table):
     shown = {"minutes": "{:.1f}", "seeds": "{:.0f}"} | dict.fromkeys(spec.names, "{:.4f}")
     display(table.style.format(shown, na_rep="").set_uuid("dev"))
@@ -308,7 +311,7 @@ session.save(
 # it or cost some. **What it does not show:** the flagship's views. Each point is one pass over a volume; its score below is a mean over several.
 
 # %%
-by_volume = summary.mean_dice(flagship.cases), summary.mean_dice(plain.cases)
+by_volume = tables.mean_dice(flagship.cases), tables.mean_dice(plain.cases)
 people = plain.cases.drop_duplicates("case").set_index("case").subject.sort_index().to_numpy()
 gain = stats.paired(by_volume[0].to_numpy(), by_volume[1].to_numpy(), people)
 session.facts(dice_unet3d=plain.mean(), dice_flagship=flagship.mean(), flagship=FLAGSHIP)
@@ -427,10 +430,10 @@ if flat is None:
 # loss. Cut across the 2D network's slices, so that its stack shows from the side: each column of voxels is another of its slices.
 
 # %%
-by_case = summary.mean_dice(plain.cases)
-compared = by_case - summary.mean_dice(flat.cases) if flat else by_case
+by_case = tables.mean_dice(plain.cases)
+compared = by_case - tables.mean_dice(flat.cases) if flat else by_case
 views, measure = [], "3D minus 2D" if flat else "mean Dice"
-for rank, number in summary.cases_by_rule(compared).items():
+for rank, number in tables.cases_by_rule(compared).items():
     case = cohort.cases[number]
     said = f"{rank}: case {number:03d}\n{measure} {compared[number]:+.3f}"
     masks = {name: stacks[name][number] for name in ("truth", "unet2d", "unet3d") if name in stacks}
@@ -444,7 +447,7 @@ session.save(
 
 # %%
 if flat:
-    one = stats.paired(by_case.to_numpy(), summary.mean_dice(flat.cases).to_numpy(), people)
+    one = stats.paired(by_case.to_numpy(), tables.mean_dice(flat.cases).to_numpy(), people)
     session.facts(unet3d_minus_unet2d={"difference": one.difference, "low": one.low, "high": one.high})
     session.say(f"""Mean Dice, `unet3d` minus `unet2d`: **{one.difference:+.4f}**, 95 % interval over {one.n_people} people {one.low:+.4f} to
 {one.high:+.4f}. One seed each, so no verdict; what each costs stands in section 9.""")
@@ -469,7 +472,7 @@ else:
     scored = {number: images[number] for number in fold["scored"]}
     mirrors, masks = probe.mirrored(network, arm.prep, scored, cohort, machine)
     table = mirrors.pivot(index="case", columns="query", values="dice")
-    number = summary.cases_by_rule(table[probe.MIRRORED] - table[probe.STORED])["median"]
+    number = tables.cases_by_rule(table[probe.MIRRORED] - table[probe.STORED])["median"]
     case, views = cohort.cases[number], []
     for query, way in ((probe.STORED, 1), (probe.MIRRORED, -1)):
         drawn = {"truth": case.label[::way], "prediction": masks[number][query][::way]}
@@ -504,9 +507,9 @@ if network is not None:
 
 # %%
 seeded_runs = [one for one in found if (one.run.folds, one.run.fold, one.run.budget) == ("grouped", 0, "standard")]
-flips = seeds.scores([one for one in seeded_runs if one.run.arm in ("unet3d", "unet3d+flip")])
+flips = compare.scores([one for one in seeded_runs if one.run.arm in ("unet3d", "unet3d+flip")])
 family = next(one for one in verdicts.FAMILIES if one.reference == "unet3d")
-compared = seeds.differences(flips, "unet3d", declared=len(family.arms))
+compared = compare.differences(flips, "unet3d", declared=len(family.arms))
 if compared.empty:
     session.say("**Not trained yet:** `unet3d` and `unet3d+flip`, so there is no verdict.")
 else:
@@ -514,7 +517,7 @@ else:
     session.say(
         f"Mean Dice, minus `unet3d`; *p* is adjusted for all {len(family.arms)} comparisons with it (section 9):"
     )
-    display(summary.readable_differences(compared))
+    display(tables.readable_differences(compared))
     meaning = {
         "equivalent": "So being shown mirror images costs next to nothing here.",
         "behind": "So mirror images that a network has to learn cost it something, though none is ever asked about.",
@@ -534,8 +537,8 @@ else:
 # %%
 five = [one for one in found if one.run.arm == FLAGSHIP and one.run.seed == 0 and one.run.budget == "standard"]
 five = sorted((one for one in five if one.run.folds in ("grouped", "nnunet")), key=lambda one: one.run.folds)
-all_folds = seeds.scores(five)
-floors = seeds.scores([one for one in found if one.run.arm == FLOOR and one.run.folds in ("grouped", "nnunet")])
+all_folds = compare.scores(five)
+floors = compare.scores([one for one in found if one.run.arm == FLOOR and one.run.folds in ("grouped", "nnunet")])
 
 # %%
 if five:
@@ -587,7 +590,7 @@ before = [one for one in found if one.run.arm == "unet3d-long"]
 rows = {}
 for kind in sorted({one.run.folds for one in five} & {one.run.folds for one in before}):
     now = all_folds[all_folds.folds == kind].set_index("case").sort_index()
-    old = seeds.scores([one for one in before if one.run.folds == kind]).set_index("case").reindex(now.index)
+    old = compare.scores([one for one in before if one.run.folds == kind]).set_index("case").reindex(now.index)
     if old.dice.notna().all():
         one = stats.paired(now.dice.to_numpy(), old.dice.to_numpy(), now.subject.to_numpy())
         rows[kind] = {f"`{FLAGSHIP}`": f"{now.dice.mean():.4f}", "`unet3d-long`": f"{old.dice.mean():.4f}",
@@ -674,11 +677,11 @@ with pd.option_context("display.max_colwidth", None):
 # %%
 found_bench = {} if session.ws.is_phantom else timings.benchmark(session.ws.root)
 idle = bench_summary.idle_minutes(found_bench)
-candidates = [one for one in series.committed(session.ws, "03", spec) if one.run.arm == "unet2d"] + found
+candidates = [one for one in plan.committed(session.ws, "03", spec) if one.run.arm == "unet2d"] + found
 yard = next((one for one in found if one.run.arm == "unet3d"), None)
 same = [one for one in candidates if yard and all(one.config[k] == yard.config[k] for k in (*MACHINE, "threads"))]
-same = [one for one in same if seeds.processor(one) == seeds.processor(yard)]
-table = seeds.arms(same, spec.names, idle=idle)
+same = [one for one in same if compare.processor(one) == compare.processor(yard)]
+table = compare.arms(same, spec.names, idle=idle)
 if len(table):
     session.say(
         "Minutes: each arm's schedule alone on an idle machine, measured by `make bench`."
@@ -697,10 +700,10 @@ else:
 
 # %%
 equal = [one for one in seeded_runs if one.run.arm in ("unet3d", *family.arms)]
-compared = seeds.differences(seeds.scores(equal), "unet3d", declared=len(family.arms))
+compared = compare.differences(compare.scores(equal), "unet3d", declared=len(family.arms))
 if len(compared):
     session.say("Mean Dice minus `unet3d`, arms with equal steps only; *p* is adjusted for their number (Holm):")
-    display(summary.readable_differences(compared))
+    display(tables.readable_differences(compared))
 
 # %% [markdown]
 # **How to read it.** A difference is an arm's only if it holds over seeds, so a row with one seed has no verdict. **What it does not
@@ -719,15 +722,15 @@ if len(compared):
 
 # %%
 heads = [one for one in seeded_runs if one.run.arm.startswith("unet3d-inr-")]
-asked = seeds.side_table(heads, study.TABLE)
+asked = compare.side_table(heads, study.TABLE)
 rows, gains = [], {}
 if len(asked):
     asked = asked[(asked["label"] == "mean") & asked["query"].isin(study.QUERIES)]
     for name, group in asked.groupby("arm", sort=False):
         short = name.removeprefix("unet3d-inr-")
-        means = seeds.means(group, "query").to_dict("index")
+        means = compare.means(group, "query").to_dict("index")
         rows += [{"row": short, "series": query, **row} for query, row in means.items()]
-        gains[short] = seeds.differences(group, study.TRILINEAR, by="query").loc[study.HEAD]
+        gains[short] = compare.differences(group, study.TRILINEAR, by="query").loc[study.HEAD]
     twin = [one.mean() for one in heads if one.run.arm == "unet3d-inr-1mm"]
     line = ("trained at 1 mm", float(np.mean(twin))) if twin else None
     session.save(
@@ -745,16 +748,16 @@ if gains:
         gained["p_holm"].to_numpy(dtype=float)
     )  # each came alone; together they are one family
     session.say("Asking the head minus upsampling its logits:")
-    display(summary.readable_differences(gained))
-    against = seeds.differences(asked[asked["query"] == study.HEAD], "unet3d-inr-conv")
+    display(tables.readable_differences(gained))
+    against = compare.differences(asked[asked["query"] == study.HEAD], "unet3d-inr-conv")
     session.facts(inr_verdicts=against["verdict"].to_dict())
     session.say("Each head minus the convolution, both asked at 1 mm:")
-    display(summary.readable_differences(against))
-    from_twin = seeds.differences(seeds.scores(heads), "unet3d-inr-1mm")
+    display(tables.readable_differences(against))
+    from_twin = compare.differences(compare.scores(heads), "unet3d-inr-1mm")
     if len(from_twin):
         session.facts(inr_minus_twin=from_twin["difference"].to_dict())
         session.say("Each head at 2 mm, asked at 1 mm, minus the twin that was trained at 1 mm:")
-        display(summary.readable_differences(from_twin))
+        display(tables.readable_differences(from_twin))
 
 # %%
 if len(asked):
@@ -807,7 +810,7 @@ else:
 # since smoothing would take them away.
 
 # %%
-number = summary.cases_by_rule(summary.mean_dice(flagship.cases))["median"]
+number = tables.cases_by_rule(tables.mean_dice(flagship.cases))["median"]
 case, mine = cohort.cases[number], stacks[FLAGSHIP][number]
 outcome, outcome_spec = outcomes.outcomes(mine, case.label), outcomes.outcome_spec(spec)
 if reason := surface.problem():

@@ -53,16 +53,18 @@ import pandas as pd
 from IPython.display import Code, display
 
 from hipposeg import stats, timings
+from hipposeg.experiments import RunSpec, plan, train_or_load
+from hipposeg.experiments.registry import ARMS
+from hipposeg.experiments.run import machine_for
+from hipposeg.experiments.samples import images_of
 from hipposeg.models import attention as gates
 from hipposeg.models import cost, shapes
 from hipposeg.notebook import start
-from hipposeg.report.words import arm_text
-from hipposeg.runs import RunSpec, attention, attention_summary, probe, seeds, series, summary, train_or_load
-from hipposeg.runs.arms import ARMS
-from hipposeg.runs.run import machine_for
-from hipposeg.runs.samples import images_of
+from hipposeg.results import compare, tables
 from hipposeg.viz import architecture, evaluation, forest
-from hipposeg.viz import attention as pictures
+from hipposeg_lab.figures import attention as pictures
+from hipposeg_lab.page.words import arm_text
+from hipposeg_lab.studies import attention, attention_summary, probe
 
 session = start("05_attention_unet", profile)
 spec, cohort = session.spec, session.cohort
@@ -143,8 +145,8 @@ session.say(
 machine = machine_for(session.ws)
 network = probe.trained_network(session.ws, gated.run, spec, machine)
 images = images_of(cohort, arm.prep, session.ws)
-dice, views = summary.mean_dice(gated.cases), []
-chosen = summary.cases_by_rule(dice)
+dice, views = tables.mean_dice(gated.cases), []
+chosen = tables.cases_by_rule(dice)
 for rank, number in chosen.items():
     case, by_scale = cohort.cases[number], attention.maps(network, arm.prep, images[number], machine)
     columns = {f"skip of {scale * spec.spacing[1]:g} mm voxels": one for scale, one in by_scale.items()}
@@ -218,7 +220,7 @@ display(Code(inspect.getsource(attention.ratio), language="python"))
 # computed, as a check of the measure, and only within slices.
 
 # %%
-table = seeds.side_table([gated], attention.TABLE).drop(columns="seed")
+table = compare.side_table([gated], attention.TABLE).drop(columns="seed")
 found_ratios = attention_summary.intervals(table)
 panels = {attention.SAMPLE: "within each slice", attention.VOLUME: "in the whole volume"}
 session.save(
@@ -275,7 +277,7 @@ session.facts(ratio_by_part={name: rows["value"].round(4).to_dict() for name, ro
 
 # %%
 found = session.series()
-studied = seeds.side_table([one for one in found if one.run.arm in attention.CONSTANTS], attention.TABLE)
+studied = compare.side_table([one for one in found if one.run.arm in attention.CONSTANTS], attention.TABLE)
 for name, group in studied.groupby("arm", sort=False) if len(studied) else ():
     words = panels if ARMS[name].prep.axis is not None else {attention.SAMPLE: "in the volume"}
     session.save(
@@ -329,7 +331,7 @@ session.save(
 
 # %%
 there, missing = [one.run for one in found], {}
-for run in series.declared("05"):
+for run in plan.declared("05"):
     if run not in there:
         missing.setdefault(run.arm, []).append(str(run.seed))
 if missing:
@@ -343,7 +345,7 @@ if len(verdicts):
     )  # fmt: skip
     session.facts(verdicts={" / ".join(name): row["verdict"] for name, row in verdicts.iterrows()})
     session.say("The same with *p*, adjusted for the number of comparisons on the same volumes (Holm):")
-    display(summary.readable_differences(verdicts))
+    display(tables.readable_differences(verdicts))
 else:
     session.say(
         "**Not trained yet:** no comparison of the series is complete, so there is no verdict on attention here."
@@ -414,7 +416,7 @@ session.say(f"""
 """)
 if len(verdicts):
     for which, rows in verdicts.groupby(level=0, sort=False):
-        session.say(f"- Over the seeds, {which}: {summary.differences_in_words(rows.droplevel(0))}.")
+        session.say(f"- Over the seeds, {which}: {tables.differences_in_words(rows.droplevel(0))}.")
 
 # %% [markdown]
 # ## Limitations

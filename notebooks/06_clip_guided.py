@@ -56,32 +56,23 @@ import pandas as pd
 import torch
 from IPython.display import Code, display
 
-from hipposeg import losses, stats
+from hipposeg import stats
 from hipposeg.data import captions, prompts
-from hipposeg.engine import contrastive
+from hipposeg.experiments import RunSpec, guidance, plan, train_or_load
+from hipposeg.experiments.registry import ARMS
+from hipposeg.experiments.run import machine_for
+from hipposeg.experiments.samples import images_of, make_samples
 from hipposeg.models import guided, published
 from hipposeg.notebook import start
-from hipposeg.report.words import arm_text
-from hipposeg.runs import (
-    RunSpec,
-    clip_study,
-    clip_summary,
-    guidance,
-    probe,
-    retrieval,
-    seeds,
-    series,
-    summary,
-    train_or_load,
-)
-from hipposeg.runs.arms import ARMS
-from hipposeg.runs.run import machine_for
-from hipposeg.runs.samples import images_of, make_samples
-from hipposeg.runs.table import FLOOR
-from hipposeg.viz import arms as dots
-from hipposeg.viz import attention as overlays
-from hipposeg.viz import clip as pictures
+from hipposeg.results import compare, tables
+from hipposeg.results.table import FLOOR
+from hipposeg.training import contrastive, losses
 from hipposeg.viz import evaluation, forest
+from hipposeg.viz import intervals as dots
+from hipposeg_lab.figures import attention as overlays
+from hipposeg_lab.figures import clip as pictures
+from hipposeg_lab.page.words import arm_text
+from hipposeg_lab.studies import clip_study, clip_summary, probe, retrieval
 
 session = start("06_clip_guided", profile)
 spec, cohort = session.spec, session.cohort
@@ -194,10 +185,10 @@ An equal caption stands among the first ten for **{by_clip:.1%}** of slices, {by
 # %%
 made = session.series()
 gains = retrieval.advantage(queries)
-seeded = [one for one in made if one.run in [RunSpec("hippoclip", seed=seed) for seed in series.SEEDS]]
+seeded = [one for one in made if one.run in [RunSpec("hippoclip", seed=seed) for seed in plan.SEEDS]]
 session.say(f"CLIP minus raw pixels, 95 % intervals over people, one seed. {retrieval.in_words(gains)}.")
 if len(seeded) > 1:
-    pooled = retrieval.advantage(seeds.side_table(seeded, clip_study.RETRIEVAL))
+    pooled = retrieval.advantage(compare.side_table(seeded, clip_study.RETRIEVAL))
     session.say(f"The same over {len(seeded)} seeds, intervals over people and seeds. {retrieval.in_words(pooled)}.")
 else:
     session.say(
@@ -305,8 +296,8 @@ side_on, what = 0 if prep.axis else 1, "cosine of the patch with the class's vec
 
 
 def views_of(network, result):
-    dice, views = summary.mean_dice(result.cases), []
-    for rank, scored_case in summary.cases_by_rule(dice).items():
+    dice, views = tables.mean_dice(result.cases), []
+    for rank, scored_case in tables.cases_by_rule(dice).items():
         case, likeness = cohort.cases[scored_case], clip_study.similarity(network, prep, images[scored_case], machine)
         columns = {f"cosine with {name}": one for name, one in zip(names, likeness, strict=True)}
         title = f"{rank}: case {scored_case:03d}\nmean Dice {dice[scored_case]:.3f}"
@@ -407,7 +398,7 @@ session.save(
     "Training loss, and mean Dice on the scored volumes now and then, for display only: nothing is chosen by it.",
     "Two line charts over epochs for two networks: the loss falls, the mean Dice rises.",
 )  # fmt: skip
-pair = seeds.differences(seeds.scores([led, twin]), "clip2d-unguided").iloc[0]
+pair = compare.differences(compare.scores([led, twin]), "clip2d-unguided").iloc[0]
 session.facts(
     dice_guided=led.mean(),
     dice_unguided=twin.mean(),
@@ -508,10 +499,10 @@ session.say(
 # thing and are compared with it.
 
 # %%
-told = [(family, name, arm_text(name)) for family, members in series.FAMILIES_CLIP.items() for name in members]
+told = [(family, name, arm_text(name)) for family, members in plan.FAMILIES_CLIP.items() for name in members]
 told += [
-    (f"a tower taught without language, against {series.TOWERS_CLIP[0]}", name, arm_text(name))
-    for name in series.TOWERS_CLIP[1]
+    (f"a tower taught without language, against {plan.TOWERS_CLIP[0]}", name, arm_text(name))
+    for name in plan.TOWERS_CLIP[1]
 ]
 display(
     pd.DataFrame(told, columns=["what is asked", "arm", "what it is"]).style.hide(axis="index").set_uuid("controls")
@@ -524,7 +515,7 @@ display(
 # classes apart, whatever their words mean.
 
 # %%
-verdicts = seeds.by_family(made, "clip2d-guided", series.FAMILIES_CLIP, "standard")
+verdicts = compare.by_family(made, "clip2d-guided", plan.FAMILIES_CLIP, "standard")
 if len(verdicts):
     session.save(
         forest.forest(verdicts, stats.EQUIVALENCE_MARGIN, "mean Dice, arm minus clip2d-guided", sort=False), "controls",
@@ -532,7 +523,7 @@ if len(verdicts):
         f"A forest plot of the controls in families: {', '.join(verdicts.index.unique(0))}.",
     )  # fmt: skip
     session.facts(verdicts={" / ".join(name): row["verdict"] for name, row in verdicts.iterrows()})
-    session.say(seeds.in_words(verdicts, "`clip2d-guided`"))
+    session.say(compare.in_words(verdicts, "`clip2d-guided`"))
 else:
     session.say(
         "**Not trained yet:** no comparison of the series is complete, so there is no verdict on language here."
@@ -551,16 +542,16 @@ session.say(clip_summary.language(verdicts))
 # does as well, what a tower gives is pre-training on labels, not language:
 
 # %%
-towers = seeds.by_family(made, series.TOWERS_CLIP[0], {"towers": series.TOWERS_CLIP[1]}, "standard")
+towers = compare.by_family(made, plan.TOWERS_CLIP[0], {"towers": plan.TOWERS_CLIP[1]}, "standard")
 if len(towers):
     session.facts(towers={name: row["verdict"] for (_, name), row in towers.iterrows()})
     session.say(
-        f"Mean Dice minus that of `{series.TOWERS_CLIP[0]}`. {seeds.in_words(towers, f'`{series.TOWERS_CLIP[0]}`')}"
+        f"Mean Dice minus that of `{plan.TOWERS_CLIP[0]}`. {compare.in_words(towers, f'`{plan.TOWERS_CLIP[0]}`')}"
     )
-    display(summary.readable_differences(towers.droplevel(0)))
+    display(tables.readable_differences(towers.droplevel(0)))
 else:
     session.say(
-        f"**Not trained yet:** `{series.TOWERS_CLIP[0]}` and {', '.join(f'`{name}`' for name in series.TOWERS_CLIP[1])} of the series."
+        f"**Not trained yet:** `{plan.TOWERS_CLIP[0]}` and {', '.join(f'`{name}`' for name in plan.TOWERS_CLIP[1])} of the series."
     )
 
 # %% [markdown]
@@ -572,10 +563,10 @@ else:
 # The text head works in 3D as well; a tower of slices has no volume to look at, so there the head alone is guided.
 
 # %%
-solid = seeds.by_family(made, "unet3d", {"text head": ("clip3d-guided",)}, "standard")
+solid = compare.by_family(made, "unet3d", {"text head": ("clip3d-guided",)}, "standard")
 if len(solid):
-    session.say(f"Guided minus plain 3D U-Net. {seeds.in_words(solid, '`unet3d`')}")
-    display(summary.readable_differences(solid))
+    session.say(f"Guided minus plain 3D U-Net. {compare.in_words(solid, '`unet3d`')}")
+    display(tables.readable_differences(solid))
 else:
     session.say("**Not trained yet:** `clip3d-guided` of the series.")
 
@@ -608,7 +599,7 @@ if len(by_share_apart):
         "A forest plot with a row for each share of the training people.",
     )  # fmt: skip
     session.facts(shares={name: row["verdict"] for name, row in by_share_apart.iterrows()})
-    session.say(f"Guided minus unguided. {summary.differences_in_words(by_share_apart)}.")
+    session.say(f"Guided minus unguided. {tables.differences_in_words(by_share_apart)}.")
 else:
     session.say("**Not trained yet:** no share is complete; `hipposeg series 06 --only .p` trains them.")
 
@@ -644,9 +635,9 @@ if checkpoint:
     )
     outside_hits = retrieval.summary(pd.read_csv(outside.folder / clip_study.RETRIEVAL))
     display(outside_hits.style.format(precision=3).set_uuid("published"))
-    guides = seeds.differences(seeds.scores([led_from_outside, led]), "clip2d-guided")
+    guides = compare.differences(compare.scores([led_from_outside, led]), "clip2d-guided")
     session.say("Guided by it, minus guided by ours, one seed each:")
-    display(summary.readable_differences(guides))
+    display(tables.readable_differences(guides))
 
 # %% [markdown]
 # ## What we learned
@@ -654,12 +645,12 @@ if checkpoint:
 # %%
 of_series = []
 if len(by_share_apart):
-    of_series.append(f"Guided minus unguided over the series' seeds. {summary.differences_in_words(by_share_apart)}.")
+    of_series.append(f"Guided minus unguided over the series' seeds. {tables.differences_in_words(by_share_apart)}.")
 if len(towers):
-    in_numbers = summary.differences_in_words(towers.droplevel(0))
-    of_series.append(f"A tower taught the captions' facts as numbers, minus `{series.TOWERS_CLIP[0]}`. {in_numbers}.")
+    in_numbers = tables.differences_in_words(towers.droplevel(0))
+    of_series.append(f"A tower taught the captions' facts as numbers, minus `{plan.TOWERS_CLIP[0]}`. {in_numbers}.")
 if len(solid):
-    of_series.append(f"The text head in 3D, minus `unet3d`. {summary.differences_in_words(solid.droplevel(0))}.")
+    of_series.append(f"The text head in 3D, minus `unet3d`. {tables.differences_in_words(solid.droplevel(0))}.")
 of_series = "\n- ".join([*of_series, clip_summary.language(verdicts)])
 session.say(f"""
 - With HippoCLIP an equal caption is among the first ten for {by_clip:.1%} of held-out slices, against {by_pixels:.1%} by raw pixels and {by_chance:.1%} by chance.

@@ -56,41 +56,33 @@ import pandas as pd
 from IPython.display import display
 
 from hipposeg import metrics, stats
+from hipposeg.experiments import plan
+from hipposeg.experiments.registry import FLAGSHIP
 from hipposeg.metrics import MEAN, UNION, labels_of
 from hipposeg.notebook import start
+from hipposeg.predict import card, quality
 from hipposeg.predict.model import load_model
 from hipposeg.predict.scan import read_scan
-from hipposeg.report import claims
-from hipposeg.report.published import PUBLISHED
-from hipposeg.runs import explorer, seeds, series, summary
-from hipposeg.runs.arms import FLAGSHIP
-from hipposeg.runs.table import FLOOR, collect, write_flagship
-from hipposeg.studies import (
-    card,
+from hipposeg.results import compare, tables
+from hipposeg.results.table import FLOOR, collect, write_flagship
+from hipposeg.viz import evaluation, forest, qc, slices
+from hipposeg_lab.figures import asymmetry, failures, mistakes, sensitivity, uncertainty
+from hipposeg_lab.figures import conformal as pictures
+from hipposeg_lab.figures import inflation as scoring
+from hipposeg_lab.page import claims
+from hipposeg_lab.page.published import PUBLISHED
+from hipposeg_lab.studies import (
     conformal,
     errors,
+    explorer,
     inflation,
     making,
     postprocessing,
-    quality,
     siblings,
     stored,
     verdicts,
     words,
 )
-from hipposeg.viz import (
-    asymmetry,
-    evaluation,
-    failures,
-    forest,
-    mistakes,
-    qc,
-    sensitivity,
-    slices,
-    uncertainty,
-)
-from hipposeg.viz import conformal as pictures
-from hipposeg.viz import inflation as scoring
 
 session = start("07_evaluation", profile)
 spec, cases = session.spec, session.cohort.cases
@@ -149,7 +141,7 @@ session.say(f"Looked into: {', '.join(f'`{name}`' for name in short.values())}."
 # column counts such volumes.
 
 # %%
-display(summary.readable(results, names, spec))
+display(tables.readable(results, names, spec))
 
 # %% [markdown]
 # ### Intervals over people
@@ -191,8 +183,8 @@ session.save(
 # differences of the table's means. First, every run against the floor.
 
 # %%
-from_floor = summary.against(runs, floor, names)
-display(summary.readable_differences(from_floor))
+from_floor = tables.against(runs, floor, names)
+display(tables.readable_differences(from_floor))
 gain = from_floor.loc[names[best.name]]
 session.say(f"`{names[best.name]}` stands **{gain['difference']:+.3f}** Dice from the floor "
             f"(95 % interval {gain['low']:+.3f} to {gain['high']:+.3f}, {gain['people']:.0f} people).")  # fmt: skip
@@ -206,9 +198,9 @@ session.say(f"`{names[best.name]}` stands **{gain['difference']:+.3f}** Dice fro
 # %%
 networks = [run for run in runs if not run.is_floor]
 reference = networks[0]
-between = summary.against(networks, reference, names)
+between = tables.against(networks, reference, names)
 session.say(f"Difference in mean Dice from `{names[reference.name]}`:" if len(between) else "There is one network.")
-display(summary.readable_differences(between))
+display(tables.readable_differences(between))
 
 # %% [markdown]
 # ## 4. Verdicts, and five folds
@@ -220,7 +212,7 @@ display(summary.readable_differences(between))
 # also draws seeds; *p* averages the seeds first and knows nothing of their luck.
 
 # %%
-series_runs = [one for number in series.SERIES for one in series.committed(session.ws, number, spec)]
+series_runs = [one for number in plan.SERIES for one in plan.committed(session.ws, number, spec)]
 series_runs = list({one.run.name: one for one in series_runs}.values())
 judged = verdicts.table(series_runs)
 by_fold = verdicts.five_folds(series_runs, labels_of(spec))
@@ -233,7 +225,7 @@ if len(judged):
         "people and seeds. Rows with fewer than three seeds have no verdict. An arrow: the interval goes on beyond the axis.",
         "A forest plot with a heading for each family, an interval for each arm, and its verdict in words.",
     )  # fmt: skip
-counted = {word: int((judged["verdict"] == word).sum()) for word in seeds.VERDICTS}
+counted = {word: int((judged["verdict"] == word).sum()) for word in compare.VERDICTS}
 counted["without a verdict (fewer than three seeds)"] = len(judged) - sum(counted.values())
 said = ", ".join(f"{count} {word}" for word, count in counted.items())
 session.say(f"{len(series_runs)} runs of the series are there, {len(judged)} comparisons: {said}.")
@@ -290,7 +282,7 @@ session.say(f"Lowest mean Dice of `{names[best.name]}`: {lowest}. "
 # beside the run with the highest mean Dice.
 
 # %%
-taken_apart = summary.mistakes([run for run in runs if run.predictions.is_dir()], session.cohort)
+taken_apart = tables.mistakes([run for run in runs if run.predictions.is_dir()], session.cohort)
 session.save(
     mistakes.confusion_matrices({names[run.name]: taken_apart[run.name].confusion for run in (floor, best)},
                                 ("background", *spec.names)), "confusion",
@@ -377,7 +369,7 @@ session.save(
 # the highest mean.
 
 # %%
-for rank, number in summary.cases_by_rule(best.values()).items():
+for rank, number in tables.cases_by_rule(best.values()).items():
     case, score = cases[number], best.values()[number]
     both = {"expert": case.label, "prediction": best.prediction(spec, number)}
     title = f"{rank.capitalize()}: case {number:03d}, mean Dice {score:.3f}"
@@ -471,7 +463,7 @@ session.save(
 # constant bias lowers.
 
 # %%
-agreements = summary.volume_agreements(best, spec)
+agreements = tables.volume_agreements(best, spec)
 session.save(
     evaluation.volume_agreement(scores[scores["run"] == best.name], agreements, spec), "volumes",
     f"Predicted minus true volume against their mean, for {names[best.name]}. "
@@ -481,7 +473,7 @@ session.save(
 display(pd.DataFrame({
     (names[run.name], label): {"bias (mm³)": one.bias, "lower limit": one.low, "upper limit": one.high,
                                "ICC agreement": one.icc_agreement, "ICC consistency": one.icc_consistency}
-    for run in runs for label, one in summary.volume_agreements(run, spec).items()}).T.round(2))  # fmt: skip
+    for run in runs for label, one in tables.volume_agreements(run, spec).items()}).T.round(2))  # fmt: skip
 
 # %%
 union = agreements["union"]
@@ -924,7 +916,7 @@ if calibrated:
 
 # %%
 if calibrated:
-    middle = summary.cases_by_rule(next(iter(flagship.values())).values())["median"]
+    middle = tables.cases_by_rule(next(iter(flagship.values())).values())["median"]
     scan = read_scan(session.cohort.folder / "imagesTr" / spec.file_name(middle), served.boxes, spec)
     model = load_model(full.artifacts, folds=(0,))
     found = model.segment(scan)

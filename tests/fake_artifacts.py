@@ -7,14 +7,15 @@ from dataclasses import asdict
 
 import numpy as np
 
-from hipposeg.config import Workspace
 from hipposeg.data.spec import MSD_HIPPOCAMPUS
+from hipposeg.experiments.registry import FLAGSHIP
+from hipposeg.experiments.spec import RunSpec, current_numerics
 from hipposeg.files import write_csv, write_json, write_text
-from hipposeg.report.words import CHAPTERS, FLOOR
-from hipposeg.runs import explorer, table
-from hipposeg.runs.arms import FLAGSHIP
-from hipposeg.runs.score import CASES
-from hipposeg.runs.spec import RunSpec, current_numerics
+from hipposeg.results import table
+from hipposeg.results.scoring import CASES
+from hipposeg.workspace import Workspace
+from hipposeg_lab.page.words import CHAPTERS, FLOOR
+from hipposeg_lab.studies import explorer
 
 METRICS = ("dice", "iou", "nsd1", "nsd2", "hd95", "msd", "volume_bias", "volume_abs_error")
 LABELS = ("anterior", "posterior", "mean", "union")

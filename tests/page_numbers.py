@@ -9,7 +9,7 @@ from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 
-from hipposeg.runs.arms import FLAGSHIP
+from hipposeg.experiments.registry import FLAGSHIP
 
 # kind -> (factor, decimals); other kinds show three decimals of the number as it is.
 KINDS = {"millions": ("1e-6", 2), "mm": ("1", 2), "score2": ("1", 2), "correlation": ("1", 2), "bias": ("1", 0),

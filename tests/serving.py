@@ -7,21 +7,21 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hipposeg.config import Workspace
 from hipposeg.data import cohort as cohorts
 from hipposeg.data import folds as folding
 from hipposeg.data import phantom
 from hipposeg.data.locate import Source
 from hipposeg.data.spec import PHANTOM_SPEC
-from hipposeg.engine.machine import Machine
+from hipposeg.experiments import RunSpec, train_or_load
+from hipposeg.experiments import run as running
+from hipposeg.experiments.model import Arm, recipes
+from hipposeg.experiments.registry import ARMS
+from hipposeg.experiments.zoo3d import UNET3D
 from hipposeg.inference import Prep
 from hipposeg.predict import model
-from hipposeg.runs import RunSpec, train_or_load, training
-from hipposeg.runs import run as running
-from hipposeg.runs.arm import Arm, recipes
-from hipposeg.runs.arms import ARMS
-from hipposeg.runs.zoo3d import UNET3D
-from hipposeg.studies import conformal
+from hipposeg.training.machine import Machine
+from hipposeg.workspace import Workspace
+from hipposeg_lab.studies import conformal
 
 MACHINE = Machine("cpu", "fp32", 1)
 

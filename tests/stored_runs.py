@@ -8,7 +8,7 @@ import pandas as pd
 
 from hipposeg import metrics
 from hipposeg.data.spec import MSD_HIPPOCAMPUS as SPEC
-from hipposeg.runs.table import Run
+from hipposeg.results.table import Run
 
 TRAIN, SCORED = (1, 2, 3, 4), (5, 6, 7, 9)
 

@@ -9,8 +9,8 @@ import subprocess
 import pytest
 
 from hipposeg import manifest
-from hipposeg.config import Workspace, project_root, source_hash
-from hipposeg.runs.score import CASES
+from hipposeg.results.scoring import CASES
+from hipposeg.workspace import Workspace, project_root, source_hash
 
 ROOT = project_root()
 WORKSPACES = sorted(path.parent.name for path in (ROOT / "artifacts").glob("msd-*/manifest.json"))
@@ -91,7 +91,7 @@ def test_every_prediction_is_of_a_scored_case(ws):
 def test_readme_block_is_what_the_artifacts_say():
     if "msd-standard" not in WORKSPACES:
         pytest.skip(NOTHING)
-    from hipposeg.report import readme
+    from hipposeg_lab.page import readme
 
     ws = Workspace(ROOT, "msd", "standard")
     assert readme.current_block(ROOT / "README.md") == readme.expected_block(ws)

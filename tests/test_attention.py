@@ -16,18 +16,20 @@ from torch import nn
 
 from hipposeg.data import grid
 from hipposeg.data.spec import MSD_HIPPOCAMPUS as SPEC
-from hipposeg.engine.machine import Machine
+from hipposeg.experiments import RunSpec, plan
+from hipposeg.experiments.registry import ARMS, NUMERICS
+from hipposeg.experiments.spec import numerics_of
+from hipposeg.experiments.weights import initial
 from hipposeg.inference import Prep, probabilities
 from hipposeg.models import cost
 from hipposeg.models.attention import AttentionGate, AttentionUNet, doubled
 from hipposeg.models.unet import UNet
-from hipposeg.runs import RunSpec, attention, attention_summary, seeds, series
-from hipposeg.runs.arms import ARMS, NUMERICS
-from hipposeg.runs.spec import numerics_of
-from hipposeg.runs.table import MACHINE as MACHINE_FACTS
-from hipposeg.runs.table import SETTING
-from hipposeg.runs.weights import initial
-from hipposeg.viz import attention as pictures
+from hipposeg.results import compare
+from hipposeg.results.table import MACHINE as MACHINE_FACTS
+from hipposeg.results.table import SETTING
+from hipposeg.training.machine import Machine
+from hipposeg_lab.figures import attention as pictures
+from hipposeg_lab.studies import attention, attention_summary
 
 MACHINE = Machine("cpu", "fp32", 1)
 ISOTROPIC = (1.0, 1.0, 1.0)
@@ -172,9 +174,9 @@ def test_arms_differ_from_their_twins_in_the_network_alone():
         assert (arm.prep, arm.dims, arm.network != twin.network) == (twin.prep, twin.dims, True)
         assert arm.recipes == {budget: twin.recipes[budget] for budget in ("standard", "smoke")}
     assert NUMERICS["attention"] == 1 and numerics_of(ARMS["attention3d"]).startswith("attention1-")
-    assert {name for pair in attention_summary.PAIRS for name in pair} == {run.arm for run in series.declared("05")}
-    assert len(series.declared("05")) == 8 * 3
-    assert all(run.budget in run.definition.recipes for run in series.declared("05"))
+    assert {name for pair in attention_summary.PAIRS for name in pair} == {run.arm for run in plan.declared("05")}
+    assert len(plan.declared("05")) == 8 * 3
+    assert all(run.budget in run.definition.recipes for run in plan.declared("05"))
 
 
 # The study of maps
@@ -406,7 +408,7 @@ def test_declared_comparisons_are_one_family():
     alone = attention_summary.comparisons(rows[rows.arm.isin(["unet2d", "attention2d"])])
     # Five are declared, whichever of them are there.
     assert found.p_holm.iloc[0] == pytest.approx(alone.p_holm.iloc[0])
-    raw = seeds.differences(rows[rows.arm.isin(["unet2d", "attention2d"])], "unet2d")["p_holm"].iloc[0]
+    raw = compare.differences(rows[rows.arm.isin(["unet2d", "attention2d"])], "unet2d")["p_holm"].iloc[0]
     assert found.p_holm.iloc[0] == pytest.approx(min(1, 5 * raw))
     assert attention_summary.comparisons(rows[rows.seed == 0])["verdict"].tolist() == ["none: 1 seed"] * 2
     assert (

@@ -8,8 +8,8 @@ import torch
 from scipy.ndimage import affine_transform, map_coordinates
 from torch.nn.functional import one_hot
 
-from hipposeg.engine.augment import Augmentation, Batch, augment
-from hipposeg.engine.batches import seeded
+from hipposeg.training.augmentation import Augmentation, Batch, augment
+from hipposeg.training.batches import seeded
 
 GEOMETRY = Augmentation(rotate=20, scale=0.2, shift=3, elastic=1.0, flip=0.5)
 SHAPES = [(13, 21), (9, 14, 11)]  # no cubes: a mix-up of axes or of half voxels shows

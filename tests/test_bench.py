@@ -7,19 +7,19 @@ import numpy as np
 import pytest
 import torch
 
-from hipposeg.bench import arms, cells, dynunet, measure, nnunet, ours, peak, predictor, profile, summary, system
-from hipposeg.bench.cells import Cell
-from hipposeg.config import Workspace, project_root
 from hipposeg.data import cohort, folds, phantom
 from hipposeg.data.locate import Source
 from hipposeg.data.spec import MSD_HIPPOCAMPUS, PHANTOM_SPEC
-from hipposeg.engine.augment import Augmentation
-from hipposeg.engine.batches import changed, seeded
-from hipposeg.engine.machine import Machine
-from hipposeg.engine.schedule import rate
+from hipposeg.experiments.spec import RunSpec
 from hipposeg.files import read_json, write_json
-from hipposeg.runs.spec import RunSpec
-from hipposeg.viz import bench as figures
+from hipposeg.training.augmentation import Augmentation
+from hipposeg.training.batches import changed, seeded
+from hipposeg.training.machine import Machine
+from hipposeg.training.schedule import rate
+from hipposeg.workspace import Workspace, project_root
+from hipposeg_lab.bench import arms, cells, dynunet, measure, nnunet, ours, peak, predictor, profile, summary, system
+from hipposeg_lab.bench.cells import Cell
+from hipposeg_lab.figures import bench as figures
 
 MACHINE = Machine("cpu", "fp32", 1)
 SETTING = {"machine": "made up", "threads": 1}

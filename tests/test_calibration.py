@@ -6,8 +6,8 @@ from scipy import stats as scipy_stats
 from sklearn.metrics import roc_auc_score
 
 from hipposeg import stats
-from hipposeg.studies import calibration, detection, uncertainty
-from hipposeg.studies.calibration import Voxels
+from hipposeg_lab.studies import calibration, detection, uncertainty
+from hipposeg_lab.studies.calibration import Voxels
 
 RNG = np.random.default_rng(0)
 

@@ -7,7 +7,7 @@ import pytest
 
 from hipposeg.data import captions as captions_module
 from hipposeg.data import prompts as prompts_module
-from hipposeg.data.captions import (
+from hipposeg.data.captions import (  # fmt: skip
     BEHIND,
     IN_FRONT,
     SIZES,
@@ -19,7 +19,7 @@ from hipposeg.data.captions import (
     facts,
     measure,
     terciles,
-)  # fmt: skip
+)
 from hipposeg.data.prompts import KINDS, prompts
 from hipposeg.data.spec import MSD_HIPPOCAMPUS as SPEC
 

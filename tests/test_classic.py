@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from hipposeg.engine.augment import Augmentation, augment
-from hipposeg.engine.batches import seeded
-from hipposeg.engine.classic import Classic, classic
+from hipposeg.training.augmentation import Augmentation, augment
+from hipposeg.training.batches import seeded
+from hipposeg.training.classic import Classic, classic
 
 LABELS = torch.zeros(6, 24, 20, dtype=torch.uint8)
 LABELS[:, 4:12, 6:16] = 1

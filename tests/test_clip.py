@@ -10,13 +10,13 @@ import torch
 from torch.nn.functional import normalize
 
 from hipposeg.data import captions, prompts
-from hipposeg.engine.batches import Samples
-from hipposeg.engine.machine import Machine
-from hipposeg.engine.train import TrainConfig, fit
-from hipposeg.losses import cross_entropy, segmentation_loss
 from hipposeg.models import clip, guided, published
 from hipposeg.models.guided import GRAM, LEARNED, NONE, ROTATED, TEXT, TOWER, UNTRAINED, ZEROED, GuidedUNet
 from hipposeg.models.unet import UNet
+from hipposeg.training.batches import Samples
+from hipposeg.training.loop import TrainConfig, fit
+from hipposeg.training.losses import cross_entropy, segmentation_loss
+from hipposeg.training.machine import Machine
 
 MACHINE = Machine("cpu", "fp32", 1)
 PROMPTS = [("no hippocampus", "background"), ("the head",), ("the tail", "a body")]

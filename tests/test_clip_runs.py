@@ -9,20 +9,22 @@ import pytest
 import torch
 
 from hipposeg import files
-from hipposeg.config import Workspace
 from hipposeg.data.captions import AREA_STEP, AXIS
 from hipposeg.data.prompts import KINDS, SETS
-from hipposeg.engine.machine import Machine
+from hipposeg.experiments import RunSpec, guidance, plan, train_or_load
+from hipposeg.experiments import run as runs
+from hipposeg.experiments.registry import ARMS, NUMERICS
+from hipposeg.experiments.samples import make_samples, shared
+from hipposeg.experiments.spec import needed_by, numerics_of, run_key
+from hipposeg.experiments.zoo_clip import SHARES
 from hipposeg.models import guided, published
-from hipposeg.runs import RunSpec, clip_study, clip_summary, guidance, retrieval, seeds, series, summary, train_or_load
-from hipposeg.runs import run as runs
-from hipposeg.runs.arms import ARMS, NUMERICS
-from hipposeg.runs.samples import make_samples, shared
-from hipposeg.runs.score import CASES
-from hipposeg.runs.spec import needed_by, numerics_of, run_key
-from hipposeg.runs.table import MACHINE as MACHINE_FACTS
-from hipposeg.runs.table import SETTING
-from hipposeg.runs.zoo_clip import SHARES
+from hipposeg.results import compare, tables
+from hipposeg.results.scoring import CASES
+from hipposeg.results.table import MACHINE as MACHINE_FACTS
+from hipposeg.results.table import SETTING
+from hipposeg.training.machine import Machine
+from hipposeg.workspace import Workspace
+from hipposeg_lab.studies import clip_study, clip_summary, retrieval
 
 MACHINE = Machine("cpu", "fp32", 1)
 RUN = RunSpec("clip2d-guided", budget="smoke")
@@ -124,10 +126,10 @@ def test_shares_are_nested_whole_people_and_the_same_for_both_arms(small):
     assert len(people) == round(0.5 * len({cohort.cases[number].subject for number in train}))
     assert shared(cohort, train, 0.5, 1) != found[1], "each seed draws its own"
     for budget, share in SHARES.items():
-        recipes = [ARMS[arm].recipe(budget) for arm in series.FEW]
+        recipes = [ARMS[arm].recipe(budget) for arm in plan.FEW]
         assert [recipe.share for recipe in recipes] == [share] * 3
         assert all(abs(recipe.epochs * share / ARMS[arm].recipe("standard").epochs - 1) < 0.01
-                   for arm, recipe in zip(series.FEW, recipes, strict=True))  # fmt: skip
+                   for arm, recipe in zip(plan.FEW, recipes, strict=True))  # fmt: skip
 
 
 def test_a_clips_run_leaves_its_studies(small, made):
@@ -241,7 +243,7 @@ def test_a_published_clip_is_a_run_without_training(small, tmp_path, monkeypatch
 
 
 def test_the_series_declares_every_arm_with_three_seeds_and_its_twin():
-    declared = series.declared("06")
+    declared = plan.declared("06")
     assert all(run.budget in run.definition.recipes for run in declared)
     own = {arm.name for arm in ARMS.values() if arm.notebook == "06" and not arm.name.endswith("+published")}
     assert own == {run.arm for run in declared} - {"unet3d"}
@@ -253,8 +255,8 @@ def test_the_series_declares_every_arm_with_three_seeds_and_its_twin():
     assert all(order[one] < order[run] for run in declared for one in needed_by(run)), "guides come first"
     twin, led = ARMS["clip2d-unguided"], ARMS["clip2d-guided"]
     assert (twin.prep, twin.recipes) == (led.prep, led.recipes)
-    assert all(ARMS[arm].recipes == led.recipes for family in series.FAMILIES_CLIP.values() for arm in family)
-    reference, (towers,) = series.TOWERS_CLIP
+    assert all(ARMS[arm].recipes == led.recipes for family in plan.FAMILIES_CLIP.values() for arm in family)
+    reference, (towers,) = plan.TOWERS_CLIP
     assert ARMS[reference].recipes == ARMS[towers].recipes == led.recipes
     assert ARMS[reference].network == ARMS[towers].network and ARMS[reference].guide != ARMS[towers].guide
     assert ARMS["clip3d-guided"].recipe("standard") == ARMS["unet3d"].recipe("standard")
@@ -280,12 +282,12 @@ def test_label_efficiency_compares_within_a_share(tmp_path):
     assert list(table.index) == ["5% of the people", "all training people"]
     assert table["verdict"].tolist() == ["ahead", "equivalent"]
     assert table.loc["5% of the people", "difference"] == pytest.approx(0.05, abs=0.002)
-    alone = seeds.differences(seeds.scores([one for one in found if one.run.budget == "p5"]), "clip2d-unguided")
+    alone = compare.differences(compare.scores([one for one in found if one.run.budget == "p5"]), "clip2d-unguided")
     expected = min(1, 5 * alone["p_holm"].iloc[0])
     assert table.loc["5% of the people", "p_holm"] == pytest.approx(expected), "five shares were declared"
     lines = clip_summary.by_share(found)
     assert len(lines) == 4 and set(lines["series"]) == {"clip2d-guided", "clip2d-unguided"}
-    told = summary.differences_in_words(table)
+    told = tables.differences_in_words(table)
     assert told.startswith("5% of the people: **+0.05") and told.count("; ") == 1 and told.endswith("equivalent)")
     assert clip_summary.share_differences([]).empty and clip_summary.by_share([]).empty
     assert files.plain(clip_summary.by_prompts([]).to_dict()) == {}

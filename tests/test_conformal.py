@@ -9,12 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hipposeg.config import Workspace
 from hipposeg.data.spec import PHANTOM_SPEC
-from hipposeg.runs.score import CASES
-from hipposeg.runs.table import RunError
-from hipposeg.studies import card, conformal, quality
-from hipposeg.studies.intervals import (
+from hipposeg.predict import card, quality
+from hipposeg.predict.intervals import (
     CHOSEN,
     CONSTANT,
     METHODS,
@@ -32,6 +29,10 @@ from hipposeg.studies.intervals import (
     scale_of,
     terciles,
 )
+from hipposeg.results.scoring import CASES
+from hipposeg.results.table import RunError
+from hipposeg.workspace import Workspace
+from hipposeg_lab.studies import conformal
 
 
 def made(n_people=60, relative=True, seed=0) -> Residuals:

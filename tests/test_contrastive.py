@@ -8,12 +8,12 @@ import torch
 from tqdm import tqdm
 
 from hipposeg.data.captions import BEHIND, Facts, caption
-from hipposeg.engine.augment import Augmentation
-from hipposeg.engine.batches import seeded
-from hipposeg.engine.contrastive import ATTRIBUTES, CONTRASTIVE, Captioned, Contrasting, drawn
-from hipposeg.engine.machine import Machine
-from hipposeg.engine.train import TrainConfig, fit
 from hipposeg.models.clip import attribute_tower, hippoclip
+from hipposeg.training.augmentation import Augmentation
+from hipposeg.training.batches import seeded
+from hipposeg.training.contrastive import ATTRIBUTES, CONTRASTIVE, Captioned, Contrasting, drawn
+from hipposeg.training.loop import TrainConfig, fit
+from hipposeg.training.machine import Machine
 
 MACHINE = Machine("cpu", "fp32", 1)
 CONFIG = TrainConfig(epochs=3, batch=6, lr=2e-3, average=0.5, loss=CONTRASTIVE, augmentation=Augmentation(noise=0.1))

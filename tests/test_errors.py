@@ -8,7 +8,7 @@ import pytest
 from stored_runs import SCORED, SPEC, cohort, run_of, shifted, truth
 
 from hipposeg import metrics
-from hipposeg.studies import errors, words
+from hipposeg_lab.studies import errors, words
 
 SPACING = (1.0, 1.0, 2.0)
 

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from hipposeg import execute, sources
-from hipposeg.config import Workspace
 from hipposeg.files import smaller_png
+from hipposeg.workspace import Workspace
 
 HEADER = """# ---
 # jupyter:

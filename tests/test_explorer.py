@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hipposeg.config import Workspace
 from hipposeg.data.cohort import Cohort
 from hipposeg.data.read import Case
 from hipposeg.data.spec import MSD_HIPPOCAMPUS
+from hipposeg.experiments.registry import FLAGSHIP
 from hipposeg.files import read_json
-from hipposeg.runs import explorer
-from hipposeg.runs.arms import FLAGSHIP
-from hipposeg.runs.table import FLOOR, Run, RunError
+from hipposeg.results.table import FLOOR, Run, RunError
+from hipposeg.workspace import Workspace
+from hipposeg_lab.studies import explorer
 
 SHAPE = (9, 11, 7)
 

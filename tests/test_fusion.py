@@ -8,19 +8,19 @@ import pytest
 import safetensors.torch
 
 from hipposeg import files
-from hipposeg.config import Workspace
 from hipposeg.data import cohort as cohorts
 from hipposeg.data import folds as folding
 from hipposeg.data import phantom
 from hipposeg.data.locate import Source
 from hipposeg.data.spec import PHANTOM_SPEC
-from hipposeg.engine.machine import Machine
+from hipposeg.experiments import RunSpec, train_or_load
+from hipposeg.experiments import run as runs
+from hipposeg.experiments.registry import ARMS
+from hipposeg.experiments.spec import members_of, numerics_of, run_key
+from hipposeg.experiments.weights import initial
 from hipposeg.inference import asker
-from hipposeg.runs import RunSpec, train_or_load
-from hipposeg.runs import run as runs
-from hipposeg.runs.arms import ARMS
-from hipposeg.runs.spec import members_of, numerics_of, run_key
-from hipposeg.runs.weights import initial
+from hipposeg.training.machine import Machine
+from hipposeg.workspace import Workspace
 
 MACHINE = Machine("cpu", "fp32", 1)
 RUN = RunSpec("unet2d-fusion", budget="smoke")

@@ -21,16 +21,16 @@ from hipposeg.data import cohort as cohorts
 from hipposeg.data import phantom
 from hipposeg.data.locate import Source
 from hipposeg.data.spec import PHANTOM_SPEC
-from hipposeg.engine.contrastive import Contrasting
-from hipposeg.engine.machine import Machine
-from hipposeg.engine.train import Training
+from hipposeg.experiments.guidance import captioned
+from hipposeg.experiments.registry import ARMS
+from hipposeg.experiments.samples import make_samples
+from hipposeg.experiments.spec import numerics_of
 from hipposeg.files import read_json, write_json
 from hipposeg.inference import HEAD, TRILINEAR, off_grid, probabilities
 from hipposeg.models import atlas
-from hipposeg.runs.arms import ARMS
-from hipposeg.runs.guidance import captioned
-from hipposeg.runs.samples import make_samples
-from hipposeg.runs.spec import numerics_of
+from hipposeg.training.contrastive import Contrasting
+from hipposeg.training.loop import Training
+from hipposeg.training.machine import Machine
 
 GOLDEN = Path(__file__).with_name("golden.json")
 _FIRST = {(arm.family, arm.dims): arm.name for arm in reversed(ARMS.values()) if arm.build and "+" not in arm.name}

@@ -16,7 +16,7 @@ def loaded(statement: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "module", ["hipposeg", "hipposeg.config", "hipposeg.files", "hipposeg.data.locate", "hipposeg.cli"]
+    "module", ["hipposeg", "hipposeg.workspace", "hipposeg.files", "hipposeg.data.locate", "hipposeg.cli"]
 )
 def test_what_make_asks_loads_no_torch(module):
     assert not loaded(f"import {module}") & {"torch", "matplotlib", "pandas", "nibabel", *HEAVY}

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from hipposeg.engine.machine import Machine
 from hipposeg.inference import VIEWS, Prep, asker, each_view, moved, predictor, probabilities
+from hipposeg.training.machine import Machine
 
 MACHINE = Machine("cpu", "fp32", 1)
 

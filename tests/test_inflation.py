@@ -6,9 +6,9 @@ from sklearn.metrics import f1_score
 from stored_runs import SCORED, TRAIN, cohort, run_of, shifted, truth
 
 from hipposeg import stats
-from hipposeg.report.published import CLAIMS
-from hipposeg.runs.table import FLOOR
-from hipposeg.studies import inflation
+from hipposeg.results.table import FLOOR
+from hipposeg_lab.page.published import CLAIMS
+from hipposeg_lab.studies import inflation
 
 N = 3
 

@@ -7,14 +7,14 @@ from scipy.ndimage import map_coordinates
 from torch import nn
 
 from hipposeg.data.spec import PHANTOM_SPEC
-from hipposeg.engine.augment import Augmentation, augment
-from hipposeg.engine.batches import seeded
-from hipposeg.engine.train import forward
+from hipposeg.experiments import RunSpec
+from hipposeg.experiments.registry import ARMS
+from hipposeg.experiments.weights import initial
 from hipposeg.models import cost
 from hipposeg.models.inr import HALF_EXTENT_MM, HEADS, OMEGA, Head, INRUNet, lattice
-from hipposeg.runs import RunSpec
-from hipposeg.runs.arms import ARMS
-from hipposeg.runs.weights import initial
+from hipposeg.training.augmentation import Augmentation, augment
+from hipposeg.training.batches import seeded
+from hipposeg.training.loop import forward
 
 SPACING = (2.0, 1.5, 3.0)  # no two alike: a mix-up of axes shows
 
@@ -174,8 +174,8 @@ def test_positions_travel_with_the_tissue(settings):
 
 def test_training_a_head_lowers_its_loss():
     # Muon and AdamW at the recipe's own rates: a SIREN must not blow up under them.
-    from hipposeg.engine.optim import optimisers
-    from hipposeg.losses import segmentation_loss
+    from hipposeg.training.losses import segmentation_loss
+    from hipposeg.training.optimiser import optimisers
 
     recipe = ARMS["unet3d-inr-siren-xyz"].recipe("standard")
     x = images(8, 8, 8)

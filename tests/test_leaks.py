@@ -7,22 +7,22 @@ import pandas as pd
 import pytest
 import torch
 
-from hipposeg.config import Workspace, project_root
 from hipposeg.data import cohort as cohorts
 from hipposeg.data import folds as folding
 from hipposeg.data.leak_folds import scored_part
 from hipposeg.data.locate import case_numbers, locate
 from hipposeg.data.spec import MSD_HIPPOCAMPUS
-from hipposeg.engine.machine import Machine
+from hipposeg.experiments import RunSpec, train_or_load
+from hipposeg.experiments.plan import LEAKS, SEEDS, declared
+from hipposeg.experiments.registry import ARMS
+from hipposeg.experiments.run import RunResult
+from hipposeg.experiments.samples import make_samples, training_slices
+from hipposeg.experiments.spec import run_key
 from hipposeg.files import read_json, write_json
-from hipposeg.runs import RunSpec, train_or_load
-from hipposeg.runs.arms import ARMS
-from hipposeg.runs.run import RunResult
-from hipposeg.runs.samples import make_samples, training_slices
-from hipposeg.runs.score import score_all
-from hipposeg.runs.series import LEAKS, SEEDS, declared
-from hipposeg.runs.spec import run_key
-from hipposeg.studies import leaks
+from hipposeg.results.scoring import score_all
+from hipposeg.training.machine import Machine
+from hipposeg.workspace import Workspace, project_root
+from hipposeg_lab.studies import leaks
 
 MACHINE = Machine("cpu", "fp32", 1)
 SLICES = ARMS["unet2d"].prep
@@ -115,7 +115,7 @@ def test_committed_runs_keep_their_keys(msd_dir, monkeypatch):
         config = read_json(path)
         monkeypatch.setattr(torch, "__version__", config["torch"])
         vision = TORCHVISION[config["torch"][:4]]
-        monkeypatch.setattr("hipposeg.runs.spec.metadata.version", lambda package, found=vision: found)
+        monkeypatch.setattr("hipposeg.experiments.spec.metadata.version", lambda package, found=vision: found)
         run = RunSpec(*(config[name] for name in ("arm", "folds", "fold", "seed", "budget")))
         machine = Machine(config["device"], config["precision"], config["threads"])
         assert run_key(run, cohort, made[run.folds][run.fold], machine) == config["key"], run.name

@@ -5,7 +5,7 @@ import torch
 from torch.nn.functional import cross_entropy as torch_cross_entropy
 from torch.nn.functional import one_hot
 
-from hipposeg.losses import (
+from hipposeg.training.losses import (
     LOSSES,
     binary_cross_entropy,
     cross_entropy,

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from hipposeg.config import project_root
+from hipposeg.workspace import project_root
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="there is no make on this machine")
 

@@ -5,8 +5,8 @@ import hashlib
 import pytest
 
 from hipposeg import cli, manifest
-from hipposeg.config import Workspace
 from hipposeg.files import read_json, write_json, write_text
+from hipposeg.workspace import Workspace
 
 
 def fill(root, dataset="phantom", profile="smoke") -> Workspace:

@@ -5,14 +5,14 @@ import torch
 from torch import nn
 
 from hipposeg.data.spec import MSD_HIPPOCAMPUS
-from hipposeg.losses import segmentation_loss
+from hipposeg.experiments.model import Arm
+from hipposeg.experiments.registry import ARMS, with_imagenet
+from hipposeg.experiments.zoo2d import MOBILENET
 from hipposeg.models import atlas, cost
 from hipposeg.models.encoders import EncoderUNet, imagenet_weights
 from hipposeg.models.transformer import UNETR
 from hipposeg.models.unet import ResidualBlock, UNet
-from hipposeg.runs.arm import Arm
-from hipposeg.runs.arms import ARMS, with_imagenet
-from hipposeg.runs.zoo2d import MOBILENET
+from hipposeg.training.losses import segmentation_loss
 
 # Every network of the arms, once, under the name of the first arm that has it.
 ZOO: dict[str, Arm] = {}

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from hipposeg.data import n4 as n4_module
-from hipposeg.data import n4_effect as effect
 from hipposeg.data.n4 import N4Params, bias_field, cache_path, n4, n4_cohort
 from hipposeg.data.read import Case
+from hipposeg_lab.studies import n4_effect as effect
 
 pytest.importorskip("SimpleITK")
 FAST = N4Params(tolerance=1e-3, iterations=30)

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch.nn import functional
 
-from hipposeg.engine import machine as machines
-from hipposeg.engine.machine import Machine
 from hipposeg.inference import VIEWS, Prep, opinions
 from hipposeg.models.norm import LAYOUTS, InstanceNorm2d, InstanceNorm3d, is_channels_last
 from hipposeg.models.unet import UNet
+from hipposeg.training import machine as machines
+from hipposeg.training.machine import Machine
 
 FP32 = Machine("cpu", "fp32", 1)
 SHAPES = {InstanceNorm2d: (3, 8, 6, 5), InstanceNorm3d: (2, 8, 4, 6, 5)}

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from hipposeg import sources
-from hipposeg.config import REPOSITORY, Workspace, project_root
+from hipposeg.workspace import REPOSITORY, Workspace, project_root
 
 ROOT = project_root()
 PATHS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.py"))

@@ -10,20 +10,21 @@ from scipy.ndimage import map_coordinates
 from torch import nn
 
 from hipposeg import metrics
-from hipposeg.config import Workspace
 from hipposeg.data import cohort as cohorts
 from hipposeg.data import folds as folding
 from hipposeg.data import grid, phantom
 from hipposeg.data.locate import Source
 from hipposeg.data.rescale import rescale, rescale_label
 from hipposeg.data.spec import PHANTOM_SPEC
-from hipposeg.engine.machine import Machine
+from hipposeg.experiments import RunSpec, train_or_load
+from hipposeg.experiments.registry import ARMS
+from hipposeg.experiments.samples import make_samples
+from hipposeg.experiments.weights import initial
 from hipposeg.inference import HEAD, TRILINEAR, Prep, asker, off_grid, predictor
 from hipposeg.models.inr import INRUNet, lattice
-from hipposeg.runs import RunSpec, offgrid, train_or_load
-from hipposeg.runs.arms import ARMS
-from hipposeg.runs.samples import make_samples
-from hipposeg.runs.weights import initial
+from hipposeg.training.machine import Machine
+from hipposeg.workspace import Workspace
+from hipposeg_lab.studies import offgrid
 
 MACHINE = Machine("cpu", "fp32", 1)
 ONE, TWO = (1.0, 1.0, 1.0), (2.0, 2.0, 2.0)

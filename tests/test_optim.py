@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from hipposeg.engine.optim import Muon, is_matrix, optimisers, orthogonalised
-from hipposeg.runs.arms import ARMS
+from hipposeg.experiments.registry import ARMS
+from hipposeg.training.optimiser import Muon, is_matrix, optimisers, orthogonalised
 
 SHAPES = [(8, 8), (6, 40), (40, 6), (1, 5)]
 NETWORKS = {

@@ -9,8 +9,8 @@ import pytest
 from browser import Browser, program
 from fake_artifacts import fill, fill_explorer, fill_series, fill_studies
 
-from hipposeg.config import Workspace, project_root
-from hipposeg.report import build
+from hipposeg.workspace import Workspace, project_root
+from hipposeg_lab.page import build
 
 WIDTHS = (360, 390, 768, 1024, 1920)
 AXE = Path(os.environ.get("HIPPOSEG_AXE", "axe.min.js"))

@@ -9,7 +9,7 @@ from monai.transforms import FillHoles
 from stored_runs import SCORED, cohort, run_of, shifted, truth
 
 from hipposeg import metrics
-from hipposeg.studies import postprocessing as post
+from hipposeg_lab.studies import postprocessing as post
 
 
 def messy(seed):

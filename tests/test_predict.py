@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 
 from hipposeg import cli
-from hipposeg.config import project_root
 from hipposeg.data.spec import PHANTOM_SPEC, DataError
-from hipposeg.engine.machine import Machine
+from hipposeg.experiments import RunSpec
+from hipposeg.experiments.ensemble import answer
+from hipposeg.experiments.weights import initial, predict_with
 from hipposeg.inference import predictor
 from hipposeg.predict import batch
 from hipposeg.predict import model as models
 from hipposeg.predict.scan import read_scan
-from hipposeg.runs import RunSpec
-from hipposeg.runs.answer import answer
-from hipposeg.runs.weights import initial, predict_with
+from hipposeg.training.machine import Machine
+from hipposeg.workspace import project_root
 
 MACHINE = Machine("cpu", "fp32", 1)
 

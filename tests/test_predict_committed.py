@@ -9,11 +9,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from hipposeg.config import Workspace, project_root
 from hipposeg.data.spec import MSD_HIPPOCAMPUS
+from hipposeg.predict import card
 from hipposeg.predict import model as models
 from hipposeg.predict.scan import read_scan
-from hipposeg.studies import card
+from hipposeg.workspace import Workspace, project_root
 
 FOLDER = Workspace(project_root(), "msd", "full").artifacts
 # The command in a Python of its own, in which every use of a socket is an error and is listed with what was imported.

@@ -15,14 +15,14 @@ import pytest
 from fake_artifacts import LABELS, fill, fill_explorer, fill_series, fill_studies
 from page_numbers import PLACES, Page, expected, wrong_numbers
 
-from hipposeg.config import Workspace, project_root
 from hipposeg.data.spec import MSD_HIPPOCAMPUS
 from hipposeg.files import sha256_bytes, write_json, write_text
-from hipposeg.report import artifacts, build, numbers, plots, readme
-from hipposeg.report.artifacts import ReportError
-from hipposeg.report.embed import VENDOR, svg_uri
-from hipposeg.report.words import CHAPTERS, FLOOR
-from hipposeg.runs import table
+from hipposeg.results import table
+from hipposeg.workspace import Workspace, project_root
+from hipposeg_lab.page import artifacts, build, numbers, plots, readme
+from hipposeg_lab.page.artifacts import ReportError
+from hipposeg_lab.page.embed import VENDOR, svg_uri
+from hipposeg_lab.page.words import CHAPTERS, FLOOR
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hipposeg.runs import retrieval
-from hipposeg.runs.retrieval import CHANCE, CLIP, IMAGE_TO_TEXT, PIXELS, TEXT_TO_IMAGE
+from hipposeg_lab.studies import retrieval
+from hipposeg_lab.studies.retrieval import CHANCE, CLIP, IMAGE_TO_TEXT, PIXELS, TEXT_TO_IMAGE
 
 
 def test_ranks_by_hand():

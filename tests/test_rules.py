@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from hipposeg.engine.rules import StopRule
-from hipposeg.runs.samples import inner_part
+from hipposeg.experiments.samples import inner_part
+from hipposeg.training.stopping import StopRule
 
 
 def history(*looks: tuple[float, ...] | None) -> list[dict]:

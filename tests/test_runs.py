@@ -9,20 +9,21 @@ import pytest
 import torch
 
 from hipposeg import files
-from hipposeg.config import Workspace
 from hipposeg.data import cohort as cohorts
 from hipposeg.data import folds as folding
 from hipposeg.data import phantom
 from hipposeg.data.locate import Source
 from hipposeg.data.spec import PHANTOM_SPEC, Label
-from hipposeg.engine import train
-from hipposeg.engine.machine import Machine
+from hipposeg.experiments import RunSpec, plan, train_or_load
+from hipposeg.experiments import run as runs
+from hipposeg.experiments.registry import ARMS, FLAGSHIP, NUMERICS
+from hipposeg.experiments.spec import members_of, run_key
 from hipposeg.models import encoders
-from hipposeg.runs import RunSpec, series, table, train_or_load
-from hipposeg.runs import run as runs
-from hipposeg.runs.arms import ARMS, FLAGSHIP, NUMERICS
-from hipposeg.runs.score import CASES
-from hipposeg.runs.spec import members_of, run_key
+from hipposeg.results import table
+from hipposeg.results.scoring import CASES
+from hipposeg.training import loop
+from hipposeg.training.machine import Machine
+from hipposeg.workspace import Workspace
 
 MACHINE = Machine("cpu", "fp32", 1)
 RUN = RunSpec("unet2d", budget="smoke")
@@ -134,7 +135,7 @@ def test_key_depends_on_all_that_changes_the_bytes(small, monkeypatch):
         patch.setitem(NUMERICS, "unet", NUMERICS["unet"] + 1)
         keys.add(run_key(RUN, small.cohort, fold, MACHINE))
     with monkeypatch.context() as patch:
-        patch.setattr(train, "NUMERICS", train.NUMERICS + 1)
+        patch.setattr(train, "NUMERICS", loop.NUMERICS + 1)
         keys.add(run_key(RUN, small.cohort, fold, MACHINE))
     assert len(keys) == 9
 
@@ -232,22 +233,22 @@ def test_the_series_shows_masks_of_its_main_runs_only(run, shown):
 
 
 def test_series_is_declared_once_and_found_where_committed(small, first, tmp_path, monkeypatch):
-    runs_of_03 = series.declared("03")
+    runs_of_03 = plan.declared("03")
     assert len(runs_of_03) > 80
     trained = [member for run in runs_of_03 for member in (members_of(run) or [run])]
     assert all(run.budget in ARMS[run.arm].recipes for run in trained if run.definition.trains)
     full = Workspace(tmp_path, "phantom", "full")
-    assert series.committed(full, "03", PHANTOM_SPEC) == []
-    monkeypatch.setitem(series.SERIES, "03", (RUN,))
+    assert plan.committed(full, "03", PHANTOM_SPEC) == []
+    monkeypatch.setitem(plan.SERIES, "03", (RUN,))
     train_or_load(RUN, small.cohort, small.folds, full, MACHINE)
     standard = Workspace(tmp_path, "phantom", "standard")
-    assert [one.mean() for one in series.committed(standard, "03", PHANTOM_SPEC)] == [first[1].mean()]
+    assert [one.mean() for one in plan.committed(standard, "03", PHANTOM_SPEC)] == [first[1].mean()]
     assert not (full.artifacts / "predictions" / RUN.name).exists()
     monkeypatch.setattr(runs, "_shows_masks", lambda _: True)
     train_or_load(RUN, small.cohort, small.folds, full, MACHINE)
     assert (full.artifacts / "predictions" / RUN.name).is_dir()
-    assert [one.mean() for one in series.committed(standard, "03", PHANTOM_SPEC)] == [first[1].mean()]
+    assert [one.mean() for one in plan.committed(standard, "03", PHANTOM_SPEC)] == [first[1].mean()]
     results = table.write_results(full, table.find_runs(full), PHANTOM_SPEC)
     assert set(results["run"]) == {RUN.name} and (full.artifacts / "results.csv").is_file()
     monkeypatch.setitem(NUMERICS, "unet", NUMERICS["unet"] + 1)
-    assert series.committed(standard, "03", PHANTOM_SPEC) == []
+    assert plan.committed(standard, "03", PHANTOM_SPEC) == []

@@ -6,10 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from hipposeg.config import Workspace
-from hipposeg.runs import series
-from hipposeg.runs.parallel import SeriesError, command, train_series
-from hipposeg.runs.spec import RunSpec
+from hipposeg.experiments import plan
+from hipposeg.experiments.many import SeriesError, command, train_series
+from hipposeg.experiments.spec import RunSpec
+from hipposeg.workspace import Workspace
 
 RUNS = [RunSpec("unet3d", seed=seed) for seed in range(4)]
 
@@ -77,12 +77,12 @@ def test_the_best_arm_of_each_whole_family_follows_at_the_main_budget(monkeypatc
         ]
 
     monkeypatch.setattr(series, "finished", there)
-    monkeypatch.setattr(series.sweep, "following", lambda ws: [])
-    found = series.winners(ws)
-    assert {(run.arm, run.seed) for run in found} == {(arm, seed) for arm in best for seed in series.SEEDS}
-    assert all(run.budget == "standard" for run in found) and set(found) <= set(series.following(ws, "03"))
+    monkeypatch.setattr(plan.sweep, "following", lambda ws: [])
+    found = plan.winners(ws)
+    assert {(run.arm, run.seed) for run in found} == {(arm, seed) for arm in best for seed in plan.SEEDS}
+    assert all(run.budget == "standard" for run in found) and set(found) <= set(plan.following(ws, "03"))
     monkeypatch.setattr(series, "finished", lambda ws, runs: there(ws, runs)[1:])
-    assert series.winners(ws) == [], "one run is missing"
+    assert plan.winners(ws) == [], "one run is missing"
 
     def on_two_machines(ws, runs):
         found = there(ws, runs)
@@ -90,7 +90,7 @@ def test_the_best_arm_of_each_whole_family_follows_at_the_main_budget(monkeypatc
         return found
 
     monkeypatch.setattr(series, "finished", on_two_machines)
-    assert series.winners(ws) == [], "scores of two kinds of machine are not ranked together"
+    assert plan.winners(ws) == [], "scores of two kinds of machine are not ranked together"
     best.clear(), best.add("unet2d+aug-none")
     monkeypatch.setattr(series, "finished", there)
-    assert not {run.arm for run in series.following(ws, "03")} & best, "it is declared already"
+    assert not {run.arm for run in plan.following(ws, "03")} & best, "it is declared already"

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from hipposeg import stats
-from hipposeg.studies import siblings
+from hipposeg_lab.studies import siblings
 
 PEOPLE = 40
 

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hipposeg.data import statistics as st
 from hipposeg.data.spec import MSD_HIPPOCAMPUS
+from hipposeg_lab.studies import statistics as st
 
 
 def case(image, label, number=1, dtype="float32"):

@@ -12,20 +12,20 @@ from same_bytes import saved_twice
 from stored_runs import SCORED, TRAIN, cohort, run_of, shifted, truth
 from test_seeds import made, three
 
-from hipposeg.config import Workspace
 from hipposeg.data.spec import MSD_HIPPOCAMPUS as SPEC
+from hipposeg.experiments.registry import FLAGSHIP
 from hipposeg.files import write_csv, write_json
 from hipposeg.metrics import error_masks
-from hipposeg.report import claims
-from hipposeg.report.published import CLAIMS
-from hipposeg.report.words import ARMS as DESCRIBED
-from hipposeg.report.words import arm_text
-from hipposeg.runs.arms import FLAGSHIP
-from hipposeg.runs.score import CASES
-from hipposeg.runs.table import FLOOR, RunError
-from hipposeg.studies import errors, inflation, siblings, stored, verdicts
-from hipposeg.viz import asymmetry, failures, mistakes
-from hipposeg.viz import inflation as scoring
+from hipposeg.results.scoring import CASES
+from hipposeg.results.table import FLOOR, RunError
+from hipposeg.workspace import Workspace
+from hipposeg_lab.figures import asymmetry, failures, mistakes
+from hipposeg_lab.figures import inflation as scoring
+from hipposeg_lab.page import claims
+from hipposeg_lab.page.published import CLAIMS
+from hipposeg_lab.page.words import ARMS as DESCRIBED
+from hipposeg_lab.page.words import arm_text
+from hipposeg_lab.studies import errors, inflation, siblings, stored, verdicts
 
 FOLDS = {"grouped": [{"train": list(TRAIN), "scored": list(SCORED)}]}
 NUMERICS = {"unet2d": "one", "unet3d": "one", FLAGSHIP: "one", FLOOR: "one"}

@@ -9,17 +9,17 @@ import pytest
 import torch
 
 from hipposeg import cli, metrics
-from hipposeg.config import Workspace
 from hipposeg.data.locate import Source
 from hipposeg.data.spec import PHANTOM_SPEC
-from hipposeg.engine.machine import Machine
+from hipposeg.experiments import RunSpec, train_or_load
+from hipposeg.experiments.registry import ARMS
 from hipposeg.inference import probabilities
 from hipposeg.models.unet import UNet
-from hipposeg.runs import RunSpec, train_or_load
-from hipposeg.runs.arms import ARMS
-from hipposeg.runs.score import CASES
-from hipposeg.studies import catalogue, changes, making, sensitivity, uncertainty
-from hipposeg.studies.making import Context, Study, Unit
+from hipposeg.results.scoring import CASES
+from hipposeg.training.machine import Machine
+from hipposeg.workspace import Workspace
+from hipposeg_lab.studies import catalogue, changes, making, sensitivity, uncertainty
+from hipposeg_lab.studies.making import Context, Study, Unit
 
 MACHINE = Machine("cpu", "fp32", 1)
 RUN = RunSpec("unet3d+dropout", budget="smoke")

@@ -4,15 +4,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hipposeg.config import Workspace
 from hipposeg.data import folds
 from hipposeg.data.spec import MSD_HIPPOCAMPUS
+from hipposeg.experiments import plan, run, sweep
+from hipposeg.experiments.registry import ARMS
+from hipposeg.experiments.spec import RunSpec
+from hipposeg.experiments.sweep import SWEEPS, Sweep
 from hipposeg.files import write_json
-from hipposeg.runs import run, series, sweep
-from hipposeg.runs.arms import ARMS
-from hipposeg.runs.score import CASES
-from hipposeg.runs.spec import RunSpec
-from hipposeg.runs.sweep import SWEEPS, Sweep
+from hipposeg.results.scoring import CASES
+from hipposeg.workspace import Workspace
 
 GRID = Sweep({"a": {"lr": 0.1}, "b": {"lr": 0.2}, "c": {"lr": 0.3}}, "S", "r")
 
@@ -105,7 +105,7 @@ def test_declared_cells_are_arms_of_their_place_in_the_grid(name):
         recipe = ARMS[cell].recipe(SWEEPS[name].budget)
         for factor, value in place.items():
             assert factor == "head" or getattr(recipe, factor) == value
-    assert {*SWEEPS[name].first(), *SWEEPS[name].unsearched()} <= set(series.declared("03"))
+    assert {*SWEEPS[name].first(), *SWEEPS[name].unsearched()} <= set(plan.declared("03"))
 
 
 def test_no_search_sees_a_scored_person():

@@ -9,11 +9,12 @@ import pandas as pd
 import pytest
 
 from hipposeg import metrics, stats
-from hipposeg.config import Workspace
 from hipposeg.data.spec import MSD_HIPPOCAMPUS as SPEC
 from hipposeg.files import read_json, write_csv, write_json
-from hipposeg.runs import score, summary, table
-from hipposeg.viz import evaluation, mistakes
+from hipposeg.results import scoring, table, tables
+from hipposeg.viz import evaluation
+from hipposeg.workspace import Workspace
+from hipposeg_lab.figures import mistakes
 
 CASES = (1, 2, 5, 7, 8, 11, 12, 13)
 FOLDS = {"grouped": [{"train": [21, 22], "scored": list(CASES)}]}
@@ -48,7 +49,7 @@ def put(ws, arm, dice, seed=0, edit=None, **config):
         "params": 1000, "gflops": 1.5, "steps": 100, "family": "unet", "numerics": NUMERICS[arm], "data_sha256": "d",
     }  # fmt: skip
     write_json(ws.artifacts / "runs" / run / "config.json", base | config)
-    write_csv(ws.artifacts / "runs" / run / score.CASES, list(rows[0]) if rows else ["case"], rows)
+    write_csv(ws.artifacts / "runs" / run / scoring.CASES, list(rows[0]) if rows else ["case"], rows)
     for case in CASES:
         path = ws.artifacts / "predictions" / run / SPEC.file_name(case)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -173,10 +174,10 @@ def test_runs_that_cannot_be_trusted_are_refused(ws):
     write_json(config, {key: value for key, value in read_json(config).items() if key != "params"})
     with pytest.raises(table.RunError, match="lacks params"):
         collect(ws)
-    for name, content in ((score.CASES, b"\x1f\x8b\x08"), ("config.json", b"")):
+    for name, content in ((scoring.CASES, b"\x1f\x8b\x08"), ("config.json", b"")):
         run = put(ws, "unet2d", 0.88)
         (ws.artifacts / "runs" / run / name).write_bytes(content)
-        with pytest.raises(table.RunError, match=f"{run}: config.json or {score.CASES} cannot be read"):
+        with pytest.raises(table.RunError, match=f"{run}: config.json or {scoring.CASES} cannot be read"):
             collect(ws)
 
 
@@ -194,13 +195,13 @@ def test_best_run_and_cases_by_rule(ws):
     best = found.best("grouped", 0)
     assert best.arm == "unet2d"
     # Dice rises with the position in CASES; the middle of 8 is the fifth from above.
-    assert summary.cases_by_rule(best.values()) == {"best": 13, "median": 7, "worst": 1}
-    assert summary.mean_dice(best.cases).equals(best.values())
+    assert tables.cases_by_rule(best.values()) == {"best": 13, "median": 7, "worst": 1}
+    assert tables.mean_dice(best.cases).equals(best.values())
     # Equal scores go by case number, whatever the order of rows; a case without a score has no rank.
     tied = pd.Series({5: 0.8, 3: 0.8, 9: float("nan"), 4: 0.9})
-    assert summary.cases_by_rule(tied) == {"best": 4, "median": 3, "worst": 5}
+    assert tables.cases_by_rule(tied) == {"best": 4, "median": 3, "worst": 5}
     with pytest.raises(ValueError, match="no case has a score"):
-        summary.cases_by_rule(tied[[9]])
+        tables.cases_by_rule(tied[[9]])
     with pytest.raises(table.RunError, match="notebook 03"):
         found.best("grouped", 3)
 
@@ -216,16 +217,16 @@ def test_a_clip_is_stored_and_compared_with_nothing(ws):
 def test_against_has_no_verdict_for_single_seeds(ws):
     found = collect(ws)
     names = evaluation.run_names(found.results)
-    differences = summary.against(found.runs, found.runs[0], names)
+    differences = tables.against(found.runs, found.runs[0], names)
     assert list(differences.index) == ["unet2d", "unet2d-mobilenetv3"]
     assert differences["difference"].tolist() == pytest.approx([0.18, 0.16])
     assert set(differences["verdict"]) == {"none: 1 seed"}
     put(ws, "unet2d-mobilenetv3", 0.86, precision="bfloat16")
-    mixed = summary.against(collect(ws).runs[1:], found.runs[1], names)
+    mixed = tables.against(collect(ws).runs[1:], found.runs[1], names)
     assert np.isnan(mixed["difference"].iloc[0]) and "not compared" in mixed["verdict"].iloc[0]
-    text = summary.readable_differences(mixed).loc["unet2d-mobilenetv3"]
+    text = tables.readable_differences(mixed).loc["unet2d-mobilenetv3"]
     assert text[["difference", "95 % interval", "people", "p (Holm)"]].tolist() == ["", "", "", "none"]
-    assert summary.differences_in_words(mixed) == "unet2d-mobilenetv3: not compared: another setting"
+    assert tables.differences_in_words(mixed) == "unet2d-mobilenetv3: not compared: another setting"
 
 
 def test_run_names_tell_seeds_apart(ws):
@@ -237,7 +238,7 @@ def test_run_names_tell_seeds_apart(ws):
 def test_mistakes_add_up(ws):
     found = collect(ws)
     held = {case: SimpleNamespace(label=truth(case), spacing=(1.0, 1.0, 1.0)) for case in CASES}
-    apart = summary.mistakes(found.runs[1:2], SimpleNamespace(spec=SPEC, cases=held))[found.runs[1].name]
+    apart = tables.mistakes(found.runs[1:2], SimpleNamespace(spec=SPEC, cases=held))[found.runs[1].name]
     wrong = sum(int((np.roll(truth(case), 1, 1) != truth(case)).sum()) for case in CASES)
     assert apart.confusion.sum() == len(CASES) * truth(1).size
     assert apart.confusion.sum() - np.trace(apart.confusion) == wrong == len(apart.depths)
@@ -249,12 +250,12 @@ def test_mistakes_add_up(ws):
 def test_readable_table_and_figures_hold_every_run(ws):
     found = collect(ws)
     names = evaluation.run_names(found.results)
-    shown = summary.readable(found.results, names, SPEC)
+    shown = tables.readable(found.results, names, SPEC)
     assert shown.loc["unet2d", ["anterior", "posterior", "mean Dice", "union"]].tolist() == [
         "0.890", "0.870", "0.880", "0.910",
     ]  # fmt: skip
     history = [{"epoch": 1, "loss": 1.0}, {"epoch": 2, "loss": 0.5, "dice": {"mean": 0.8}}]
-    agreements = summary.volume_agreements(found.runs[1], SPEC)
+    agreements = tables.volume_agreements(found.runs[1], SPEC)
     figures = [
         evaluation.dice_by_run(found.results, SPEC, table.FLOOR),
         evaluation.case_distributions(found.cases, found.results, SPEC),

@@ -6,8 +6,8 @@ import sys
 import pytest
 
 from hipposeg import timings
-from hipposeg.config import Workspace
 from hipposeg.files import read_json, write_json
+from hipposeg.workspace import Workspace
 
 
 @pytest.fixture

@@ -12,14 +12,14 @@ import pytest
 import torch
 from tqdm import tqdm
 
-from hipposeg.engine.augment import Augmentation, Batch
-from hipposeg.engine.batches import Samples, batches, drawn
-from hipposeg.engine.classic import Classic
-from hipposeg.engine.machine import Machine, this_machine
-from hipposeg.engine.rules import StopRule
-from hipposeg.engine.schedule import SCHEDULES, falls, one_cycle, rate
-from hipposeg.engine.train import TrainConfig, Training, fit, forward
 from hipposeg.models.unet import UNet
+from hipposeg.training.augmentation import Augmentation, Batch
+from hipposeg.training.batches import Samples, batches, drawn
+from hipposeg.training.classic import Classic
+from hipposeg.training.loop import TrainConfig, Training, fit, forward
+from hipposeg.training.machine import Machine, this_machine
+from hipposeg.training.schedule import SCHEDULES, falls, one_cycle, rate
+from hipposeg.training.stopping import StopRule
 
 MACHINE = Machine("cpu", "fp32", 1)
 CONFIG = TrainConfig(epochs=4, batch=4, lr=1e-3, muon=0.02, augmentation=Augmentation(rotate=10, shift=1, noise=0.1))

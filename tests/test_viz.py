@@ -17,11 +17,12 @@ from drawing import texts, volume
 from matplotlib.colors import to_rgb
 from same_bytes import saved_twice
 
-from hipposeg.data import statistics as st
 from hipposeg.data.spec import MSD_HIPPOCAMPUS as SPEC
 from hipposeg.data.spec import Label
-from hipposeg.viz import boxes, exploration, planes, siblings, slices, surface
+from hipposeg.viz import planes, slices, surface
 from hipposeg.viz.style import use_style
+from hipposeg_lab.figures import boxes, exploration, siblings
+from hipposeg_lab.studies import statistics as st
 
 pytestmark = pytest.mark.usefixtures("house_style")
 
@@ -150,7 +151,7 @@ def test_folds_chart_names_people_on_both_sides():
 
 
 def test_browse_has_a_slider_for_each_axis():
-    from hipposeg.viz.browse import browse
+    from hipposeg_lab.figures.browse import browse
 
     image, label = volume()
     box = browse(image, {"truth": label}, SPEC)

@@ -10,8 +10,8 @@ from drawing import volume
 from same_bytes import saved_twice
 
 from hipposeg.data.spec import MSD_HIPPOCAMPUS as SPEC
-from hipposeg.viz import clip as pictures
-from hipposeg.viz.attention import MapView, maps
+from hipposeg_lab.figures import clip as pictures
+from hipposeg_lab.figures.attention import MapView, maps
 
 pytestmark = pytest.mark.usefixtures("house_style")
 

@@ -8,8 +8,9 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
 
 from hipposeg.data.spec import MSD_HIPPOCAMPUS as SPEC
-from hipposeg.viz import conformal, qc
+from hipposeg.viz import qc
 from hipposeg.viz.style import ERROR, INK, save_figure
+from hipposeg_lab.figures import conformal
 
 pytestmark = pytest.mark.usefixtures("house_style")
 NAMES = {"anterior": "anterior", "posterior": "posterior", "union": "total"}

@@ -13,12 +13,13 @@ from matplotlib.colors import to_hex
 from same_bytes import saved_twice
 
 from hipposeg import stats
-from hipposeg.data import statistics as st
 from hipposeg.data.spec import MSD_HIPPOCAMPUS as SPEC
 from hipposeg.models import shapes
 from hipposeg.models.unet import UNet
-from hipposeg.viz import architecture, batches, forest, gallery, preprocessing
+from hipposeg.viz import architecture, batches, forest
 from hipposeg.viz.slices import CaseView
+from hipposeg_lab.figures import gallery, preprocessing
+from hipposeg_lab.studies import statistics as st
 
 MARGIN = stats.EQUIVALENCE_MARGIN
 

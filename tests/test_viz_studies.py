@@ -12,7 +12,7 @@ import pytest
 from same_bytes import saved_twice
 
 from hipposeg.data.spec import MSD_HIPPOCAMPUS as SPEC
-from hipposeg.viz import sensitivity, uncertainty
+from hipposeg_lab.figures import sensitivity, uncertainty
 
 pytestmark = pytest.mark.usefixtures("house_style")
 SIDES = ("axis 0 low", "axis 0 high", "P", "A", "I", "S")

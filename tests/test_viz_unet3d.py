@@ -18,17 +18,20 @@ from matplotlib.colors import to_rgb
 from same_bytes import saved_twice
 
 from hipposeg import files
-from hipposeg.config import Workspace
 from hipposeg.data.spec import MSD_HIPPOCAMPUS as SPEC
-from hipposeg.engine.machine import Machine
+from hipposeg.experiments import RunSpec
+from hipposeg.experiments.run import finished
+from hipposeg.experiments.spec import current_numerics
+from hipposeg.experiments.weights import initial
 from hipposeg.inference import Prep
-from hipposeg.runs import RunSpec, probe, seeds
-from hipposeg.runs.run import finished
-from hipposeg.runs.score import CASES
-from hipposeg.runs.spec import current_numerics
-from hipposeg.runs.weights import initial
-from hipposeg.viz import arms, offgrid, outcomes, receptive, shares, surface
+from hipposeg.results import compare
+from hipposeg.results.scoring import CASES
+from hipposeg.training.machine import Machine
+from hipposeg.viz import intervals, surface
 from hipposeg.viz.style import use_style
+from hipposeg.workspace import Workspace
+from hipposeg_lab.figures import offgrid, outcomes, receptive, shares
+from hipposeg_lab.studies import probe
 
 ISOTROPIC = (1.0, 1.0, 1.0)
 
@@ -131,9 +134,9 @@ def test_contours_of_two_grids_lie_on_each_other():
 
 def test_dots_stand_at_their_row_unless_it_has_several():
     table = pd.DataFrame({"row": ["a", "b"], "series": ["x", "y"], "value": 0.5, "low": 0.4, "high": 0.6})
-    alone = arms.ranges(table, "Dice").axes[0]
+    alone = intervals.ranges(table, "Dice").axes[0]
     assert [line.get_ydata().tolist() for line in alone.lines] == [[0], [1]]
-    both = arms.ranges(pd.concat([table, table[:1].assign(series="y")]), "Dice").axes[0]
+    both = intervals.ranges(pd.concat([table, table[:1].assign(series="y")]), "Dice").axes[0]
     assert [line.get_ydata().tolist() for line in both.lines] == [[-0.15], [1.15, 0.15]]
 
 
@@ -144,15 +147,15 @@ def figures():
     yield shares.strips({"a": [("x", image[6], one[:, 6]), ("", image[6], None)], "b": [("", image[5], None)]}, SPEC)
     field = np.exp(-np.square(np.indices((11, 13, 9)) - np.array([5, 6, 4])[:, None, None, None]).sum(0) / 9)
     yield receptive.fields({"2D": field, "3D": field}, SPEC, ISOTROPIC, {"2D": (3, 9, 9)})
-    yield arms.ranges(rows(), "Dice", line=("twin", 0.8))
-    yield arms.ranges(rows(("only",), ("",)).drop(columns=["series", "panel"]), "Dice")
+    yield intervals.ranges(rows(), "Dice", line=("twin", 0.8))
+    yield intervals.ranges(rows(("only",), ("",)).drop(columns=["series", "panel"]), "Dice")
     folds = pd.DataFrame(
         [{"folds": k, "fold": f, "dice": 0.8 + f / 100} for k in ("grouped", "nnunet") for f in (0, 1, 1)]
     )
-    yield arms.by_fold(folds, {"nnunet": {"another": 0.85}})
+    yield intervals.by_fold(folds, {"nnunet": {"another": 0.85}})
     table = rows(("only",), ("",)).assign(minutes=[4.0, 9.0], dims=[2, 3]).set_index("row")
-    yield arms.dice_by_minutes(table)
-    yield arms.dice_by_minutes(table.assign(minutes=np.nan))
+    yield intervals.dice_by_minutes(table)
+    yield intervals.dice_by_minutes(table.assign(minutes=np.nan))
     yield offgrid.contours(image, {"1 mm": (label, ISOTROPIC)}, SPEC, ISOTROPIC)
 
 
@@ -164,7 +167,7 @@ def test_every_figure_saves_to_the_same_bytes_twice(tmp_path):
 def test_names_of_arms_that_cost_and_score_alike_do_not_cover_each_other():
     names = [f"an-arm-with-a-long-name-{n}" for n in range(7)]
     table = pd.DataFrame({"minutes": np.linspace(7, 7.4, 7), "value": 0.89, "low": 0.88, "high": 0.9, "dims": 3}, names)
-    fig = arms.dice_by_minutes(table)
+    fig = intervals.dice_by_minutes(table)
     fig.draw_without_rendering()
     boxes = [text.get_window_extent() for text in fig.axes[0].texts if text.get_text() in names]
     assert len(boxes) == 7 and not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
@@ -262,41 +265,41 @@ def result(arm, dice, seed=0, fold=0, folder=None, **config):
 def test_verdict_needs_three_seeds_and_one_setting():
     runs = [result("a", 0.80, seed) for seed in range(3)] + [result("b", 0.85, seed) for seed in range(3)]
     runs += [result("c", 0.9), result("d", 0.9, device="cuda")]
-    found = seeds.differences(seeds.scores(runs), "a")
-    assert list(found.index) == ["b", "c", "d"] and list(found.columns) == list(seeds.DIFFERENCES)
+    found = compare.differences(compare.scores(runs), "a")
+    assert list(found.index) == ["b", "c", "d"] and list(found.columns) == list(compare.DIFFERENCES)
     assert found.loc["b", "difference"] == pytest.approx(0.05) and found.loc["b", "verdict"] == "ahead"
     assert found.loc["c", "verdict"] == "none: 1 seed"
     assert found.loc["d", "verdict"] == "not compared: another setting" and np.isnan(found.loc["d", "difference"])
-    assert seeds.differences(seeds.scores([]), "a").empty
-    assert seeds.differences(seeds.scores(runs), "nobody").empty
+    assert compare.differences(compare.scores([]), "a").empty
+    assert compare.differences(compare.scores(runs), "nobody").empty
 
 
 def test_table_of_arms_averages_seeds_and_reads_minutes(tmp_path):
     files.write_json(tmp_path / "provenance.json", {"train_s": 120.0})
     runs = [result("a", 0.8, 0, folder=tmp_path), result("a", 0.9, 1, folder=tmp_path), result("b", 0.7, fold=1)]
-    table = seeds.arms(runs, ["anterior"])
+    table = compare.arms(runs, ["anterior"])
     assert list(table.index) == ["a"]
     assert table.loc["a", ["value", "anterior", "minutes", "seeds", "params"]].tolist() == pytest.approx(
         [0.875, 0.875, 2, 2, 10]
     )
     assert table.loc["a", ["iou", "nsd1", "hd95"]].tolist() == pytest.approx([0.425, 0.9, 1.5])
-    text = seeds.readable(table.assign(hd95=np.nan))
+    text = compare.readable(table.assign(hd95=np.nan))
     assert text.loc["a", ["parameters", "minutes", "Dice, anterior", "NSD 1 mm", "HD95 (mm)"]].tolist() == [
         "10", "2.0", "0.875", "0.900", "",
     ]  # fmt: skip
     assert text.loc["a", "mean Dice (95 % interval)"].startswith("0.8750 (")
-    both = seeds.beside(
+    both = compare.beside(
         [*runs[:2], *(result("c", 0.75, seed, folder=tmp_path) for seed in (0, 1))], "a", ["anterior"], "grouped"
     )
     assert both.index.tolist() == ["a", "c"] and both.loc["c", "minus a"].startswith("-0.1000 (")
     assert both.loc["a", "mean Dice"].startswith("0.8750 (") and pd.isna(both.loc["a", "minus a"])
-    assert seeds.beside(runs, "a", ["anterior"], "nnunet").empty
-    assert seeds.arms(runs, ["anterior"], "nnunet").empty
-    assert np.isnan(seeds.minutes(result("d", 0.9, folder=tmp_path, device="cuda"))), "a GPU's"
-    measured = seeds.arms(runs, ["anterior"], idle={table.index[0]: 3.5})["minutes"]
+    assert compare.beside(runs, "a", ["anterior"], "nnunet").empty
+    assert compare.arms(runs, ["anterior"], "nnunet").empty
+    assert np.isnan(compare.minutes(result("d", 0.9, folder=tmp_path, device="cuda"))), "a GPU's"
+    measured = compare.arms(runs, ["anterior"], idle={table.index[0]: 3.5})["minutes"]
     assert measured.iloc[0] == 3.5 and measured.iloc[1:].isna().all(), "times of two kinds are not mixed"
     with pytest.raises(ValueError, match="every case once"):
-        seeds.stacked(pd.concat([seeds.scores(runs[:1]), seeds.scores(runs[:1]).assign(seed=1)[:2]]))
+        compare.stacked(pd.concat([compare.scores(runs[:1]), compare.scores(runs[:1]).assign(seed=1)[:2]]))
 
 
 def test_machines_count_the_networks_that_they_trained(tmp_path):
@@ -304,25 +307,25 @@ def test_machines_count_the_networks_that_they_trained(tmp_path):
         files.write_json(tmp_path / name / "provenance.json", {"machine": name, "train_s": 1.0})
     trained = [result("unet2d", 0.9, seed, folder=tmp_path / "a GPU") for seed in (0, 1)]
     others = [result(arm, 0.9, folder=tmp_path / "a CPU") for arm in ("unet3d", "unet2d-fusion", "atlas-no-image")]
-    assert seeds.machines([*trained, *others]) == "a CPU: 1; a GPU: 2", "an average and the floor train nothing"
+    assert compare.machines([*trained, *others]) == "a CPU: 1; a GPU: 2", "an average and the floor train nothing"
 
 
 def test_side_tables_are_joined_to_their_runs(tmp_path):
     rows = pd.DataFrame([{"case": n, "subject": n, "label": "mean", "query": q, "dice": 0.5 + n / 10}
                          for n in (1, 2) for q in ("head", "trilinear")])  # fmt: skip
     files.write_text(tmp_path / "offgrid.csv", rows.to_csv(index=False))
-    found = seeds.side_table(
+    found = compare.side_table(
         [result("a", 0.8, folder=tmp_path), result("b", 0.8, folder=tmp_path / "none")], "offgrid.csv"
     )
     assert set(found.arm) == {"a"} and len(found) == 4
-    assert list(seeds.means(found, "query").index) == ["head", "trilinear"]
-    assert seeds.differences(found, "trilinear", by="query").loc["head", "difference"] == 0
-    assert seeds.side_table([], "offgrid.csv").empty
+    assert list(compare.means(found, "query").index) == ["head", "trilinear"]
+    assert compare.differences(found, "trilinear", by="query").loc["head", "difference"] == 0
+    assert compare.side_table([], "offgrid.csv").empty
 
 
 def test_words_name_the_chapter_and_every_arm_of_it():
-    from hipposeg.report.words import CHAPTERS, arm_text
-    from hipposeg.runs.arms import ARMS
+    from hipposeg.experiments.registry import ARMS
+    from hipposeg_lab.page.words import CHAPTERS, arm_text
 
     assert "04_unet3d" in [chapter.name for chapter in CHAPTERS]
     assert all(arm_text(name) and "with " + name.split("+")[-1] not in arm_text(name) for name in ARMS)

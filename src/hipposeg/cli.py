@@ -11,9 +11,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hipposeg.config import DATASETS, PROFILES, Workspace, output_root, project_root
 from hipposeg.data import locate
 from hipposeg.files import read_json, write_json
+from hipposeg.workspace import DATASETS, PROFILES, Workspace, output_root, project_root
 
 
 def data(args: argparse.Namespace) -> int:
@@ -47,7 +47,7 @@ def execute(args: argparse.Namespace) -> int:
 def train(args: argparse.Namespace) -> int:
     """Train one run, or load it if it is there, and print its scores; recipes are developed with --folds dev."""
     from hipposeg.data import cohort, folds
-    from hipposeg.runs import RunSpec, train_or_load
+    from hipposeg.experiments import RunSpec, train_or_load
 
     source = locate.locate(args.profile)
     ws = Workspace(output_root(), source.dataset, args.profile)
@@ -62,21 +62,21 @@ def train(args: argparse.Namespace) -> int:
 
 def series(args: argparse.Namespace) -> int:
     """Train a notebook's declared series under the full profile, several runs side by side; what is there is kept."""
-    from hipposeg.runs import parallel
+    from hipposeg.experiments import many
 
     source = locate.locate("full")
     ws = Workspace(output_root(), source.dataset, "full")
     if args.list:
-        for there, run in parallel.states(ws, args.number, args.only):
+        for there, run in many.states(ws, args.number, args.only):
             print(f"{'there' if there else '-':6} {run.name}")
         return 0
-    parallel.train_declared(source, ws, args.number, args.only, args.jobs, lambda text: print(text, flush=True))
+    many.train_declared(source, ws, args.number, args.only, args.jobs, lambda text: print(text, flush=True))
     return 0
 
 
 def study(args: argparse.Namespace) -> int:
     """Make studies that ask the networks of finished runs (full profile), or go on with them; what holds is kept."""
-    from hipposeg.studies import catalogue
+    from hipposeg_lab.studies import catalogue
 
     source = locate.locate("full")
     return catalogue.run(source, Workspace(output_root(), source.dataset, "full"), args.names, args.all, args.list)
@@ -85,8 +85,8 @@ def study(args: argparse.Namespace) -> int:
 def weights(args: argparse.Namespace) -> int:
     """Predict with the flagship's stored weights and compare with its stored masks."""
     from hipposeg.data import cohort
-    from hipposeg.runs.series import declared
-    from hipposeg.runs.weights import check
+    from hipposeg.experiments.plan import declared
+    from hipposeg.experiments.weights import check
 
     source = locate.locate("full")
     ws = Workspace(output_root(), source.dataset, "full")
@@ -113,7 +113,7 @@ def report(args: argparse.Namespace) -> int:
         else:
             print("The real data is not here (HIPPOSEG_DATA is not set): the figures of notebook 07 stay as committed.")
     from hipposeg import manifest
-    from hipposeg.report import build, readme
+    from hipposeg_lab.page import build, readme
 
     page = build.build(ws)
     if ws.page.parent == project_root().resolve():
@@ -172,10 +172,10 @@ def predict(args: argparse.Namespace) -> int:
 
 def bench(args: argparse.Namespace) -> int:
     """Run the benchmark against nnU-Net v2 and MONAI's DynUNet, or go on with it; meant for an idle machine."""
-    from hipposeg.bench import cells
+    from hipposeg_lab.bench import cells
 
     if args.inside:
-        from hipposeg.bench import measure
+        from hipposeg_lab.bench import measure
 
         print(measure.main(args.inside, args.minutes, args.quick))
         return 0
@@ -185,8 +185,8 @@ def bench(args: argparse.Namespace) -> int:
     if args.list:
         print("\n".join(f"{cell.name:<32} {cells.state(cell, machine, where)}" for cell in wanted))
         return 0
-    from hipposeg.bench import summary
-    from hipposeg.viz import bench as figures
+    from hipposeg_lab.bench import summary
+    from hipposeg_lab.figures import bench as figures
 
     failed = cells.run_all(wanted, machine, where)
     found = summary.write(cells.folder())

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from hipposeg import sources, timings
-from hipposeg.config import Workspace, output_root, project_root
 from hipposeg.data import locate
 from hipposeg.files import read_json, sha256_bytes, smaller_png, write_text
+from hipposeg.workspace import Workspace, output_root, project_root
 
 LIMIT_BYTES = 1_500_000
 WIDGETS = "application/vnd.jupyter.widget"

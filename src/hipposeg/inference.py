@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from hipposeg.data import grid
 from hipposeg.data.rescale import Resampling, rescale
-from hipposeg.engine.augment import centred_points, rotation, sample
-from hipposeg.engine.machine import Machine
 from hipposeg.models.inr import lattice
+from hipposeg.training.augmentation import centred_points, rotation, sample
+from hipposeg.training.machine import Machine
 
 # Raise by hand when the way from an image to a mask changes: runs made before are then marked as older.
 NUMERICS = 1

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from hipposeg.config import Workspace, source_hash
 from hipposeg.files import read_json, sha256_file, write_json
+from hipposeg.workspace import Workspace, source_hash
 
 MANIFEST = "manifest.json"
 # What never repeats: seconds, machine, commit, date.

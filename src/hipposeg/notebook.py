@@ -10,12 +10,13 @@ from IPython.display import Image, Markdown, display
 from matplotlib.figure import Figure
 
 from hipposeg import files
-from hipposeg.config import Workspace, output_root
 from hipposeg.data import cohort as cohorts
 from hipposeg.data import folds as folding
 from hipposeg.data import locate
-from hipposeg.runs import RunResult, RunSpec, seeds, series, train_or_load
+from hipposeg.experiments import RunResult, RunSpec, plan, train_or_load
+from hipposeg.results import compare
 from hipposeg.viz.style import preview, save_figure, use_style
+from hipposeg.workspace import Workspace, output_root
 
 
 def headless() -> bool:
@@ -58,13 +59,13 @@ class Session:
 
     def series(self) -> list[RunResult]:
         """The notebook's declared series as far as it is there; says how far. Under `full` the rest is trained."""
-        declared = series.declared(self.number)
+        declared = plan.declared(self.number)
         for one in declared if self.ws.profile == "full" else ():
             self.run(one.arm, one.folds, one.fold, one.seed, one.budget)
-        found = series.committed(self.ws, self.number, self.spec)
+        found = plan.committed(self.ws, self.number, self.spec)
         there = sum(one.run in declared for one in found)
         self.facts(series_declared=len(declared), series_found=there)
-        where = f" (networks trained on {seeds.machines(found)})" if found else ""
+        where = f" (networks trained on {compare.machines(found)})" if found else ""
         rest = f"; `hipposeg series {self.number}` trains the others, several side by side"
         rest = where + (rest if there < len(declared) else "")
         self.say(f"**{there} of {len(declared)} runs of the series are there**{rest}.")

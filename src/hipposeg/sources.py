@@ -8,8 +8,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from hipposeg.config import REPOSITORY, project_root
 from hipposeg.files import sha256_bytes, write_text
+from hipposeg.workspace import REPOSITORY, project_root
 
 FORMATS = "ipynb,py:percent"
 COLAB = "<!-- colab -->"

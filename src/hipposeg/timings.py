@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from hipposeg.config import Workspace
 from hipposeg.files import alone, read_json, write_csv, write_json
+from hipposeg.workspace import Workspace
 
 COLUMNS = (
     "kind", "name", "train_s", "predict_s_per_volume", "score_s", "total_s",

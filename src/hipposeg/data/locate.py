@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hipposeg.config import PROFILES, Workspace, output_root, project_root
+from hipposeg.workspace import PROFILES, Workspace, output_root, project_root
 from hipposeg.data.spec import MSD_HIPPOCAMPUS, PHANTOM_SPEC, DataError, DatasetSpec
 from hipposeg.files import alone, read_json, sha256_bytes, write_json
 

@@ -13,18 +13,18 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from hipposeg.config import Workspace, output_root, project_root
 from hipposeg.data.n4 import n4
 from hipposeg.data.spec import MSD_HIPPOCAMPUS, PHANTOM_SPEC, DatasetSpec
-from hipposeg.engine.machine import Machine, this_machine
+from hipposeg.experiments.ensemble import answer
+from hipposeg.experiments.spec import RunSpec
+from hipposeg.experiments.weights import load
 from hipposeg.files import read_json, sha256_file
+from hipposeg.predict import card as cards
+from hipposeg.predict import intervals, quality
+from hipposeg.predict.card import Card
 from hipposeg.predict.scan import Scan
-from hipposeg.runs.answer import answer
-from hipposeg.runs.spec import RunSpec
-from hipposeg.runs.weights import load
-from hipposeg.studies import card as cards
-from hipposeg.studies import intervals, quality
-from hipposeg.studies.card import Card
+from hipposeg.training.machine import Machine, this_machine
+from hipposeg.workspace import Workspace, output_root, project_root
 
 SPECS = {"msd": MSD_HIPPOCAMPUS, "phantom": PHANTOM_SPEC}
 _RUN_FIELDS = ("arm", "folds", "fold", "seed", "budget")

@@ -15,8 +15,8 @@ from nibabel.affines import voxel_sizes
 
 from hipposeg.data.read import FETCH_AGAIN, parse, read_image
 from hipposeg.data.spec import DataError, DatasetSpec
-from hipposeg.runs.arms import ARMS, FLAGSHIP
-from hipposeg.studies.card import Boxes
+from hipposeg.experiments.registry import ARMS, FLAGSHIP
+from hipposeg.predict.card import Boxes
 
 # Voxels by which a box may be smaller or larger along an axis than any in the training set.
 SIZE_MARGIN = 3

@@ -1,0 +1,124 @@
+"""From one run to the next: captions for what learns from them, and a finished guide for what is guided."""
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import nn
+
+from hipposeg import files
+from hipposeg.data import grid
+from hipposeg.data.captions import AXIS, Facts, Measured, facts, measure, terciles
+from hipposeg.data.cohort import Cohort
+from hipposeg.data.prompts import GEOMETRIC, prompts
+from hipposeg.experiments.spec import RunSpec, needed_by
+from hipposeg.experiments.weights import initial
+from hipposeg.inference import Prep
+from hipposeg.models.clip import Clip
+from hipposeg.models.guided import NONE, GuidedUNet
+from hipposeg.training.batches import Samples, seeded
+from hipposeg.training.contrastive import Captioned
+from hipposeg.training.machine import Machine
+
+
+def measured(cohort: Cohort, prep: Prep, cases: list[int]) -> dict[int, list[Measured]]:
+    """Case -> its slices as `make_samples` cuts them, measured in their labels.
+
+    Raises ValueError if the arm slices along another axis, or works in other voxels than the files'.
+    """
+    found = {}
+    for number in cases:
+        case = cohort.cases[number]
+        if prep.axis != AXIS or not prep.takes(case.spacing):
+            raise ValueError(f"captions are made of coronal slices of {prep.spacing} mm; got {prep}, {case.spacing} mm")
+        label, placement = grid.place(case.label, prep.size)
+        found[number] = measure(label, cohort.spec, case.spacing)[placement.inside_grid[AXIS]]
+    return found
+
+
+def training_facts(cohort: Cohort, prep: Prep, cases: list[int]) -> dict[int, list[Facts]]:
+    """Case -> what captions say of its slices, sizes compared among these cases alone."""
+    slices = measured(cohort, prep, cases)
+    sizes = terciles([one for of in slices.values() for one in of])
+    return {number: [facts(one, sizes) for one in of] for number, of in slices.items()}
+
+
+def captioned(samples: Samples, cohort: Cohort, prep: Prep, cases: list[int]) -> Captioned:
+    """The samples of these cases, in this order, with their people and facts."""
+    said = training_facts(cohort, prep, cases)
+    people = [cohort.cases[number].subject for number, of in said.items() for _ in of]
+    every = tuple(one for of in said.values() for one in of)
+    if len(every) != len(samples.images):
+        raise ValueError(f"{len(every)} slices are captioned and {len(samples.images)} are there; pass the same cases")
+    return Captioned(
+        samples.images, samples.labels, samples.n_classes, samples.spacing,
+        people=torch.tensor(people), facts=every, names=cohort.spec.names,
+    )  # fmt: skip
+
+
+def finished(run: RunSpec, cohort: Cohort, runs: Path) -> nn.Module:
+    """The network of a finished run with its weights. runs: the work folder that holds all runs."""
+    network = initial(run, cohort.spec)
+    network.load_state_dict(safetensors.torch.load((runs / run.name / "weights.safetensors").read_bytes()))
+    return network.eval()
+
+
+def class_prompts(kind: str, run: RunSpec, cohort: Cohort, cases: list[int]) -> list[tuple[str, ...]]:
+    """The prompts of a set for a run that learns from these cases; statistics in them are of these cases.
+
+    They speak of the slices of the run, or of its guide, if its own network sees volumes.
+    """
+    preps = [one.definition.prep for one in (run, *needed_by(run)) if one.definition.prep.axis == AXIS]
+    seen = [one for of in training_facts(cohort, preps[0], cases).values() for one in of] if kind == GEOMETRIC else []
+    return prompts(kind, cohort.spec.names, seen)
+
+
+def guide(model: GuidedUNet, run: RunSpec, cohort: Cohort, cases: list[int], runs: Path) -> None:
+    """Give the network what its guide has learned from the same people."""
+    other = needed_by(run)[0]
+    model.adopt(
+        finished(other, cohort, runs), lambda kind: class_prompts(kind, run, cohort, cases), seeded(run.seed, "guide")
+    )
+
+
+def with_context(model: GuidedUNet, samples: Samples, machine: Machine, cache: Path) -> tuple[Samples, float]:
+    """The samples with the frozen tower's features (N, D), computed once and kept in the folder `cache`; the seconds.
+
+    The file is named by the tower's weights, the images and the machine's precision: all that the features depend on.
+    It holds the seconds that they took as well, so that every run that needs them has the same cost.
+    """
+    weights = safetensors.torch.save({n: v.cpu().contiguous() for n, v in model.tower.state_dict().items()})
+    name = files.sha256_bytes(weights, samples.images.numpy().tobytes(), repr(machine).encode())
+    path = cache / f"{name[:32]}.safetensors"
+    if not path.is_file():
+        started, parts = time.perf_counter(), []
+        tower = model.tower.to(machine.device).eval()
+        for part in samples.images.split(256):
+            with torch.inference_mode(), machine.autocast():
+                parts.append(tower(part.to(machine.device)).cpu())
+        seconds = torch.tensor(time.perf_counter() - started)
+        files.write_bytes(path, safetensors.torch.save({"context": torch.cat(parts), "seconds": seconds}))
+    kept = safetensors.torch.load(path.read_bytes())
+    return replace(samples, context=kept["context"]), float(kept["seconds"])
+
+
+def spent(run: RunSpec, runs: Path) -> float:
+    """Seconds that the training of a run's guide took, none for a published one. runs: the folder of all runs."""
+    return sum(files.read_json(runs / other.name / "provenance.json")["train_s"] for other in needed_by(run))
+
+
+def settle(network: nn.Module, run: RunSpec, cohort: Cohort, cases: list[int]) -> dict[str, Any]:
+    """After training: a CLIP reads what the classes are called. Returns what config.json shall say of guidance."""
+    if isinstance(network, Clip):
+        network.classes.copy_(network.vectors(class_prompts(GEOMETRIC, run, cohort, cases)))
+    said: dict[str, Any] = {}
+    if source := getattr(network, "source", ""):
+        said["source"] = source
+    if isinstance(network, GuidedUNet) and network.vectors != NONE:
+        classes = nn.functional.normalize(network.classes.detach().float(), dim=-1)
+        said["cosines"] = (classes @ classes.T).cpu().numpy().round(4)
+        said["scale"] = float(network.scale.detach())
+    return said

@@ -1,0 +1,106 @@
+"""Cases become training samples, resident in memory."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+
+from hipposeg.data import grid
+from hipposeg.data.cohort import Cohort
+from hipposeg.data.folds import Fold
+from hipposeg.data.n4 import N4Params, n4_cohort
+from hipposeg.data.rescale import rescale, rescale_label
+from hipposeg.inference import Prep
+from hipposeg.training.batches import Samples, seeded
+from hipposeg.workspace import Workspace
+
+
+def images_of(cohort: Cohort, prep: Prep, ws: Workspace) -> dict[int, np.ndarray]:
+    """Case -> image (C, X, Y, Z) float32 on its native grid, bias corrected if the arm asks for it."""
+    if prep.n4:
+        return n4_cohort(cohort, N4Params(), ws.work / "cache" / "n4")
+    return {number: case.image for number, case in cohort.cases.items()}
+
+
+def make_samples(
+    images: dict[int, np.ndarray], cohort: Cohort, prep: Prep, cases: list[int],
+    only: Mapping[int, np.ndarray] | None = None,
+) -> Samples:  # fmt: skip
+    """Stack the training cases: volumes in 3D, every slice of every native box in 2D, or of some cases `only` some.
+
+    Slices without hippocampus stay in, in their natural share: a 2D network meets them in every new scan. A network of
+    another spacing than the files' gets images and labels rescaled, as images are at inference. only: as of
+    `training_slices`.
+    """
+    inputs, targets = [], []
+    for number in cases:
+        image, label, spacing = images[number], cohort.cases[number].label, cohort.cases[number].spacing
+        if not prep.takes(spacing):
+            image, _ = rescale(image, spacing, prep.spacing, prep.size)
+            label, _ = rescale_label(label, spacing, prep.spacing, prep.size, cohort.spec.n_classes)
+        found, placement = prep.place(image)
+        label = torch.from_numpy(placement.apply(label))
+        if prep.axis is None:
+            inputs.append(found)
+            targets.append(label[None])
+            continue
+        inside = placement.inside_grid[prep.axis]
+        chosen = (only or {}).get(number, slice(None))
+        inputs.append(found[inside][chosen])
+        targets.append(torch.from_numpy(np.ascontiguousarray(grid.slices(label.numpy(), prep.axis)))[inside][chosen])
+    sides = [side for axis, side in enumerate(prep.spacing) if axis != prep.axis]
+    return Samples(torch.cat(inputs), torch.cat(targets), cohort.spec.n_classes, tuple(sides))
+
+
+def shared(cohort: Cohort, cases: list[int], share: float, seed: int) -> list[int]:
+    """Cases of a share of the training people, at least two of them, all of them for 1.
+
+    Shares are nested: people come in one order a seed, and a larger share goes on where a smaller one ends.
+    """
+    if share >= 1:
+        return cases
+    people = sorted({cohort.cases[number].subject for number in cases})
+    order = torch.randperm(len(people), generator=seeded(seed, "people")).tolist()
+    kept = {people[index] for index in order[: max(2, round(share * len(people)))]}
+    return [number for number in cases if cohort.cases[number].subject in kept]
+
+
+def inner_part(cohort: Cohort, cases: list[int], every: int) -> tuple[list[int], list[int]]:
+    """Cases of the training people split by person into (trained, inner): every `every`-th person is inner."""
+    people = sorted({cohort.cases[number].subject for number in cases})
+    inside = set(people[::every])
+    split = [[number for number in cases if (cohort.cases[number].subject in inside) is held] for held in (False, True)]
+    return split[0], split[1]
+
+
+def training_slices(cohort: Cohort, prep: Prep, fold: Fold) -> dict[int, np.ndarray]:
+    """Which slices of a case train where a fold says that not all do: case -> indices among those in the network's box.
+
+    Of the scored volumes (`leak_folds`), all that are not held back. Where other volumes are added in their place, as
+    many of these volumes' slices, evenly spaced. Empty for folds that hold nothing back.
+
+    Raises ValueError if the network takes other samples than those slices, or the added volumes have too few.
+    """
+    if "held" not in fold:
+        return {}
+    axis, first, step = fold["held"]
+    cases = {number: cohort.cases[number] for number in [*fold["scored"], *fold["added"]]}
+    if prep.axis != axis or not all(prep.takes(case.spacing) for case in cases.values()):
+        raise ValueError(
+            f"this fold holds slices across axis {axis} back, and the network takes "
+            f"{'volumes' if prep.axis is None else f'slices across axis {prep.axis}'} of {prep.spacing} mm; "
+            f"take an arm on slices across axis {axis} in the files' own voxels"
+        )
+    inside = {n: grid.Placement(case.image.shape[1:], prep.size).inside_native[axis] for n, case in cases.items()}
+    counts = {number: part.stop - part.start for number, part in inside.items()}
+    free = {n: np.flatnonzero((np.arange(inside[n].start, inside[n].stop) - first) % step) for n in fold["scored"]}
+    if fold["added"] == fold["scored"]:
+        return free
+    wanted, there = sum(map(len, free.values())), sum(counts[number] for number in fold["added"])
+    if wanted > there:
+        raise ValueError(f"{wanted} slices are to be matched, and the {len(fold['added'])} added volumes have {there}")
+    chosen, start, found = np.arange(wanted) * there // wanted, 0, {}
+    for number in fold["added"]:
+        found[number] = chosen[(start <= chosen) & (chosen < start + counts[number])] - start
+        start += counts[number]
+    return found

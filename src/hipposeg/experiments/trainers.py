@@ -1,0 +1,150 @@
+"""The ways to a predictor: train a network, take a published one, average networks or label maps that are there."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from hipposeg import files, metrics
+from hipposeg.data.cohort import Cohort
+from hipposeg.data.folds import Fold
+from hipposeg.data.leak_folds import scored_part
+from hipposeg.data.spec import DatasetSpec
+from hipposeg.experiments import guidance
+from hipposeg.experiments.samples import inner_part, make_samples, shared, training_slices
+from hipposeg.experiments.spec import RunSpec, members_of
+from hipposeg.experiments.weights import halve, initial, predict_with
+from hipposeg.inference import Predictor
+from hipposeg.models import atlas, cost
+from hipposeg.training import contrastive
+from hipposeg.training.loop import Training, fit
+from hipposeg.training.machine import Machine
+from hipposeg.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training leaves: a predictor, tensors to store, numbers for config.json, the seconds, and the network."""
+
+    predict: Predictor
+    weights: dict[str, Tensor]
+    numbers: dict[str, Any]
+    seconds: float
+    network: torch.nn.Module | None = None
+
+
+def _stored(network: torch.nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+
+
+def _frozen(network: torch.nn.Module) -> int:
+    """Parameters of a frozen tower, which was trained elsewhere, and without which the network cannot predict."""
+    tower = getattr(network, "tower", torch.nn.Identity())
+    return sum(weight.numel() for weight in tower.parameters() if not weight.requires_grad)
+
+
+def train_network(
+    run: RunSpec, cohort: Cohort, fold: Fold, images: dict[int, np.ndarray], machine: Machine, work: Path, key: str
+) -> Trained:
+    """Train a network on the fold, or go on with it: checkpoints and history stand in `work` under `key`.
+
+    Costs count what guides it as well: the seconds of the guide's training and of its tower's look at the slices, and
+    the tower's parameters, frozen here. images: case -> (C, X, Y, Z) float32. Raises FloatingPointError if the loss is
+    not finite, ValueError if the fold holds slices back and the network takes none.
+    """
+    arm, spec = run.definition, cohort.spec
+    recipe = arm.recipe(run.budget)
+    channels = arm.prep.channels(len(spec.channels))
+    model = initial(run, spec)
+    learned = shared(cohort, fold["train"], recipe.share, run.seed)
+    trained, inner = inner_part(cohort, learned, recipe.stop.people) if recipe.stop else (learned, [])
+    samples, kind = make_samples(images, cohort, arm.prep, trained, training_slices(cohort, arm.prep, fold)), Training
+    if recipe.loss in contrastive.LOSSES:
+        samples, kind = guidance.captioned(samples, cohort, arm.prep, trained), contrastive.Contrasting
+    before = 0.0
+    if arm.guide:
+        guidance.guide(model, run, cohort, trained, work.parent)
+        before = guidance.spent(run, work.parent)
+    if getattr(model, "wants_context", False):
+        samples, looked = guidance.with_context(model, samples, machine, work.parents[1] / "cache" / "context")
+        before += looked
+
+    def dice_on(cases: list[int], part: tuple[slice, ...]) -> Callable[[torch.nn.Module], dict[str, float]]:
+        def score(network: torch.nn.Module) -> dict[str, float]:
+            predict = predict_with(replace(arm, prep=replace(arm.prep, views=False)), network, machine)
+            rows = []
+            for number in cases:
+                case = cohort.cases[number]
+                found, true = predict(images[number], case.spacing)[part], case.label[part]
+                rows.append(list(metrics.class_dice(found, true, spec).values()))
+            means = np.nanmean(rows, axis=0)
+            return {**dict(zip(spec.names, means.tolist(), strict=True)), "mean": float(means.mean())}
+
+        return score
+
+    looks = {"watch": dice_on(fold["scored"], scored_part(fold)[0]), "inner": dice_on(inner, (...,))}
+    if kind is not Training:
+        looks = {}  # what is not trained to segment is not watched segmenting
+    network, history, seconds = fit(
+        model, samples, recipe, machine, run.seed, work, key, **looks, label=run.name, kind=kind
+    )
+    halve(network)
+    numbers = guidance.settle(network, run, cohort, trained) | {
+        "params": cost.parameters(network) + _frozen(network),
+        "gflops": round(cost.gflops(network, channels, arm.prep.axis, arm.prep.spacing), 3),
+        "steps": history[-1]["step"],
+        "samples": len(samples.images),
+    }
+    return Trained(predict_with(arm, network, machine), _stored(network), numbers, before + seconds, network)
+
+
+def as_published(run: RunSpec, cohort: Cohort, fold: Fold, machine: Machine) -> Trained:
+    """A published CLIP without any training: it only reads what the classes are called."""
+    network, prep = machine.place(initial(run, cohort.spec)).eval(), run.definition.prep
+    numbers = guidance.settle(network, run, cohort, fold["train"]) | {
+        "params": 0,
+        "gflops": round(cost.gflops(network, prep.channels(len(cohort.spec.channels)), prep.axis, prep.spacing), 3),
+        "steps": 0,
+        "samples": 0,
+    }
+    return Trained(predict_with(run.definition, network, machine), _stored(network), numbers, 0.0, network)
+
+
+def fuse(run: RunSpec, spec: DatasetSpec, machine: Machine, ws: Workspace) -> Trained:
+    """Average the probabilities of the arm's members, whose finished runs stand in the work folder.
+
+    Costs are sums over the members: whoever wants their mean must train and ask all of them.
+    """
+    network = initial(run, spec)
+    numbers, seconds = dict.fromkeys(("params", "gflops", "steps", "samples"), 0), 0.0
+    for member in members_of(run):
+        folder = ws.work / "runs" / member.name
+        network[member.arm].load_state_dict(safetensors.torch.load((folder / "weights.safetensors").read_bytes()))
+        made = files.read_json(folder / "config.json")
+        numbers = {name: round(total + made[name], 3) for name, total in numbers.items()}
+        seconds += files.read_json(folder / "provenance.json")["train_s"]
+    machine.place(network).eval()
+    return Trained(predict_with(run.definition, network, machine), _stored(network), numbers, seconds)
+
+
+def average_labels(run: RunSpec, cohort: Cohort, fold: Fold) -> Trained:
+    """The floor needs no training: it averages label maps of the fold's training cases.
+
+    Raises ValueError for a fold that holds slices back: whole label maps would hold them.
+    """
+    training_slices(cohort, run.definition.prep, fold)
+    started = time.perf_counter()
+    labels = (cohort.cases[number].label for number in fold["train"])
+    mean_map = atlas.mean_map(labels, cohort.spec.n_classes, run.definition.prep.size)
+
+    def predict(image: np.ndarray, spacing: tuple[float, float, float]) -> np.ndarray:
+        return atlas.from_box(mean_map, image.shape[1:])
+
+    numbers = {"params": 0, "gflops": 0.0, "steps": 0, "samples": len(fold["train"])}
+    return Trained(predict, {"mean_map": mean_map}, numbers, time.perf_counter() - started)

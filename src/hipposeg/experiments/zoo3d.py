@@ -1,0 +1,84 @@
+"""The volume arms of notebook 04, and their recipes. Chosen on `dev`, frozen here."""
+
+from dataclasses import replace
+from functools import partial
+
+from hipposeg.experiments.model import Arm, recipes
+from hipposeg.inference import Prep
+from hipposeg.models.inr import HEADS, INRUNet
+from hipposeg.models.transformer import UNETR
+from hipposeg.models.unet import UNet
+from hipposeg.training.augmentation import Augmentation
+from hipposeg.training.loop import TrainConfig
+from hipposeg.training.stopping import StopRule
+
+# Whole volumes are changed less than slices: the stronger changes did worse on `dev`.
+AUGMENTATION_3D = Augmentation(rotate=10, scale=0.1, shift=2, elastic=0.7, gain=0.25, offset=0.25, gamma=0.3, noise=0.1)
+
+# Nearly every box fits into this one, nnU-Net's own patch for these data; the few larger ones lose a voxel or three of
+# background at each end.
+VOLUME = Prep(size=(40, 56, 40))
+# Every arm that is compared with `unet3d` takes this number of steps, so that networks are compared and not schedules.
+UNET3D = TrainConfig(
+    epochs=12, batch=2, lr=3e-3, muon=0.02, weight_decay=0.1, foreground_weight=2.0, augmentation=AUGMENTATION_3D,
+    watch_every=4,
+)  # fmt: skip
+# The flagship is asked from eight sides, and follows a longer schedule: on `dev` its last third lowered the loss and
+# not the error, so it is cut off; foreground voxels that weigh no more than others make volumes less too large.
+_FAST = replace(UNET3D, epochs=16, horizon=1.5, foreground_weight=1.0, watch_every=8)
+# How few steps are enough: the same schedule squeezed into fewer epochs. "e16" is as long as "standard"; a name of its
+# own lets all five be trained in one precision.
+EPOCHS = (3, 5, 8, 12, 16)
+_SHORTER = {f"e{epochs}": replace(_FAST, epochs=epochs, watch_every=epochs) for epochs in EPOCHS}
+# Half the epochs, and the rate all the way down instead of two thirds of it.
+_SHORTER["a8"] = replace(_SHORTER["e8"], horizon=1.0)
+# The flagship until then: the whole schedule, foreground weighed twice.
+_LONG = replace(UNET3D, epochs=24, watch_every=6)
+
+_STOPPING = {
+    "patience": replace(UNET3D, stop=StopRule(patience=3)),
+    "reach": replace(UNET3D, stop=StopRule(reach=0.7)),
+}
+
+
+def _volumes(name: str, recipe: TrainConfig = UNET3D, **options: object) -> Arm:
+    return Arm(name, "04", "unet", 3, VOLUME, partial(UNet, 3, **options), recipes(recipe))
+
+
+# The INR study: 2 mm voxels in a box that holds every volume, the same recipe and steps. The augmentation is the same
+# in mm: what is given in voxels is halved.
+_VOLUME_2MM = Prep(size=(24, 32, 24), spacing=(2.0, 2.0, 2.0))
+_INR = replace(UNET3D, weight_decay=0.01)  # more would shrink the frequencies that a SIREN starts with
+_INR_2MM = replace(
+    _INR,
+    augmentation=replace(
+        _INR.augmentation,
+        shift=_INR.augmentation.shift / 2,
+        elastic=_INR.augmentation.elastic / 2,
+        knots=_INR.augmentation.knots // 2,
+    ),
+)
+
+
+def _inr(name: str, head: str, prep: Prep = _VOLUME_2MM, recipe: TrainConfig = _INR_2MM) -> Arm:
+    return Arm(name, "04", "inr", 3, prep, partial(INRUNet, head, spacing=prep.spacing), recipes(recipe))
+
+
+ZOO_3D = (
+    Arm("unet3d", "04", "unet", 3, VOLUME, partial(UNet, 3), recipes(UNET3D, **_STOPPING)),
+    Arm("unet3d-fast", "04", "unet", 3, replace(VOLUME, views=True), partial(UNet, 3), recipes(_FAST, **_SHORTER)),
+    Arm("unet3d-long", "04", "unet", 3, replace(VOLUME, views=True), partial(UNet, 3), recipes(_LONG)),
+    _volumes("unet3d-short", _FAST),
+    _volumes("unet3d+flip", replace(UNET3D, augmentation=replace(AUGMENTATION_3D, flip=0.5))),
+    _volumes("unet3d+focal", replace(UNET3D, loss="dice+focal")),
+    _volumes("unet3d+adamw", replace(UNET3D, muon=0.0, weight_decay=0.01)),
+    _volumes("unet3d+dropout", dropout=0.2),
+    _volumes("unet3d-residual", residual=True),
+    _volumes("unet3d-nnunet-light", channels=(16, 32, 64), supervised=1),
+    _volumes("unet3d-nnunet", supervised=2),
+    _volumes("unet3d-nnunet-performance", channels=(32, 64, 128, 256), supervised=2),
+    Arm("unet3d-transformer", "04", "transformer", 3, VOLUME, UNETR, recipes(UNET3D)),
+    *(_inr(f"unet3d-inr-{head}", head) for head in HEADS),
+    _inr("unet3d-inr-1mm", "conv", VOLUME, _INR),  # the twin that was trained on the files' own voxels
+    _inr("unet3d-inr", "siren-xyz", VOLUME, _INR),  # a SIREN where it is trained: on the grid, beside the other arms
+)

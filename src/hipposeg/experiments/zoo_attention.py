@@ -1,0 +1,36 @@
+"""The arms of notebook 05: each is the twin of an arm without attention, and differs from it in the network alone."""
+
+from dataclasses import replace
+from functools import partial
+
+from hipposeg.experiments.model import Arm
+from hipposeg.experiments.zoo2d import ZOO_2D
+from hipposeg.experiments.zoo3d import ZOO_3D
+from hipposeg.models.attention import AttentionUNet
+
+_TWINS = {arm.name: arm for arm in (*ZOO_2D, *ZOO_3D)}
+
+
+def _twin(of: str, name: str, family: str, build: partial) -> Arm:
+    """The arm `of` with another network: its input and its two usual recipes stay."""
+    arm = _TWINS[of]
+    kept = {budget: arm.recipes[budget] for budget in ("standard", "smoke")}
+    return replace(arm, name=name, notebook="05", family=family, build=build, recipes=kept)
+
+
+def _gated(of: str) -> tuple[Arm, Arm]:
+    """A plain U-Net with gates, and with gates that give all places of a sample one weight: the control."""
+    plain = _TWINS[of].build
+    gates = partial(AttentionUNet, *plain.args, **plain.keywords)
+    constant = partial(gates, spatial=False)
+    name = of.replace("unet", "attention")
+    return _twin(of, name, "attention", gates), _twin(of, f"{name}-constant", "attention", constant)
+
+
+_SCSE = partial(_TWINS["unet2d-mobilenetv3"].build, attention="scse")
+
+ZOO_ATTENTION = (
+    *_gated("unet2d"),
+    *_gated("unet3d"),
+    _twin("unet2d-mobilenetv3", "scse2d", "encoder", _SCSE),
+)

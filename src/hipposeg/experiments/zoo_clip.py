@@ -1,0 +1,90 @@
+"""The arms of notebook 06: CLIPs, networks that they guide, and controls that take one thing of the guidance away.
+
+All guided arms and their twin have the recipe of `unet2d`, shortened, and see the same slices in the same order. The
+budgets p5 to p50 learn from that share of the training people, their CLIP included, in about as many steps.
+"""
+
+from dataclasses import replace
+from functools import partial
+
+from hipposeg.experiments.model import Arm, Recipes, recipes
+from hipposeg.experiments.zoo2d import SLICES, UNET2D
+from hipposeg.experiments.zoo3d import UNET3D, VOLUME
+from hipposeg.models.clip import attribute_tower, hippoclip
+from hipposeg.models.guided import GRAM, LEARNED, NONE, ROTATED, UNTRAINED, ZEROED, GuidedUNet
+from hipposeg.models.published import PUBLISHED, published_clip
+from hipposeg.models.unet import UNet
+from hipposeg.training.augmentation import Augmentation
+from hipposeg.training.contrastive import ATTRIBUTES, CONTRASTIVE
+from hipposeg.training.loop import TrainConfig
+
+# What HippoCLIP sees of a slice may be turned, moved and otherwise grey, but not made larger: captions tell areas.
+_KEEPING_AREAS = Augmentation(rotate=10, shift=3, gain=0.25, offset=0.25, gamma=0.3, noise=0.15)
+_CLIP = TrainConfig(
+    epochs=8,
+    batch=64,
+    lr=3e-3,
+    muon=0.02,
+    weight_decay=0.1,
+    average=0.99,
+    loss=CONTRASTIVE,
+    augmentation=_KEEPING_AREAS,
+)
+_GUIDED = replace(UNET2D, epochs=4, watch_every=2)
+CHANNELS = (16, 32, 64, 128)
+
+SHARES = {"p5": 0.05, "p10": 0.1, "p20": 0.2, "p50": 0.5}
+
+
+def _budgets(recipe: TrainConfig) -> Recipes:
+    """The main budget, and shares of the people in about as many steps."""
+    fewer = {}
+    for name, share in SHARES.items():
+        epochs = round(recipe.epochs / share)
+        fewer[name] = replace(recipe, epochs=epochs, share=share, watch_every=epochs // 2)
+    return recipes(recipe, **fewer)
+
+
+def _guided(name: str, guide: str = "hippoclip", **parts: object) -> Arm:
+    network = partial(GuidedUNet, 2, **({"channels": CHANNELS} | parts))
+    return Arm(name, "06", "guided", 2, SLICES, network, _budgets(_GUIDED), guide=guide)
+
+
+def _plain(name: str) -> Arm:
+    return Arm(name, "06", "unet", 2, SLICES, partial(UNet, 2, channels=CHANNELS), _budgets(_GUIDED))
+
+
+def _clip(name: str, build: object, loss: str) -> Arm:
+    return Arm(name, "06", "clip", 2, SLICES, partial(build), _budgets(replace(_CLIP, loss=loss)))
+
+
+_PUBLISHED = next(iter(PUBLISHED))
+
+ZOO_CLIP = (
+    _clip("hippoclip", hippoclip, CONTRASTIVE),
+    _clip("hippoclip-attributes", attribute_tower, ATTRIBUTES),
+    _guided("clip2d-guided"),
+    _plain("clip2d-unguided"),
+    # Parts switched off, or empty.
+    _guided("clip2d-image-only", vectors=NONE),
+    _guided("clip2d-image-zeroed", image=ZEROED),
+    # Other vectors for the classes.
+    _guided("clip2d-learned", vectors=LEARNED),
+    _guided("clip2d-same-angles", vectors=GRAM),
+    _guided("clip2d-rotated", vectors=ROTATED),
+    _guided("clip2d-unrelated", prompts="unrelated"),
+    _guided("clip2d-words", prompts="words"),
+    _guided("clip2d-sentences", prompts="sentences"),
+    # Other towers: never trained; or trained on the same facts without any text, neither in the head.
+    _guided("clip2d-untrained", image=UNTRAINED),
+    _guided("clip2d-attributes", "hippoclip-attributes", vectors=LEARNED),
+    _guided("clip2d-fixed-scale", scale=1.0),
+    # The text head in 3D, where a tower of slices sees nothing; its twin is `unet3d`.
+    Arm(
+        "clip3d-guided", "06", "guided", 3, VOLUME, partial(GuidedUNet, 3, image=NONE), recipes(UNET3D),
+        guide="hippoclip",
+    ),
+    # Weights that others trained, where they are on this machine: taken as they are, and guiding.
+    Arm("clip+published", "06", "clip", 2, SLICES, partial(published_clip, _PUBLISHED), published=_PUBLISHED),
+    _guided("clip2d-guided+published", "clip+published", tower=_PUBLISHED, embed=512),
+)  # fmt: skip

@@ -1,0 +1,1 @@
+"""Tables of finished runs: reading, writing, comparing them."""

@@ -1,0 +1,81 @@
+"""Training on slices and what is said of them: with captions (CLIP), or with the same facts as numbers (the control).
+
+A contrastive loss calls every other caption of the batch wrong. Two slices of one person, or two with the same caption,
+would make it wrong about right answers. So a batch holds at most one slice of each person, and no two slices of equal
+facts, however they are worded (Radford et al. 2021, arXiv:2103.00020, with 32768 photographs need not care).
+
+Order, augmentation and wording depend on (seed, epoch, step) alone, so this training resumes like any other.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from hipposeg.data.captions import Facts, attributes, caption
+from hipposeg.training.augmentation import Batch
+from hipposeg.training.batches import Samples, changed, seeded
+from hipposeg.training.loop import Training
+
+# What a network can be asked to learn of the facts; `TrainConfig.loss` names one.
+CONTRASTIVE, ATTRIBUTES = "contrastive", "attributes"
+LOSSES = (CONTRASTIVE, ATTRIBUTES)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Captioned(Samples):
+    """Slices with what is said of them.
+
+    people: (N,) int64 person numbers. facts: one for each slice. names: of the foreground classes, in order.
+    """
+
+    people: Tensor
+    facts: tuple[Facts, ...]
+    names: tuple[str, ...]
+
+
+def drawn(samples: Captioned, size: int, generator: Generator) -> list[int]:
+    """Indices of a batch: one slice each of `size` people drawn at random, or of all people if they are fewer.
+
+    No two of the slices have equal facts: a person whose slices are all taken so is left out.
+    """
+    everybody = samples.people.unique()
+    chosen, taken = [], set()
+    for person in everybody[torch.randperm(len(everybody), generator=generator)[:size]]:
+        own = (samples.people == person).nonzero().flatten()
+        for index in own[torch.randperm(len(own), generator=generator)].tolist():
+            if samples.facts[index] not in taken:
+                taken.add(samples.facts[index])
+                chosen.append(index)
+                break
+    return chosen
+
+
+class Contrasting(Training):
+    """A training whose network has `loss(images, said)`, with captions as a list of text or attributes (B, A)."""
+
+    def batches(self, samples: Captioned, number: int) -> Iterator[tuple[int, Batch]]:
+        """The (step, batch) of one epoch, as many steps as would show every slice once; `said` goes as context."""
+        for step in range(max(1, len(samples.images) // self.config.batch)):
+            generator = seeded(self.seed, number, step)
+            chosen = drawn(samples, self.config.batch, generator)
+            images, labels = (part[chosen].to(self.machine.device) for part in (samples.images, samples.labels))
+            batch = changed(images, labels, samples.n_classes, self.config.augmentation, generator)
+            words = np.random.default_rng(seeded(self.seed, number, step, "words").initial_seed())
+            said = [samples.facts[index] for index in chosen]
+            yield step, Batch(batch.images, batch.targets, batch.points, self.told(said, samples.names, words))
+
+    def told(self, said: list[Facts], names: tuple[str, ...], words: np.random.Generator) -> Tensor:
+        """The facts of a batch as the network takes them: tokens of captions (B, L), or attributes (B, A)."""
+        if self.config.loss == CONTRASTIVE:
+            found = self.model.tokens([caption(one, words) for one in said])
+        else:
+            found = torch.from_numpy(np.stack([attributes(one, names) for one in said]))
+        return found.to(self.machine.device)
+
+    def loss(self, batch: Batch, samples: Captioned) -> Tensor:
+        """The network's own loss."""
+        with self.machine.autocast():
+            return self.model.loss(batch.images, batch.context)

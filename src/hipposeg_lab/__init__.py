@@ -1,0 +1,1 @@
+"""What proves and publishes hipposeg: studies, the page, the benchmark."""

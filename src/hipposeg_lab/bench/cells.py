@@ -1,0 +1,187 @@
+"""The benchmark's cells: what there is to measure, what is done already, and running the rest one by one.
+
+Each cell runs in a process of its own, so that its peak memory is its own, and writes `artifacts/bench/<cell>.json`
+when it is done. A file whose key is that of the cell as it would run now is kept: the benchmark can be stopped and
+resumed.
+"""
+
+import fnmatch
+import importlib.util
+import logging
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from hipposeg.files import read_json, sha256_bytes, to_json
+from hipposeg.training.machine import Machine, processor_name, this_machine
+from hipposeg.workspace import output_root, project_root
+from hipposeg_lab.bench import arms, dynunet, nnunet, ours, peak, predictor
+
+log = logging.getLogger(__name__)
+
+# Raise by hand when a way of measuring changes: cells measured before then run again.
+NUMERICS = 1
+MINUTES = (5.0, 15.0, 30.0)
+PACKAGES = ("torch", "monai", "nnunetv2", "numpy")
+RECIPES = {"ours": ours.recipe, "nnunet": nnunet.recipe, "dynunet": dynunet.recipe}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One measurement. kind: "peak", "predict", "arms", "throughput", "race" or "quick". minutes: of a race.
+
+    system: such as "nnunet-shortened"; of "arms" the notebook whose arms are timed. "quick" is a short "throughput", or
+    a short "predict".
+    """
+
+    kind: str
+    system: str = ""
+    minutes: tuple[float, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Such as `peak`, `throughput.ours` or `race.ours.5`; a race as released serves several budgets: `5-15-30`."""
+        return ".".join(filter(None, (self.kind, self.system, "-".join(f"{budget:g}" for budget in self.minutes))))
+
+    @property
+    def base(self) -> str:
+        """Whose code runs: "ours", "nnunet" or "dynunet"; empty for peak, predict and arms."""
+        return "" if self.kind == "arms" or self.system == "predict" else self.system.partition("-")[0]
+
+    @property
+    def variant(self) -> str:
+        """ "bf16", "fp32", "contiguous", "released", "shortened", or empty."""
+        return self.system.partition("-")[2]
+
+    @property
+    def released(self) -> bool:
+        """Whether a peer runs as it was released, with a schedule that does not depend on the budget."""
+        return self.variant == "released"
+
+
+def all_cells(minutes: Sequence[float] = MINUTES) -> list[Cell]:
+    """Every cell, in the order in which they run: short ones first."""
+    if not minutes or min(minutes) <= 0:
+        raise ValueError(f"the budgets are {list(minutes)}; expected one or more positive numbers of minutes")
+    budgets = tuple(sorted({float(budget) for budget in minutes}))  # 5 and 5.0 have one key
+    cells = [Cell("peak"), Cell("predict")]
+    cells += [Cell("arms", notebook) for notebook in arms.NOTEBOOKS]
+    systems = ("ours", "ours-fp32", "nnunet", "nnunet-bf16", "dynunet", "dynunet-bf16")
+    cells += [Cell("throughput", name) for name in systems]
+    fitted = ("ours", "nnunet-shortened", "dynunet-shortened")
+    cells += [Cell("race", name, (budget,)) for budget in budgets for name in fitted]
+    return [*cells, *(Cell("race", f"{name}-released", budgets) for name in ("nnunet", "dynunet"))]
+
+
+def quick_cells() -> list[Cell]:
+    """The short part: peak, predictor, and a step and a prediction of ours and both peers, in float32.
+
+    Ours also in contiguous layout, as before there was another.
+    """
+    systems = ("predict", "ours-fp32", "ours-contiguous", "nnunet", "dynunet")
+    return [Cell("peak"), *(Cell("quick", system) for system in systems)]
+
+
+def bench_machine() -> Machine:
+    """The machine's CPU. Raises ValueError where a GPU would be used: minutes of a CPU are what is compared."""
+    machine = this_machine()
+    if machine.device != "cpu":
+        raise ValueError(
+            f"the benchmark measures CPUs and found {machine.device}; hide it: CUDA_VISIBLE_DEVICES= make bench"
+        )
+    return machine
+
+
+def versions() -> dict[str, str]:
+    """Installed versions of the packages that the numbers depend on; empty for one that is not there."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = ""
+    return found
+
+
+def setting(machine: Machine) -> dict[str, Any]:
+    """What a number holds for: processor, threads, precision, versions."""
+    return {"machine": processor_name(), **asdict(machine), "versions": versions()}
+
+
+def key(cell: Cell, machine: Machine) -> str:
+    """Hash of what a cell's numbers depend on, save for the machine's other work."""
+    if cell.kind == "arms":
+        recipe = arms.recipes(cell.system)
+    elif "predict" in (cell.kind, cell.system):
+        recipe = predictor.recipe()
+    else:
+        recipe = RECIPES[cell.base]() if cell.base else peak.recipe()
+    return sha256_bytes(to_json([NUMERICS, asdict(cell), recipe, setting(machine)]).encode())
+
+
+def folder() -> Path:
+    """Where the results of the whole benchmark stand."""
+    return output_root() / "artifacts" / "bench"
+
+
+def quick_folder(machine: Machine) -> Path:
+    """Where those of the short part stand: a folder of `folder()` for each kind of CPU, such as `amd-epyc-fp32`."""
+    words = re.sub(r"\([^)]*\)|[^a-z0-9]+", " ", processor_name().lower()).split()
+    return folder() / "-".join([*words, machine.precision])
+
+
+def work_folder() -> Path:
+    """Where peers keep raw and preprocessed data, weights and logs; ignored by git."""
+    return output_root() / ".work" / "bench"
+
+
+def state(cell: Cell, machine: Machine, where: Path) -> str:
+    """ "done", "outdated" (measured with another recipe, version or machine) or "to do"; where: the cells' folder."""
+    path = where / f"{cell.name}.json"
+    if not path.is_file():
+        return "to do"
+    return "done" if read_json(path).get("key") == key(cell, machine) else "outdated"
+
+
+def chosen(cells: Sequence[Cell], pattern: str | None) -> list[Cell]:
+    """Cells whose name matches a shell pattern or contains it. Raises ValueError naming all if none does."""
+    found = [cell for cell in cells if not pattern or fnmatch.fnmatch(cell.name, pattern) or pattern in cell.name]
+    if not found:
+        raise ValueError(f"no cell matches {pattern!r}; there are {', '.join(cell.name for cell in cells)}")
+    return found
+
+
+def need_peers(cells: Sequence[Cell]) -> None:
+    """Raise ValueError if a cell's peer is not installed."""
+    for name, package in (("nnunet", "nnunetv2"), ("dynunet", "monai")):
+        if any(cell.base == name for cell in cells) and importlib.util.find_spec(package) is None:
+            raise ValueError(f"{package} is not installed; `make bench` installs it and runs the benchmark")
+
+
+def run_all(cells: Sequence[Cell], machine: Machine, where: Path) -> list[str]:
+    """Run what is not done, one process after the other; returns the names of the cells that failed.
+
+    where: the cells' folder. A failed cell's output stands in `.work/bench/<cell>.log`; the others still run.
+    """
+    waiting = [cell for cell in cells if state(cell, machine, where) != "done"]
+    need_peers(waiting)
+    failed = []
+    for cell in waiting:
+        print(f"== {cell.name}", flush=True)
+        output = work_folder() / f"{cell.name}.log"
+        output.parent.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "hipposeg.cli", "bench", "--inside", cell.name]
+        command += ["--minutes", *(f"{minutes:g}" for minutes in cell.minutes or MINUTES)]
+        command += ["--quick"] if where != folder() else []
+        with output.open("w") as stream:
+            done = subprocess.run(command, stdout=stream, stderr=subprocess.STDOUT, cwd=project_root(), check=False)
+        if done.returncode:
+            failed.append(cell.name)
+            tail = "\n".join(output.read_text().splitlines()[-5:])
+            log.error("%s failed; the end of %s says:\n%s", cell.name, output, tail)
+    return failed

@@ -1,0 +1,179 @@
+"""nnU-Net v2 as a peer: its own planner, preprocessor, loaders, network, loss, optimiser and predictor, on a CPU.
+
+Only its loop over epochs is replaced: on a few cores a budget ends before its first epoch of 250 steps does. Its
+validation steps, which would cost it time, are left out. Isensee et al. 2021, doi:10.1038/s41592-020-01008-z.
+"""
+
+import logging
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from hipposeg.data.cohort import Cohort
+from hipposeg.data.folds import Fold
+from hipposeg.files import read_json, write_json
+from hipposeg.results.scoring import write_mask
+from hipposeg.training.machine import Machine
+from hipposeg_lab.bench.system import in_bf16
+
+log = logging.getLogger(__name__)
+
+DATASET_ID, DATASET = 4, "Dataset004_Hippocampus"
+CONFIGURATION, PLANS = "3d_fullres", "nnUNetPlans"
+FOLD, SEED = 0, 0
+
+
+def recipe() -> dict[str, Any]:
+    """What identifies this peer; its version is part of every key beside it."""
+    return {"plans": PLANS, "configuration": CONFIGURATION, "fold": FOLD, "seed": SEED}
+
+
+def set_folders(work: Path, cell: str) -> None:
+    """Tell nnU-Net where to keep its files; it reads these variables when it is imported."""
+    folders = {name: work / "nnunet" / name for name in ("nnUNet_raw", "nnUNet_preprocessed")}
+    folders["nnUNet_results"] = work / "nnunet" / "nnUNet_results" / cell
+    for name, folder in folders.items():
+        folder.mkdir(parents=True, exist_ok=True)
+        os.environ[name] = str(folder)
+
+
+def prepare(cohort: Cohort, folds: Sequence[Fold], work: Path, threads: int) -> None:
+    """Let nnU-Net plan and preprocess the cohort, once; raise ValueError if its folds are not ours.
+
+    Its raw folder gets the images as they are and the labels as this project reads them.
+    """
+    from nnunetv2.experiment_planning import plan_and_preprocess_api as api
+
+    raw, preprocessed = (Path(os.environ[name]) / DATASET for name in ("nnUNet_raw", "nnUNet_preprocessed"))
+    stamp = work / "nnunet" / "prepared.json"
+    if not stamp.is_file() or read_json(stamp) != {"data": cohort.sha256}:
+        shutil.rmtree(raw, ignore_errors=True)
+        shutil.rmtree(preprocessed, ignore_errors=True)
+        (raw / "imagesTr").mkdir(parents=True)
+        for number, case in cohort.cases.items():
+            image = cohort.folder / "imagesTr" / cohort.spec.file_name(number)
+            shutil.copyfile(image, raw / "imagesTr" / f"{case.name}_0000.nii.gz")
+            write_mask(raw / "labelsTr" / f"{case.name}.nii.gz", case.label, case)
+        labels = {"background": 0} | {label.name: label.value for label in cohort.spec.labels}
+        listing = {"channel_names": {"0": "MRI"}, "labels": labels, "numTraining": len(cohort.cases)}
+        write_json(raw / "dataset.json", {**listing, "file_ending": ".nii.gz"})
+        quiet = {"verbose": False, "show_progress_bar": False}
+        api.extract_fingerprint_dataset(DATASET_ID, num_processes=threads, check_dataset_integrity=True, **quiet)
+        api.plan_experiment_dataset(DATASET_ID)
+        api.preprocess_dataset(DATASET_ID, PLANS, (CONFIGURATION,), [threads], **quiet)
+        write_json(stamp, {"data": cohort.sha256})
+    check_folds(own_folds(cohort), cohort, folds)
+
+
+def own_folds(cohort: Cohort) -> list[dict[str, list[str]]]:
+    """The folds that nnU-Net makes of these cases, by names."""
+    from nnunetv2.utilities.crossval_split import generate_crossval_split
+
+    return generate_crossval_split(sorted(case.name for case in cohort.cases.values()), seed=12345, n_splits=5)
+
+
+def check_folds(theirs: Sequence[dict[str, Sequence[str]]], cohort: Cohort, ours: Sequence[Fold]) -> None:
+    """Raise ValueError unless nnU-Net's folds (names) are our `nnunet` folds (numbers)."""
+    for index, (a, b) in enumerate(zip(theirs, ours, strict=True)):
+        for their_name, our_name in (("train", "train"), ("val", "scored")):
+            wanted = [cohort.cases[number].name for number in b[our_name]]
+            if sorted(a[their_name]) != sorted(wanted):
+                raise ValueError(
+                    f"fold {index}: nnU-Net's {their_name} cases begin {sorted(a[their_name])[:3]}, ours {wanted[:3]}; "
+                    "expected the same, or the race would not be one. Remove .work/bench/nnunet and try again"
+                )
+
+
+class NNUNet:
+    """nnU-Net in training; a Peer. volumes_per_step: its plan's batch of patches; passes: all mirrorings of 3 axes."""
+
+    passes = 8
+
+    def __init__(
+        self, cohort: Cohort, folds: Sequence[Fold], work: Path, machine: Machine, cell: str, bf16: bool
+    ) -> None:
+        torch.set_num_threads(machine.threads)
+        set_folders(work, cell)
+        prepare(cohort, folds, work, machine.threads)
+        from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+        from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+        np.random.seed(SEED)  # its loaders draw from numpy's global generator
+        torch.manual_seed(SEED)
+        preprocessed = Path(os.environ["nnUNet_preprocessed"]) / DATASET
+        plans = read_json(preprocessed / f"{PLANS}.json") | {"continue_training": False}
+        listing = read_json(preprocessed / "dataset.json")
+        self.trainer = trainer = nnUNetTrainer(plans, CONFIGURATION, FOLD, listing, device=torch.device("cpu"))
+        trainer.initialize()
+        if bf16:
+            in_bf16(trainer.network)
+        trainer.on_train_start()
+        check_folds([dict(zip(("train", "val"), trainer.do_split(), strict=True))], cohort, [folds[FOLD]])
+        trainer.on_train_epoch_start()
+        self.steps, self.share = 0, None
+        self.volumes_per_step = trainer.batch_size
+        self.cohort = cohort
+        self.predictors = {
+            mirrored: nnUNetPredictor(use_mirroring=mirrored, device=torch.device("cpu"), allow_tqdm=False)
+            for mirrored in (True, False)
+        }
+        axes = trainer.inference_allowed_mirroring_axes
+        for predictor in self.predictors.values():
+            predictor.manual_initialization(
+                trainer.network, trainer.plans_manager, trainer.configuration_manager, None, listing,
+                type(trainer).__name__, axes,
+            )  # fmt: skip
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        """Patch, batch and widths that it planned for itself."""
+        found = self.trainer.configuration_manager
+        widths = found.network_arch_init_kwargs["features_per_stage"]
+        return {"patch": list(found.patch_size), "batch": found.batch_size, "channels": list(widths)}
+
+    def spend(self, share: float) -> None:
+        """Its polynomial decay, with the share of the budget in place of the share of its 1000 epochs."""
+        self.share = share
+        self.trainer.lr_scheduler.step(share * self.trainer.num_epochs)
+
+    def step(self) -> None:
+        """Its own step on its own loader's next batch; as released, the rate falls with its own epochs."""
+        if self.share is None:
+            self.trainer.lr_scheduler.step(self.steps // self.trainer.num_iterations_per_epoch)
+        self.steps += 1
+        if not self.trainer.network.training:
+            self.trainer.network.train()
+            self.trainer.set_deep_supervision_enabled(True)
+        self.trainer.train_step(next(self.trainer.dataloader_train))
+
+    def loaded(self, case: int) -> tuple[np.ndarray, dict[str, Any]]:
+        """Image (C, Z, Y, X) and properties, by its own reader. Raises ValueError if its axes are not ours reversed."""
+        known = self.cohort.cases[case]
+        path = Path(os.environ["nnUNet_raw"]) / DATASET / "imagesTr" / f"{known.name}_0000.nii.gz"
+        voxels, properties = self.trainer.plans_manager.image_reader_writer_class().read_images([str(path)])
+        if not np.array_equal(voxels.transpose(0, 3, 2, 1), known.image):
+            raise ValueError(
+                f"{known.name}: nnU-Net's reader gives {voxels.shape}, not our {known.image.shape} with its axes "
+                "reversed; its masks could not be scored. Install the locked versions: `make bench`"
+            )
+        return voxels, properties
+
+    def predict(self, image: tuple[np.ndarray, dict[str, Any]], mirrored: bool = True) -> np.ndarray:
+        """The mask, uint8 (X, Y, Z): preprocessing, sliding window, mirroring and export as it ships."""
+        self.trainer.network.eval()
+        self.trainer.set_deep_supervision_enabled(False)
+        predictor, (voxels, properties) = self.predictors[mirrored], image
+        predictor.list_of_parameters = [self.trainer.network.state_dict()]
+        mask = predictor.predict_single_npy_array(voxels, dict(properties))
+        return np.ascontiguousarray(np.asarray(mask).T, dtype=np.uint8)  # its readers give (Z, Y, X)
+
+    def close(self) -> None:
+        """End its loaders' processes."""
+        for loader in (self.trainer.dataloader_train, self.trainer.dataloader_val):
+            if hasattr(loader, "_finish"):
+                loader._finish()

@@ -1,0 +1,79 @@
+"""An arm of this project in training: for the race the flagship, its schedule fitted to the budget."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from hipposeg.data.cohort import Cohort
+from hipposeg.data.folds import Fold
+from hipposeg.experiments.registry import FLAGSHIP
+from hipposeg.experiments.samples import images_of, make_samples
+from hipposeg.experiments.spec import RunSpec, chosen, numerics_of
+from hipposeg.experiments.weights import initial
+from hipposeg.inference import VIEWS, asker, predictor
+from hipposeg.training.batches import Samples, drawn
+from hipposeg.training.loop import TrainConfig, Training
+from hipposeg.training.machine import Machine
+from hipposeg.workspace import Workspace
+
+RUN = RunSpec(FLAGSHIP, "nnunet", 0, 0, "standard")
+
+
+def recipe(run: RunSpec = RUN) -> dict[str, Any]:
+    """What identifies an arm's way of training; part of the cell's key."""
+    arm = run.definition
+    decided = {"prep": chosen(arm.prep), "training": chosen(arm.recipe(run.budget)), "network": arm.network}
+    return {"arm": arm.name, "numerics": numerics_of(arm), **decided}
+
+
+# A schedule that the clock drives is told in so many parts of its budget.
+PARTS = 1_000_000
+
+
+class Ours:
+    """An arm in training; a Peer. It mirrors nothing: its passes are the moved views of `inference`."""
+
+    def __init__(self, cohort: Cohort, fold: Fold, ws: Workspace, machine: Machine, run: RunSpec = RUN) -> None:
+        self.run, arm = run, run.definition
+        self.cohort, self.machine, self.prep = cohort, machine, arm.prep
+        self.passes = len(VIEWS) if arm.prep.views else 1
+        self.config: TrainConfig = arm.recipe(run.budget)
+        machine.prepare()
+        self.images = images_of(cohort, arm.prep, ws)
+        self.samples = make_samples(self.images, cohort, arm.prep, fold["train"])
+        self.steps_per_epoch = max(1, len(self.samples.images) // self.config.batch)
+        self.volumes_per_step = len(fold["train"]) / self.steps_per_epoch
+        # One batch is an epoch here, so that a step's place in the schedule is the share of the budget that is spent.
+        config = replace(self.config, epochs=PARTS, stop=None, empty=None)
+        self.training = Training(initial(self.run, cohort.spec), config, machine, self.run.seed)
+        self.network, self.done, self.spent = self.training.average.module, 0, 0.0
+        self.schedule_steps = self.config.epochs * self.steps_per_epoch
+
+    def spend(self, share: float) -> None:
+        """Take the next step's rate from this share of the schedule."""
+        self.spent = share
+
+    def step(self) -> None:
+        """A step of `fit`: batches in an order that every epoch draws anew, augmentation, running average."""
+        epoch, at = divmod(self.done, self.steps_per_epoch)
+        if at == 0:
+            self.order = drawn(self.samples, self.run.seed, epoch + 1, self.config.empty)
+        part = self.order[at * self.config.batch : (at + 1) * self.config.batch]
+        batch: Samples = replace(self.samples, images=self.samples.images[part], labels=self.samples.labels[part])
+        with tqdm(disable=True) as bar:
+            self.training.epoch(batch, 1 + max(self.done, round(self.spent * PARTS)), bar)
+        self.done += 1
+
+    def loaded(self, case: int) -> tuple[np.ndarray, tuple[float, float, float]]:
+        """Image (C, X, Y, Z) and spacing in mm."""
+        return self.images[case], self.cohort.cases[case].spacing
+
+    def predict(self, image: tuple[np.ndarray, tuple[float, float, float]], mirrored: bool = True) -> np.ndarray:
+        """The mask, uint8 (X, Y, Z); not `mirrored`: from one pass."""
+        prep = self.prep if mirrored else replace(self.prep, views=False)
+        return predictor(asker(self.network.eval(), prep, self.machine))(*image)
+
+    def close(self) -> None:
+        """Nothing to end."""

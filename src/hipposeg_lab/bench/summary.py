@@ -1,0 +1,207 @@
+"""All cells side by side: speeds and memory as ratios, and the race's claims against the stronger peer."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hipposeg.experiments.registry import ARMS, FLAGSHIP
+from hipposeg.files import read_json, write_json
+from hipposeg.stats import paired
+
+NAME = "summary.json"
+RATIOS = ("train_s_per_volume", "predict_s_per_volume", "peak_mb")
+PEERS = ("nnunet-shortened", "nnunet-released", "dynunet-shortened", "dynunet-released")
+# Budgets are met within this share: more than that and the claim says that ours had more time.
+TOLERANCE = 0.02
+# A machine of which others use more than this share is not idle.
+IDLE = 0.1
+
+
+def read(folder: Path) -> dict[str, dict[str, Any]]:
+    """Cell name -> its file, for every cell that stands in the folder."""
+    found = {path.stem: read_json(path) for path in sorted(folder.glob("*.json")) if path.name != NAME}
+    return {name: cell for name, cell in found.items() if "key" in cell}
+
+
+def write(folder: Path) -> dict[str, Any]:
+    """Write summary.json beside the cells and return it."""
+    summary = summarise(read(folder)) | {"kinds": kinds(folder)}
+    write_json(folder / NAME, summary)
+    return summary
+
+
+def idle_minutes(summary: dict[str, Any], budget: str = "standard") -> dict[str, float]:
+    """Arm -> minutes of its schedule under a budget, measured on an idle machine; of a fused arm, of its members."""
+    found = {arm: cost["schedule_minutes"].get(budget) for arm, cost in summary.get("arms", {}).items()}
+    found = {arm: minutes for arm, minutes in found.items() if minutes is not None}
+    fused = {name: arm.members for name, arm in ARMS.items() if arm.members and set(arm.members) <= set(found)}
+    return found | {name: sum(found[member] for member in members) for name, members in fused.items()}
+
+
+def summarise(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Machine, arms' costs, throughput, race and claims, from the cells that are there.
+
+    `settings` lists each machine, thread count, precision and set of versions once: more than one means that the
+    numbers should not be compared. `arms` and `predict_s` (a scan, by the command) leave out cells that others
+    disturbed. `busy` is the largest share of the
+    processors that other programs used just before a cell or during it.
+    """
+    settings: list[Any] = []
+    for cell in found.values():
+        if cell["setting"] not in settings:
+            settings.append(cell["setting"])
+    looks = [cell.get(when) for cell in found.values() for when in ("busy_before", "busy_during")]
+    busy = max((share for share in looks if share is not None), default=None)
+    timed = [cell for cell in found.values() if cell["kind"] == "arms" and not disturbed(cell)]
+    costs = {arm: cost for cell in timed for arm, cost in cell["arms"].items()}
+    summary = {"settings": settings, "busy": busy, "arms": costs, "throughput": throughput(found)}
+    scan = found.get("predict")
+    summary |= {"predict_s": scan["median_s"]} if scan and not disturbed(scan) else {}
+    table = race(found)
+    claims = {budget: claim(rows) for budget, rows in table.items()}
+    shown = {budget: {name: _shown(row) for name, row in rows.items()} for budget, rows in table.items()}
+    return {**summary, "race": shown, "claims": {budget: made for budget, made in claims.items() if made}}
+
+
+# What is measured in float32 on every kind of CPU: name in `kinds` -> the cell's system.
+IN_FP32 = {"ours": "ours-fp32", "ours-contiguous": "ours-contiguous", "nnunet": "nnunet", "dynunet": "dynunet"}
+
+
+def kinds(folder: Path) -> list[dict[str, Any]]:
+    """Speeds on each kind of CPU: the one of the whole benchmark, then those of the short part in folders below it.
+
+    Of each: cpu, in words; precision (what it trains in by default); threads; peak_gflops in float32; first_s and
+    further_s, seconds of the predictor's command; schedule_minutes, precision -> minutes of the flagship; systems,
+    name -> step_s, predict_s_per_volume, share_of_peak and times_ours (of both times a volume), in float32. None: not
+    measured.
+    """
+    places = [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]
+    return [kind(found) for found in map(read, places) if found]
+
+
+def in_brief(setting: dict[str, Any]) -> str:
+    """A machine in words, such as "Intel Xeon, bfloat16": its processor, and the precision it trains in."""
+    name = " ".join(re.sub(r"\((R|TM)\)|\bProcessor\b|@.*", " ", setting["machine"]).split())
+    return f"{name}, {'bfloat16' if setting.get('precision') == 'bf16' else 'float32'}"
+
+
+def kind(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """One of `kinds`, from the cells of one machine."""
+    setting = next(iter(found.values()))["setting"]
+    row: dict[str, Any] = {"cpu": in_brief(setting), **{name: setting.get(name) for name in ("precision", "threads")}}
+    row["peak_gflops"] = found.get("peak", {}).get("fp32_gflops")
+    predicted = found.get("quick.predict") or found.get("predict", {})
+    row |= {"first_s": predicted.get("median_s"), "further_s": predicted.get("further_s")}
+    cells = {name: found.get(f"quick.{one}") or found.get(f"throughput.{one}") for name, one in IN_FP32.items()}
+    cells = {name: cell for name, cell in cells.items() if cell}
+    minutes = cells.get("ours", {}).get("schedule_minutes")
+    row["schedule_minutes"] = {"fp32": minutes} if minutes else {}
+    costs = summarise(found)["arms"].get(FLAGSHIP, {}).get("schedule_minutes", {})
+    if "standard" in costs:
+        row["schedule_minutes"][setting["precision"]] = costs["standard"]
+    row["systems"] = {}
+    for name, cell in cells.items():
+        row["systems"][name] = {key: cell[key] for key in ("step_s", "predict_s_per_volume")}
+        row["systems"][name]["share_of_peak"] = cell["gflops"] / row["peak_gflops"] if row["peak_gflops"] else None
+        if "ours" in cells:
+            ratios = {key: cell[key] / cells["ours"][key] for key in ("train_s_per_volume", "predict_s_per_volume")}
+            row["systems"][name]["times_ours"] = ratios
+    return row
+
+
+def disturbed(cell: dict[str, Any]) -> bool:
+    """Whether other programs used the machine before or during a cell: its times are then nobody's."""
+    return any((cell.get(when) or 0) > IDLE for when in ("busy_before", "busy_during"))
+
+
+def throughput(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """System -> its numbers, its share of the measured bf16 peak, and how many times ours they are (`times_ours`)."""
+    systems = {cell["system"]: cell for cell in found.values() if cell["kind"] == "throughput"}
+    bf16 = found.get("peak", {}).get("bf16_gflops")
+    kept = (*RATIOS, "predict_s_per_volume_unmirrored", "step_s", "step_gflop", "volumes_per_step", "gflops")
+    kept += ("passes", "profile", "augmentation_share", "schedule_minutes")
+    table: dict[str, Any] = {}
+    for name, cell in systems.items():
+        table[name] = {key: cell[key] for key in kept if key in cell}
+        table[name]["share_of_bf16_peak"] = cell["gflops"] / bf16 if bf16 else None
+        if "ours" in systems:
+            table[name]["times_ours"] = {key: cell[key] / systems["ours"][key] for key in RATIOS}
+    return table
+
+
+def race(found: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Budget in minutes (text) -> system -> what was found there, and whether the machine was idle; ascending."""
+    races = [cell for cell in found.values() if cell["kind"] == "race"]
+    looks = [
+        ({**look, "idle": not disturbed(cell), "setting": cell["setting"]}, cell["system"], len(cell["looks"]))
+        for cell in races for look in cell["looks"]
+    ]  # fmt: skip
+    table: dict[str, dict[str, Any]] = {}
+    # A peer as released may have been raced to other sets of budgets as well: the largest set counts.
+    for look, system, _ in sorted(looks, key=lambda one: (one[0]["minutes"], *one[1:])):
+        table.setdefault(f"{look['minutes']:g}", {})[system] = look
+    return table
+
+
+def claim(rows: dict[str, Any]) -> dict[str, Any] | None:
+    """Ours against the peer with the highest mean Dice after the same minutes.
+
+    None unless ours and all PEERS are there, measured on one machine with the same versions.
+
+    difference: ours minus the peer's, mean over people, with its interval. One seed each, so this is no verdict.
+    idle: nothing else ran beside any of them. ahead: the whole interval is above 0, ours kept to its budget, and the
+    machine was idle. higher: the same of the difference alone.
+    """
+    peers = {name: rows[name] for name in PEERS if name in rows}
+    settings = [row["setting"] for row in rows.values()]
+    if len(peers) < len(PEERS) or "ours" not in rows or any(one != settings[0] for one in settings):
+        return None
+    stronger = max(peers, key=lambda name: peers[name]["dice"]["mean"]["value"])
+    ours, peer = rows["ours"], peers[stronger]
+    cases = sorted(ours["cases"], key=int)
+    if cases != sorted(peer["cases"], key=int):
+        raise ValueError(
+            f"ours and {stronger} were scored on other cases; remove their files and run `make bench` again"
+        )
+    a, b = (np.array([row["cases"][case]["mean"] for case in cases], dtype=float) for row in (ours, peer))
+    found = paired(a, b, [ours["subjects"][case] for case in cases])
+    within = ours["train_s"] <= 60 * ours["minutes"] * (1 + TOLERANCE)
+    idle = all(row["idle"] for row in rows.values())
+    return {
+        "stronger": stronger,
+        "of": sorted(peers),
+        "difference": found.difference,
+        "low": found.low,
+        "high": found.high,
+        "ahead": found.low > 0 and within and idle,
+        "higher": found.difference > 0 and within and idle,
+        "seeds": found.n_seeds,
+        "within_budget": within,
+        "idle": idle,
+    }
+
+
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    """A look without its cases."""
+    return {key: row[key] for key in ("dice", "train_s", "steps", "peak_mb") if key in row}
+
+
+def in_words(summary: dict[str, Any]) -> str:
+    """The claims as lines of text, and before them what speaks against making any."""
+    lines = []
+    if (summary["busy"] or 0) > IDLE:
+        lines.append(
+            f"Other programs used up to {summary['busy']:.0%} of the processors beside a cell: these "
+            "minutes support no claim. Stop them, remove the cells' files and run `make bench` again."
+        )
+    if len(summary["settings"]) > 1:
+        lines.append("The cells come from several machines or versions: `make bench` measures the outdated ones again.")
+    for budget, made in summary["claims"].items():
+        side = "ahead of" if made["ahead"] else "higher than, but not surely," if made["higher"] else "not ahead of"
+        reach = f"{made['difference']:+.4f} Dice, 95 % interval {made['low']:+.4f} to {made['high']:+.4f}"
+        late = "" if made["within_budget"] else "; ours took longer than the budget"
+        late += "" if made["idle"] else "; the machine was not idle"
+        lines.append(f"{budget} minutes: ours {side} {made['stronger']} ({reach}, one seed{late})")
+    return "\n".join(lines if summary["claims"] else [*lines, "No budget has ours and all four peers yet."])

@@ -1,0 +1,1 @@
+"""Figures that a single notebook or study draws."""

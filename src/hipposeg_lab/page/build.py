@@ -1,0 +1,110 @@
+"""project.html: one self-contained page, built from a workspace's artifacts alone.
+
+Nothing is fetched, by this code or by the page: figures travel as data URIs, style and script are inlined. The same
+artifacts and source give the same bytes; the page carries a source hash, and neither date nor commit.
+"""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from hipposeg import files
+from hipposeg.workspace import Workspace, source_hash
+from hipposeg_lab.page import charts
+from hipposeg_lab.page.artifacts import Artifacts, ReportError, load
+from hipposeg_lab.page.context import page_context
+from hipposeg_lab.page.numbers import MISSING, THIN, interval, show
+from hipposeg_lab.page.view import RunRow
+
+log = logging.getLogger(__name__)
+
+TEMPLATES = Path(__file__).parent / "templates"
+MAX_BYTES = 8_000_000
+# Parts of the page's style and script, in the order in which they are inlined.
+STYLES = ("base", "hero", "tables", "charts", "figures", "viewer", "print")
+SCRIPTS = ("page", "table", "choose", "plot", "volumes", "slices", "mesh", "surface", "explorer", "zoom")
+
+
+def build(ws: Workspace, source: str | None = None) -> Path:
+    """Write the page of `ws` and return its path.
+
+    source: hash of the code that made it, by default of this checkout. A notebook that has not run is said so on the
+    page. Raises ReportError on a damaged artifact and above 8 MB.
+    """
+    html = render(load(ws), source if source is not None else source_hash())
+    content = html.encode()
+    if len(content) > MAX_BYTES:
+        raise ReportError(
+            f"the page would have {len(content) / 1e6:.1f} MB, at most {MAX_BYTES / 1e6:.0f} are allowed. "
+            f"Largest figures: {_largest(ws)}. Save them with fewer points, at a lower dpi, or as png instead of svg"
+        )
+    files.write_bytes(ws.page, content)
+    log.info("%s: %.2f MB", ws.page, len(content) / 1e6)
+    return ws.page
+
+
+def _largest(ws: Workspace) -> str:
+    found = sorted((p for p in ws.figures.glob("*") if p.suffix in (".png", ".svg")), key=lambda p: -p.stat().st_size)
+    return ", ".join(f"{path.name} ({path.stat().st_size / 1e6:.1f} MB)" for path in found[:3])
+
+
+def render(art: Artifacts, source: str) -> str:
+    """The page's HTML. Raises ReportError as `build` does, apart from the size."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, lstrip_blocks=True
+    )
+    environment.filters["codes"] = _codes
+    environment.filters["pretty"] = lambda value: files.to_json(value).rstrip()
+    style = {"css": inlined("css", STYLES), "js": inlined("js", SCRIPTS)}
+    tools = {"num": number, "span": span, "place_of": place_of, "show": show, "marks": charts.marks, "thin": THIN}
+    return environment.get_template("page.html.j2").render(page_context(art) | style | tools | {"source": source})
+
+
+def _codes(text: str) -> Markup:
+    """Text with names between backticks, as HTML."""
+    parts = text.split("`")
+    return Markup("").join(Markup("<code>{}</code>").format(part) if at % 2 else part for at, part in enumerate(parts))
+
+
+def inlined(kind: str, names: Sequence[str]) -> Markup:
+    """The named files of templates/<kind>, one after the other."""
+    return Markup("\n").join(Markup((TEMPLATES / kind / f"{n}.{kind}").read_text(encoding="utf-8")) for n in names)
+
+
+def number(value: Any, kind: str = "auto", origin: str = "", place: str = "of") -> Markup:
+    """A number as `<data value=...>`: what is shown was rounded by `show`, what it was before stays in the attribute.
+
+    origin: where the number stands, kept as `data-<place>` so that a check can look it up. place: "of" for
+    `<run>:<label>:<column>` of results.csv, "cell" for `<study>:<row>:<column>`, "case" for `<case>:<label>:<column>`
+    of all cases, "scored" for `<run>:<case>:<label>:<column>` of cases.csv, "arm" for `<arm>:<label>:<column>` as the
+    mean over its seeds in the series, "time" for `<workspace>:<run>:<column>` of timings.csv, "json" for
+    `<file below artifacts>:<path>/<in>/<it>`. "column" keeps nothing: in the table of hundreds of runs the row names
+    the run of the series, and the head of the column, as `data-fields`, what stands in its cells.
+    """
+    text = show(value, kind)
+    if text == MISSING:
+        return Markup('<span class="na">{}</span>').format(text)
+    if isinstance(value, (bool, str)):
+        return escape(text)
+    of = Markup("") if place == "column" else Markup(' data-kind="{}"').format(kind)
+    of += Markup(' data-{}="{}"').format(place, origin) if origin and of else ""
+    return Markup('<data value="{}"{}>{}</data>').format(value, of, text)
+
+
+def place_of(row: RunRow, label: str, column: str) -> str:
+    """Where a number of a run's row stands, as `number` wants it."""
+    return f"{row.run}:{label}:{column}"
+
+
+def span(row: RunRow, label: str, metric: str, kind: str) -> Markup:
+    """`0.878 to 0.889` for a run's metric, with both ends as numbers of their own."""
+    low, high = row.get(label, f"{metric}_low"), row.get(label, f"{metric}_high")
+    if interval(low, high, kind) == MISSING:
+        return Markup('<span class="na">no interval</span>')
+    columns = (f"{metric}_{side}" for side in ("low", "high"))
+    ends = (number(row.get(label, name), kind, place_of(row, label, name), row.place) for name in columns)
+    return Markup(" to ").join(ends)

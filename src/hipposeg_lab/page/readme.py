@@ -1,0 +1,164 @@
+"""The README's results block: rendered from the same files as the page, by the same formatting."""
+
+import re
+from pathlib import Path
+
+from hipposeg import files
+from hipposeg.workspace import Workspace
+from hipposeg_lab.page import view
+from hipposeg_lab.page.artifacts import Artifacts, ReportError, load
+from hipposeg_lab.page.context import trainings
+from hipposeg_lab.page.numbers import interval, show
+from hipposeg_lab.page.published import PUBLISHED
+from hipposeg_lab.page.words import RACERS
+
+BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+_BLOCK = re.compile(re.escape(BEGIN) + r".*?" + re.escape(END), re.DOTALL)
+
+
+def expected_block(ws: Workspace) -> str:
+    """The block, markers included, as the artifacts of `ws` say it must be. Raises ReportError on damaged artifacts."""
+    return "\n".join([BEGIN, *_lines(load(ws)), END])
+
+
+def current_block(readme: Path) -> str:
+    """The block, markers included, that stands in the file. Raises ReportError unless there is exactly one."""
+    found = _BLOCK.findall(readme.read_text(encoding="utf-8"))
+    if len(found) != 1:
+        raise ReportError(f"{readme.name} has {len(found)} results blocks; expected one, between {BEGIN} and {END}")
+    return found[0]
+
+
+def update(readme: Path, ws: Workspace) -> bool:
+    """Put the block of `ws` into the file; returns whether anything changed. Raises ReportError as the others do."""
+    old, new = current_block(readme), expected_block(ws)
+    if old == new:
+        return False
+    files.write_text(readme, readme.read_text(encoding="utf-8").replace(old, new))
+    return True
+
+
+def _lines(art: Artifacts) -> list[str]:
+    rows = view.run_rows(art)
+    head = view.headline(art, rows)
+    if head is None:
+        return ["No network has been scored yet: run `make all`."]
+    return [*_five_folds(art), *_race(art), _sentence(art, head), "", *_table(rows), *_claims(art)]
+
+
+def _sentence(art: Artifacts, head: view.Headline) -> str:
+    who = "synthetic subjects of the phantom" if art.ws.is_phantom else "people that it never saw"
+    best = head.best
+    text = (
+        f"`{best.arm}` reaches a mean Dice of **{show(best.get('mean', 'dice'), 'score')}** (95 % interval "
+        f"{interval(best.get('mean', 'dice_low'), best.get('mean', 'dice_high'), 'score')}) on "
+        f"{show(best.get('mean', 'n'), 'count')} volumes of {show(head.n_people, 'count')} {who}"
+    )
+    if head.floor:
+        text += f"; a guess that never reads the image scores {show(head.floor.get('mean', 'dice'), 'score')}"
+    return text + "."
+
+
+def _five_folds(art: Artifacts) -> list[str]:
+    """One line per kind of folds of which every volume has been scored."""
+    lines = [
+        f"- all {one.volumes} volumes, {one.text}: **{show(one.value, 'score')}** "
+        f"({interval(one.low, one.high, 'score')})"
+        + (f"; the guess that never reads the image: {show(one.floor, 'score')}" if one.floor is not None else "")
+        for one in view.five_folds(art)
+    ]
+    title = f"The flagship `{view.flagship(art)}` over five folds, one network a fold, mean Dice (95 % interval):"
+    return [title, *lines, ""] if lines else []
+
+
+def _race(art: Artifacts) -> list[str]:
+    """What others report, what a training costs here, and the race against the stronger peer, as far as measured."""
+    costs = art.bench.get("arms", {}).get(view.flagship(art), {}).get("schedule_minutes", {})
+    lines, claims, nnunet = [], art.bench.get("claims", {}), PUBLISHED[0]
+    where = f" ({art.bench['kinds'][0]['cpu']})" if art.bench.get("kinds") else ""
+    if "standard" in costs:
+        lines += [
+            f"For comparison, {nnunet.method} reports {show(nnunet.mean, 'score')} on the second kind of folds. One "
+            f"training of `{view.flagship(art)}` takes {show(costs['standard'], 'schedule')} minutes on two CPU "
+            f"cores{where}.",
+            "",
+            *_kinds(art),
+        ]
+    if claims:
+        lines.append(
+            f"The race: mean Dice on `nnunet` fold 0 after the same minutes on the same machine{where}, beside the "
+            "strongest of two peers in two versions each (one seed; the page has all):"
+        )
+    for budget, one in claims.items():
+        systems, (name, how) = art.bench["race"][budget], RACERS[one["stronger"]]
+        ours, peer = (systems[system]["dice"]["mean"]["value"] for system in ("ours", one["stronger"]))
+        lines.append(
+            f"- {budget} minutes: ours **{show(ours, 'score')}**, {name} ({how}) {show(peer, 'score')}; difference "
+            f"{show(one['difference'], 'difference')} ({interval(one['low'], one['high'], 'difference')})"
+            + ("" if one["ahead"] else ", so not ahead")
+        )
+    return [*lines, ""] if claims else lines
+
+
+def _kinds(art: Artifacts) -> list[str]:
+    """Minutes, seconds and ratios on each kind of CPU that the benchmark measured."""
+    rows = art.bench.get("kinds", ())
+    if len(rows) < 2:
+        return []
+    heads = ("Two idle cores", "Training, minutes", "In float32, minutes", "`predict`, first crop, s",
+             "each further crop, s", "nnU-Net v2", "DynUNet", "Share of peak")  # fmt: skip
+    lines = ["| " + " | ".join(heads) + " |", "|---|" + "---:|" * (len(heads) - 1)]
+    for row in rows:
+        minutes, systems = row["schedule_minutes"], row["systems"]
+        own, fp32 = (show(minutes.get(precision), "schedule") for precision in (row["precision"], "fp32"))
+        ratios = [show(systems.get(peer, {}).get("times_ours", {}).get("train_s_per_volume"), "times")
+                  for peer in ("nnunet", "dynunet")]  # fmt: skip
+        share = show(systems.get("ours", {}).get("share_of_peak"), "percent")
+        seconds = [show(row[name], "times") for name in ("first_s", "further_s")]
+        lines.append("| " + " | ".join([row["cpu"], own, fp32, *seconds, *ratios, share]) + " |")
+    return [
+        f"How fast depends on the CPU. Training time of `{view.flagship(art)}`, time of `hipposeg predict` from a cold "
+        "start, and, in float32, the peers' time to train on one volume divided by ours, and our share of the CPU's "
+        "measured peak in matrix products (`make speed` measures another CPU in ten minutes):",
+        "",
+        *lines,
+        "",
+    ]
+
+
+def _table(rows: list[view.RunRow]) -> list[str]:
+    heads = ["Run", *(label.capitalize() for label in view.LABELS), "Parameters", "Training, minutes"]
+    lines = ["| " + " | ".join(heads) + " |", "|---|" + "---:|" * (len(heads) - 1)]
+    for row in rows:
+        if row.older:
+            continue
+        name = f"`{row.arm}`" + (f" ({row.note})" if row.note else "")
+        dice = [show(row.get(label, "dice"), "score") for label in view.LABELS]
+        parameters = "none" if row.is_floor else show(row.first.get("params"), "millions")
+        minutes = show(row.train_s, "minutes")
+        lines.append("| " + " | ".join([name, *dice, parameters, minutes]) + " |")
+    places = ", ".join(place for place, _ in trainings(rows))
+    return [
+        *lines,
+        "",
+        "Dice on fold {1} of the {0} folds (split by person); trained on {2}.".format(*view.PRIMARY, places),
+    ]
+
+
+def _claims(art: Artifacts) -> list[str]:
+    """The five projects' claims, what they really were, and ours, as notebook 07 left them."""
+    claims = art.studies["claims"].rows if "claims" in art.studies else ()
+    heads = ("Project", "It says", "What that was", "Without that, on its own split", "Ours",
+             "Our plain network, scored about its way", "Source")  # fmt: skip
+    lines = ["| " + " | ".join(heads) + " |", "|---|---:|---|---:|---:|---:|---|"]
+    for row in claims:
+        ends = sorted({row["value_low"], row["value_high"]} - {None})
+        mine = f"{show(row['ours'], 'score')} (`{row['arm']}`)" if row["arm"] else "not trained yet"
+        way = row["scored_their_way"]
+        theirs = "none" if way is None else f"{show(way, 'score')} (`{row['twin']}`)"
+        kind, about = ("score2", "about ") if row["estimated"] else ("score", "")
+        fair = about + " to ".join(show(end, kind) for end in ends) if ends else "not in its files"
+        said = (f"{row['project']}: {row['method']}", f"{show(row['claimed'])}, {row['called']}", row["really"])
+        lines.append("| " + " | ".join([*said, fair, mine, theirs, f"[{row['source']}]({row['url']})"]) + " |")
+    title = "What five public projects say, what that was, and what the same kind of system reaches here (mean Dice):"
+    return ["", title, "", *lines] if claims else []

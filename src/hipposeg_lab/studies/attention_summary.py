@@ -1,0 +1,97 @@
+"""What notebook 05 tells of gated networks: ratios with intervals, and whether attention helps, person by person."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from hipposeg import stats
+from hipposeg.experiments.run import RunResult
+from hipposeg.metrics import UNION
+from hipposeg.results import compare
+from hipposeg_lab.studies.attention import OTHER, REACHED, TRAINED
+
+# Every arm of notebook 05 -> its twin without attention.
+WITHOUT = {f"attention{kind}": f"unet{kind[:2]}" for kind in ("2d", "2d-constant", "3d", "3d-constant")}
+WITHOUT |= {"scse2d": "unet2d-mobilenetv3"}
+# Declared comparisons, each the first minus the second.
+PAIRS = (
+    ("attention2d", "unet2d"),
+    ("attention2d", "attention2d-constant"),
+    ("attention3d", "unet3d"),
+    ("attention3d", "attention3d-constant"),
+    ("scse2d", "unet2d-mobilenetv3"),
+)
+
+
+def intervals(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean ratio with its 95 % interval over people: columns within, scale, control, value, low, high.
+
+    table: rows of `study`; with a column `seed` (`seeds.side_table`), seeds are averaged and resampled, too.
+    """
+    rows = []
+    for (within, scale, control), group in _groups(table):
+        values, subjects = compare.stacked(group, "ratio")
+        found = vars(stats.interval(values, subjects))
+        rows.append({"within": within, "scale": scale, "control": control, **found})
+    return pd.DataFrame(rows)
+
+
+def beyond(table: pd.DataFrame) -> pd.DataFrame:
+    """The trained network's ratio minus each control's on the same cases and places, with its 95 % interval.
+
+    table: as for `intervals`. Columns within, scale, control, difference, low, high.
+    """
+    groups = dict(_groups(table))
+    rows = []
+    for (within, scale, control), group in groups.items():
+        if control in (TRAINED, REACHED):
+            continue
+        mine, subjects = compare.stacked(groups[within, scale, REACHED if control == OTHER else TRAINED], "ratio")
+        one = stats.paired(mine, compare.stacked(group, "ratio")[0], subjects)
+        ends = {"difference": one.difference, "low": one.low, "high": one.high}
+        rows.append({"within": within, "scale": scale, "control": control, **ends})
+    return pd.DataFrame(rows)
+
+
+def _groups(table: pd.DataFrame) -> list[tuple[tuple[str, int, str], pd.DataFrame]]:
+    """Rows by (within, scale, control), in their order of appearance; one seed where none is named."""
+    table = table if "seed" in table else table.assign(seed=0)
+    return list(table.groupby(["within", "scale", "control"], sort=False))
+
+
+def smallest_third(cases: pd.DataFrame) -> list[int]:
+    """The third of the cases with the smallest true hippocampus (rounded down, at least one), by case number.
+
+    cases: rows as in cases.csv. For evaluation: nothing that predicts sees a true volume.
+    """
+    volumes = cases[cases["label"] == UNION].set_index("case")["volume_true"].sort_index()
+    smallest = volumes.sort_values(kind="stable").index[: max(1, len(volumes) // 3)]
+    return sorted(int(number) for number in smallest)
+
+
+def comparisons(rows: pd.DataFrame) -> pd.DataFrame:
+    """The declared PAIRS as far as both arms are there: what `seeds.differences` gives, Holm over all declared.
+
+    rows: as of `seeds.scores`, on one fold and budget. Index "first minus second". Empty if no pair is complete.
+    """
+    found = {}
+    for arm, reference in PAIRS:
+        one = compare.differences(rows[rows["arm"].isin((arm, reference))], reference)
+        if arm in one.index:
+            found[f"{arm} minus {reference}"] = one.loc[arm]
+    table = pd.DataFrame(list(found.values()), index=list(found), columns=list(compare.DIFFERENCES))
+    # Each p came alone; together they are one family.
+    table["p_holm"] = stats.holm(table["p_holm"].to_numpy(dtype=float), len(PAIRS))
+    return table
+
+
+def by_size(results: Sequence[RunResult], small: Sequence[int]) -> pd.DataFrame:
+    """`comparisons` on all scored cases and on `small` alone: index (which cases, pair). Holm within each of the two.
+
+    results: runs on one fold and budget. Empty if no pair is complete.
+    """
+    rows = compare.scores(results)
+    every, smallest = f"all {rows['case'].nunique()} volumes", f"the {len(small)} smallest"
+    parts = {every: rows, smallest: rows[rows["case"].isin(small)]}
+    tables = {name: found for name, part in parts.items() if len(found := comparisons(part))}
+    return pd.concat(tables) if tables else pd.DataFrame(columns=list(compare.DIFFERENCES))

@@ -1,0 +1,81 @@
+"""Does uncertainty find the bad cases? Rank correlation, area under the ROC curve, and risk against coverage.
+
+A case's uncertainty is computed from its probabilities alone. What it is worth is judged by the Dice of the same
+prediction: whether uncertain cases score low (Spearman), whether the worst quarter can be told from the rest (AUROC),
+and what mean Dice is left when the most uncertain cases are handed to a person (Geifman and El-Yaniv 2017,
+arXiv:1705.08500).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from hipposeg import metrics
+from hipposeg_lab.studies.calibration import BAND_MM, LEAST
+
+# Share of the cases that count as bad: those with the lowest Dice.
+BAD = 0.25
+
+
+def entropy(found: np.ndarray, spacing: Sequence[float]) -> float:
+    """Mean entropy in nats of class probabilities (K, X, Y, Z) within 3 mm of the predicted border; NaN without one."""
+    near = metrics.border_distance(found.argmax(0), spacing) <= BAND_MM
+    p = np.maximum(found[:, near], LEAST)
+    return float(-(p * np.log(p)).sum(0).mean(dtype=np.float64)) if near.any() else float("nan")
+
+
+def expected_loss(found: np.ndarray) -> float:
+    """1 - the Dice that probabilities (K, X, Y, Z) promise of their own mask, mean over the foreground classes.
+
+    Where each voxel of class k is so with probability p, the overlap with the mask M is expected to be the sum of p in
+    M, and the true size the sum of p everywhere.
+    """
+    mask, promised = found.argmax(0), []
+    for label in range(1, len(found)):
+        inside, total = found[label][mask == label].sum(dtype=float), found[label].sum(dtype=float)
+        size = np.count_nonzero(mask == label)
+        promised.append(2 * inside / (total + size) if total + size else np.nan)
+    return 1 - float(np.nanmean(promised))
+
+
+def disagreement(members: Sequence[np.ndarray], found: np.ndarray) -> float:
+    """1 - mean Dice of each member's mask with the mask of their mean, over members and foreground classes.
+
+    members: probabilities (K, X, Y, Z) each. found: their mean.
+    """
+    mask = found.argmax(0)
+    masks = [member.argmax(0) for member in members]
+    return 1 - float(np.nanmean([metrics.dice(one == k, mask == k) for one in masks for k in range(1, len(found))]))
+
+
+def spearman(uncertainty: np.ndarray, dice: np.ndarray) -> float:
+    """Rank correlation; -1 if the more uncertain case always has the lower Dice. NaN for a constant."""
+    from scipy.stats import rankdata
+
+    ranks = [rankdata(values) for values in (uncertainty, dice)]
+    return float(np.corrcoef(*ranks)[0, 1]) if all(np.ptp(one) for one in ranks) else float("nan")
+
+
+def auroc(uncertainty: np.ndarray, bad: np.ndarray) -> float:
+    """Chance that a bad case is more uncertain than another one; 0.5 is guessing. NaN if all or none are bad."""
+    from scipy.stats import rankdata
+
+    number, others = int(bad.sum()), int((~bad).sum())
+    if not number or not others:
+        return float("nan")
+    return float((rankdata(uncertainty)[bad].sum() - number * (number + 1) / 2) / (number * others))
+
+
+def worst(dice: np.ndarray, share: float = BAD) -> np.ndarray:
+    """The cases with the lowest Dice, as booleans: `share` of them, rounded up; of equals the first."""
+    found = np.zeros(len(dice), bool)
+    found[np.argsort(dice, kind="stable")[: int(np.ceil(share * len(dice)))]] = True
+    return found
+
+
+def coverage_curve(uncertainty: np.ndarray, dice: np.ndarray) -> list[tuple[float, float, float]]:
+    """(share of cases kept, their mean Dice, the same if the true Dice chose them), from the surest case to all."""
+    count = np.arange(1, len(dice) + 1)
+    kept = np.cumsum(dice[np.argsort(uncertainty, kind="stable")]) / count
+    best = np.cumsum(np.sort(dice)[::-1]) / count
+    return [(n / len(dice), float(a), float(b)) for n, a, b in zip(count.tolist(), kept, best, strict=True)]

@@ -1,0 +1,114 @@
+"""Small files from which the page shows every scored case of a fold: image, truth, and predictions.
+
+The page is made from artifacts alone, and the images of the data set are not among them. So notebook 07, which has
+them, leaves this copy to look at: a case with seven label maps takes about 25 kB.
+
+A case has two files, both in C order (X, Y, Z). `NNN.webp` is the image in 256 greys between two percentiles, one row
+of Z pixels for each (X, Y), so that its pixels come in the volume's own order; it is lossy, and nothing is measured on
+it. `NNN.gz` is a gzip stream of the truth and of one label map for each model, one byte a voxel.
+"""
+
+import gzip
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hipposeg import files
+from hipposeg.data.cohort import Cohort
+from hipposeg.experiments.registry import FLAGSHIP
+from hipposeg.results.table import Run, RunError
+from hipposeg.viz.planes import PLANES, grey_window, plane_name
+from hipposeg.workspace import Workspace
+
+FOLDER, INDEX = "explorer", "index.json"
+QUALITY = 60
+MOST_MODELS = 10
+BUDGETS = ("standard", "smoke")
+
+
+@dataclass(frozen=True)
+class Volume:
+    """One case as stored. grey: uint8 (X, Y, Z). truth and masks: uint8 (X, Y, Z), one mask a model."""
+
+    grey: np.ndarray
+    truth: np.ndarray
+    masks: tuple[np.ndarray, ...]
+
+
+def chosen(runs: Sequence[Run]) -> list[Run]:
+    """The models to show: one run for each arm (seed 0 of the main budget), the flagship first, the floor last.
+
+    At most MOST_MODELS, in the order of the notebooks. Raises RunError if none is left.
+    """
+    main = [run for run in runs if run.config["seed"] == 0 and run.config["budget"] in BUDGETS]
+    ranked = sorted(main, key=lambda run: (run.arm != FLAGSHIP, run.is_floor, run.config["notebook"]))
+    if not ranked:
+        raise RunError("no run of seed 0 to show in the explorer; run notebook 03 first, as `make 07` does")
+    return ranked[: MOST_MODELS - 1] + [run for run in ranked[MOST_MODELS - 1 :] if run.is_floor][:1]
+
+
+def greys(image: np.ndarray) -> np.ndarray:
+    """An image (X, Y, Z) in 256 greys between the 0.5th and 99.5th percentile, uint8."""
+    low, high = grey_window(image)
+    return np.rint(np.clip((image - low) / (high - low), 0, 1) * 255).astype(np.uint8)
+
+
+def pack(volume: Volume) -> tuple[bytes, bytes]:
+    """A case as the bytes of its two files, image and masks; equal volumes give equal bytes."""
+    from PIL import Image
+
+    stream = io.BytesIO()
+    rows = volume.grey.reshape(-1, volume.grey.shape[2])
+    Image.fromarray(rows).convert("RGB").save(stream, "WEBP", quality=QUALITY, method=6)
+    masks = b"".join(mask.tobytes() for mask in (volume.truth, *volume.masks))
+    return stream.getvalue(), gzip.compress(masks, 9, mtime=0)
+
+
+def unpack(image: bytes, masks: bytes, shape: Sequence[int]) -> Volume:
+    """The inverse of `pack`, greys nearly so. Raises ValueError if the bytes are not whole volumes of this shape."""
+    from PIL import Image
+
+    grey = np.asarray(Image.open(io.BytesIO(image)).convert("L"))
+    found, size = np.frombuffer(gzip.decompress(masks), np.uint8), int(np.prod(shape))
+    if grey.size != size or found.size % size or found.size < size:
+        raise ValueError(
+            f"{grey.size} pixels and {found.size} voxels are not whole volumes of {tuple(shape)}; run notebook 07 again"
+        )
+    truth, *others = found.reshape(-1, *shape)
+    return Volume(grey.reshape(shape), truth, tuple(others))
+
+
+def read(folder: Path, name: str, shape: Sequence[int]) -> Volume:
+    """The stored case `name`, such as 011. Raises FileNotFoundError, or ValueError as `unpack` does."""
+    return unpack((folder / f"{name}.webp").read_bytes(), (folder / f"{name}.gz").read_bytes(), shape)
+
+
+def write(ws: Workspace, cohort: Cohort, runs: Sequence[Run], folds: str = "grouped", fold: int = 0) -> Path:
+    """Write artifacts/<ws>/explorer: two files for each scored case, and index.json; returns the latter's path.
+
+    runs: as `Table.on` gives them. Files of cases that are not shown any more are removed.
+    """
+    spec, folder, models = cohort.spec, ws.artifacts / FOLDER, chosen(runs)
+    cases = []
+    for number in models[0].values().index:
+        case = cohort.cases[int(number)]
+        masks = tuple(run.prediction(spec, case.number) for run in models)
+        image, packed = pack(Volume(greys(case.image[0]), case.label, masks))
+        name = f"{case.number:03d}"
+        files.write_bytes(folder / f"{name}.webp", image)
+        files.write_bytes(folder / f"{name}.gz", packed)
+        shape = list(case.label.shape)
+        cases.append(
+            {"case": case.number, "person": case.subject, "shape": shape, "spacing": case.spacing, "name": name}
+        )
+    kept = {folder / f"{case['name']}{end}" for case in cases for end in (".webp", ".gz")}
+    for stale in {*folder.glob("*.gz"), *folder.glob("*.webp")} - kept:
+        stale.unlink()
+    planes = [{"name": plane_name(spec, axis), "axes": PLANES[axis]} for axis in range(3)]
+    models_said = [{"run": run.name, "arm": run.arm} for run in models]
+    index = {"folds": folds, "fold": fold, "ends": spec.axes, "planes": planes}
+    files.write_json(folder / INDEX, index | {"models": models_said, "cases": cases})
+    return folder / INDEX
