@@ -29,7 +29,7 @@
 #
 # - **Reads:** the data set alone (HIPPOSEG_DATA, or `data/Task04_Hippocampus`, or a download, or the built-in
 #   phantom).
-# - **Writes:** `figures/01_*`, `facts/01_exploration.json`, `folds.json`, and the run of the arm `atlas-no-image`.
+# - **Writes:** `figures/01_*`, `facts/01_exploration.json`, `folds.json`, and the run of the model `atlas-no-image`.
 # - **Run time:** about a minute on two CPU cores.
 
 # %%
@@ -51,7 +51,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import display
 
-from hipposeg.experiments.registry import ARMS
+from hipposeg.experiments.registry import MODELS
 from hipposeg.models import atlas
 from hipposeg.notebook import headless, start
 from hipposeg.viz import slices, surface
@@ -466,7 +466,7 @@ So a box's size and place nearly tell the label's.
 
 # %%
 fold = session.folds["grouped"][0]
-shape = ARMS["atlas-no-image"].prep.size
+shape = MODELS["atlas-no-image"].prep.size
 mean_map = atlas.mean_map([cases[n].label for n in fold["train"]], spec.n_classes, shape)
 session.save(
     boxes.frequency_map(mean_map.numpy(), spec, spec.spacing), "atlas",

@@ -28,7 +28,7 @@
 # - which choices matter, told over several seeds, and how to search without touching the scored people.
 #
 # **Reads:** the data set, `folds.json`; the finished runs of the declared series under `artifacts/*-full`; `artifacts/bench/summary.json`.
-# **Writes:** `figures/03_*`, `facts/03_unet2d_baseline.json`, the runs of the arms `unet2d` and `unet2d-mobilenetv3` with their
+# **Writes:** `figures/03_*`, `facts/03_unet2d_baseline.json`, the runs of the models `unet2d` and `unet2d-mobilenetv3` with their
 # predictions. **Run time:** that of two short trainings under `standard`, see `timings.csv` for what they took; seconds under `smoke`, or when
 # both runs are cached.
 
@@ -56,7 +56,7 @@ from IPython.display import Code, display
 from hipposeg import stats, timings
 from hipposeg.data import grid
 from hipposeg.experiments import RunSpec, plan, sweep
-from hipposeg.experiments.registry import ARMS, FLAGSHIP, with_imagenet
+from hipposeg.experiments.registry import FLAGSHIP, MODELS, with_imagenet
 from hipposeg.experiments.run import finished
 from hipposeg.experiments.samples import images_of, make_samples
 from hipposeg.experiments.zoo2d import MOBILENET
@@ -82,28 +82,28 @@ fold = session.folds["grouped"][0]
 # A 2D network works on one slice at a time. It gets the two neighbouring slices as further input channels, as red, green and
 # blue are channels of a photograph, so that it sees a little of the third dimension without paying for it.
 #
-# An **arm** is a network with its recipe, such as `unet2d`. The volumes are divided into five *folds*: `grouped` ones by person, where each
+# An **model** is a network with its recipe, such as `unet2d`. The volumes are divided into five *folds*: `grouped` ones by person, where each
 # network is scored on people that it never saw, and, to compare with others, nnU-Net's own (`nnunet`), which divide by volume, so that a
 # person's other hippocampus may have been trained on (notebook 07 measures what that is worth). Only training people are used here; nobody
 # of the scored fold, `grouped` fold 0, is among them.
 
 # %%
-arm = ARMS["unet2d"]
-images = images_of(cohort, arm.prep, session.ws)
-samples = make_samples(images, cohort, arm.prep, fold["train"])
+model = MODELS["unet2d"]
+images = images_of(cohort, model.prep, session.ws)
+samples = make_samples(images, cohort, model.prep, fold["train"])
 fullest = int((samples.labels > 0).flatten(1).sum(1).argmax())
 image, label = samples.images[fullest].numpy(), samples.labels[fullest].numpy()
 session.say(f"""The {len(fold["train"])} training volumes give **{len(samples.images)} slices** of
-{" x ".join(map(str, samples.images.shape[2:]))} pixels with {samples.images.shape[1]} channels: {planes.plane_name(spec, arm.prep.axis)}
+{" x ".join(map(str, samples.images.shape[2:]))} pixels with {samples.images.shape[1]} channels: {planes.plane_name(spec, model.prep.axis)}
 slices, every one of every box. Across which axis to slice was chosen on `dev` (training people set aside for choices); section 11
 compares all three directions. They stay in memory as one tensor ({samples.images.numpy().nbytes / 1e6:.0f} MB).""")
 
 # %%
 titles = ("slice before", "the slice", "slice after", "its label")
 parts_here = " and ".join(item.name for item in spec.labels if (label == item.value).any())
-panels = [*zip(image, (None,) * len(image), strict=True), (image[arm.prep.neighbours], label)]
+panels = [*zip(image, (None,) * len(image), strict=True), (image[model.prep.neighbours], label)]
 session.save(
-    batches.strips({"one sample": panels}, spec, titles, arm.prep.axis), "sample",
+    batches.strips({"one sample": panels}, spec, titles, model.prep.axis), "sample",
     "One training sample, chosen because it holds most hippocampus: the slice before, the slice itself, the slice after, and the "
     f"label of the middle one, which is what the network must give. Of the hippocampus it holds: {parts_here}.",
     "Three neighbouring grey slices and a fourth with the two labels drawn over it.", kind="png",
@@ -120,8 +120,8 @@ session.save(
 held = np.stack([(samples.labels == item.value).flatten(1).sum(1).numpy() for item in spec.labels], 1)
 places = []
 for number in fold["train"]:
-    kept = grid.Placement(cohort.cases[number].label.shape, arm.prep.size).inside_native[arm.prep.axis]
-    depth = cohort.cases[number].label.shape[arm.prep.axis]
+    kept = grid.Placement(cohort.cases[number].label.shape, model.prep.size).inside_native[model.prep.axis]
+    depth = cohort.cases[number].label.shape[model.prep.axis]
     places.append((np.arange(depth)[kept] + 0.5) / depth)
 empty = float((held.sum(1) == 0).mean())
 session.facts(training_slices=len(held), empty_share=empty)
@@ -148,17 +148,17 @@ shown = (unet.Block, unet.UNet.encoded, unet.UNet.decoded)
 display(Code("\n".join(map(inspect.getsource, shown)), language="python"))
 
 # %%
-channels = arm.prep.channels(len(spec.channels))
-network = arm.build(channels, spec.n_classes)
+channels = model.prep.channels(len(spec.channels))
+network = model.build(channels, spec.n_classes)
 session.say(f"""It has **{cost.parameters(network):,} parameters**, and one forward pass over all slices of a
-{" x ".join(map(str, cost.REFERENCE_VOLUME))} volume takes **{cost.gflops(network, channels, arm.prep.axis):.1f} GFLOP**, counted by torch.""")
+{" x ".join(map(str, cost.REFERENCE_VOLUME))} volume takes **{cost.gflops(network, channels, model.prep.axis):.1f} GFLOP**, counted by torch.""")
 
 # %% [markdown]
 # The same network seen from outside. The diagram is drawn from the module itself and not by hand: the network is run once, a box is a block
 # that ran, an arrow says that one block reads another, and the blue arrows are the skips.
 
 # %%
-sides = tuple(side for axis, side in enumerate(arm.prep.size) if axis != arm.prep.axis)
+sides = tuple(side for axis, side in enumerate(model.prep.size) if axis != model.prep.axis)
 traced = shapes.trace(network, channels, sides)
 session.save(
     architecture.diagram(traced, "unet2d"), "architecture",
@@ -185,19 +185,19 @@ session.say(
 # (section 12).
 
 # %%
-recipe = arm.recipe("smoke" if profile == "smoke" else "standard")
+recipe = model.training("smoke" if profile == "smoke" else "standard")
 order = (samples.labels > 0).flatten(1).sum(1).argsort(descending=True)
-index, middle = int(order[len(order) // 4]), arm.prep.neighbours
+index, middle = int(order[len(order) // 4]), model.prep.neighbours
 shown = {"unet2d": "this project", "unet2d+aug-flip": "mirror images", "unet2d+aug-rotation": "mirror, rotation",
          "unet2d+aug-noise": "mirror, rotation, noise", **{name: f"recipe {name[-1].upper()}" for name in plan.OTHERS}}  # fmt: skip
 rows = {}
 for name, title in shown.items():
     batch = samples.images[[index] * 5], samples.labels[[index] * 5]
-    moved = changed(*batch, spec.n_classes, ARMS[name].recipe("standard").augmentation, seeded(3, "show"))
+    moved = changed(*batch, spec.n_classes, MODELS[name].training("standard").augmentation, seeded(3, "show"))
     pairs = zip(moved.images[:, middle].numpy(), moved.targets.argmax(1).numpy(), strict=True)
     rows[title] = [(samples.images[index, middle].numpy(), samples.labels[index].numpy()), *pairs]
 session.save(
-    batches.augmentation_grid(rows, spec, axis=arm.prep.axis), "augmentation",
+    batches.augmentation_grid(rows, spec, axis=model.prep.axis), "augmentation",
     "One slice under several recipes of augmentation. First column: the slice unchanged. Then five random draws with their labels; dotted: the "
     "label before.",
     "Rows of six slices, one for each recipe; the first is the original, the others are turned, scaled, mirrored or noisy.", kind="png",
@@ -243,17 +243,17 @@ plain = session.run("unet2d")
 # they can be had, and the run's name then says `+imagenet`.
 
 # %%
-mobile_arm = with_imagenet("unet2d-mobilenetv3", MOBILENET, profile)
-session.facts(mobilenet_arm=mobile_arm)
+mobile_model = with_imagenet("unet2d-mobilenetv3", MOBILENET, profile)
+session.facts(mobilenet_model=mobile_model)
 session.say(
-    "ImageNet weights were found and are used." if mobile_arm.endswith("+imagenet") else
+    "ImageNet weights were found and are used." if mobile_model.endswith("+imagenet") else
     "**ImageNet weights could not be had here: the encoder starts from random weights**, which the run's name says by having no "
     "`+imagenet` in it."
 )  # fmt: skip
-mobile = session.run(mobile_arm)
-wide = ARMS[mobile_arm].prep.size
+mobile = session.run(mobile_model)
+wide = MODELS[mobile_model].prep.size
 session.say(
-    f"""Its slices have {wide[0]} x {wide[2]} pixels, those of `unet2d` {arm.prep.size[0]} x {arm.prep.size[2]}."""
+    f"""Its slices have {wide[0]} x {wide[2]} pixels, those of `unet2d` {model.prep.size[0]} x {model.prep.size[2]}."""
 )
 
 # %% [markdown]
@@ -264,7 +264,7 @@ session.say(
 
 # %%
 floor = session.run("atlas-no-image")
-runs = {"atlas-no-image": floor, "unet2d": plain, mobile_arm: mobile}
+runs = {"atlas-no-image": floor, "unet2d": plain, mobile_model: mobile}
 table = pd.DataFrame(
     {
         name: {
@@ -343,12 +343,12 @@ session.save(
 #   weights): there the question is what a network *with its recipe* gives in minutes of the same order;
 # - **augmentation**: the usual steps (`+aug-none`, then mirror images, rotation, noise), as a published student project
 #   (C of the page) has them. They replace all of this project's: also its scaling, bending and contrast, and the shares that it moves
-#   instead of labels. So those arms are compared with `+aug-none`, too;
+#   instead of labels. So those models are compared with `+aug-none`, too;
 # - **loss**: `unet2d` has Dice and cross-entropy with the foreground weighed twice; `+unweighted` weighs it once, and the others put
 #   something else in the place of both.
 #
-# Each arm is trained with three seeds under a short budget, S (a third of its epochs, but at least two), and compared with `unet2d` under the
-# same budget, on the same people. A difference counts if its interval over people *and seeds* excludes zero; it is called equivalent if the
+# Each model is trained with three seeds under a short schedule, S (a third of its epochs, but at least two), and compared with `unet2d` under the
+# same schedule, on the same people. A difference counts if its interval over people *and seeds* excludes zero; it is called equivalent if the
 # whole interval lies within a margin that was declared beforehand. *p* is adjusted for the number of comparisons in a family (Holm). The two
 # can disagree: *p* asks about people with the seeds averaged, the interval draws both; the verdict goes by the interval. The series takes
 # hours, so only the `full` profile trains it; here it is shown as far as its runs are there.
@@ -356,7 +356,7 @@ session.save(
 # %%
 found = session.series()
 benchmark = {} if session.ws.is_phantom else timings.benchmark(session.ws.root)
-idle = {budget: bench_summary.idle_minutes(benchmark, budget) for budget in ("standard", "S")}
+idle = {schedule: bench_summary.idle_minutes(benchmark, schedule) for schedule in ("standard", "S")}
 whose_minutes = "alone on an idle machine" if all(idle.values()) else "as each run recorded them, beside other work"
 short = compare.by_family(found, "unet2d", plan.FAMILIES_2D, "S")
 
@@ -364,18 +364,18 @@ short = compare.by_family(found, "unet2d", plan.FAMILIES_2D, "S")
 if len(short):
     session.save(
         forest.forest(short, stats.EQUIVALENCE_MARGIN), "series",
-        "Mean Dice of each arm minus `unet2d` under the short budget, with 95 % intervals over people and seeds; shaded: too small to matter.",
+        "Mean Dice of each model minus `unet2d` under the short schedule, with 95 % intervals over people and seeds; shaded: too small to matter.",
         f"A forest plot in families: {', '.join(short.index.unique(0))}.",
     )  # fmt: skip
     session.say(compare.in_words(short, "`unet2d`"))
     display(tables.readable_differences(short))
     session.say(f"What each of them costs and scores, means over the seeds (minutes {whose_minutes}):")
-    family = {arm: name for name, arms in plan.FAMILIES_2D.items() for arm in arms}
-    there = compare.readable(compare.arms(found, spec.names, budget="S", idle=idle["S"]))
-    display(there.set_index(pd.MultiIndex.from_tuples([(family.get(arm, ""), arm) for arm in there.index])))
+    family = {model: name for name, models in plan.FAMILIES_2D.items() for model in models}
+    there = compare.readable(compare.models(found, spec.names, schedule="S", idle=idle["S"]))
+    display(there.set_index(pd.MultiIndex.from_tuples([(family.get(model, ""), model) for model in there.index])))
 else:
     session.say(
-        "**Not trained yet:** the series has no arm to compare with `unet2d` under the budget S; `hipposeg series 03` trains them."
+        "**Not trained yet:** the series has no model to compare with `unet2d` under the schedule S; `hipposeg series 03` trains them."
     )
 
 # %% [markdown]
@@ -383,19 +383,19 @@ else:
 # width of the others: where it spans the shaded band, nothing has been shown either way. **What it does not show:** how choices act together,
 # or what happens after a longer training; that is next.
 #
-# What each step of the usual augmentation adds to none at all, under both budgets (section 10 says why both):
+# What each step of the usual augmentation adds to none at all, under both schedules (section 10 says why both):
 
 # %%
-for name, budget in {"short": "S", "long": "standard"}.items():
-    steps = compare.by_family(found, plan.STEPS_2D[0], {"augmentation": plan.STEPS_2D[1]}, budget)
+for name, schedule in {"short": "S", "long": "standard"}.items():
+    steps = compare.by_family(found, plan.STEPS_2D[0], {"augmentation": plan.STEPS_2D[1]}, schedule)
     if len(steps):
-        session.say(f"Mean Dice minus that of `{plan.STEPS_2D[0]}`, {name} budget:")
+        session.say(f"Mean Dice minus that of `{plan.STEPS_2D[0]}`, {name} schedule:")
         display(tables.readable_differences(steps.droplevel(0)))
     else:
-        session.say(f"**Not trained yet:** no such comparison under the {name} budget.")
+        session.say(f"**Not trained yet:** no such comparison under the {name} schedule.")
 
 # %% [markdown]
-# A network can also be given coordinates: its head then reads where a pixel lies (notebook 04 has the details). Both arms of
+# A network can also be given coordinates: its head then reads where a pixel lies (notebook 04 has the details). Both models of
 # this pair were trained with little weight decay, so they are compared with each other and not with `unet2d`.
 
 # %%
@@ -409,12 +409,12 @@ else:
 # ## 10. Do short trainings mislead?
 #
 # Augmentation makes each epoch harder and is expected to pay later. A comparison after few epochs could therefore come out the other way
-# round than one after many. Some arms are declared under both budgets; which ones was fixed before any of them was scored. By a rule that was
-# fixed as well, the best augmentation and the best loss under the short budget follow them. It is the same fold that chose them, so the
+# round than one after many. Some models are declared under both schedules; which ones was fixed before any of them was scored. By a rule that was
+# fixed as well, the best augmentation and the best loss under the short schedule follow them. It is the same fold that chose them, so the
 # short score of these two is a little too good; Holm's adjustment counts all that could have been chosen. Of the networks both encoders were
 # declared, batch norm was not. A difference is always one between networks of the same kind of machine.
 #
-# *flips*: ahead under one budget, behind under the other. *agrees*: both come to the same conclusion. *differs*: one of them concludes
+# *flips*: ahead under one schedule, behind under the other. *agrees*: both come to the same conclusion. *differs*: one of them concludes
 # something that the other does not. *undecided*: neither concludes anything, so there is nothing that could flip.
 
 # %%
@@ -422,51 +422,51 @@ repeated = plan.FAMILIES_2D_LONG | {"network": plan.ENCODERS_2D}
 long = compare.by_family(found, "unet2d", repeated, "standard")
 both = compare.flips(short, long)
 if len(both):
-    sides = {"short budget": short, "main budget": long}
-    budgets = {title: tables.readable_differences(side.loc[both.index]) for title, side in sides.items()}
-    budgets = pd.concat({title: text.drop(columns=["people", "seeds"]) for title, text in budgets.items()}, axis=1)
-    display(budgets.assign(says=both["says"]))
+    sides = {"short schedule": short, "main schedule": long}
+    schedules = {title: tables.readable_differences(side.loc[both.index]) for title, side in sides.items()}
+    schedules = pd.concat({title: text.drop(columns=["people", "seeds"]) for title, text in schedules.items()}, axis=1)
+    display(schedules.assign(says=both["says"]))
     judged = both[both["says"] != "open"]
     concluded = judged[judged["says"] != "undecided"]
-    parted = [arm for _, arm in judged.index[judged["says"] == "flips"]]
+    parted = [model for _, model in judged.index[judged["says"] == "flips"]]
     session.facts(budgets_compared=len(judged), budgets_concluded=len(concluded), budgets_flipped=parted)
-    flipped = f"**{len(parted)} flip**: {', '.join(f'`{arm}`' for arm in parted)}" if parted else "**none flips**"
+    flipped = f"**{len(parted)} flip**: {', '.join(f'`{model}`' for model in parted)}" if parted else "**none flips**"
     session.say(
-        f"Compared under both budgets: {len(judged)}; with a conclusion under at least one: {len(concluded)}; {flipped}."
+        f"Compared under both schedules: {len(judged)}; with a conclusion under at least one: {len(concluded)}; {flipped}."
     )
 else:
-    session.say("**Not trained yet:** no arm of the series under both budgets.")
+    session.say("**Not trained yet:** no model of the series under both schedules.")
 
 # %% [markdown]
-# The direct question is how far the *difference* moves when training gets longer: arm minus `unet2d` after the main budget, minus the same
-# after the short one, on the same people and seeds. Above zero, the arm gains more by longer training than `unet2d` does.
+# The direct question is how far the *difference* moves when training gets longer: model minus `unet2d` after the main schedule, minus the same
+# after the short one, on the same people and seeds. Above zero, the model gains more by longer training than `unet2d` does.
 
 # %%
-moved = compare.moved(found, "unet2d", [arm for arms in repeated.values() for arm in arms], "S", "standard")
+moved = compare.moved(found, "unet2d", [model for models in repeated.values() for model in models], "S", "standard")
 if len(moved):
     display(tables.readable_differences(moved))
-    session.facts(budgets_moved={arm: row["verdict"] for arm, row in moved.iterrows()})
-    both = [one for one in found if one.run.arm in ("unet2d", *moved.index)]
-    there = compare.arms(both, spec.names, idle=idle["standard"])
-    session.say(f"These arms after the main budget, means over the seeds (minutes {whose_minutes}):")
+    session.facts(budgets_moved={model: row["verdict"] for model, row in moved.iterrows()})
+    both = [one for one in found if one.run.model in ("unet2d", *moved.index)]
+    there = compare.models(both, spec.names, idle=idle["standard"])
+    session.say(f"These models after the main schedule, means over the seeds (minutes {whose_minutes}):")
     display(compare.readable(there))
 else:
-    session.say("**Not trained yet:** no arm under both budgets on one kind of machine.")
+    session.say("**Not trained yet:** no model under both schedules on one kind of machine.")
 
 # %% [markdown]
 # ## 11. Three directions, and all of them together
 #
 # Slices can be cut across any axis. Each direction has its own blind spot: what lies between two slices. Three networks that cut in different
 # directions have different blind spots, so their mean probability, taken on the scan's own grid, may be better than each. It costs three
-# trainings. `+views` is asked eight times, for slightly moved copies of the box, and costs eight passes. The MobileNetV3 arm stands below
+# trainings. `+views` is asked eight times, for slightly moved copies of the box, and costs eight passes. The MobileNetV3 model stands below
 # them, so that its score on the `nnunet` folds is seen, too.
 
 # %%
-directions = [one for one in found if one.run.arm in (*plan.PLANES, "unet2d-mobilenetv3")]
-directions = [one for one in directions if (one.run.fold, one.run.budget) == (0, "standard")]
+directions = [one for one in found if one.run.model in (*plan.PLANES, "unet2d-mobilenetv3")]
+directions = [one for one in directions if (one.run.fold, one.run.schedule) == (0, "standard")]
 
 # %%
-names = {name: f"{name} ({planes.plane_name(spec, ARMS[name].prep.axis)})" for name in plan.PLANES if "+" not in name}
+names = {name: f"{name} ({planes.plane_name(spec, MODELS[name].prep.axis)})" for name in plan.PLANES if "+" not in name}
 names |= {"unet2d-fusion": "all three (unet2d-fusion)", "unet2d-mobilenetv3": "unet2d-mobilenetv3 (coronal)"}
 on_folds = {}
 for kind in ("nnunet", "grouped"):
@@ -499,7 +499,7 @@ pairs = {}
 for kind in ("nnunet", "grouped"):
     rows = compare.scores([one for one in directions if one.run.folds == kind])
     against = compare.differences(rows, "unet2d") if len(rows) else rows
-    pairs |= {(f"{kind} fold 0", arm): row for arm, row in against.iterrows()}
+    pairs |= {(f"{kind} fold 0", model): row for model, row in against.iterrows()}
 if pairs:
     session.say("Mean Dice minus that of `unet2d` on the same volumes:")
     display(tables.readable_differences(pd.DataFrame(pairs).T.infer_objects()))
@@ -538,7 +538,7 @@ else:
 # Three published student projects trained 2D networks with recipes of their own: A
 # ([hippocampus-segmentation-project](https://github.com/cianmcguinn/hippocampus-segmentation-project)), B
 # ([hippocampus_segmentation_msd_task4](https://github.com/Mahdyy02/hippocampus_segmentation_msd_task4)) and D
-# ([MRI-Hippocampus-Segmentation](https://github.com/NegarMov/MRI-Hippocampus-Segmentation), on other data). The arms `recipe-*` take over
+# ([MRI-Hippocampus-Segmentation](https://github.com/NegarMov/MRI-Hippocampus-Segmentation), on other data). The models `recipe-*` take over
 # their loss, augmentation, optimiser, schedule and kind of network, and are scored by this project's rules. (The letters are those of the
 # page, where five projects stand.) Not taken over are their slices, crops and sizes, B's stored augmented copies and its mix of planes, and
 # the number of epochs, which is set by the minutes. The encoders of A and D start from random weights here, so that everyone can rerun them
@@ -547,9 +547,9 @@ else:
 # of those projects, and no row is their result.
 
 # %%
-recipes = [one for one in found if one.run.arm in (FLOOR, *plan.OTHERS, "unet2d", "unet2d-mobilenetv3")]
-table = compare.arms(recipes, spec.names, idle=idle["standard"])
-if len(table) and any(arm in table.index for arm in plan.OTHERS):
+recipes = [one for one in found if one.run.model in (FLOOR, *plan.OTHERS, "unet2d", "unet2d-mobilenetv3")]
+table = compare.models(recipes, spec.names, idle=idle["standard"])
+if len(table) and any(model in table.index for model in plan.OTHERS):
     display(compare.readable(table))
     others = compare.by_family(found, "unet2d", {"recipes": plan.OTHERS}, "standard")
     if len(others):
@@ -562,17 +562,18 @@ else:
 # ## 13. Dice against minutes
 #
 # Networks of different kinds have no common step; time is what they share. This section draws directions, fusions, networks and borrowed
-# recipes on `grouped` fold 0, some under both budgets (S: short), against the minutes that their training takes, as far as they have been
+# recipes on `grouped` fold 0, some under both schedules (S: short), against the minutes that their training takes, as far as they have been
 # trained. A fusion takes the minutes of its members.
 
 # %%
 drawn = {"standard": (*plan.PLANES, *plan.NETWORKS_2D, *plan.OTHERS), "S": ("unet2d", *plan.NETWORKS_2D)}
-chosen = {name: [one for one in found if one.run.arm in drawn[name]] for name in drawn}
-measured = all(one.run.arm in idle[name] for name in drawn for one in chosen[name])
+chosen = {name: [one for one in found if one.run.model in drawn[name]] for name in drawn}
+measured = all(one.run.model in idle[name] for name in drawn for one in chosen[name])
 tables = {
-    name: compare.arms(chosen[name], spec.names, budget=name, idle=idle[name] if measured else None) for name in drawn
+    name: compare.models(chosen[name], spec.names, schedule=name, idle=idle[name] if measured else None)
+    for name in drawn
 }
-tables["S"] = tables["S"].rename(index=lambda arm: f"{arm} (S)")
+tables["S"] = tables["S"].rename(index=lambda model: f"{model} (S)")
 
 # %%
 together = pd.concat([table for table in tables.values() if len(table)] or [pd.DataFrame()])
@@ -580,7 +581,7 @@ if len(together):
     session.save(
         charts.dice_by_minutes(together), "minutes",
         "Mean Dice on grouped fold 0 against the minutes of training, with 95 % intervals over people, and over seeds where there are several.",
-        "A scatter of arms with intervals; time on a logarithmic axis.",
+        "A scatter of models with intervals; time on a logarithmic axis.",
     )  # fmt: skip
     if not measured:
         session.say(
@@ -588,22 +589,22 @@ if len(together):
         )
     if unknown := sorted(together.index[together["minutes"].isna()]):
         session.say(
-            f"**Missing here:** {', '.join(f'`{arm}`' for arm in unknown)}, of which no processor's minutes are known."
+            f"**Missing here:** {', '.join(f'`{model}`' for model in unknown)}, of which no processor's minutes are known."
         )
 else:
-    session.say("**Not trained yet:** no arm of the series.")
+    session.say("**Not trained yet:** no model of the series.")
 
 # %% [markdown]
 # ## 14. Searching, without touching the scored people
 #
 # A search over rates, batch sizes and decays is a competition, and its winner's score is too good by the luck of winning. So every cell is
 # scored on people cut from the *training* people (`inner` folds), and the two best are trained again on four other cuts, which did not choose
-# them, and compared there with what is used without a search. The scored fold never takes part. Every run has the short budget. Two
-# searches: rate, batch and decay of the MobileNetV3 arm, and the width of a coordinate head on the plain U-Net.
+# them, and compared there with what is used without a search. The scored fold never takes part. Every run has the short schedule. Two
+# searches: rate, batch and decay of the MobileNetV3 model, and the width of a coordinate head on the plain U-Net.
 
 # %%
 colours = dict(zip(("cell", "finalist", "not searched"), charts.SERIES, strict=False))
-what = {"search": "over rate, batch and decay of the MobileNetV3 arm", "heads": "over the width of a coordinate head"}
+what = {"search": "over rate, batch and decay of the MobileNetV3 model", "heads": "over the width of a coordinate head"}
 searched = {name: sweep.table(session.ws.full, one) for name, one in sweep.SWEEPS.items()}
 for name, table in searched.items():
     if table.empty:
@@ -626,8 +627,8 @@ for name, table in searched.items():
         session.say(f"**Both finalists stand at the grid's edge** ({places}): the best may lie beyond it.")
 
 # %%
-usual = ARMS["unet2d-mobilenetv3"].recipe("S")
-session.say(f"""Without a search the MobileNetV3 arm has a rate of {usual.lr:g}, batches of {usual.batch} and a decay of
+usual = MODELS["unet2d-mobilenetv3"].training("S")
+session.say(f"""Without a search the MobileNetV3 model has a rate of {usual.lr:g}, batches of {usual.batch} and a decay of
 {usual.weight_decay:g}.""")
 for name, table in searched.items():
     later = table[table["fold"] > 0] if len(table) else table
@@ -654,17 +655,17 @@ for name, table in searched.items():
 session.say(f"""
 - From three neighbouring slices, the plain U-Net reaches a mean Dice of **{plain.mean():.3f}**; the box alone, image unread, gives
   {floor.mean():.3f}.
-- The MobileNetV3 arm (`{mobile_arm}`) reaches **{mobile.mean():.3f}** with {mobile.config["params"]:,} parameters against
+- The MobileNetV3 model (`{mobile_model}`) reaches **{mobile.mean():.3f}** with {mobile.config["params"]:,} parameters against
   {plain.config["params"]:,}, one seed each; what three seeds say stands below.
 - {100 * empty:.0f} % of the training slices are empty, and stay in.
 """)
 if len(short):
-    session.say(f"- One thing changed, short budget, three seeds. {compare.in_words(short, '`unet2d`')}")
+    session.say(f"- One thing changed, short schedule, three seeds. {compare.in_words(short, '`unet2d`')}")
 if len(long):
-    session.say(f"- After the main budget, minus `unet2d`: {tables.differences_in_words(long.droplevel(0))}.")
+    session.say(f"- After the main schedule, minus `unet2d`: {tables.differences_in_words(long.droplevel(0))}.")
 if len(moved):
     session.say(f"- What longer training adds to a difference: {tables.differences_in_words(moved)}.")
-planed = pd.DataFrame({arm: row for (kind, arm), row in pairs.items() if kind.startswith("grouped")}).T
+planed = pd.DataFrame({model: row for (kind, model), row in pairs.items() if kind.startswith("grouped")}).T
 if len(planed):
     session.say(f"- Directions and their mean, minus `unet2d`: {tables.differences_in_words(planed.infer_objects())}.")
 for name, one in sweep.SWEEPS.items():
@@ -682,12 +683,12 @@ for name, one in sweep.SWEEPS.items():
 #
 # ## Exercises
 #
-# 1. Train `unet2d-1slice` and `unet2d`, both with `hipposeg train <arm> --budget S --seed 7 --profile full`, a seed that section 9 does not
-#    have, and compare them as section 7 does: `a, b = (session.run(arm, "grouped", 0, 7, "S") for arm in (...))`. How far is that one difference
+# 1. Train `unet2d-1slice` and `unet2d`, both with `hipposeg train <model> --schedule S --seed 7 --profile full`, a seed that section 9 does not
+#    have, and compare them as section 7 does: `a, b = (session.run(model, "grouped", 0, 7, "S") for model in (...))`. How far is that one difference
 #    from those of the three seeds? An interval for their mean need not hold it.
 # 2. In section 8, rank the cases by the difference between the two networks instead. What do the cases have in common where the encoder is
 #    ahead?
-# 3. Section 9 trains without empty slices (`unet2d+empty0`). Train it and `unet2d` here (`session.run(arm, budget="S")`), read their masks as
+# 3. Section 9 trains without empty slices (`unet2d+empty0`). Train it and `unet2d` here (`session.run(model, schedule="S")`), read their masks as
 #    section 8 does, and count the voxels that they call hippocampus in slices where the expert drew none. Which of both raises more false
 #    alarms, and would a score that leaves out empty slices have told?
 #

@@ -30,7 +30,7 @@
 #
 # **Reads:** the data set, `folds.json`; of notebook 03 the run `unet2d`, if it is there; the finished runs of the declared series in the
 # `full` artifacts, as far as they are there.
-# **Writes:** `figures/04_*`, `facts/04_unet3d.json`, the runs of the arm `unet3d` and of the flagship with their predictions.
+# **Writes:** `figures/04_*`, `facts/04_unet3d.json`, the runs of the model `unet3d` and of the flagship with their predictions.
 # **Run time:** that of two trainings under `standard`, see `timings.csv` for what they took; about a minute under `smoke`, or when both
 # runs are cached.
 
@@ -61,7 +61,7 @@ from torch.nn import functional
 from hipposeg import stats, timings
 from hipposeg.data import grid
 from hipposeg.experiments import RunSpec, plan
-from hipposeg.experiments.registry import ARMS, FLAGSHIP
+from hipposeg.experiments.registry import FLAGSHIP, MODELS
 from hipposeg.experiments.run import finished, machine_for
 from hipposeg.experiments.samples import images_of, make_samples
 from hipposeg.experiments.weights import initial
@@ -79,14 +79,14 @@ from hipposeg_lab.bench import summary as bench_summary
 from hipposeg_lab.figures import bench, offgrid, outcomes, shares
 from hipposeg_lab.figures import receptive as fields
 from hipposeg_lab.page.published import PUBLISHED
-from hipposeg_lab.page.words import arm_text
+from hipposeg_lab.page.words import model_text
 from hipposeg_lab.studies import offgrid as study
 from hipposeg_lab.studies import probe, verdicts
 
 session = start("04_unet3d", profile)
 spec, cohort = session.spec, session.cohort
 fold = session.folds["grouped"][0]
-budget = "smoke" if profile == "smoke" else "standard"
+schedule = "smoke" if profile == "smoke" else "standard"
 
 # %% [markdown]
 # ## 1. From slices to volumes
@@ -96,12 +96,12 @@ budget = "smoke" if profile == "smoke" else "standard"
 # before, the neighbouring slice, is now an axis.
 
 # %%
-arm = ARMS["unet3d"]
-images = images_of(cohort, arm.prep, session.ws)
-samples = make_samples(images, cohort, arm.prep, fold["train"])
+model = MODELS["unet3d"]
+images = images_of(cohort, model.prep, session.ws)
+samples = make_samples(images, cohort, model.prep, fold["train"])
 labels = {number: case.label for number, case in cohort.cases.items()}
-cropped = [n for n, label in labels.items() if any(np.greater(label.shape, arm.prep.size))]
-lost = sum(int((label > 0).sum() - (grid.place(label, arm.prep.size)[0] > 0).sum()) for label in labels.values())
+cropped = [n for n, label in labels.items() if any(np.greater(label.shape, model.prep.size))]
+lost = sum(int((label > 0).sum() - (grid.place(label, model.prep.size)[0] > 0).sum()) for label in labels.values())
 session.facts(training_volumes=len(samples.images), boxes_cropped=len(cropped), label_voxels_cropped=lost)
 session.say(f"""The {len(fold["train"])} training volumes are {len(samples.images)} samples of
 {" x ".join(map(str, samples.images.shape[2:]))} voxels ({samples.images.numpy().nbytes / 1e6:.0f} MB). Of all {len(labels)} boxes
@@ -143,12 +143,12 @@ display(Code(inspect.getsource(unet.ResidualBlock), language="python"))
 # `unet3d-nnunet-performance` are the Lightweight, Balanced and Performance sizes of one plan.
 
 # %%
-variants = {name: one for name, one in ARMS.items() if one.notebook == "04" and one.build and "+" not in name}
+variants = {name: one for name, one in MODELS.items() if one.notebook == "04" and one.build and "+" not in name}
 rows = {}
 for name, one in variants.items():
     made = one.build(one.prep.channels(len(spec.channels)), spec.n_classes)
     work = cost.gflops(made, one.prep.channels(len(spec.channels)), one.prep.axis, one.prep.spacing)
-    rows[name] = {"what it is": arm_text(name), "parameters": cost.parameters(made), "GFLOP": work}
+    rows[name] = {"what it is": model_text(name), "parameters": cost.parameters(made), "GFLOP": work}
 variant_costs = pd.DataFrame(rows).T
 session.facts(parameters=variant_costs["parameters"].to_dict(), gflops=variant_costs["GFLOP"].to_dict())
 box = " x ".join(map(str, cost.REFERENCE_VOLUME))
@@ -157,7 +157,7 @@ display(variant_costs.style.format({"parameters": "{:,.0f}", "GFLOP": "{:.1f}"})
 
 # %% [markdown]
 # **What we see.** Parameters and operations are two things: most parameters sit in the coarse stages, most operations in the fine ones.
-# Arms that work at 2 mm have larger voxels, so fewer of them. An eighth would be enough; it is more, because each side is rounded up to a
+# Models that work at 2 mm have larger voxels, so fewer of them. An eighth would be enough; it is more, because each side is rounded up to a
 # number that the network can halve.
 # **What it does not show:** minutes. A processor likes some shapes better than others; section 9 has the measured time where it is known.
 
@@ -170,11 +170,11 @@ display(variant_costs.style.format({"parameters": "{:,.0f}", "GFLOP": "{:.1f}"})
 # can be interpolated like any image, and the border stays where it went, to a fraction of a voxel.
 
 # %%
-recipe = arm.recipe(budget)
+recipe = model.training(schedule)
 order = (samples.labels > 0).flatten(1).sum(1).argsort(descending=True)
 rows, soft = {}, []
 for row, index in enumerate(int(order[k]) for k in (0, len(order) // 2)):
-    picture = slices.fullest(samples.labels[index].numpy(), 0, arm.prep.size)
+    picture = slices.fullest(samples.labels[index].numpy(), 0, model.prep.size)
     batch = [part[[index] * 4] for part in (samples.images, samples.labels)]
     moved = augment(*batch, spec.n_classes, recipe.augmentation, seeded(0, "volumes", row))
     panels = [("as it is" if not row else "", samples.images[index, 0, picture].numpy(), None)]
@@ -207,9 +207,9 @@ much of so thin an organ is border.""")
 # not by hand: the network is run once, a box is a block that ran, and an arrow says that one block reads another.
 
 # %%
-channels = arm.prep.channels(len(spec.channels))
-deep = ARMS["unet3d-nnunet"].build(channels, spec.n_classes).train()
-traced = shapes.trace(deep, channels, arm.prep.size)
+channels = model.prep.channels(len(spec.channels))
+deep = MODELS["unet3d-nnunet"].build(channels, spec.n_classes).train()
+traced = shapes.trace(deep, channels, model.prep.size)
 session.save(
     architecture.diagram(traced, "unet3d-nnunet"), "architecture",
     "`unet3d-nnunet` in training, drawn from the module: a row for each resolution, down at the left and up at the right, outputs in "
@@ -255,7 +255,7 @@ display(Code(inspect.getsource(losses.segmentation_loss), language="python"))
 # %% [markdown]
 # ## 5. Training the plain network and the flagship
 #
-# Two networks are trained here: the plain 3D U-Net, which is the yardstick of every other arm, and the flagship, which the project would
+# Two networks are trained here: the plain 3D U-Net, which is the yardstick of every other model, and the flagship, which the project would
 # hand to a user. Both recipes were chosen on `dev`, a part of the training people, and frozen before this fold was scored.
 # **Muon** takes the weights that are matrices and gives each update's directions equal size; AdamW takes the others. Both follow a
 # one-cycle schedule: up in the warm-up, then down, to nothing in `unet3d`; the flagship's training ends before that (`horizon`). What is
@@ -263,15 +263,15 @@ display(Code(inspect.getsource(losses.segmentation_loss), language="python"))
 
 # %%
 trained = list(dict.fromkeys(("unet3d", FLAGSHIP)))
-recipes = {name: pd.json_normalize(asdict(ARMS[name].recipe(budget))).iloc[0] for name in trained}
+recipes = {name: pd.json_normalize(asdict(MODELS[name].training(schedule))).iloc[0] for name in trained}
 session.say("The recipes as they are run, all settings:")
 display(pd.DataFrame(recipes).fillna("none").astype(str))
-if ARMS[FLAGSHIP].prep.views:
+if MODELS[FLAGSHIP].prep.views:
     session.say(f"""`{FLAGSHIP}` also differs in how it is asked: its answer is the mean over {len(VIEWS)} slightly turned and shifted copies of the
 box, each brought back. Strided convolutions are not indifferent to where their grid lies; the mean nearly is.""")
 
 # %% [markdown]
-# Everything that takes more than one run per arm, such as seeds and folds, is a declared series (`src/hipposeg/runs/series.py`). It takes
+# Everything that takes more than one run per model, such as seeds and folds, is a declared series (`src/hipposeg/runs/series.py`). It takes
 # hours, so only the `full` profile trains it. Here it is read as far as it is there; where a run is missing, the text says so.
 
 # %%
@@ -338,7 +338,7 @@ sums alone does, and a warning about single runs.""")
 # %%
 machine = machine_for(session.ws)
 probed = [images[number] for number in fold["train"][:4]]
-flat_run, maps, widths = RunSpec("unet2d", budget=budget), {}, {}
+flat_run, maps, widths = RunSpec("unet2d", schedule=schedule), {}, {}
 sliced = flat_run.definition.prep
 cut, side_on = planes.plane_name(spec, sliced.axis), 0 if sliced.axis else 1
 for name, one in {"2D": flat_run, "3D": plain.run}.items():
@@ -349,7 +349,7 @@ for name, one in {"2D": flat_run, "3D": plain.run}.items():
     for when, made in states.items():
         if made is not None:
             field, voxel = probe.effective_field(made, prep, probed, machine)
-            maps[f"{name}, {when}"] = fields.around(field, voxel, [side // 2 for side in arm.prep.size])
+            maps[f"{name}, {when}"] = fields.around(field, voxel, [side // 2 for side in model.prep.size])
             widths[f"{name}, {when}"] = wide
 session.save(
     fields.fields(maps, spec, spec.spacing, widths, axes=(sliced.axis, side_on)), "receptive-field",
@@ -470,7 +470,7 @@ if network is None:
     session.say("**The weights of `unet3d` are not on this machine**, so this is left out; `standard` makes them.")
 else:
     scored = {number: images[number] for number in fold["scored"]}
-    mirrors, masks = probe.mirrored(network, arm.prep, scored, cohort, machine)
+    mirrors, masks = probe.mirrored(network, model.prep, scored, cohort, machine)
     table = mirrors.pivot(index="case", columns="query", values="dice")
     number = tables.cases_by_rule(table[probe.MIRRORED] - table[probe.STORED])["median"]
     case, views = cohort.cases[number], []
@@ -506,16 +506,16 @@ if network is not None:
 # training with flips costs. For that a second network, `unet3d+flip`, was trained with half of its samples mirrored. Over three seeds:
 
 # %%
-seeded_runs = [one for one in found if (one.run.folds, one.run.fold, one.run.budget) == ("grouped", 0, "standard")]
-flips = compare.scores([one for one in seeded_runs if one.run.arm in ("unet3d", "unet3d+flip")])
+seeded_runs = [one for one in found if (one.run.folds, one.run.fold, one.run.schedule) == ("grouped", 0, "standard")]
+flips = compare.scores([one for one in seeded_runs if one.run.model in ("unet3d", "unet3d+flip")])
 family = next(one for one in verdicts.FAMILIES if one.reference == "unet3d")
-compared = compare.differences(flips, "unet3d", declared=len(family.arms))
+compared = compare.differences(flips, "unet3d", declared=len(family.models))
 if compared.empty:
     session.say("**Not trained yet:** `unet3d` and `unet3d+flip`, so there is no verdict.")
 else:
     session.facts(flip=compared.loc["unet3d+flip", ["difference", "low", "high", "verdict"]].to_dict())
     session.say(
-        f"Mean Dice, minus `unet3d`; *p* is adjusted for all {len(family.arms)} comparisons with it (section 9):"
+        f"Mean Dice, minus `unet3d`; *p* is adjusted for all {len(family.models)} comparisons with it (section 9):"
     )
     display(tables.readable_differences(compared))
     meaning = {
@@ -535,10 +535,10 @@ else:
 # training. The first is the number that this project stands by, the second is for comparison with others.
 
 # %%
-five = [one for one in found if one.run.arm == FLAGSHIP and one.run.seed == 0 and one.run.budget == "standard"]
+five = [one for one in found if one.run.model == FLAGSHIP and one.run.seed == 0 and one.run.schedule == "standard"]
 five = sorted((one for one in five if one.run.folds in ("grouped", "nnunet")), key=lambda one: one.run.folds)
 all_folds = compare.scores(five)
-floors = compare.scores([one for one in found if one.run.arm == FLOOR and one.run.folds in ("grouped", "nnunet")])
+floors = compare.scores([one for one in found if one.run.model == FLOOR and one.run.folds in ("grouped", "nnunet")])
 
 # %%
 if five:
@@ -586,7 +586,7 @@ else:
 # each scored by a network that never saw it:
 
 # %%
-before = [one for one in found if one.run.arm == "unet3d-long"]
+before = [one for one in found if one.run.model == "unet3d-long"]
 rows = {}
 for kind in sorted({one.run.folds for one in five} & {one.run.folds for one in before}):
     now = all_folds[all_folds.folds == kind].set_index("case").sort_index()
@@ -608,10 +608,12 @@ display(pd.DataFrame(rows).T) if rows else session.say("**Not trained yet:** fiv
 # %%
 SHORTER = {"e": "cut at two thirds", "a": "to its end"}
 shorter = [
-    one for one in found if one.run.arm == FLAGSHIP and one.run.budget[0] in SHORTER and one.run.budget[1:].isdigit()
+    one
+    for one in found
+    if one.run.model == FLAGSHIP and one.run.schedule[0] in SHORTER and one.run.schedule[1:].isdigit()
 ]
 rows = [
-    (int(one.run.budget[1:]), SHORTER[one.run.budget[0]], one.config["steps"], one.mean())
+    (int(one.run.schedule[1:]), SHORTER[one.run.schedule[0]], one.config["steps"], one.mean())
     for one in shorter
     if one.run.folds == "dev"
 ]
@@ -648,66 +650,66 @@ for one in sorted((one for one in shorter if one.run.folds != "dev"), key=lambda
 display(pd.DataFrame(rows).T) if rows else session.say("**Not trained yet:** none of them.")
 
 # %% [markdown]
-# ## 9. One thing at a time: the table of arms
+# ## 9. One thing at a time: the table of models
 #
-# Every arm on `grouped` fold 0, with the settings of `unet3d` but for those in the first table. The flagship has a longer schedule and its
+# Every model on `grouped` fold 0, with the settings of `unet3d` but for those in the first table. The flagship has a longer schedule and its
 # views, whose eight passes the GFLOP of one pass leave out. Minutes are those of a schedule alone on an idle machine, where `make bench`
 # has measured them (section 12); else those of the run's own training with **one thread, beside another training**, which is how a series
 # runs. The 2D network of notebook 03 stands beside them where its series is there, because between 2D and 3D only time is a common measure.
 
 # %%
-yardstick = pd.json_normalize(asdict(ARMS["unet3d"].recipe(budget))).iloc[0]
+yardstick = pd.json_normalize(asdict(MODELS["unet3d"].training(schedule))).iloc[0]
 rows = []
-for name, one in ARMS.items():
+for name, one in MODELS.items():
     if one.notebook != "04" or name == "unet3d" or not one.build:
         continue
-    recipe_here = pd.json_normalize(asdict(one.recipe(budget))).iloc[0]
+    recipe_here = pd.json_normalize(asdict(one.training(schedule))).iloc[0]
     settings = [f"{key} {value}" for key, value in recipe_here.items() if str(value) != str(yardstick.get(key))]
-    prep = [f"{key} {value}" for key, value in asdict(one.prep).items() if value != getattr(ARMS["unet3d"].prep, key)]
+    prep = [f"{key} {value}" for key, value in asdict(one.prep).items() if value != getattr(MODELS["unet3d"].prep, key)]
     rows.append(
         {
-            "arm": name,
+            "model": name,
             "network": re.sub(r"^[\w.]*\.", "", one.network),
             "other than `unet3d` in": "; ".join(settings + prep) or "the network",
         }
     )
 with pd.option_context("display.max_colwidth", None):
-    display(pd.DataFrame(rows).set_index("arm"))
+    display(pd.DataFrame(rows).set_index("model"))
 
 # %%
 found_bench = {} if session.ws.is_phantom else timings.benchmark(session.ws.root)
 idle = bench_summary.idle_minutes(found_bench)
-candidates = [one for one in plan.committed(session.ws, "03", spec) if one.run.arm == "unet2d"] + found
-yard = next((one for one in found if one.run.arm == "unet3d"), None)
+candidates = [one for one in plan.committed(session.ws, "03", spec) if one.run.model == "unet2d"] + found
+yard = next((one for one in found if one.run.model == "unet3d"), None)
 same = [one for one in candidates if yard and all(one.config[k] == yard.config[k] for k in (*MACHINE, "threads"))]
 same = [one for one in same if compare.processor(one) == compare.processor(yard)]
-table = compare.arms(same, spec.names, idle=idle)
+table = compare.models(same, spec.names, idle=idle)
 if len(table):
     session.say(
-        "Minutes: each arm's schedule alone on an idle machine, measured by `make bench`."
+        "Minutes: each model's schedule alone on an idle machine, measured by `make bench`."
         if idle else "**Minutes as each run recorded them, beside other work**: `make bench` measures them on an idle machine."
     )  # fmt: skip
     shown = dict.fromkeys(table.columns, "{:.4f}") | dict.fromkeys(("params", "steps", "dims", "seeds"), "{:,.0f}")
     shown |= {"gflops": "{:.1f}", "minutes": "{:.1f}", "mean Dice": "{:.4f}"}
-    display(table.rename(columns={"value": "mean Dice"}).style.format(shown, na_rep="none").set_uuid("arms"))
+    display(table.rename(columns={"value": "mean Dice"}).style.format(shown, na_rep="none").set_uuid("models"))
     session.save(
-        charts.dice_by_minutes(table), "arms",
+        charts.dice_by_minutes(table), "models",
         "Mean Dice on grouped fold 0 against the minutes of training, on one machine.",
-        "A scatter of arms with intervals; time on a logarithmic axis.",
+        "A scatter of models with intervals; time on a logarithmic axis.",
     )  # fmt: skip
 else:
     session.say("**Not trained yet:** `unet3d` in the series, so there is no table.")
 
 # %%
-equal = [one for one in seeded_runs if one.run.arm in ("unet3d", *family.arms)]
-compared = compare.differences(compare.scores(equal), "unet3d", declared=len(family.arms))
+equal = [one for one in seeded_runs if one.run.model in ("unet3d", *family.models)]
+compared = compare.differences(compare.scores(equal), "unet3d", declared=len(family.models))
 if len(compared):
-    session.say("Mean Dice minus `unet3d`, arms with equal steps only; *p* is adjusted for their number (Holm):")
+    session.say("Mean Dice minus `unet3d`, models with equal steps only; *p* is adjusted for their number (Holm):")
     display(tables.readable_differences(compared))
 
 # %% [markdown]
-# **How to read it.** A difference is an arm's only if it holds over seeds, so a row with one seed has no verdict. **What it does not
-# show:** what an arm could reach with a recipe of its own. Equal steps are fair to nobody in particular; transformers are known to want
+# **How to read it.** A difference is a model's only if it holds over seeds, so a row with one seed has no verdict. **What it does not
+# show:** what a model could reach with a recipe of its own. Equal steps are fair to nobody in particular; transformers are known to want
 # more data and more steps. What deep supervision (section 4) brings is the row `unet3d-nnunet`, with all else that is nnU-Net's in it. The heads
 # `unet3d-inr-*` learn at 2 mm; section 10 compares them among themselves.
 
@@ -721,17 +723,17 @@ if len(compared):
 # was trained at 1 mm.
 
 # %%
-heads = [one for one in seeded_runs if one.run.arm.startswith("unet3d-inr-")]
+heads = [one for one in seeded_runs if one.run.model.startswith("unet3d-inr-")]
 asked = compare.side_table(heads, study.TABLE)
 rows, gains = [], {}
 if len(asked):
     asked = asked[(asked["label"] == "mean") & asked["query"].isin(study.QUERIES)]
-    for name, group in asked.groupby("arm", sort=False):
+    for name, group in asked.groupby("model", sort=False):
         short = name.removeprefix("unet3d-inr-")
         means = compare.means(group, "query").to_dict("index")
         rows += [{"row": short, "series": query, **row} for query, row in means.items()]
         gains[short] = compare.differences(group, study.TRILINEAR, by="query").loc[study.HEAD]
-    twin = [one.mean() for one in heads if one.run.arm == "unet3d-inr-1mm"]
+    twin = [one.mean() for one in heads if one.run.model == "unet3d-inr-1mm"]
     line = ("trained at 1 mm", float(np.mean(twin))) if twin else None
     session.save(
         charts.ranges(pd.DataFrame(rows), "mean Dice at 1 mm (bars: 95 % interval over people, seeds)", line=line), "off-grid",
@@ -761,16 +763,16 @@ if gains:
 
 # %%
 if len(asked):
-    by_seed = asked.groupby(["arm", "seed", "query"])["dice"].mean().unstack()
-    ends = by_seed.groupby("arm").agg(["min", "max"])
+    by_seed = asked.groupby(["model", "seed", "query"])["dice"].mean().unstack()
+    ends = by_seed.groupby("model").agg(["min", "max"])
     widest = (ends[study.HEAD]["max"] - ends[study.HEAD]["min"]).idxmax()
     (low, high), (low_up, high_up) = (ends.loc[widest, query] for query in (study.HEAD, study.TRILINEAR))
     lost = (by_seed[study.TRILINEAR] - by_seed[study.HEAD]).loc[widest].max()
-    session.facts(widest_head={"arm": widest, "asked": [low, high], "upsampled": [low_up, high_up], "lost": lost})
+    session.facts(widest_head={"model": widest, "asked": [low, high], "upsampled": [low_up, high_up], "lost": lost})
     session.say(
         f"Widest over its seeds is `{widest}`: {low:.3f} to {high:.3f} when it is asked, {low_up:.3f} to {high_up:.3f} when its "
         "logits are upsampled. " + (f"**One of its networks is sound on its own grid and loses {lost:.2f} between voxels**, and "
-        "so that one seed decides the mean of the arm." if lost > 0.05 else "No seed breaks down off the grid.")
+        "so that one seed decides the mean of the model." if lost > 0.05 else "No seed breaks down off the grid.")
     )  # fmt: skip
 
 # %% [markdown]
@@ -788,14 +790,14 @@ if len(asked):
 # millimetre**, and a smooth line is no evidence of a right one.
 
 # %%
-drawn = [one for one in heads if one.run.arm == "unet3d-inr-siren-xyz" and (one.folder / study.PICTURE).is_file()]
+drawn = [one for one in heads if one.run.model == "unet3d-inr-siren-xyz" and (one.folder / study.PICTURE).is_file()]
 if drawn:
     number, maps = study.picture(drawn[0].folder)
     shown = {f"{query}, {size:g} mm": maps[query, size] for query in study.QUERIES for size in study.DRAWN_MM}
     case = cohort.cases[number]
     session.save(
         offgrid.contours(case.image[0], shown, spec, case.spacing), "off-grid-case",
-        f"Case {number:03d}, the first scored, by `{drawn[0].run.arm}`, seed {drawn[0].run.seed}, in one sagittal slice: by asking the head (above) and by "
+        f"Case {number:03d}, the first scored, by `{drawn[0].run.model}`, seed {drawn[0].run.seed}, in one sagittal slice: by asking the head (above) and by "
         "upsampling its logits (below), on the grid that it was trained on and on two finer ones.",
         "One sagittal slice six times, outlined on coarser and finer grids.", kind="png",
     )  # fmt: skip
@@ -849,7 +851,7 @@ session.say("Voxels of this case: " + "; ".join(f"{name} {count:,}" for name, co
 # ## 12. The race
 #
 # How does all this compare at equal time? `make bench` trains the flagship, nnU-Net v2 and MONAI's DynUNet on the same machine for the same
-# minutes on `nnunet` fold 0. Each peer runs twice: as released, and with its own schedule shortened to the budget and in bf16.
+# minutes on `nnunet` fold 0. Each peer runs twice: as released, and with its own schedule shortened to the schedule and in bf16.
 # The claim, if any, is against the stronger; *ahead* means that the whole interval is above zero, that ours kept to its minutes, and that the
 # machine was idle. All are stopped by the clock, with the step that passes the mark.
 # That fold is the one that published numbers can be set beside, and not a clean one: pilots of this project looked at it, and some of its people
@@ -869,8 +871,8 @@ else:
 # %%
 if found_bench.get("race"):
     looks = {
-        (f"{budget} min", bench.system_name(name)): look
-        for budget, rows in found_bench["race"].items()
+        (f"{schedule} min", bench.system_name(name)): look
+        for schedule, rows in found_bench["race"].items()
         for name, look in rows.items()
     }
     rows = {
@@ -976,7 +978,7 @@ if found_bench.get("claims"):
 #   lies better than a 2D network can. No score here transfers to a box placed by other means.
 # - A receptive field by gradients is a local, linear picture of a network, at one voxel, on a few volumes.
 # - The heads were judged under the recipe of the plain network. A SIREN is known to be particular about its rates.
-# - Equal steps are one way of being fair. At equal time, or with a recipe for each, the order of arms may change.
+# - Equal steps are one way of being fair. At equal time, or with a recipe for each, the order of models may change.
 # - There is no truth off the voxel grid: the coordinate heads are judged at 1 mm only.
 #
 # ## Exercises

@@ -28,7 +28,7 @@
 #
 # **Reads:** the data set, `folds.json`; of notebook 03 the run `unet2d`, which is trained here if it is not there; the finished runs of the
 # declared series in the `full` artifacts, and the benchmark's times, as far as they are there.
-# **Writes:** `figures/05_*`, `facts/05_attention_unet.json`, the run of the arm `attention2d` with its predictions, and beside it
+# **Writes:** `figures/05_*`, `facts/05_attention_unet.json`, the run of the model `attention2d` with its predictions, and beside it
 # `attention.csv.gz`. **Run time:** that of one 2D training under `standard`, see `timings.csv` for what it took; about a minute under
 # `smoke`, or when the runs are cached.
 
@@ -54,7 +54,7 @@ from IPython.display import Code, display
 
 from hipposeg import stats, timings
 from hipposeg.experiments import RunSpec, plan, train_or_load
-from hipposeg.experiments.registry import ARMS
+from hipposeg.experiments.registry import MODELS
 from hipposeg.experiments.run import machine_for
 from hipposeg.experiments.samples import images_of
 from hipposeg.models import attention as gates
@@ -63,13 +63,13 @@ from hipposeg.notebook import start
 from hipposeg.results import compare, tables
 from hipposeg.viz import architecture, evaluation, forest
 from hipposeg_lab.figures import attention as pictures
-from hipposeg_lab.page.words import arm_text
+from hipposeg_lab.page.words import model_text
 from hipposeg_lab.studies import attention, attention_summary, probe
 
 session = start("05_attention_unet", profile)
 spec, cohort = session.spec, session.cohort
 fold = session.folds["grouped"][0]
-budget = "smoke" if profile == "smoke" else "standard"
+schedule = "smoke" if profile == "smoke" else "standard"
 
 # %% [markdown]
 # ## 1. What a gate is
@@ -93,11 +93,11 @@ way_up = (gates.AttentionUNet.gated, gates.AttentionUNet.maps)
 display(Code("\n".join(map(inspect.getsource, way_up)), language="python"))
 
 # %%
-arm = ARMS["attention2d"]
-channels = arm.prep.channels(len(spec.channels))
-sides = tuple(side for axis, side in enumerate(arm.prep.size) if axis != arm.prep.axis)
+model = MODELS["attention2d"]
+channels = model.prep.channels(len(spec.channels))
+sides = tuple(side for axis, side in enumerate(model.prep.size) if axis != model.prep.axis)
 session.save(
-    architecture.diagram(shapes.trace(arm.build(channels, spec.n_classes), channels, sides), arm.name), "architecture",
+    architecture.diagram(shapes.trace(model.build(channels, spec.n_classes), channels, sides), model.name), "architecture",
     "The gated 2D network, drawn from the module itself: each gate reads a skip and the decoder feature one stage below, and what it lets "
     "through joins the upsampled feature.",
     "A U-shaped diagram: blue boxes go down at the left, green boxes come up at the right, with a pink gate before each merge.",
@@ -119,16 +119,16 @@ session.save(
 # The twin comes from notebook 03.
 
 # %%
-gated = train_or_load(RunSpec(arm.name, budget=budget), cohort, session.folds, session.ws, weights=True)
+gated = train_or_load(RunSpec(model.name, schedule=schedule), cohort, session.folds, session.ws, weights=True)
 plain = session.run("unet2d")
 session.save(
-    evaluation.training_curves({"unet2d": plain.history, arm.name: gated.history}), "curves",
+    evaluation.training_curves({"unet2d": plain.history, model.name: gated.history}), "curves",
     "Training loss, and mean Dice on the scored volumes every few epochs, shown for display only: nothing is chosen by it.",
     "Two line charts over epochs for two networks: the training loss, and the mean Dice at a few of them.",
 )  # fmt: skip
 session.facts(dice_unet2d=plain.mean(), dice_attention=gated.mean())
 session.say(
-    f"""On the {len(fold["scored"])} volumes of fold 0: `unet2d` **{plain.mean():.4f}**, `{arm.name}` **{gated.mean():.4f}** mean Dice."""
+    f"""On the {len(fold["scored"])} volumes of fold 0: `unet2d` **{plain.mean():.4f}**, `{model.name}` **{gated.mean():.4f}** mean Dice."""
 )
 
 # %% [markdown]
@@ -144,16 +144,16 @@ session.say(
 # %%
 machine = machine_for(session.ws)
 network = probe.trained_network(session.ws, gated.run, spec, machine)
-images = images_of(cohort, arm.prep, session.ws)
+images = images_of(cohort, model.prep, session.ws)
 dice, views = tables.mean_dice(gated.cases), []
 chosen = tables.cases_by_rule(dice)
 for rank, number in chosen.items():
-    case, by_scale = cohort.cases[number], attention.maps(network, arm.prep, images[number], machine)
+    case, by_scale = cohort.cases[number], attention.maps(network, model.prep, images[number], machine)
     columns = {f"skip of {scale * spec.spacing[1]:g} mm voxels": one for scale, one in by_scale.items()}
     title = f"{rank}: case {number:03d}\nmean Dice {dice[number]:.3f}"
     views.append(pictures.MapView(title, case.image[0], case.label, columns, case.spacing))
 session.save(
-    pictures.maps(views, spec, "What the gates let through", arm.prep.axis), "maps",
+    pictures.maps(views, spec, "What the gates let through", model.prep.axis), "maps",
     "The best, median and worst scored case with the maps of all gates over the slice that holds most hippocampus. Yellow: the gate is open. "
     "A map is computed at half its skip's resolution, brought linearly to the skip's, and repeated to the image's. Bare tissue: beyond the "
     "network's box.",
@@ -168,7 +168,7 @@ session.save(
 
 # %%
 session.save(
-    pictures.maps(views, spec, "The same gates farther back", arm.prep.axis, part=spec.labels[-1].value), "maps-posterior",
+    pictures.maps(views, spec, "The same gates farther back", model.prep.axis, part=spec.labels[-1].value), "maps-posterior",
     f"The same cases and gates in the slice that holds most of the {spec.labels[-1].name} part.",
     "Three rows of slices: the image, then blue to yellow maps at three scales, with the true outlines.", kind="png",
 )  # fmt: skip
@@ -188,13 +188,13 @@ number, scale = chosen["median"], 2
 case = cohort.cases[number]
 other = attention.paired_cases(list(scored), {n: cohort.cases[n].subject for n in scored})[number]
 names = (attention.TRAINED, attention.UNTRAINED)
-shown = {name: attention.maps(asked[name], arm.prep, images[number], machine) for name in names}
-theirs = attention.maps(network, arm.prep, images[other], machine)
+shown = {name: attention.maps(asked[name], model.prep, images[number], machine) for name in names}
+theirs = attention.maps(network, model.prep, images[other], machine)
 shown[attention.OTHER] = attention.laid_over(theirs, case.label.shape)
 columns = {name: one[scale] for name, one in shown.items()}
 view = pictures.MapView(f"case {number:03d}", case.image[0], case.label, columns, case.spacing)
 session.save(
-    pictures.maps([view], spec, f"The gate on the skip of {scale * spec.spacing[1]:g} mm voxels", arm.prep.axis), "controls",
+    pictures.maps([view], spec, f"The gate on the skip of {scale * spec.spacing[1]:g} mm voxels", model.prep.axis), "controls",
     f"The median case under three maps of one gate: of the trained network, of the same architecture before training, and of case {other:03d}, "
     "another person's, laid over it. Where no map reaches, the tissue is bare.",
     "Four panels of one slice: the image and three blue to yellow maps with the two true outlines.", kind="png",
@@ -246,7 +246,7 @@ session.facts(ratio_within_slices={
 })  # fmt: skip
 
 # %%
-parts = attention.by_part(network, arm.prep, scored, cohort, machine)
+parts = attention.by_part(network, model.prep, scored, cohort, machine)
 by_part = {
     item.name: attention_summary.intervals(parts[parts["label"] == item.name]).set_index("scale")
     for item in spec.labels
@@ -277,9 +277,9 @@ session.facts(ratio_by_part={name: rows["value"].round(4).to_dict() for name, ro
 
 # %%
 found = session.series()
-studied = compare.side_table([one for one in found if one.run.arm in attention.CONSTANTS], attention.TABLE)
-for name, group in studied.groupby("arm", sort=False) if len(studied) else ():
-    words = panels if ARMS[name].prep.axis is not None else {attention.SAMPLE: "in the volume"}
+studied = compare.side_table([one for one in found if one.run.model in attention.CONSTANTS], attention.TABLE)
+for name, group in studied.groupby("model", sort=False) if len(studied) else ():
+    words = panels if MODELS[name].prep.axis is not None else {attention.SAMPLE: "in the volume"}
     session.save(
         pictures.ratios(attention_summary.intervals(group), words, spec.spacing[1]), f"ratios-{name}",
         f"The same for `{name}`, {group['seed'].nunique()} trained networks; intervals over people and seeds.",
@@ -325,7 +325,7 @@ session.save(
 )  # fmt: skip
 
 # %% [markdown]
-# With one seed an effect cannot be told from the luck of one training, so there is no verdict yet. The declared series repeats every arm over three seeds,
+# With one seed an effect cannot be told from the luck of one training, so there is no verdict yet. The declared series repeats every model over three seeds,
 # in 2D and in 3D, with a second kind of attention: **scSE** (Roy et al. 2018) weighs the channels and the places of each decoder stage,
 # of what comes up as of the skip that enters it; segmentation-models-pytorch offers it, so it is tried on the MobileNetV3 network of notebook 03.
 
@@ -333,7 +333,7 @@ session.save(
 there, missing = [one.run for one in found], {}
 for run in plan.declared("05"):
     if run not in there:
-        missing.setdefault(run.arm, []).append(str(run.seed))
+        missing.setdefault(run.model, []).append(str(run.seed))
 if missing:
     session.say("**Missing:** " + "; ".join(f"`{name}`, seeds {', '.join(of)}" for name, of in missing.items()) + ".")
 verdicts = attention_summary.by_size(found, small)
@@ -360,24 +360,24 @@ else:
 # %% [markdown]
 # ## 6. What it costs
 #
-# Parameters and operations are counted by code on one box. Milliseconds are the benchmark's: each arm alone on an idle machine, from an
+# Parameters and operations are counted by code on one box. Milliseconds are the benchmark's: each model alone on an idle machine, from an
 # image in memory to its mask. They are read here and not measured, since no clock shows the same time twice.
 
 # %%
-clock = {} if session.ws.is_phantom else timings.benchmark(session.ws.root).get("arms", {})
+clock = {} if session.ws.is_phantom else timings.benchmark(session.ws.root).get("models", {})
 counted = {}
 for name in dict.fromkeys((*attention_summary.WITHOUT.values(), *attention_summary.WITHOUT)):
-    one = ARMS[name]
+    one = MODELS[name]
     inputs = one.prep.channels(len(spec.channels))
     made = one.build(inputs, spec.n_classes)
     operations = cost.gflops(made, inputs, one.prep.axis, one.prep.spacing)
     seconds = clock.get(name, {}).get("predict_s_per_volume", np.nan)
     counted[name] = {"parameters": cost.parameters(made), "GFLOP": operations, "ms": 1e3 * seconds}
-rows = {twin: {"what it is": arm_text(twin)} | counted[twin] for twin in attention_summary.WITHOUT.values()}
+rows = {twin: {"what it is": model_text(twin)} | counted[twin] for twin in attention_summary.WITHOUT.values()}
 for name, twin in attention_summary.WITHOUT.items():
     own, base = counted[name], counted[twin]
     rows[name] = (
-        {"what it is": arm_text(name)} | own | {f"{key}, times its twin's": own[key] / base[key] for key in own}
+        {"what it is": model_text(name)} | own | {f"{key}, times its twin's": own[key] / base[key] for key in own}
     )
 costs = pd.DataFrame(rows).T
 shown = {"parameters": "{:,.0f}", "GFLOP": "{:.2f}", "ms": "{:.0f}"} | dict.fromkeys(costs.columns[-3:], "{:.3f}")
@@ -411,8 +411,8 @@ session.say(f"""
 - The gated network minus its twin: **{stats.signed(first["difference"])}** mean Dice, 95 % interval {
     stats.signed(first["low"])
 } to {stats.signed(first["high"])}, one seed each.
-- Its gates add {costs.loc[arm.name, "parameters"] - counted["unet2d"]["parameters"]:,.0f} parameters and {
-    100 * (costs.loc[arm.name, "GFLOP, times its twin's"] - 1):.1f} % of operations.
+- Its gates add {costs.loc[model.name, "parameters"] - counted["unet2d"]["parameters"]:,.0f} parameters and {
+    100 * (costs.loc[model.name, "GFLOP, times its twin's"] - 1):.1f} % of operations.
 """)
 if len(verdicts):
     for which, rows in verdicts.groupby(level=0, sort=False):
@@ -437,9 +437,9 @@ if len(verdicts):
 #    `case.image[0][::-1]` and `case.label[::-1]` to `MapView`. Do the maps follow the tissue, or stay in their place?
 # 2. In the second picture of section 3, set `scale = 1`, then `scale = 4`. At which scale does another person's map look most like the
 #    trained one?
-# 3. Show the maps of a gate that sees the whole volume. `three = train_or_load(RunSpec("attention3d", budget=budget), cohort, session.folds,
-#    session.ws, weights=True)` trains it; `volumes = images_of(cohort, ARMS["attention3d"].prep, session.ws)` is its input. Ask it as section 3 asks
-#    `network`, with that arm's `prep`, and draw with `pictures.maps(views, spec, axis=1)`. Section 4 has its ratios: do you see them?
+# 3. Show the maps of a gate that sees the whole volume. `three = train_or_load(RunSpec("attention3d", schedule=schedule), cohort, session.folds,
+#    session.ws, weights=True)` trains it; `volumes = images_of(cohort, MODELS["attention3d"].prep, session.ws)` is its input. Ask it as section 3 asks
+#    `network`, with that model's `prep`, and draw with `pictures.maps(views, spec, axis=1)`. Section 4 has its ratios: do you see them?
 #
 # ## References
 #

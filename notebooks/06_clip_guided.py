@@ -29,7 +29,7 @@
 #
 # **Reads:** the data set, `folds.json`; the finished runs of the declared series in the `full` artifacts, as far as they are there; under
 # `full` a published CLIP's weights, if they are in the local cache or `HIPPOSEG_CLIP` names a file or folder.
-# **Writes:** `figures/06_*`, `facts/06_clip_guided.json`, the runs of the arms `hippoclip` (with `retrieval.csv.gz`, `transfer.csv.gz` and
+# **Writes:** `figures/06_*`, `facts/06_clip_guided.json`, the runs of the models `hippoclip` (with `retrieval.csv.gz`, `transfer.csv.gz` and
 # `cosines.json`), `clip2d-guided` and `clip2d-unguided` with their predictions, and that of the image-free floor, if it is not there yet.
 # **Run time:** that of three short 2D trainings under `standard`, see `timings.csv` for what it took; about a minute under `smoke`, or when
 # the runs are cached.
@@ -59,7 +59,7 @@ from IPython.display import Code, display
 from hipposeg import stats
 from hipposeg.data import captions, prompts
 from hipposeg.experiments import RunSpec, guidance, plan, train_or_load
-from hipposeg.experiments.registry import ARMS
+from hipposeg.experiments.registry import MODELS
 from hipposeg.experiments.run import machine_for
 from hipposeg.experiments.samples import images_of, make_samples
 from hipposeg.models import guided, published
@@ -71,14 +71,14 @@ from hipposeg.viz import evaluation, forest
 from hipposeg.viz import intervals as dots
 from hipposeg_lab.figures import attention as overlays
 from hipposeg_lab.figures import clip as pictures
-from hipposeg_lab.page.words import arm_text
+from hipposeg_lab.page.words import model_text
 from hipposeg_lab.studies import clip_study, clip_summary, probe, retrieval
 
 session = start("06_clip_guided", profile)
 spec, cohort = session.spec, session.cohort
 fold = session.folds["grouped"][0]
-budget = "smoke" if profile == "smoke" else "standard"
-machine, prep = machine_for(session.ws), ARMS["hippoclip"].prep
+schedule = "smoke" if profile == "smoke" else "standard"
+machine, prep = machine_for(session.ws), MODELS["hippoclip"].prep
 
 # %% [markdown]
 # ## 1. CLIP in one page
@@ -128,7 +128,7 @@ session.save(
 display(Code(inspect.getsource(contrastive.drawn), language="python"))
 
 # %%
-clips = train_or_load(RunSpec("hippoclip", budget=budget), cohort, session.folds, session.ws, weights=True)
+clips = train_or_load(RunSpec("hippoclip", schedule=schedule), cohort, session.folds, session.ws, weights=True)
 session.facts(clip_source=clips.config["source"], clip_scale=clips.history[-1]["scale"])
 session.say(
     f"HippoCLIP: {clips.config['params']:,} parameters, {clips.config['steps']} steps on {clips.config['samples']} slices. "
@@ -252,7 +252,7 @@ for kind in prompts.KINDS:
 names = ("background", *spec.names)
 angles, alone = clip_summary.angles(clips, names), clip_summary.by_prompts([clips])["value"]
 floor = session.run(FLOOR)
-without_text = [one for one in made if one.run.arm == "hippoclip-attributes"]
+without_text = [one for one in made if one.run.model == "hippoclip-attributes"]
 dice_alone = {f"{FLOOR}: no image is read": floor.mean(), **alone.to_dict()}
 if without_text:
     dice_alone["hippoclip-attributes: no text is read"] = np.mean([one.mean() for one in without_text])
@@ -271,7 +271,7 @@ session.say(
 # voxels wide, and the tower was trained to tell slices apart, not patches. `hippoclip-attributes`, which stands in the table once the series
 # has it, has the same patches and was told the same facts as numbers. **What it does not show:** what a decoder can make of it.
 #
-# The guided arms below read the prompts in the form of captions; so the series declares it. The table above may not decide that, as it is of the
+# The guided models below read the prompts in the form of captions; so the series declares it. The table above may not decide that, as it is of the
 # scored fold. The place for such a choice is `dev`, people cut from the training ones. How far apart the classes of each set lie there, by a
 # HippoCLIP that learned from the rest of the training people, is a run of the series:
 
@@ -349,7 +349,7 @@ display(Code(inspect.getsource(guided.lowest_loss), language="python"))
 # %%
 labels = make_samples(images, cohort, prep, fold["train"]).labels  # as the loss meets them, with their margins
 shares = np.bincount(labels.numpy().ravel(), minlength=spec.n_classes) / labels.numel()
-recipe = ARMS["clip2d-guided"].recipe(budget)
+recipe = MODELS["clip2d-guided"].training(schedule)
 
 
 def training_loss(logits, target):
@@ -391,7 +391,7 @@ session.say(
 # from the same initial weights.
 
 # %%
-led = train_or_load(RunSpec("clip2d-guided", budget=budget), cohort, session.folds, session.ws, weights=True)
+led = train_or_load(RunSpec("clip2d-guided", schedule=schedule), cohort, session.folds, session.ws, weights=True)
 twin = session.run("clip2d-unguided")
 session.save(
     evaluation.training_curves({"clip2d-unguided": twin.history, "clip2d-guided": led.history}), "curves",
@@ -418,7 +418,7 @@ session.say(
 led_network = probe.trained_network(session.ws, led.run, spec, machine)
 in_tower = sum(weight.numel() for weight in led_network.tower.parameters())
 session.facts(
-    parameters={one.run.arm: one.config["params"] for one in (clips, led, twin)}, parameters_of_tower=in_tower
+    parameters={one.run.model: one.config["params"] for one in (clips, led, twin)}, parameters_of_tower=in_tower
 )
 session.say(
     f"The unguided network has {twin.config['params']:,} parameters. The guided one has {led.config['params']:,}, of which {in_tower:,} are the "
@@ -438,7 +438,7 @@ session.save(
     "Loss and learned scale by epoch. The two losses are different ones; dashed: where both scales begin.",
     "Two line charts over epochs for HippoCLIP and the guided network.",
 )  # fmt: skip
-ends = {one.run.arm: (one.config["scale"], one.history[-1]["loss"]) for one in (led, *fixed)}
+ends = {one.run.model: (one.config["scale"], one.history[-1]["loss"]) for one in (led, *fixed)}
 session.save(
     pictures.floors({name: (scales, one) for name, one in lowest.items()}, ends), "floor",
     "Lines: the lowest training loss that geometry allows, at each scale, for three sets of class vectors. Marks: where trainings ended.",
@@ -499,13 +499,13 @@ session.say(
 # thing and are compared with it.
 
 # %%
-told = [(family, name, arm_text(name)) for family, members in plan.FAMILIES_CLIP.items() for name in members]
+told = [(family, name, model_text(name)) for family, members in plan.FAMILIES_CLIP.items() for name in members]
 told += [
-    (f"a tower taught without language, against {plan.TOWERS_CLIP[0]}", name, arm_text(name))
+    (f"a tower taught without language, against {plan.TOWERS_CLIP[0]}", name, model_text(name))
     for name in plan.TOWERS_CLIP[1]
 ]
 display(
-    pd.DataFrame(told, columns=["what is asked", "arm", "what it is"]).style.hide(axis="index").set_uuid("controls")
+    pd.DataFrame(told, columns=["what is asked", "model", "what it is"]).style.hide(axis="index").set_uuid("controls")
 )
 
 # %% [markdown]
@@ -518,7 +518,7 @@ display(
 verdicts = compare.by_family(made, "clip2d-guided", plan.FAMILIES_CLIP, "standard")
 if len(verdicts):
     session.save(
-        forest.forest(verdicts, stats.EQUIVALENCE_MARGIN, "mean Dice, arm minus clip2d-guided", sort=False), "controls",
+        forest.forest(verdicts, stats.EQUIVALENCE_MARGIN, "mean Dice, model minus clip2d-guided", sort=False), "controls",
         "Every control minus the guided network, with 95 % intervals over people and seeds; shaded: too small to matter.",
         f"A forest plot of the controls in families: {', '.join(verdicts.index.unique(0))}.",
     )  # fmt: skip
@@ -531,9 +531,9 @@ else:
 session.say(clip_summary.language(verdicts))
 
 # %% [markdown]
-# **How to read it.** An arm *behind* has lost something that guidance gave; an arm *equivalent* or *undecided* has not been shown to miss it. Language
-# itself is credited only if both arms fall behind whose class vectors lie as far apart, but come without text
-# (`clip2d-same-angles`, `clip2d-rotated`). And where a guided arm is ahead, remember that its guide learned from **captions made of the twin's own
+# **How to read it.** A model *behind* has lost something that guidance gave; a model *equivalent* or *undecided* has not been shown to miss it. Language
+# itself is credited only if both models fall behind whose class vectors lie as far apart, but come without text
+# (`clip2d-same-angles`, `clip2d-rotated`). And where a guided model is ahead, remember that its guide learned from **captions made of the twin's own
 # training labels**.
 # **What it does not show:** guidance by a CLIP that read real radiology reports, which might know things that labels do not say.
 #
@@ -573,8 +573,8 @@ else:
 # %% [markdown]
 # ## 7. Few labels
 #
-# Guidance is said to help where labels are few. So both arms learn from 5, 10, 20 and 50 % of the training people, in as many steps. The shares are nested,
-# both arms get the same people, and each HippoCLIP is trained on its cell's people alone: a guide that knew more people would bring their labels in
+# Guidance is said to help where labels are few. So both models learn from 5, 10, 20 and 50 % of the training people, in as many steps. The shares are nested,
+# both models get the same people, and each HippoCLIP is trained on its cell's people alone: a guide that knew more people would bring their labels in
 # through the back door. One thing is not equal then. A batch of HippoCLIP's holds one slice a person, so the guide of few people compares each
 # slice with fewer wrong captions, in as many steps:
 
@@ -610,7 +610,7 @@ else:
 #
 # ## 8. A published CLIP
 #
-# The same code takes CLIPs that others trained on photographs and web text: the arm `clip+published` is open_clip's ViT-B-32, taken from the local cache
+# The same code takes CLIPs that others trained on photographs and web text: the model `clip+published` is open_clip's ViT-B-32, taken from the local cache
 # or from a file named by `HIPPOSEG_CLIP`, and `clip2d-guided+published` is guided by it. Nothing is downloaded, and a run says which source it used.
 #
 # A biomedical CLIP would be the better test, and open_clip's list of pretrained models knows none. `HIPPOSEG_CLIP` may also name a folder in
@@ -665,7 +665,7 @@ session.say(f"""
 #
 # - Captions come from labels. HippoCLIP knows nothing that the training labels do not say, and its vocabulary is that of a few templates: a word
 #   that no caption holds tells it nothing, and sentences of such words all land on about one point.
-# - The recipe of the guided arms is that of the plain network; nothing was tuned for guidance.
+# - The recipe of the guided models is that of the plain network; nothing was tuned for guidance.
 # - One fold. The boxes were cut around the truth (notebook 01), so the place of a slice in its box already tells much of what a caption says.
 # - Retrieval counts equal facts. It does not ask whether a near miss is near.
 # - In the cells with few people each seed draws its own people; a cell's interval holds that luck, but three draws are few. Their guides also had

@@ -61,7 +61,7 @@ from hipposeg.experiments.registry import FLAGSHIP
 from hipposeg.metrics import MEAN, UNION, labels_of
 from hipposeg.notebook import start
 from hipposeg.predict import card, quality
-from hipposeg.predict.model import load_model
+from hipposeg.predict.ensemble import load_ensemble
 from hipposeg.predict.scan import read_scan
 from hipposeg.results import compare, tables
 from hipposeg.results.table import FLOOR, collect, write_flagship
@@ -205,7 +205,7 @@ display(tables.readable_differences(between))
 # %% [markdown]
 # ## 4. Verdicts, and five folds
 #
-# What does hold over seeds? The `full` profile trains declared series: which arms would be compared with which was
+# What does hold over seeds? The `full` profile trains declared series: which models would be compared with which was
 # written down before any of these runs was scored. Each family has one reference and its own adjustment of *p*. With
 # three seeds or more there is a **verdict**: *ahead* or *behind* if the interval of the difference excludes zero,
 # *equivalent* if it lies within the band that is too small to matter, else *undecided*. It rests on the interval, which
@@ -223,7 +223,7 @@ if len(judged):
         forest.forest(verdicts.headed(judged), stats.EQUIVALENCE_MARGIN), "verdicts",
         "Every declared comparison whose runs are there: mean Dice minus the family's reference, with its 95 % interval over "
         "people and seeds. Rows with fewer than three seeds have no verdict. An arrow: the interval goes on beyond the axis.",
-        "A forest plot with a heading for each family, an interval for each arm, and its verdict in words.",
+        "A forest plot with a heading for each family, an interval for each model, and its verdict in words.",
     )  # fmt: skip
 counted = {word: int((judged["verdict"] == word).sum()) for word in compare.VERDICTS}
 counted["without a verdict (fewer than three seeds)"] = len(judged) - sum(counted.values())
@@ -231,7 +231,7 @@ said = ", ".join(f"{count} {word}" for word, count in counted.items())
 session.say(f"{len(series_runs)} runs of the series are there, {len(judged)} comparisons: {said}.")
 
 # %% [markdown]
-# **What it does not show:** what an arm could reach with a recipe of its own. A verdict is about two recipes on these
+# **What it does not show:** what a model could reach with a recipe of its own. A verdict is about two recipes on these
 # data, and *undecided* is not *equivalent*.
 #
 # One fold is also one draw of people, so the flagship is trained on all five: on folds split by person, and on the folds
@@ -245,7 +245,7 @@ if len(by_fold):
     text = by_fold.assign(text=[f"{dice:.4f} ({low:.4f} to {high:.4f})" for dice, low, high in ends])
     parts = {"all": "folds 0 to 4", "1 to 4": "folds 1 to 4"}
     text["part"] = text["part"].map(lambda part: parts.get(part, f"fold {part}"))
-    wide = text.pivot(index=["folds", "part", "volumes", "people", "arm"], columns="label", values="text")
+    wide = text.pivot(index=["folds", "part", "volumes", "people", "model"], columns="label", values="text")
     display(wide[list(labels_of(spec))].rename_axis(columns=None))
 else:
     session.say("**Not trained yet:** none of the flagship's ten runs.")
@@ -329,7 +329,7 @@ session.say(f"""`{names[best.name]}`, per volume: {mine["swap"]:.0f} mm³ in the
 wrong = {run.name: errors.of_run(masks[run.name], session.cohort) for run in picked}
 places = errors.study(picked, wrong, session.cohort)
 stored.write(session.ws, "errors", places)
-columns = {run.name: short[run.name] for run in picked if run.name == best.name or run.arm in (FLOOR, FLAGSHIP)}
+columns = {run.name: short[run.name] for run in picked if run.name == best.name or run.model in (FLOOR, FLAGSHIP)}
 session.save(
     mistakes.by_position(places, columns, errors.POSITIONS, ("anterior end", "posterior end")), "positions",
     "Wrong tissue by its position along the true hippocampus, from the anterior end at the left to the posterior end at the "
@@ -546,7 +546,7 @@ and their Dice with **{of_whole["r_dice"]:.2f}**. The second volume is larger by
 # (letters as in section 13) or in papers:
 
 # %%
-groups = [stored.twins(everything, run.arm, masks=True) or [run] for run in picked]
+groups = [stored.twins(everything, run.model, masks=True) or [run] for run in picked]
 inflated = inflation.study(
     groups, lambda run: stored.masks(run, spec), session.cohort, session.folds["grouped"][0]["train"]
 )
@@ -560,7 +560,7 @@ session.save(
     "Two rows concern no run: a prediction of nothing, and a guess that never reads an image.",
     "A row for each practice with a line from ring to dot for each run.",
 )  # fmt: skip
-seeds_of = ", ".join(f"`{group[0].arm}` {len(group)}" for group in groups)
+seeds_of = ", ".join(f"`{group[0].model}` {len(group)}" for group in groups)
 session.say(f"Seeds whose masks are stored, of which the mean is shown: {seeds_of}.")
 nothing = float(inflated.loc[inflated["practice"] == "pooled-nothing", "shown"].iloc[0])
 session.say(f"Predicting **nothing at all** scores **{nothing:.3f}** when voxels are pooled over 16 slices, the background counts "
@@ -590,7 +590,7 @@ session.say(f"For `{short[best.name]}` the practice on the same masks that adds 
 # ## 13. Five projects' claims, and ours
 #
 # The projects that this series covers, each with its headline score, what its own files say that this is, and ours: the
-# honest score of our arm of the same kind, and what the nearest of the practices above makes of our plain network's masks.
+# honest score of our model of the same kind, and what the nearest of the practices above makes of our plain network's masks.
 # Fair scores of C are estimates, since its files hold none; practices are taken over as nearly as ours allow (C's
 # CLIP network pooled 8 slices, ours 16). The data of D and E are others, and all splits are by volume or
 # by slice: nothing is ranked here.
@@ -599,7 +599,7 @@ session.say(f"For `{short[best.name]}` the practice on the same masks that adds 
 if session.ws.is_phantom:
     session.say("Claims about real data mean nothing beside a phantom's scores.")
 else:
-    claimed = claims.table(stored.arm_means(everything), inflated)
+    claimed = claims.table(stored.model_means(everything), inflated)
     stored.write(session.ws, "claims", claimed)
     display(claims.readable(claimed).style.set_uuid("claims"))
 
@@ -620,7 +620,7 @@ ours = {"method": f"{names[best.name]} (this project)", "split": "by person, gro
 rows = [{"method": one.method, "split": one.protocol, "anterior": one.anterior, "posterior": one.posterior,
          "mean": one.mean, "source": one.source} for one in PUBLISHED]  # fmt: skip
 rows.append(ours | {label: here[label] for label in (*spec.names, "mean")})
-own = by_fold[(by_fold["arm"] == FLAGSHIP) & (by_fold["folds"] == "nnunet") & (by_fold["part"] == "all")]
+own = by_fold[(by_fold["model"] == FLAGSHIP) & (by_fold["folds"] == "nnunet") & (by_fold["part"] == "all")]
 shared = own.set_index("label")["dice"]
 if len(shared):
     rows.append({"method": f"{FLAGSHIP} (this project)", "split": "nnU-Net's five folds, by volume", "source": "section 4",
@@ -918,8 +918,8 @@ if calibrated:
 if calibrated:
     middle = tables.cases_by_rule(next(iter(flagship.values())).values())["median"]
     scan = read_scan(session.cohort.folder / "imagesTr" / spec.file_name(middle), served.boxes, spec)
-    model = load_model(full.artifacts, folds=(0,))
-    found = model.segment(scan)
+    ensemble = load_ensemble(full.artifacts, folds=(0,))
+    found = ensemble.segment(scan)
     said = [f"{parts[label]} {volume}" for label, volume in found.volumes.items()]
     session.save(
         qc.picture(scan.image[0], found.mask, spec, f"case {middle:03d}", said, found.flags, scan.spacing, served.level),
@@ -946,7 +946,7 @@ else:
 
 # %%
 if calibrated:
-    mirrored = model.segment(replace(scan, image=np.ascontiguousarray(scan.image[:, ::-1])))
+    mirrored = ensemble.segment(replace(scan, image=np.ascontiguousarray(scan.image[:, ::-1])))
     session.say(
         "\n".join(["Flags of the mirrored volume:", "", *(f"- {flag}" for flag in mirrored.flags or ("none",))])
     )
@@ -973,7 +973,7 @@ if calibrated:
 # ## 20. Files for the page
 #
 # The page lets a reader scroll through every scored case. It is made from artifacts alone, and the images are not among
-# them. So the scored volumes are left here, compressed, each with the truth and the masks of one run per arm.
+# them. So the scored volumes are left here, compressed, each with the truth and the masks of one run per model.
 
 # %%
 index = explorer.write(session.ws, session.cohort, runs)

@@ -57,7 +57,7 @@ def tiny_flagship(tmp_path_factory):
 
 @pytest.fixture
 def served(tiny_flagship, monkeypatch):
-    """The tiny flagship, known as an arm while the test runs."""
+    """The tiny flagship, known as a model while the test runs."""
     import serving
 
     serving.serve(monkeypatch)

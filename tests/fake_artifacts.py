@@ -35,13 +35,13 @@ def png() -> bytes:
     return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
-def result(run: str, arm: str, dice: float, **other: object) -> list[dict]:
+def result(run: str, model: str, dice: float, **other: object) -> list[dict]:
     """The four rows of one run; distances and volumes are made from its Dice."""
     rows = []
     for shift, label in zip((0.01, -0.01, 0.0, 0.02), LABELS, strict=True):
         values = {"dice": dice + shift, "nsd1": 0.95, "hd95": 3 * (1 - dice), "volume_bias": -12345.4 * (1 - dice)}
-        row = {"run": run, "arm": arm, "notebook": "03", "dims": 2, "folds": "grouped", "fold": 0, "seed": 0,
-               "budget": "standard", "device": "cpu", "torch": "2.15.0", "params": 482000, "gflops": 1.9,
+        row = {"run": run, "model": model, "notebook": "03", "dims": 2, "folds": "grouped", "fold": 0, "seed": 0,
+               "schedule": "standard", "device": "cpu", "torch": "2.15.0", "params": 482000, "gflops": 1.9,
                "steps": 2340, "label": label, "n": len(SCORED), "n_nan": 0, "older": False, **other}  # fmt: skip
         for metric in METRICS:
             value = values.get(metric, 0.5)
@@ -111,7 +111,7 @@ def fill_explorer(ws: Workspace) -> None:
         {"name": name, "axes": explorer.PLANES[axis]} for axis, name in enumerate(("sagittal", "coronal", "axial"))
     ]
     index = {"folds": "grouped", "fold": 0, "ends": MSD_HIPPOCAMPUS.axes, "planes": planes}
-    models = [{"run": run, "arm": run.split(".")[0]} for run in runs]
+    models = [{"run": run, "model": run.split(".")[0]} for run in runs]
     write_json(ws.artifacts / "explorer" / "index.json", index | {"models": models, "cases": cases})
 
 
@@ -128,7 +128,7 @@ def fill_studies(ws: Workspace) -> None:
         for step, practice in enumerate(practices)
     ]  # fmt: skip
     leaks = [
-        {"kind": kind, "label": label, "arm": "unet3d", "leak": 0.861, "clean": 0.84, "difference": 0.021, "seeds": 3,
+        {"kind": kind, "label": label, "model": "unet3d", "leak": 0.861, "clean": 0.84, "difference": 0.021, "seeds": 3,
          "verdict": "ahead", **ends}
         for kind in ("leak-volumes", "a-new-leak") for label in ("anterior", "mean")
     ]  # fmt: skip
@@ -147,14 +147,14 @@ def fill_studies(ws: Workspace) -> None:
     covered += [covered[0] | {"method": "constant", "width": 500.0}]
     errors = [{"method": "one network", "label": "anterior", "ece_before": 0.0312, "ece_after": 0.0071}]
     verdicts = [
-        {"family": "3D", "arm": "unet3d+flip", "reference": "unet3d", "difference": 0.021, "seeds": 3, "p_holm": 0.0312,
+        {"family": "3D", "model": "unet3d+flip", "reference": "unet3d", "difference": 0.021, "seeds": 3, "p_holm": 0.0312,
          "verdict": "ahead", **ends},
-        {"family": "3D", "arm": "unet3d+focal", "reference": "unet3d", "difference": 0.0012, "seeds": 1,
+        {"family": "3D", "model": "unet3d+focal", "reference": "unet3d", "difference": 0.0012, "seeds": 1,
          "p_holm": 0.5, "verdict": "none: 1 seed", **ends},
     ]  # fmt: skip
     claims = [
         {"project": "A", "method": "2D", "claimed": 0.9225, "called": "Dice", "really": "pooled", "value_low": 0.82,
-         "value_high": 0.84, "arm": "unet2d", "ours": 0.8835, "low": 0.871, "high": 0.898, "seeds": 1,
+         "value_high": 0.84, "model": "unet2d", "ours": 0.8835, "low": 0.871, "high": 0.898, "seeds": 1,
          "practice": "background", "twin": "unet2d", "scored_their_way": 0.941, "estimated": 1, "source": "README.md",
          "url": "https://example.org"},
         {"project": "B", "method": "3D", "claimed": 0.989, "called": "Dice", "really": "NSD", "source": "README.md",
@@ -171,18 +171,18 @@ def fill_studies(ws: Workspace) -> None:
 
 
 def fill_series(ws: Workspace) -> None:
-    """Runs of the series: the flagship on five folds, two arms with three seeds each; and the benchmark."""
+    """Runs of the series: the flagship on five folds, two models with three seeds each; and the benchmark."""
     specs = [RunSpec(FLAGSHIP, "grouped", fold) for fold in range(5)]
-    specs += [RunSpec(arm, seed=seed) for arm in ("unet3d", "unet3d+flip") for seed in range(3)]
+    specs += [RunSpec(model, seed=seed) for model in ("unet3d", "unet3d+flip") for seed in range(3)]
     full, numerics = ws.full, current_numerics()
     for position, spec in enumerate(specs):
         folder = full.artifacts / "runs" / spec.name
         shared = {"notebook": "04", "dims": 3, "device": "cpu", "torch": "2.15.0", "params": 1401299, "gflops": 9.6,
-                  "steps": 2496, "family": "unet", "precision": "bf16", "numerics": numerics[spec.arm],
+                  "steps": 2496, "family": "unet", "precision": "bf16", "numerics": numerics[spec.model],
                   "data_sha256": "0"}  # fmt: skip
         config = {"run": spec.name, "key": "0", "threads": 1, **asdict(spec), **shared}
         write_json(folder / "config.json", config)
-        first = 1 + 2 * spec.fold if spec.arm == FLAGSHIP else 1
+        first = 1 + 2 * spec.fold if spec.model == FLAGSHIP else 1
         rows = [
             {"case": case, "subject": (case + 1) // 2, "label": label, "volume_true": 3000.0 + case,
              "volume_predicted": 3010.0, **{metric: 0.8 + 0.01 * position + 0.001 * case for metric in METRICS}}
@@ -195,8 +195,8 @@ def fill_series(ws: Workspace) -> None:
     five = {"flagship": FLAGSHIP, "folds_grouped": facts, "folds_nnunet": facts | {"value": 0.8915}}
     write_json(ws.artifacts / "facts" / "04_unet3d.json", five)
     minutes = {FLAGSHIP: 11.69, "unet3d": 6.01, "unet3d+flip": 6.23}
-    arms = {arm: {"schedule_minutes": {"standard": value}} for arm, value in minutes.items()}
+    models = {model: {"schedule_minutes": {"standard": value}} for model, value in minutes.items()}
     dices = {"nnunet-released": 0.312, "ours": 0.861}
     raced = {name: {"dice": {"mean": {"value": at, "low": at - 0.01, "high": at + 0.01}}} for name, at in dices.items()}
-    summary = {"arms": arms, "settings": [{"threads": 2}], "race": {"5": raced}}
+    summary = {"models": models, "settings": [{"threads": 2}], "race": {"5": raced}}
     write_json(ws.root / "artifacts" / "bench" / "summary.json", summary)

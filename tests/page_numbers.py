@@ -17,7 +17,7 @@ KINDS = {"millions": ("1e-6", 2), "mm": ("1", 2), "score2": ("1", 2), "correlati
          "voxels": ("1", 1), "seconds": ("1", 2), "times": ("1", 1)}  # fmt: skip
 COLUMNS = {"dice": "score", "iou": "score", "nsd1": "score", "hd95": "mm", "volume_bias": "bias", "params": "millions",
            "gflops": "gflops"}  # fmt: skip
-PLACES = ("of", "full", "cell", "case", "scored", "arm", "time", "json")
+PLACES = ("of", "full", "cell", "case", "scored", "model", "time", "json")
 
 
 @dataclass
@@ -151,9 +151,9 @@ class Files:
         run, label, column = where.split(":")
         return [self.series[run, label][column]]
 
-    def arm(self, where: str) -> list[str]:
-        arm, label, column = where.split(":")
-        runs = sorted((self.full_at / "runs").glob(f"{arm}.grouped0.s*.standard"))
+    def model(self, where: str) -> list[str]:
+        model, label, column = where.split(":")
+        runs = sorted((self.full_at / "runs").glob(f"{model}.grouped0.s*.standard"))
         every = [row for run in runs for row in rows(run / "cases.csv.gz") if row["label"] == label]
         return [row[column] for row in every]
 

@@ -14,11 +14,10 @@ from hipposeg.data.locate import Source
 from hipposeg.data.spec import PHANTOM_SPEC
 from hipposeg.experiments import RunSpec, train_or_load
 from hipposeg.experiments import run as running
-from hipposeg.experiments.model import Arm, recipes
-from hipposeg.experiments.registry import ARMS
+from hipposeg.experiments.model import Model, schedules
+from hipposeg.experiments.registry import MODELS
 from hipposeg.experiments.zoo3d import UNET3D
 from hipposeg.inference import Prep
-from hipposeg.predict import model
 from hipposeg.training.machine import Machine
 from hipposeg.workspace import Workspace
 from hipposeg_lab.studies import conformal
@@ -45,7 +44,7 @@ class Blobs(nn.Module):
         return torch.stack(scores, 1)
 
 
-BLOBS = Arm("blobs", "04", "unet", 3, Prep((40, 56, 40), views=True), Blobs, recipes(UNET3D))
+BLOBS = Model("blobs", "04", "unet", 3, Prep((40, 56, 40), views=True), Blobs, schedules(UNET3D))
 
 
 @dataclass(frozen=True)
@@ -67,8 +66,8 @@ class Served:
 
 
 def serve(patch: pytest.MonkeyPatch) -> None:
-    """Make the arm known, and one thread of float32 the machine."""
-    patch.setitem(ARMS, BLOBS.name, BLOBS)
+    """Make the model known, and one thread of float32 the machine."""
+    patch.setitem(MODELS, BLOBS.name, BLOBS)
     patch.setattr(running, "FLAGSHIP", BLOBS.name)
     for module in (conformal, model):
         patch.setattr(module, "this_machine", lambda: MACHINE)
@@ -87,7 +86,7 @@ def make(folder: Path) -> Served:
         patch.setattr(conformal, "_source", lambda ws: source)
         patch.setattr(training, "fit", lambda network, *_, **__: (network.eval(), [{"epoch": 1, "step": 1}], 0.0))
         for fold in range(5):
-            run = RunSpec(BLOBS.name, fold=fold, budget="smoke")
+            run = RunSpec(BLOBS.name, fold=fold, schedule="smoke")
             train_or_load(run, cohort, folds, served.ws, MACHINE)
         served.write()
     return served

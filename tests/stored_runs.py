@@ -35,14 +35,14 @@ def shifted(by: int) -> dict[int, np.ndarray]:
     return {case: np.roll(truth(case), by, 1) for case in SCORED}
 
 
-def run_of(arm: str, masks: dict[int, np.ndarray], history: tuple[float, ...] = (), **config) -> Run:
+def run_of(model: str, masks: dict[int, np.ndarray], history: tuple[float, ...] = (), **config) -> Run:
     """A run with these masks, scored by `metrics`. history: mean Dice noted after each epoch."""
     rows = []
     for case, mask in masks.items():
         scores = metrics.score_case(mask, truth(case), (1.0, 1.0, 1.0), SPEC)
         rows += [{"case": case, "subject": (case + 1) // 2, **row} for row in scores]
-    base = {"arm": arm, "folds": "grouped", "fold": 0, "seed": 0, "budget": "standard", "device": "cpu",
+    base = {"model": model, "folds": "grouped", "fold": 0, "seed": 0, "schedule": "standard", "device": "cpu",
             "precision": "float32", "torch": "2"}  # fmt: skip
     lines = [{"epoch": epoch, "loss": 1.0, "dice": {"mean": dice}} for epoch, dice in enumerate(history, start=1)]
-    name = "{arm}.{folds}{fold}.s{seed}.{budget}".format(**(base | config))
+    name = "{model}.{folds}{fold}.s{seed}.{schedule}".format(**(base | config))
     return Run(name, base | config, pd.DataFrame(rows), lines, False, Path("nowhere"))

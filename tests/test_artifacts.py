@@ -57,7 +57,7 @@ def test_executed_copies_are_small_and_of_the_present_series(ws):
 
 def test_tables_agree_with_each_other(ws):
     results, cases = rows(ws.artifacts / "results.csv"), rows(ws.artifacts / "cases.csv")
-    assert results[0]["arm"] == "atlas-no-image"
+    assert results[0]["model"] == "atlas-no-image"
     for row in results:
         values = [float(c["dice"]) for c in cases if (c["run"], c["label"]) == (row["run"], row["label"]) and c["dice"]]
         assert len(values) == int(row["n"])

@@ -1,4 +1,4 @@
-"""Attention gates, the arms that have them, the study of their maps, and its figures."""
+"""Attention gates, the models that have them, the study of their maps, and its figures."""
 
 import inspect
 from types import SimpleNamespace
@@ -17,7 +17,7 @@ from torch import nn
 from hipposeg.data import grid
 from hipposeg.data.spec import MSD_HIPPOCAMPUS as SPEC
 from hipposeg.experiments import RunSpec, plan
-from hipposeg.experiments.registry import ARMS, NUMERICS
+from hipposeg.experiments.registry import MODELS, NUMERICS
 from hipposeg.experiments.spec import numerics_of
 from hipposeg.experiments.weights import initial
 from hipposeg.inference import Prep, probabilities
@@ -167,16 +167,16 @@ def test_gates_go_with_the_other_options_and_refuse_what_the_twin_refuses():
 
 
 def test_arms_differ_from_their_twins_in_the_network_alone():
-    own = [arm for arm in ARMS.values() if arm.notebook == "05"]
-    assert [arm.name for arm in own] == list(attention_summary.WITHOUT)
-    for arm in own:
-        twin = ARMS[attention_summary.WITHOUT[arm.name]]
-        assert (arm.prep, arm.dims, arm.network != twin.network) == (twin.prep, twin.dims, True)
-        assert arm.recipes == {budget: twin.recipes[budget] for budget in ("standard", "smoke")}
-    assert NUMERICS["attention"] == 1 and numerics_of(ARMS["attention3d"]).startswith("attention1-")
-    assert {name for pair in attention_summary.PAIRS for name in pair} == {run.arm for run in plan.declared("05")}
+    own = [model for model in MODELS.values() if model.notebook == "05"]
+    assert [model.name for model in own] == list(attention_summary.WITHOUT)
+    for model in own:
+        twin = MODELS[attention_summary.WITHOUT[model.name]]
+        assert (model.prep, model.dims, model.network != twin.network) == (twin.prep, twin.dims, True)
+        assert model.schedules == {schedule: twin.schedules[schedule] for schedule in ("standard", "smoke")}
+    assert NUMERICS["attention"] == 1 and numerics_of(MODELS["attention3d"]).startswith("attention1-")
+    assert {name for pair in attention_summary.PAIRS for name in pair} == {run.model for run in plan.declared("05")}
     assert len(plan.declared("05")) == 8 * 3
-    assert all(run.budget in run.definition.recipes for run in plan.declared("05"))
+    assert all(run.schedule in run.definition.schedules for run in plan.declared("05"))
 
 
 # The study of maps
@@ -318,7 +318,7 @@ def test_attention_that_knows_places_only_is_not_ahead_of_another_cases():
 def test_what_cannot_be_studied_is_left_out_and_the_run_stands(tmp_path, caplog):
     cohort = cohort_of({1: (8, 8, 8), 3: (8, 10, 8)})
     images = {1: cohort.cases[1].image}
-    run = RunSpec("attention2d", budget="smoke")
+    run = RunSpec("attention2d", schedule="smoke")
     assert attention.leave(initial(run, SPEC).eval(), run, images, cohort, MACHINE, tmp_path) is None
     assert "needs two people" in caplog.text and not (tmp_path / attention.TABLE).exists()
 
@@ -341,7 +341,7 @@ def test_labels_never_reach_the_maps():
 def test_a_gated_run_leaves_its_table_and_others_none(tmp_path):
     cohort = cohort_of({1: (8, 8, 8), 3: (8, 10, 8)})
     images = {number: case.image for number, case in cohort.cases.items()}
-    run = RunSpec("attention2d", seed=1, budget="smoke")
+    run = RunSpec("attention2d", seed=1, schedule="smoke")
     network = MACHINE.place(initial(run, SPEC)).eval()
     table = attention.leave(network, run, images, cohort, MACHINE, tmp_path)
     stored = pd.read_csv(tmp_path / attention.TABLE)
@@ -390,11 +390,11 @@ def test_smallest_third_goes_by_true_volume():
     assert attention_summary.smallest_third(pd.DataFrame(rows[:2])) == [1]
 
 
-def dice_rows(arms, seeds=3):
+def dice_rows(models, seeds=3):
     return pd.DataFrame(
-        [{"arm": arm, "seed": seed, "case": case, "subject": case, "setting": "one",
+        [{"model": model, "seed": seed, "case": case, "subject": case, "setting": "one",
           "dice": 0.8 + gain + 0.001 * ((3 * case + seed) % 5) + 0.01 * case}
-         for arm, gain in arms.items() for seed in range(seeds) for case in range(1, 9)]
+         for model, gain in models.items() for seed in range(seeds) for case in range(1, 9)]
     )  # fmt: skip
 
 
@@ -405,14 +405,14 @@ def test_declared_comparisons_are_one_family():
     assert found["verdict"].tolist() == ["ahead", "ahead"] and found["difference"].tolist() == pytest.approx(
         [0.02, 0.019]
     )
-    alone = attention_summary.comparisons(rows[rows.arm.isin(["unet2d", "attention2d"])])
+    alone = attention_summary.comparisons(rows[rows.model.isin(["unet2d", "attention2d"])])
     # Five are declared, whichever of them are there.
     assert found.p_holm.iloc[0] == pytest.approx(alone.p_holm.iloc[0])
-    raw = compare.differences(rows[rows.arm.isin(["unet2d", "attention2d"])], "unet2d")["p_holm"].iloc[0]
+    raw = compare.differences(rows[rows.model.isin(["unet2d", "attention2d"])], "unet2d")["p_holm"].iloc[0]
     assert found.p_holm.iloc[0] == pytest.approx(min(1, 5 * raw))
     assert attention_summary.comparisons(rows[rows.seed == 0])["verdict"].tolist() == ["none: 1 seed"] * 2
     assert (
-        attention_summary.comparisons(rows[rows.arm == "unet3d"]).empty
+        attention_summary.comparisons(rows[rows.model == "unet3d"]).empty
         and attention_summary.comparisons(rows[:0]).empty
     )
 
@@ -421,8 +421,10 @@ def test_comparisons_are_made_on_all_cases_and_on_the_smallest():
     setting = dict.fromkeys((*SETTING, *MACHINE_FACTS), "same")
     rows = dice_rows({"unet2d": 0.0, "attention2d": 0.02}).assign(label="mean")
     runs = [
-        SimpleNamespace(run=RunSpec(arm, seed=seed), config=setting, cases=group[["case", "subject", "label", "dice"]])
-        for (arm, seed), group in rows.groupby(["arm", "seed"])
+        SimpleNamespace(
+            run=RunSpec(model, seed=seed), config=setting, cases=group[["case", "subject", "label", "dice"]]
+        )
+        for (model, seed), group in rows.groupby(["model", "seed"])
     ]
     found = attention_summary.by_size(runs, [2, 5, 7])
     pair = "attention2d minus unet2d"

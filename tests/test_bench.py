@@ -1,4 +1,4 @@
-"""The benchmark: what runs again and what is kept, how budgets are met, what is claimed; peers only where installed."""
+"""The benchmark: what runs again and what is kept, how schedules are met, what is claimed; peers only where installed."""
 
 import importlib.util
 from types import SimpleNamespace
@@ -17,7 +17,18 @@ from hipposeg.training.batches import changed, seeded
 from hipposeg.training.machine import Machine
 from hipposeg.training.schedule import rate
 from hipposeg.workspace import Workspace, project_root
-from hipposeg_lab.bench import arms, cells, dynunet, measure, nnunet, ours, peak, predictor, profile, summary, system
+from hipposeg_lab.bench import (
+    cells,
+    dynunet,
+    measure,
+    nnunet,
+    ours,
+    peak,
+    predictor,
+    profile,
+    summary,
+    system,
+)
 from hipposeg_lab.bench.cells import Cell
 from hipposeg_lab.figures import bench as figures
 
@@ -32,7 +43,7 @@ def out(tmp_path, monkeypatch):
 
 
 def look(minutes, dice, train_s=None):
-    """One system at one budget: four cases of two people."""
+    """One system at one schedule: four cases of two people."""
     values = {str(case): {"mean": dice + 0.001 * case} for case in range(1, 5)}
     mean = {"value": dice, "low": dice - 0.01, "high": dice + 0.01}
     subjects = {case: (int(case) + 1) // 2 for case in values}
@@ -57,12 +68,12 @@ def made_up(out):
     content = {
         "peak": {"key": "k", "kind": "peak", "system": "", "setting": SETTING, "bf16_gflops": 200.0},
         "predict": {"key": "k", "kind": "predict", "system": "", "setting": SETTING, "median_s": 6.5},
-        "arms.04": {
+        "models.04": {
             "key": "k",
-            "kind": "arms",
+            "kind": "models",
             "system": "04",
             "setting": SETTING,
-            "arms": {"unet3d": {"step_s": 0.3}},
+            "models": {"unet3d": {"step_s": 0.3}},
         },
         "throughput.ours": speed_cell("ours", 0.5),
         "throughput.nnunet": speed_cell("nnunet", 2.0),
@@ -85,8 +96,8 @@ def test_cells_cover_every_system_and_budget():
     assert {cells.key(cell, MACHINE) for cell in cells.all_cells([30, 5, 15])} == {
         cells.key(cell, MACHINE) for cell in cells.all_cells()
     }, "whole numbers are other text than 5.0, and must have the same keys"
-    for budget in (5, 15, 30):
-        assert {f"race.{s}.{budget}" for s in ("ours", "nnunet-shortened", "dynunet-shortened")} <= names
+    for schedule in (5, 15, 30):
+        assert {f"race.{s}.{schedule}" for s in ("ours", "nnunet-shortened", "dynunet-shortened")} <= names
     assert {"race.nnunet-released.5-15-30", "race.dynunet-released.5-15-30"} <= names
     with pytest.raises(ValueError, match="positive numbers of minutes"):
         cells.all_cells([5, 0])
@@ -284,25 +295,25 @@ def test_our_schedule_follows_the_clock_and_every_epoch_draws_all_samples(tmp_pa
 
 
 def test_every_arm_of_a_notebook_is_timed_alone(tmp_path, monkeypatch):
-    assert {"unet3d", "unet3d-fast", "unet3d-transformer"} <= {run.arm for run in arms.timed("04")}
-    timed_2d = {run.arm for run in arms.timed("03")}
-    assert "recipe-a" in timed_2d and not any("imagenet" in arm or arm.startswith("search-") for arm in timed_2d)
-    assert "unet2d-fusion" not in timed_2d, "a fused arm trains nothing"
+    assert {"unet3d", "unet3d-fast", "unet3d-transformer"} <= {run.model for run in training_time.timed("04")}
+    timed_2d = {run.model for run in training_time.timed("03")}
+    assert "recipe-a" in timed_2d and not any("imagenet" in model or model.startswith("search-") for model in timed_2d)
+    assert "unet2d-fusion" not in timed_2d, "a fused model trains nothing"
     folder = tmp_path / "Task04_Hippocampus"
     phantom.generate(folder, PHANTOM_SPEC, n_subjects=5, seed=3)
     people = cohort.load(Source("phantom", folder, PHANTOM_SPEC))
     monkeypatch.setattr(
-        arms, "timed", lambda notebook: [RunSpec("unet2d"), RunSpec("unet3d-fast"), RunSpec("unet3d-short")]
+        training_time, "timed", lambda notebook: [RunSpec("unet2d"), RunSpec("unet3d-fast"), RunSpec("unet3d-short")]
     )
-    monkeypatch.setattr(arms, "SECONDS", 0.01)
+    monkeypatch.setattr(training_time, "SECONDS", 0.01)
     fold = folds.make(people.spec, people.numbers)["grouped"][0]
-    measured = arms.measure("03", people, fold, Workspace(tmp_path, "phantom", "full"), MACHINE)["arms"]
-    fast, short = (measured[arm]["schedule_minutes"] for arm in ("unet3d-fast", "unet3d-short"))
+    measured = training_time.measure("03", people, fold, Workspace(tmp_path, "phantom", "full"), MACHINE)["models"]
+    fast, short = (measured[model]["schedule_minutes"] for model in ("unet3d-fast", "unet3d-short"))
     assert fast["standard"] == short["standard"], "one training"
     assert fast["e8"] == pytest.approx(fast["standard"] / 2), "half its epochs"
     found = measured["unet2d"]
-    assert len(found["rounds"]) == arms.ROUNDS and min(found["rounds"]) <= found["step_s"] <= max(found["rounds"])
-    recipe = RunSpec("unet2d").definition.recipe("standard")
+    assert len(found["rounds"]) == training_time.ROUNDS and min(found["rounds"]) <= found["step_s"] <= max(found["rounds"])
+    recipe = RunSpec("unet2d").definition.training("standard")
     slices = sum(min(56, people.cases[number].image.shape[2]) for number in fold["train"])
     minutes = recipe.epochs * (slices // recipe.batch) * found["step_s"] / 60
     assert found["schedule_minutes"]["standard"] == pytest.approx(minutes)
@@ -310,8 +321,10 @@ def test_every_arm_of_a_notebook_is_timed_alone(tmp_path, monkeypatch):
         name: {"schedule_minutes": {"standard": m}}
         for name, m in zip(("unet2d", "unet2d-axis0", "unet2d-axis2"), (1, 2, 4), strict=True)
     }
-    idle = summary.idle_minutes({"arms": members})
-    assert idle["unet2d-fusion"] == 7 and idle["unet2d+views"] == 1 and not summary.idle_minutes({"arms": members}, "S")
+    idle = summary.idle_minutes({"models": members})
+    assert (
+        idle["unet2d-fusion"] == 7 and idle["unet2d+views"] == 1 and not summary.idle_minutes({"models": members}, "S")
+    )
     assert found["schedule_minutes"]["S"] == pytest.approx(minutes / 3) and found["predict_s_per_volume"] > 0
 
 
@@ -327,14 +340,16 @@ def test_summary_compares_with_the_stronger_peer(made_up):
     speeds = found["throughput"]
     assert speeds["nnunet"]["times_ours"]["train_s_per_volume"] == 4
     assert speeds["ours"]["share_of_bf16_peak"] == pytest.approx(0.5)
-    assert found["arms"] == {"unet3d": {"step_s": 0.3}} and found["predict_s"] == 6.5
-    busy = {name: read_json(made_up / f"{name}.json") | {"busy_during": 0.3} for name in ("arms.04", "predict")}
+    assert found["models"] == {"unet3d": {"step_s": 0.3}} and found["predict_s"] == 6.5
+    busy = {name: read_json(made_up / f"{name}.json") | {"busy_during": 0.3} for name in ("models.04", "predict")}
     disturbed = summary.summarise(busy)
-    assert disturbed["arms"] == {} and "predict_s" not in disturbed, "times beside other work are not an idle machine's"
+    assert disturbed["models"] == {} and "predict_s" not in disturbed, (
+        "times beside other work are not an idle machine's"
+    )
     assert found["settings"] == [SETTING] and found["busy"] == 0.2
     words = summary.in_words(found)
     assert words.startswith("Other programs used up to 20%")
-    assert "5 minutes: ours ahead of nnunet-shortened" in words and "longer than the budget" in words
+    assert "5 minutes: ours ahead of nnunet-shortened" in words and "longer than the schedule" in words
     write_json(made_up / "race.ours.5.json", race_cell("ours", [look(5, 0.88)]) | {"busy_during": 0.3})
     beside = summary.write(made_up)
     assert not beside["claims"]["5"]["ahead"] and "not idle" in summary.in_words(beside)
@@ -346,7 +361,7 @@ def test_summary_compares_with_the_stronger_peer(made_up):
 
 def test_summary_of_nothing_and_of_other_cases(made_up, tmp_path):
     empty = summary.summarise({})
-    assert summary.in_words(empty).startswith("No budget") and figures.save(empty, tmp_path) == []
+    assert summary.in_words(empty).startswith("No schedule") and figures.save(empty, tmp_path) == []
     other = look(5, 0.9)
     other["cases"] = {"9": {"mean": 0.9}}
     rows = {name: {**look(5, 0.8), "idle": True, "setting": SETTING} for name in ("ours", *summary.PEERS)}

@@ -13,7 +13,7 @@ from hipposeg.data.captions import AREA_STEP, AXIS
 from hipposeg.data.prompts import KINDS, SETS
 from hipposeg.experiments import RunSpec, guidance, plan, train_or_load
 from hipposeg.experiments import run as runs
-from hipposeg.experiments.registry import ARMS, NUMERICS
+from hipposeg.experiments.registry import MODELS, NUMERICS
 from hipposeg.experiments.samples import make_samples, shared
 from hipposeg.experiments.spec import needed_by, numerics_of, run_key
 from hipposeg.experiments.zoo_clip import SHARES
@@ -27,7 +27,7 @@ from hipposeg.workspace import Workspace
 from hipposeg_lab.studies import clip_study, clip_summary, retrieval
 
 MACHINE = Machine("cpu", "fp32", 1)
-RUN = RunSpec("clip2d-guided", budget="smoke")
+RUN = RunSpec("clip2d-guided", schedule="smoke")
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def made(small, tmp_path_factory):
 def test_the_guide_is_trained_first_and_its_tower_stays(small, made):
     ws, result = made
     (guide,) = needed_by(RUN)
-    assert guide == RunSpec("hippoclip", budget="smoke") and (ws.artifacts / "runs" / guide.name / CASES).is_file()
+    assert guide == RunSpec("hippoclip", schedule="smoke") and (ws.artifacts / "runs" / guide.name / CASES).is_file()
     tower = guidance.finished(guide, small.cohort, ws.work / "runs").tower.state_dict()
     led = guidance.finished(RUN, small.cohort, ws.work / "runs")
     assert all(torch.equal(value, tower[name]) for name, value in led.tower.state_dict().items())
@@ -64,9 +64,9 @@ def test_trained_twice_gives_the_same_bytes(small, made, tmp_path):
     again = train_or_load(RUN, small.cohort, small.folds, other, MACHINE)
     assert again.config["weights_sha256"] == result.config["weights_sha256"]
     for name in (CASES, "history.jsonl", *clip_study.TABLES):
-        for arm in (RUN.name, "hippoclip.grouped0.s0.smoke"):
-            paths = [one.artifacts / "runs" / arm / name for one in (ws, other)]
-            assert paths[0].is_file() == paths[1].is_file() == (arm != RUN.name or name not in clip_study.TABLES)
+        for model in (RUN.name, "hippoclip.grouped0.s0.smoke"):
+            paths = [one.artifacts / "runs" / model / name for one in (ws, other)]
+            assert paths[0].is_file() == paths[1].is_file() == (model != RUN.name or name not in clip_study.TABLES)
             assert not paths[0].is_file() or paths[0].read_bytes() == paths[1].read_bytes()
 
 
@@ -99,7 +99,7 @@ def test_permuted_labels_of_the_scored_cases_change_no_prediction(small, made, t
 
 
 def test_captions_go_with_their_slices(small):
-    prep, cases = ARMS["hippoclip"].prep, small.folds["grouped"][0]["train"]
+    prep, cases = MODELS["hippoclip"].prep, small.folds["grouped"][0]["train"]
     images = {number: case.image for number, case in small.cohort.cases.items()}
     samples = guidance.captioned(make_samples(images, small.cohort, prep, cases), small.cohort, prep, cases)
     assert len(samples.facts) == len(samples.images) == len(samples.people)
@@ -125,11 +125,11 @@ def test_shares_are_nested_whole_people_and_the_same_for_both_arms(small):
     assert found[1] == [number for number in train if cohort.cases[number].subject in people]
     assert len(people) == round(0.5 * len({cohort.cases[number].subject for number in train}))
     assert shared(cohort, train, 0.5, 1) != found[1], "each seed draws its own"
-    for budget, share in SHARES.items():
-        recipes = [ARMS[arm].recipe(budget) for arm in plan.FEW]
+    for schedule, share in SHARES.items():
+        recipes = [MODELS[model].training(schedule) for model in plan.FEW]
         assert [recipe.share for recipe in recipes] == [share] * 3
-        assert all(abs(recipe.epochs * share / ARMS[arm].recipe("standard").epochs - 1) < 0.01
-                   for arm, recipe in zip(plan.FEW, recipes, strict=True))  # fmt: skip
+        assert all(abs(recipe.epochs * share / MODELS[model].training("standard").epochs - 1) < 0.01
+                   for model, recipe in zip(plan.FEW, recipes, strict=True))  # fmt: skip
 
 
 def test_a_clips_run_leaves_its_studies(small, made):
@@ -154,7 +154,7 @@ def test_a_clips_run_leaves_its_studies(small, made):
 
 
 def test_examples_show_the_slices_that_their_captions_are_of(small):
-    prep, train = ARMS["hippoclip"].prep, small.folds["grouped"][0]["train"]
+    prep, train = MODELS["hippoclip"].prep, small.folds["grouped"][0]["train"]
     case, found = small.cohort.cases[train[0]], clip_study.examples(small.cohort, prep, train, train[0], 6)
     for image, label, text in found:
         at = [i for i in range(case.label.shape[AXIS]) if (np.take(case.image[0], i, AXIS) == image).all()]
@@ -162,7 +162,7 @@ def test_examples_show_the_slices_that_their_captions_are_of(small):
         assert ("mm2" in text or "millimetres" in text) == bool((label > 0).any())
 
 
-@pytest.mark.parametrize("run", [RUN, *needed_by(RUN)], ids=lambda run: run.arm)
+@pytest.mark.parametrize("run", [RUN, *needed_by(RUN)], ids=lambda run: run.model)
 def test_similarity_is_what_a_network_or_a_clip_predicts_by(small, made, run):
     ws, _ = made
     network = guidance.finished(run, small.cohort, ws.work / "runs")
@@ -179,31 +179,31 @@ def test_similarity_is_what_a_network_or_a_clip_predicts_by(small, made, run):
 
 def test_the_key_follows_the_guide_and_leaves_others_alone(small, monkeypatch):
     fold = small.folds["grouped"][0]
-    plain, before = (run_key(RunSpec(arm), small.cohort, fold, MACHINE) for arm in ("unet2d", "clip2d-guided"))
-    recipe = ARMS["hippoclip"].recipes
-    changed = replace(ARMS["hippoclip"], recipes=recipe | {"standard": replace(recipe["standard"], lr=9e-4)})
-    monkeypatch.setitem(ARMS, "hippoclip", changed)
+    plain, before = (run_key(RunSpec(model), small.cohort, fold, MACHINE) for model in ("unet2d", "clip2d-guided"))
+    recipe = MODELS["hippoclip"].schedules
+    changed = replace(MODELS["hippoclip"], recipes=recipe | {"standard": replace(recipe["standard"], lr=9e-4)})
+    monkeypatch.setitem(MODELS, "hippoclip", changed)
     assert run_key(RunSpec("clip2d-guided"), small.cohort, fold, MACHINE) != before
     assert run_key(RunSpec("unet2d"), small.cohort, fold, MACHINE) == plain
-    version = numerics_of(ARMS["clip2d-guided"])
+    version = numerics_of(MODELS["clip2d-guided"])
     monkeypatch.setitem(NUMERICS, "clip", NUMERICS["clip"] + 1)
-    assert numerics_of(ARMS["clip2d-guided"]) != version
+    assert numerics_of(MODELS["clip2d-guided"]) != version
 
 
 def test_the_key_follows_the_words(small, monkeypatch):
-    fold, arms = small.folds["grouped"][0], ("unet2d", "hippoclip", "clip2d-guided")
-    before = [run_key(RunSpec(arm), small.cohort, fold, MACHINE) for arm in arms]
+    fold, models = small.folds["grouped"][0], ("unet2d", "hippoclip", "clip2d-guided")
+    before = [run_key(RunSpec(model), small.cohort, fold, MACHINE) for model in models]
     monkeypatch.setitem(SETS, "words", SETS["words"] | {"anterior": ("front",)})
-    after = [run_key(RunSpec(arm), small.cohort, fold, MACHINE) for arm in arms]
+    after = [run_key(RunSpec(model), small.cohort, fold, MACHINE) for model in models]
     assert [old == new for old, new in zip(before, after, strict=True)] == [True, False, False]
 
 
 def test_features_are_computed_once_and_kept(small, tmp_path, monkeypatch):
-    arm = ARMS["clip2d-guided"]
+    model = MODELS["clip2d-guided"]
     torch.manual_seed(0)
-    model = arm.build(3, 3)
+    model = model.build(3, 3)
     images = {number: case.image for number, case in small.cohort.cases.items()}
-    samples = make_samples(images, small.cohort, arm.prep, small.folds["grouped"][0]["train"][:1])
+    samples = make_samples(images, small.cohort, model.prep, small.folds["grouped"][0]["train"][:1])
     first, seconds = guidance.with_context(model, samples, MACHINE, tmp_path)
     assert torch.allclose(first.context, model.context(samples.images), atol=1e-5)
     monkeypatch.setattr(type(model.tower), "forward", lambda *_: pytest.fail("computed again"))
@@ -228,9 +228,9 @@ def test_a_published_clip_is_a_run_without_training(small, tmp_path, monkeypatch
     torch.save(open_clip.model.CLIP(**config).state_dict(), tmp_path / "weights.bin")
     monkeypatch.setenv(published.VARIABLE, str(tmp_path / "weights.bin"))
     ws = Workspace(tmp_path, "phantom", "smoke")
-    run = RunSpec("clip2d-guided+published", budget="smoke")
+    run = RunSpec("clip2d-guided+published", schedule="smoke")
     result = train_or_load(run, small.cohort, small.folds, ws, MACHINE)
-    theirs = runs.load(ws, RunSpec("clip+published", budget="smoke"))
+    theirs = runs.load(ws, RunSpec("clip+published", schedule="smoke"))
     assert "open_clip's ViT-B-32, weights.bin" in theirs.config["source"] == result.config["source"]
     assert theirs.config["steps"] == 0 and theirs.history == [] and len(theirs.cases)
     assert guidance.spent(run, ws.work / "runs") == 0
@@ -244,45 +244,47 @@ def test_a_published_clip_is_a_run_without_training(small, tmp_path, monkeypatch
 
 def test_the_series_declares_every_arm_with_three_seeds_and_its_twin():
     declared = plan.declared("06")
-    assert all(run.budget in run.definition.recipes for run in declared)
-    own = {arm.name for arm in ARMS.values() if arm.notebook == "06" and not arm.name.endswith("+published")}
-    assert own == {run.arm for run in declared} - {"unet3d"}
+    assert all(run.schedule in run.definition.schedules for run in declared)
+    own = {model.name for model in MODELS.values() if model.notebook == "06" and not model.name.endswith("+published")}
+    assert own == {run.model for run in declared} - {"unet3d"}
     assert [run for run in declared if run.folds != "grouped"] == [RunSpec("hippoclip", "dev")]
     scored = [run for run in declared if run.folds == "grouped"]
-    for arm, budget in {(run.arm, run.budget) for run in scored}:
-        assert [run.seed for run in scored if (run.arm, run.budget) == (arm, budget)] == [0, 1, 2]
+    for model, schedule in {(run.model, run.schedule) for run in scored}:
+        assert [run.seed for run in scored if (run.model, run.schedule) == (model, schedule)] == [0, 1, 2]
     order = {run: index for index, run in enumerate(declared)}
     assert all(order[one] < order[run] for run in declared for one in needed_by(run)), "guides come first"
-    twin, led = ARMS["clip2d-unguided"], ARMS["clip2d-guided"]
-    assert (twin.prep, twin.recipes) == (led.prep, led.recipes)
-    assert all(ARMS[arm].recipes == led.recipes for family in plan.FAMILIES_CLIP.values() for arm in family)
+    twin, led = MODELS["clip2d-unguided"], MODELS["clip2d-guided"]
+    assert (twin.prep, twin.schedules) == (led.prep, led.schedules)
+    assert all(MODELS[model].schedules == led.schedules for family in plan.FAMILIES_CLIP.values() for model in family)
     reference, (towers,) = plan.TOWERS_CLIP
-    assert ARMS[reference].recipes == ARMS[towers].recipes == led.recipes
-    assert ARMS[reference].network == ARMS[towers].network and ARMS[reference].guide != ARMS[towers].guide
-    assert ARMS["clip3d-guided"].recipe("standard") == ARMS["unet3d"].recipe("standard")
+    assert MODELS[reference].schedules == MODELS[towers].schedules == led.schedules
+    assert MODELS[reference].network == MODELS[towers].network and MODELS[reference].guide != MODELS[towers].guide
+    assert MODELS["clip3d-guided"].training("standard") == MODELS["unet3d"].training("standard")
 
 
-def made_up(tmp_path, arm, budget, seed, gain):
+def made_up(tmp_path, model, schedule, seed, gain):
     """A run as it is read back, with Dice made up for eight people."""
-    generator = np.random.default_rng([seed, len(budget)])
+    generator = np.random.default_rng([seed, len(schedule)])
     rows = [
         {"case": n, "subject": n, "label": "mean", "dice": 0.8 + gain + generator.normal(0, 0.001)} for n in range(8)
     ]
     config = dict.fromkeys((*SETTING, *MACHINE_FACTS), "same")
-    return runs.RunResult(RunSpec(arm, seed=seed, budget=budget), config, pd.DataFrame(rows), [], tmp_path, tmp_path)
+    return runs.RunResult(
+        RunSpec(model, seed=seed, schedule=schedule), config, pd.DataFrame(rows), [], tmp_path, tmp_path
+    )
 
 
 def test_label_efficiency_compares_within_a_share(tmp_path):
     found = []
-    for budget, gain in (("p5", 0.05), ("standard", 0.0)):
+    for schedule, gain in (("p5", 0.05), ("standard", 0.0)):
         for seed in range(3):
-            found.append(made_up(tmp_path, "clip2d-guided", budget, seed, gain))
-            found.append(made_up(tmp_path, "clip2d-unguided", budget, seed, 0.0))
+            found.append(made_up(tmp_path, "clip2d-guided", schedule, seed, gain))
+            found.append(made_up(tmp_path, "clip2d-unguided", schedule, seed, 0.0))
     table = clip_summary.share_differences(found)
     assert list(table.index) == ["5% of the people", "all training people"]
     assert table["verdict"].tolist() == ["ahead", "equivalent"]
     assert table.loc["5% of the people", "difference"] == pytest.approx(0.05, abs=0.002)
-    alone = compare.differences(compare.scores([one for one in found if one.run.budget == "p5"]), "clip2d-unguided")
+    alone = compare.differences(compare.scores([one for one in found if one.run.schedule == "p5"]), "clip2d-unguided")
     expected = min(1, 5 * alone["p_holm"].iloc[0])
     assert table.loc["5% of the people", "p_holm"] == pytest.approx(expected), "five shares were declared"
     lines = clip_summary.by_share(found)
@@ -303,8 +305,8 @@ def test_a_batch_holds_no_more_slices_than_people(small):
 
 def judged(**verdicts):
     """A table as `seeds.by_family` gives it, with nothing but verdicts."""
-    arms = {"unguided": "clip2d-unguided", "angles": "clip2d-same-angles", "rotated": "clip2d-rotated"}
-    index = pd.MultiIndex.from_tuples([("a family", arms[name]) for name in verdicts], names=[None, None])
+    models = {"unguided": "clip2d-unguided", "angles": "clip2d-same-angles", "rotated": "clip2d-rotated"}
+    index = pd.MultiIndex.from_tuples([("a family", models[name]) for name in verdicts], names=[None, None])
     return pd.DataFrame({"verdict": list(verdicts.values())}, index=index)
 
 

@@ -28,10 +28,10 @@ def volume(seed: int, models: int = 2) -> explorer.Volume:
     return explorer.Volume(grey, masks[0], tuple(masks[1:]))
 
 
-def run(arm: str, notebook: str = "03", seed: int = 0, budget: str = "standard", folder: Path = Path()) -> Run:
+def run(model: str, notebook: str = "03", seed: int = 0, schedule: str = "standard", folder: Path = Path()) -> Run:
     """A stored run that scored cases 3 and 4."""
-    name = f"{arm}.grouped0.s{seed}.{budget}"
-    config = {"run": name, "arm": arm, "notebook": notebook, "seed": seed, "budget": budget}
+    name = f"{model}.grouped0.s{seed}.{schedule}"
+    config = {"run": name, "model": model, "notebook": notebook, "seed": seed, "schedule": schedule}
     cases = pd.DataFrame([{"case": case, "subject": 2, "label": "mean", "dice": 0.8} for case in (3, 4)])
     return Run(name, config, cases, [], False, folder / name)
 
@@ -63,11 +63,11 @@ def test_damaged_files_are_refused() -> None:
 
 
 def test_models_are_chosen_by_rule() -> None:
-    others = [run(f"arm{number:02d}", "03") for number in range(12)]
-    runs = [run(FLOOR, "01"), run("unet2d", "03"), run("unet2d", "03", seed=1), run("unet2d", "03", budget="S"),
+    others = [run(f"model{number:02d}", "03") for number in range(12)]
+    runs = [run(FLOOR, "01"), run("unet2d", "03"), run("unet2d", "03", seed=1), run("unet2d", "03", schedule="S"),
             run(FLAGSHIP, "04")]  # fmt: skip
-    assert [one.arm for one in explorer.chosen(runs)] == [FLAGSHIP, "unet2d", FLOOR]
-    many = [one.arm for one in explorer.chosen([*runs, *others])]
+    assert [one.model for one in explorer.chosen(runs)] == [FLAGSHIP, "unet2d", FLOOR]
+    many = [one.model for one in explorer.chosen([*runs, *others])]
     assert len(many) == explorer.MOST_MODELS and many[0] == FLAGSHIP and many[-1] == FLOOR
     with pytest.raises(RunError, match="run notebook 03 first"):
         explorer.chosen([run("unet2d", seed=1)])
@@ -84,7 +84,7 @@ def test_cases_are_written_as_they_are(tmp_path: Path) -> None:
         cases[number] = Case(number, 2, image, label, np.eye(4), (1.0, 1.0, 1.0), "float32", "0")
         for one in runs:
             one.predictions.mkdir(exist_ok=True)
-            moved = np.roll(label, len(one.arm), axis=0)
+            moved = np.roll(label, len(one.model), axis=0)
             nibabel.save(nibabel.Nifti1Image(moved, np.eye(4)), one.predictions / MSD_HIPPOCAMPUS.file_name(number))
     cohort = Cohort(MSD_HIPPOCAMPUS, tmp_path, "msd", cases, (), "0")
     ws = Workspace(tmp_path, "msd", "standard")
@@ -97,13 +97,13 @@ def test_cases_are_written_as_they_are(tmp_path: Path) -> None:
     assert sorted(one.name for one in path.parent.iterdir()) == [
         "003.gz", "003.webp", "004.gz", "004.webp", "index.json",
     ]  # fmt: skip
-    assert [model["arm"] for model in index["models"]] == ["unet2d", FLOOR]
+    assert [model["model"] for model in index["models"]] == ["unet2d", FLOOR]
     for entry in index["cases"]:
         found = explorer.read(path.parent, entry["name"], entry["shape"])
         label = cases[entry["case"]].label
         assert np.array_equal(found.truth, label)
         for one, mask in zip(runs, found.masks, strict=True):
-            assert np.array_equal(mask, np.roll(label, len(one.arm), axis=0))
+            assert np.array_equal(mask, np.roll(label, len(one.model), axis=0))
     before = {one.name: one.read_bytes() for one in path.parent.iterdir()}
     explorer.write(ws, replace(cohort), runs)
     assert {one.name: one.read_bytes() for one in path.parent.iterdir()} == before

@@ -1,4 +1,4 @@
-"""Arms that average others: their members are trained once, their mean is the mean, their cost the sum."""
+"""Models that average others: their members are trained once, their mean is the mean, their cost the sum."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ from hipposeg.data.locate import Source
 from hipposeg.data.spec import PHANTOM_SPEC
 from hipposeg.experiments import RunSpec, train_or_load
 from hipposeg.experiments import run as runs
-from hipposeg.experiments.registry import ARMS
+from hipposeg.experiments.registry import MODELS
 from hipposeg.experiments.spec import members_of, numerics_of, run_key
 from hipposeg.experiments.weights import initial
 from hipposeg.inference import asker
@@ -23,7 +23,7 @@ from hipposeg.training.machine import Machine
 from hipposeg.workspace import Workspace
 
 MACHINE = Machine("cpu", "fp32", 1)
-RUN = RunSpec("unet2d-fusion", budget="smoke")
+RUN = RunSpec("unet2d-fusion", schedule="smoke")
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_costs_are_sums_over_the_members(made):
     times = [files.read_json(ws.work / "runs" / m.name / "provenance.json")["train_s"] for m in members_of(RUN)]
     fused = files.read_json(ws.work / "runs" / RUN.name / "provenance.json")
     assert fused["train_s"] == pytest.approx(sum(times))
-    assert list(result.config["config"]["members"]) == list(ARMS[RUN.arm].members) and result.history == []
+    assert list(result.config["config"]["members"]) == list(MODELS[RUN.model].members) and result.history == []
 
 
 def test_members_are_trained_once_and_again_if_only_their_weights_are_gone(made, tmp_path, monkeypatch):
@@ -74,13 +74,13 @@ def test_members_are_trained_once_and_again_if_only_their_weights_are_gone(made,
 
 def test_a_fused_arm_with_views_asks_every_member_so(made):
     cohort, folds, ws, _ = made
-    one = RunSpec("unet2d+views", budget="smoke")
+    one = RunSpec("unet2d+views", schedule="smoke")
     result = train_or_load(one, cohort, folds, ws, MACHINE)
     case = cohort.cases[folds["grouped"][0]["scored"][0]]
     network = initial(members_of(one)[0], cohort.spec)
     stored = (ws.work / "runs" / "unet2d.grouped0.s0.smoke" / "weights.safetensors").read_bytes()
     network.load_state_dict(safetensors.torch.load(stored))
-    prep = replace(ARMS["unet2d"].prep, views=True)
+    prep = replace(MODELS["unet2d"].prep, views=True)
     expected = asker(network.eval(), prep, MACHINE)(case.image, case.spacing).argmax(0)
     written = np.asarray(nibabel.load(result.predictions / cohort.spec.file_name(case.number)).dataobj)
     assert np.array_equal(written, expected)
@@ -91,6 +91,6 @@ def test_key_and_numerics_follow_every_member(made, monkeypatch):
     fold = folds["grouped"][0]
     before = run_key(RUN, cohort, fold, MACHINE)
     assert before == run_key(RUN, cohort, fold, MACHINE)
-    monkeypatch.setitem(ARMS, "unet2d-axis2", ARMS["unet2d-batchnorm"])
+    monkeypatch.setitem(MODELS, "unet2d-axis2", MODELS["unet2d-batchnorm"])
     assert run_key(RUN, cohort, fold, MACHINE) != before
-    assert numerics_of(ARMS[RUN.arm]) == numerics_of(ARMS["unet2d"])
+    assert numerics_of(MODELS[RUN.model]) == numerics_of(MODELS["unet2d"])

@@ -1,7 +1,7 @@
-"""A golden trajectory of the first arm of each family in 2D and in 3D: three short epochs on a phantom batch.
+"""A golden trajectory of the first model of each family in 2D and in 3D: three short epochs on a phantom batch.
 
 If one of these fails after a refactoring, the refactoring changed numerics. Either undo that, or raise NUMERICS (of the
-family in runs/arms.py, or of the loop in engine/train.py) and write the new values with
+family in runs/models.py, or of the loop in engine/train.py) and write the new values with
 
     python tests/test_golden.py
 
@@ -22,7 +22,7 @@ from hipposeg.data import phantom
 from hipposeg.data.locate import Source
 from hipposeg.data.spec import PHANTOM_SPEC
 from hipposeg.experiments.guidance import captioned
-from hipposeg.experiments.registry import ARMS
+from hipposeg.experiments.registry import MODELS
 from hipposeg.experiments.samples import make_samples
 from hipposeg.experiments.spec import numerics_of
 from hipposeg.files import read_json, write_json
@@ -33,7 +33,11 @@ from hipposeg.training.loop import Training
 from hipposeg.training.machine import Machine
 
 GOLDEN = Path(__file__).with_name("golden.json")
-_FIRST = {(arm.family, arm.dims): arm.name for arm in reversed(ARMS.values()) if arm.build and "+" not in arm.name}
+_FIRST = {
+    (model.family, model.dims): model.name
+    for model in reversed(MODELS.values())
+    if model.build and "+" not in model.name
+}
 CAPTIONED = ("hippoclip", "hippoclip-attributes")
 # Beside the first of each family, what else has arithmetic of its own.
 NAMES = sorted({*_FIRST.values(), *CAPTIONED, "unet3d-residual", "unet3d-nnunet", "unet3d-inr-siren-xyz"})
@@ -50,28 +54,28 @@ def trajectory(name: str, cohort: cohorts.Cohort, **changes: float | str) -> dic
 
     One step each in 2D, two in 3D, where boxes of 1 mm are cut to their middle.
     """
-    arm = ARMS[name]
-    prep = replace(arm.prep, n4=False)
-    if arm.dims == 3 and prep.spacing == (1.0, 1.0, 1.0):
+    model = MODELS[name]
+    prep = replace(model.prep, n4=False)
+    if model.dims == 3 and prep.spacing == (1.0, 1.0, 1.0):
         prep = replace(prep, size=(24, 32, 24))
     images = {number: case.image for number, case in cohort.cases.items()}
     samples, kind = make_samples(images, cohort, prep, cohort.numbers), Training
     if name in CAPTIONED:
         samples, kind = captioned(samples, cohort, prep, cohort.numbers), Contrasting
-    chosen, size = (slice(8, 32, 2), 12) if arm.dims == 2 else (slice(None), 2)
+    chosen, size = (slice(8, 32, 2), 12) if model.dims == 2 else (slice(None), 2)
     if name in CAPTIONED:
         chosen = slice(None, None, 8)  # of everybody: there is nothing to tell apart in one slice a batch
     more = {what: getattr(samples, what)[chosen] for what in ("people", "facts") if name in CAPTIONED}
     batch = replace(samples, images=samples.images[chosen], labels=samples.labels[chosen], **more)
-    config = replace(arm.recipe("standard"), epochs=6, batch=size, warmup=0.5, **changes)
+    config = replace(model.training("standard"), epochs=6, batch=size, warmup=0.5, **changes)
     torch.manual_seed(0)
-    model = arm.build(arm.prep.channels(1), cohort.spec.n_classes)
+    model = model.build(model.prep.channels(1), cohort.spec.n_classes)
     first = [value.detach().clone() for value in model.parameters()]
     training = kind(model, config, MACHINE, seed=0)
     with tqdm(disable=True) as bar:
         # Epochs 3 to 5 of 6 stand at the top of the one-cycle schedule.
         losses = [training.epoch(batch, number, bar)["loss"] for number in (3, 4, 5)]
-    found = {"numerics": numerics_of(arm), **{f"loss{i + 1}": value for i, value in enumerate(losses)}}
+    found = {"numerics": numerics_of(model), **{f"loss{i + 1}": value for i, value in enumerate(losses)}}
     for what, network in {"moved": model, "average_moved": training.average.module}.items():
         moved = zip(network.parameters(), first, strict=True)
         found[what] = sum((now.double() - before.double()).abs().sum().item() for now, before in moved)
@@ -81,7 +85,7 @@ def trajectory(name: str, cohort: cohorts.Cohort, **changes: float | str) -> dic
     if name == "unet3d":  # how the flagship is asked: in eight moved views
         image = next(iter(images.values()))
         found["views"] = probabilities(network, replace(prep, views=True), image, MACHINE)[1:].astype(float).mean()
-    if arm.family == "inr" and arm.dims == 3:
+    if model.family == "inr" and model.dims == 3:
         case = next(iter(cohort.cases.values()))
         for query in (HEAD, TRILINEAR):
             asked = off_grid(network, prep, case.image, case.spacing, MACHINE, query)
@@ -91,10 +95,10 @@ def trajectory(name: str, cohort: cohorts.Cohort, **changes: float | str) -> dic
 
 def atlas_values(cohort: cohorts.Cohort) -> dict[str, float | str]:
     """Share of each class in the mean label map, and in its stretching to another box."""
-    arm = ARMS["atlas-no-image"]
-    mean = atlas.mean_map((case.label for case in cohort.cases.values()), cohort.spec.n_classes, arm.prep.size)
+    model = MODELS["atlas-no-image"]
+    mean = atlas.mean_map((case.label for case in cohort.cases.values()), cohort.spec.n_classes, model.prep.size)
     shares = {f"class{k}": mean[k].double().mean().item() for k in range(len(mean))}
-    return {"numerics": numerics_of(arm), **shares, "voxels": float((atlas.from_box(mean, (33, 52, 38)) > 0).sum())}
+    return {"numerics": numerics_of(model), **shares, "voxels": float((atlas.from_box(mean, (33, 52, 38)) > 0).sum())}
 
 
 def near(golden: float) -> object:

@@ -8,7 +8,7 @@ from torch import nn
 
 from hipposeg.data.spec import PHANTOM_SPEC
 from hipposeg.experiments import RunSpec
-from hipposeg.experiments.registry import ARMS
+from hipposeg.experiments.registry import MODELS
 from hipposeg.experiments.weights import initial
 from hipposeg.models import cost
 from hipposeg.models.inr import HALF_EXTENT_MM, HEADS, OMEGA, Head, INRUNet, lattice
@@ -72,12 +72,12 @@ def test_all_heads_start_from_one_backbone():
 
 
 def test_the_study_differs_in_nothing_but_the_head():
-    arms = [ARMS[f"unet3d-inr-{head}"] for head in HEADS]
-    assert all((arm.prep, arm.recipes) == (arms[0].prep, arms[0].recipes) for arm in arms)
-    coarse, fine = arms[0].recipe("standard"), ARMS["unet3d-inr-1mm"].recipe("standard")
+    models = [MODELS[f"unet3d-inr-{head}"] for head in HEADS]
+    assert all((model.prep, model.schedules) == (models[0].prep, models[0].schedules) for model in models)
+    coarse, fine = models[0].training("standard"), MODELS["unet3d-inr-1mm"].training("standard")
     same = ("epochs", "batch", "lr", "muon", "loss", "average", "warmup")
     assert all(getattr(coarse, name) == getattr(fine, name) for name in same)
-    ratio = arms[0].prep.spacing[0] / ARMS["unet3d-inr-1mm"].prep.spacing[0]
+    ratio = models[0].prep.spacing[0] / MODELS["unet3d-inr-1mm"].prep.spacing[0]
     in_voxels = ("shift", "elastic", "knots")
     for name in vars(coarse.augmentation):
         factor = ratio if name in in_voxels else 1.0
@@ -177,12 +177,14 @@ def test_training_a_head_lowers_its_loss():
     from hipposeg.training.losses import segmentation_loss
     from hipposeg.training.optimiser import optimisers
 
-    recipe = ARMS["unet3d-inr-siren-xyz"].recipe("standard")
+    recipe = MODELS["unet3d-inr-siren-xyz"].training("standard")
     x = images(8, 8, 8)
     target = torch.stack([(x[:, 0] <= 0.3).float(), (x[:, 0] > 0.3).float(), torch.zeros(2, 8, 8, 8)], 1)
     for head in HEADS:
         torch.manual_seed(0)
-        model = INRUNet(head, 1, 3, channels=(16, 32)).train()  # wide enough that Muon takes what it takes in the arms
+        model = INRUNet(
+            head, 1, 3, channels=(16, 32)
+        ).train()  # wide enough that Muon takes what it takes in the models
         steps = optimisers(model, recipe.lr, recipe.weight_decay, recipe.muon)
         losses = []
         for _ in range(30):

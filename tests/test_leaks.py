@@ -14,7 +14,7 @@ from hipposeg.data.locate import case_numbers, locate
 from hipposeg.data.spec import MSD_HIPPOCAMPUS
 from hipposeg.experiments import RunSpec, train_or_load
 from hipposeg.experiments.plan import LEAKS, SEEDS, declared
-from hipposeg.experiments.registry import ARMS
+from hipposeg.experiments.registry import MODELS
 from hipposeg.experiments.run import RunResult
 from hipposeg.experiments.samples import make_samples, training_slices
 from hipposeg.experiments.spec import run_key
@@ -25,7 +25,7 @@ from hipposeg.workspace import Workspace, project_root
 from hipposeg_lab.studies import leaks
 
 MACHINE = Machine("cpu", "fp32", 1)
-SLICES = ARMS["unet2d"].prep
+SLICES = MODELS["unet2d"].prep
 SYNTHETIC = [*range(1, 181), *range(202, 361, 2)]
 
 
@@ -116,7 +116,7 @@ def test_committed_runs_keep_their_keys(msd_dir, monkeypatch):
         monkeypatch.setattr(torch, "__version__", config["torch"])
         vision = TORCHVISION[config["torch"][:4]]
         monkeypatch.setattr("hipposeg.experiments.spec.metadata.version", lambda package, found=vision: found)
-        run = RunSpec(*(config[name] for name in ("arm", "folds", "fold", "seed", "budget")))
+        run = RunSpec(*(config[name] for name in ("model", "folds", "fold", "seed", "schedule")))
         machine = Machine(config["device"], config["precision"], config["threads"])
         assert run_key(run, cohort, made[run.folds][run.fold], machine) == config["key"], run.name
         checked += 1
@@ -156,7 +156,7 @@ def test_held_slices_never_train_and_both_sides_have_as_many(small):
     assert all(len(set(chosen.tolist())) == len(chosen) for chosen in training_slices(cohort, SLICES, clean).values())
 
 
-@pytest.mark.parametrize("prep", [ARMS["unet3d"].prep, ARMS["unet2d-axis0"].prep])
+@pytest.mark.parametrize("prep", [MODELS["unet3d"].prep, MODELS["unet2d-axis0"].prep])
 def test_networks_on_other_samples_are_refused(small, prep):
     with pytest.raises(ValueError, match="holds slices across axis 1 back"):
         training_slices(small.cohort, prep, small.folds["leak-slices"][0])
@@ -165,7 +165,7 @@ def test_networks_on_other_samples_are_refused(small, prep):
 def test_the_floor_and_a_fold_that_is_not_there_are_refused(small, tmp_path):
     ws = Workspace(tmp_path, "phantom", "smoke")
     with pytest.raises(ValueError, match="holds slices across axis 1 back"):
-        floor = RunSpec("atlas-no-image", "leak-slices", budget="smoke")
+        floor = RunSpec("atlas-no-image", "leak-slices", schedule="smoke")
         train_or_load(floor, small.cohort, small.folds, ws, MACHINE)
     with pytest.raises(ValueError, match="fold 3 of `leak-slices` was asked for, and there are 2"):
         train_or_load(RunSpec("unet2d", "leak-slices", 3), small.cohort, small.folds, ws, MACHINE)
@@ -187,7 +187,7 @@ def test_only_held_slices_are_scored(small):
 
 
 def test_labels_of_held_slices_reach_no_weight(small, tmp_path):
-    run = RunSpec("unet2d", "leak-slices", 0, budget="smoke")
+    run = RunSpec("unet2d", "leak-slices", 0, schedule="smoke")
     cases = dict(small.cohort.cases)
     for number in small.folds["leak-slices"][0]["scored"]:
         label = cases[number].label.copy()
@@ -204,10 +204,10 @@ def test_labels_of_held_slices_reach_no_weight(small, tmp_path):
 
 def test_the_series_is_declared_with_three_seeds_on_every_fold():
     runs = declared("07")
-    for kind, (arm, count) in LEAKS.items():
-        mine = {(run.fold, run.seed) for run in runs if (run.folds, run.arm) == (kind, arm)}
+    for kind, (model, count) in LEAKS.items():
+        mine = {(run.fold, run.seed) for run in runs if (run.folds, run.model) == (kind, model)}
         assert mine == {(fold, seed) for fold in range(count) for seed in SEEDS}
-    assert all(run.budget in ARMS[run.arm].recipes for run in runs)
+    assert all(run.schedule in MODELS[run.model].schedules for run in runs)
 
 
 def result(fold, seed, dice):
@@ -216,7 +216,9 @@ def result(fold, seed, dice):
     cases["subject"] = (cases["case"] + 1) // 2
     cases["dice"] = dice + 0.01 * cases["subject"]
     rows = pd.concat([cases.assign(label=label) for label in ("anterior", "posterior", "union", "mean")])
-    config = dict.fromkeys(("folds", "budget", "data_sha256", "device", "precision", "torch"), "same") | {"fold": fold}
+    config = dict.fromkeys(("folds", "schedule", "data_sha256", "device", "precision", "torch"), "same") | {
+        "fold": fold
+    }
     return RunResult(RunSpec("unet3d", "leak-volumes", fold, seed), config, rows, [], None, None)
 
 

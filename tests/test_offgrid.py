@@ -17,7 +17,7 @@ from hipposeg.data.locate import Source
 from hipposeg.data.rescale import rescale, rescale_label
 from hipposeg.data.spec import PHANTOM_SPEC
 from hipposeg.experiments import RunSpec, train_or_load
-from hipposeg.experiments.registry import ARMS
+from hipposeg.experiments.registry import MODELS
 from hipposeg.experiments.samples import make_samples
 from hipposeg.experiments.weights import initial
 from hipposeg.inference import HEAD, TRILINEAR, Prep, asker, off_grid, predictor
@@ -29,7 +29,7 @@ from hipposeg_lab.studies import offgrid
 MACHINE = Machine("cpu", "fp32", 1)
 ONE, TWO = (1.0, 1.0, 1.0), (2.0, 2.0, 2.0)
 PREP = Prep((24, 32, 24), spacing=TWO)
-RUN = RunSpec("unet3d-inr-siren-xyz", budget="smoke")
+RUN = RunSpec("unet3d-inr-siren-xyz", schedule="smoke")
 
 
 @pytest.fixture(scope="module")
@@ -197,9 +197,9 @@ def test_the_same_maps_give_the_same_bytes():
 
 
 def test_the_control_agrees_with_interpolation(small):
-    model, arm = initial(RunSpec("unet3d-inr-conv"), PHANTOM_SPEC).eval(), ARMS["unet3d-inr-conv"]
+    model, model = initial(RunSpec("unet3d-inr-conv"), PHANTOM_SPEC).eval(), MODELS["unet3d-inr-conv"]
     image = small.images[small.cohort.numbers[0]]
-    head, trilinear = (off_grid(model, arm.prep, image, ONE, MACHINE, query) for query in offgrid.QUERIES)
+    head, trilinear = (off_grid(model, model.prep, image, ONE, MACHINE, query) for query in offgrid.QUERIES)
     assert np.allclose(head, trilinear, atol=1e-5)
 
 
@@ -208,6 +208,6 @@ def test_other_runs_leave_nothing_and_remove_what_is_left(small, tmp_path):
         (tmp_path / name).write_text("old")
     twin = initial(RunSpec("unet3d-inr-1mm"), PHANTOM_SPEC)
     assert offgrid.is_off_grid(twin, PREP, small.cohort)
-    offgrid.study(twin, ARMS["unet3d-inr-1mm"].prep, MACHINE, {}, small.cohort, [], tmp_path)
+    offgrid.study(twin, MODELS["unet3d-inr-1mm"].prep, MACHINE, {}, small.cohort, [], tmp_path)
     offgrid.study(None, PREP, MACHINE, {}, small.cohort, [], tmp_path)
     assert not list(tmp_path.iterdir())

@@ -4,14 +4,14 @@ import pytest
 import torch
 from torch import nn
 
-from hipposeg.experiments.registry import ARMS
+from hipposeg.experiments.registry import MODELS
 from hipposeg.training.optimiser import Muon, is_matrix, optimisers, orthogonalised
 
 SHAPES = [(8, 8), (6, 40), (40, 6), (1, 5)]
 NETWORKS = {
-    arm.network: arm
-    for arm in ARMS.values()
-    if arm.build and arm.family != "clip" and not arm.name.endswith(("+imagenet", "+published"))
+    model.network: model
+    for model in MODELS.values()
+    if model.build and model.family != "clip" and not model.name.endswith(("+imagenet", "+published"))
 }  # every network once, but for CLIPs, which AdamW trains alone
 
 
@@ -80,9 +80,9 @@ def test_muon_equals_torchs(shape):
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_layers_at_the_networks_ends_are_left_to_adamw(network):
-    arm = NETWORKS[network]
-    channels, classes = arm.prep.channels(1), 3
-    model = arm.build(channels, classes)
+    model = NETWORKS[network]
+    channels, classes = model.prep.channels(1), 3
+    model = model.build(channels, classes)
     ends, inner = [], []
     for layer in model.modules():
         weight = getattr(layer, "weight", None)

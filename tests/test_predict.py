@@ -13,11 +13,10 @@ import pytest
 from hipposeg import cli
 from hipposeg.data.spec import PHANTOM_SPEC, DataError
 from hipposeg.experiments import RunSpec
-from hipposeg.experiments.ensemble import answer
+from hipposeg.experiments.prediction import answer
 from hipposeg.experiments.weights import initial, predict_with
 from hipposeg.inference import predictor
 from hipposeg.predict import batch
-from hipposeg.predict import model as models
 from hipposeg.predict.scan import read_scan
 from hipposeg.training.machine import Machine
 from hipposeg.workspace import project_root
@@ -27,7 +26,7 @@ MACHINE = Machine("cpu", "fp32", 1)
 
 @pytest.fixture
 def model(served):
-    return models.load_model(served.folder)
+    return ensembles.load_ensemble(served.folder)
 
 
 def predict(served, *images, out):
@@ -94,7 +93,7 @@ def test_mask_is_of_the_mean_of_all_folds_and_intervals_of_the_card(served, mode
 
 
 def test_one_fold_alone_gives_the_masks_that_were_scored(served, model):
-    alone = models.load_model(served.folder, folds=(2,), machine=MACHINE)
+    alone = ensembles.load_ensemble(served.folder, folds=(2,), machine=MACHINE)
     (run,) = alone.networks
     for path in sorted((served.folder / "predictions" / run.name).iterdir()):
         scan = read_scan(served.cohort.folder / "imagesTr" / path.name, alone.card.boxes, PHANTOM_SPEC)
@@ -258,7 +257,7 @@ def test_names(tmp_path):
 def test_weights_that_are_missing_or_not_the_cards(served, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HIPPOSEG_OUT", str(tmp_path))
-    monkeypatch.setattr(models, "project_root", lambda: tmp_path)
+    monkeypatch.setattr(ensembles, "project_root", lambda: tmp_path)
     assert cli.main(["predict", str(served.image(1)), "-o", str(tmp_path / "out")]) == 1
     said = capsys.readouterr().err
     assert "no networks in" in said and "--model" in said and not (tmp_path / "out").exists()
@@ -267,10 +266,10 @@ def test_weights_that_are_missing_or_not_the_cards(served, tmp_path, capsys, mon
     path = sorted(copy.glob("weights/*"))[1]
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(ValueError, match="not the file that conformal.json was made for"):
-        models.load_model(copy)
+        ensembles.load_ensemble(copy)
     path.unlink()
     with pytest.raises(FileNotFoundError, match="is not there"):
-        models.load_model(copy)
+        ensembles.load_ensemble(copy)
 
 
 def test_the_command_of_the_readme_is_one_that_the_program_takes():

@@ -11,7 +11,6 @@ import pytest
 
 from hipposeg.data.spec import MSD_HIPPOCAMPUS
 from hipposeg.predict import card
-from hipposeg.predict import model as models
 from hipposeg.predict.scan import read_scan
 from hipposeg.workspace import Workspace, project_root
 
@@ -44,7 +43,7 @@ def stored(msd_dir):
 
 
 def test_committed_weights_give_a_committed_mask_through_the_predictor(stored):
-    model = models.load_model(FOLDER, folds=(0,))
+    model = ensembles.load_ensemble(FOLDER, folds=(0,))
     scan_path, mask_path = next(iter(stored.values()))
     scan = read_scan(scan_path, model.card.boxes, MSD_HIPPOCAMPUS)
     found, mask = model.segment(scan), np.asarray(nib.load(mask_path).dataobj)

@@ -6,7 +6,6 @@ import pytest
 
 from hipposeg import cli
 from hipposeg.predict import batch
-from hipposeg.predict import model as models
 from hipposeg.viz import qc
 
 
@@ -24,7 +23,7 @@ def no_work(*_, **__):
 
 
 def test_an_output_that_is_no_folder_is_refused_before_any_work(served, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(batch, "load_model", no_work)
+    monkeypatch.setattr(batch, "load_ensemble", no_work)
     file = tmp_path / "file"
     file.write_text("mine")
     for out, words in ((file, "found a file, expected a folder"), (file / "out", "nothing can be written there")):
@@ -38,7 +37,7 @@ def test_an_output_without_permission_is_refused_before_any_work(served, tmp_pat
     def denied(**_):
         raise PermissionError(13, "Permission denied", "out")
 
-    monkeypatch.setattr(batch, "load_model", no_work)
+    monkeypatch.setattr(batch, "load_ensemble", no_work)
     monkeypatch.setattr(batch.tempfile, "TemporaryFile", denied)  # tests may run as root, who may write anywhere
     assert predict(served, served.image(1), out=tmp_path / "out") == 1
     said = capsys.readouterr().err
@@ -76,7 +75,7 @@ def test_a_table_that_cannot_be_written_is_said_in_a_sentence(served, tmp_path, 
 @pytest.mark.parametrize("where", ["segment", "save", "draw"])
 def test_an_error_in_the_middle_of_a_batch_is_that_files_alone(served, tmp_path, monkeypatch, capsys, where):
     holder, name = {
-        "segment": (models.Model, "segment"), "save": (batch, "save_mask"), "draw": (qc, "picture")
+        "segment": (ensembles.Ensemble, "segment"), "save": (batch, "save_mask"), "draw": (qc, "picture")
     }[where]  # fmt: skip
     right, calls = getattr(holder, name), []
 

@@ -155,7 +155,7 @@ def test_a_drawing_in_an_address_is_the_drawing() -> None:
 
 def test_an_arm_far_below_the_others_stands_as_an_arrow_at_the_edge() -> None:
     scores = {"a": 0.89, "b": 0.891, "c": 0.892, "d": 0.893, "failed": 0.687}
-    table = [(arm, 2.0 + at, dice, 1) for at, (arm, dice) in enumerate(scores.items())]
+    table = [(model, 2.0 + at, dice, 1) for at, (model, dice) in enumerate(scores.items())]
     plot = plots.minutes(table, {"a": 2, "failed": 3}, "a")
     kinds = dict(zip(scores, (dot.kind for dot in plot.dots), strict=True))
     assert kinds == {"a": "best flat", "b": "mean", "c": "mean", "d": "mean", "failed": "mean below"}

@@ -16,7 +16,7 @@ from hipposeg.data.locate import Source
 from hipposeg.data.spec import PHANTOM_SPEC, Label
 from hipposeg.experiments import RunSpec, plan, train_or_load
 from hipposeg.experiments import run as runs
-from hipposeg.experiments.registry import ARMS, FLAGSHIP, NUMERICS
+from hipposeg.experiments.registry import FLAGSHIP, MODELS, NUMERICS
 from hipposeg.experiments.spec import members_of, run_key
 from hipposeg.models import encoders
 from hipposeg.results import table
@@ -26,7 +26,7 @@ from hipposeg.training.machine import Machine
 from hipposeg.workspace import Workspace
 
 MACHINE = Machine("cpu", "fp32", 1)
-RUN = RunSpec("unet2d", budget="smoke")
+RUN = RunSpec("unet2d", schedule="smoke")
 
 
 @pytest.fixture(scope="module")
@@ -126,10 +126,10 @@ def test_key_depends_on_all_that_changes_the_bytes(small, monkeypatch):
     keys.add(run_key(RUN, small.cohort, small.folds["grouped"][1], MACHINE))
     keys.add(run_key(RUN, small.cohort, fold, replace(MACHINE, precision="bf16")))
     keys.add(run_key(RUN, small.cohort, fold, replace(MACHINE, threads=2)))
-    arm = ARMS["unet2d"]
+    model = MODELS["unet2d"]
     with monkeypatch.context() as patch:
-        recipe = replace(arm.recipes["smoke"], lr=1e-4)
-        patch.setitem(ARMS, "unet2d", replace(arm, recipes={"smoke": recipe}))
+        recipe = replace(model.schedules["smoke"], lr=1e-4)
+        patch.setitem(MODELS, "unet2d", replace(model, recipes={"smoke": recipe}))
         keys.add(run_key(RUN, small.cohort, fold, MACHINE))
     with monkeypatch.context() as patch:
         patch.setitem(NUMERICS, "unet", NUMERICS["unet"] + 1)
@@ -152,7 +152,7 @@ def test_layout_enters_the_keys_of_those_machines_that_change_it(small, monkeypa
 
 
 def test_an_arm_of_published_weights_is_keyed_by_them_and_needs_them(small, monkeypatch, tmp_path):
-    run, fold = RunSpec("unet2d-mobilenetv3+imagenet", budget="smoke"), small.folds["grouped"][0]
+    run, fold = RunSpec("unet2d-mobilenetv3+imagenet", schedule="smoke"), small.folds["grouped"][0]
     monkeypatch.setattr(encoders, "imagenet_weights", lambda encoder: None)
     with pytest.raises(FileNotFoundError, match="no ImageNet weights of tu-tf_mobilenetv3"):
         run_key(run, small.cohort, fold, MACHINE)
@@ -178,14 +178,14 @@ def test_unknown_arm_and_budget_say_what_there_is(small, tmp_path):
     with pytest.raises(KeyError, match="there are atlas-no-image"):
         train_or_load(RunSpec("unet4d"), small.cohort, small.folds, ws, MACHINE)
     with pytest.raises(KeyError, match="it has standard, smoke"):
-        train_or_load(RunSpec("unet2d", budget="huge"), small.cohort, small.folds, ws, MACHINE)
+        train_or_load(RunSpec("unet2d", schedule="huge"), small.cohort, small.folds, ws, MACHINE)
 
 
 def test_the_atlas_never_reads_an_image(small, tmp_path):
-    floor = train_or_load(RunSpec("atlas-no-image", budget="smoke"), small.cohort, small.folds,
+    floor = train_or_load(RunSpec("atlas-no-image", schedule="smoke"), small.cohort, small.folds,
                           Workspace(tmp_path / "a", "phantom", "smoke"), MACHINE)  # fmt: skip
     blank = {n: replace(case, image=np.zeros_like(case.image)) for n, case in small.cohort.cases.items()}
-    again = train_or_load(RunSpec("atlas-no-image", budget="smoke"), replace(small.cohort, cases=blank), small.folds,
+    again = train_or_load(RunSpec("atlas-no-image", schedule="smoke"), replace(small.cohort, cases=blank), small.folds,
                           Workspace(tmp_path / "b", "phantom", "smoke"), MACHINE)  # fmt: skip
     assert again.cases.equals(floor.cases)
     assert 0.4 < floor.mean() < 0.9
@@ -224,7 +224,7 @@ def test_other_data_sets_run_end_to_end(classes, channels, tmp_path):
 @pytest.mark.parametrize(
     ("run", "shown"),
     [(RunSpec("unet2d", seed=2), True), (RunSpec("unet2d-fusion", "nnunet"), True), (RunSpec(FLAGSHIP, fold=3), True),
-     (RunSpec(FLAGSHIP, fold=3, budget="e8"), False), (RunSpec("unet2d", budget="S"), False),
+     (RunSpec(FLAGSHIP, fold=3, schedule="e8"), False), (RunSpec("unet2d", schedule="S"), False),
      (RunSpec("unet2d", fold=1), False), (RunSpec("unet2d", "dev"), False),
      (RunSpec("unet2d-fusion", seed=1), False), (RunSpec("unet3d+flip"), False)],
 )  # fmt: skip
@@ -236,7 +236,7 @@ def test_series_is_declared_once_and_found_where_committed(small, first, tmp_pat
     runs_of_03 = plan.declared("03")
     assert len(runs_of_03) > 80
     trained = [member for run in runs_of_03 for member in (members_of(run) or [run])]
-    assert all(run.budget in ARMS[run.arm].recipes for run in trained if run.definition.trains)
+    assert all(run.schedule in MODELS[run.model].schedules for run in trained if run.definition.trains)
     full = Workspace(tmp_path, "phantom", "full")
     assert plan.committed(full, "03", PHANTOM_SPEC) == []
     monkeypatch.setitem(plan.SERIES, "03", (RUN,))

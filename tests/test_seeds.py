@@ -1,4 +1,4 @@
-"""Families of comparisons, and what two budgets say of the same one."""
+"""Families of comparisons, and what two schedules say of the same one."""
 
 import numpy as np
 import pandas as pd
@@ -12,22 +12,22 @@ PEOPLE, CASES = 12, 24
 NOISE = 0.002 * np.random.default_rng(0).standard_normal((9, CASES))
 
 
-def made(arm: str, dice: float, seed: int, budget: str = "S", fold: int = 0) -> RunResult:
+def made(model: str, dice: float, seed: int, schedule: str = "S", fold: int = 0) -> RunResult:
     """A run with invented scores: every case near `dice`."""
-    values = dice + NOISE[3 * len(arm) % 9] * 0.1 + NOISE[seed]
+    values = dice + NOISE[3 * len(model) % 9] * 0.1 + NOISE[seed]
     cases = pd.DataFrame({"case": range(1, CASES + 1), "label": "mean", "dice": values})
     cases["subject"] = (cases["case"] + 1) // 2
-    config = dict.fromkeys(("folds", "fold", "budget", "data_sha256", "device", "precision", "torch"), "same")
-    return RunResult(RunSpec(arm, "grouped", fold, seed, budget), config, cases, [], None, None)
+    config = dict.fromkeys(("folds", "fold", "schedule", "data_sha256", "device", "precision", "torch"), "same")
+    return RunResult(RunSpec(model, "grouped", fold, seed, schedule), config, cases, [], None, None)
 
 
-def three(arm: str, dice: float, budget: str = "S") -> list[RunResult]:
-    return [made(arm, dice, seed, budget) for seed in range(3)]
+def three(model: str, dice: float, schedule: str = "S") -> list[RunResult]:
+    return [made(model, dice, seed, schedule) for seed in range(3)]
 
 
 def test_each_family_is_compared_and_corrected_by_itself():
     results = [*three("ref", 0.80), *three("better", 0.83), *three("worse", 0.75), *three("same", 0.8004)]
-    results += [made("better", 0.1, 0, fold=1), made("better", 0.1, 0, budget="standard")]  # of other settings
+    results += [made("better", 0.1, 0, fold=1), made("better", 0.1, 0, schedule="standard")]  # of other settings
     table = compare.by_family(results, "ref", {"one": ("better", "worse"), "two": ("same", "absent")}, "S")
     assert list(table.index) == [("one", "better"), ("one", "worse"), ("two", "same")]
     assert table["verdict"].tolist() == ["ahead", "behind", "equivalent"]
@@ -66,7 +66,7 @@ def test_how_far_a_difference_moves_with_the_budget_is_paired_over_cases_and_see
     short = [*three("ref", 0.80), *three("x", 0.83), *three("y", 0.79), made("z", 0.8, 0)]
     long = [*three("ref", 0.85, "L"), *three("x", 0.82, "L"), *three("y", 0.84, "L"), *three("z", 0.9, "L")]
     table = compare.moved([*short, *long, made("x", 0.1, 0, fold=1)], "ref", ("x", "y", "z", "absent"), "S", "L")
-    assert list(table.index) == ["x", "y"], "of z the seeds differ between the budgets"
+    assert list(table.index) == ["x", "y"], "of z the seeds differ between the schedules"
     # x: 0.82 - 0.85 long, 0.83 - 0.80 short. The cases' noise is the same in all four and cancels.
     assert table["difference"].tolist() == pytest.approx([-0.06, 0.0], abs=1e-9)
     assert table["verdict"].tolist() == ["behind", "equivalent"]

@@ -17,7 +17,7 @@ RUNS = [RunSpec("unet3d", seed=seed) for seed in range(4)]
 def test_command_names_the_run():
     words = command(RunSpec("unet3d+flip", "nnunet", 3, 2, "standard"))
     assert words[3:] == ["train", "unet3d+flip", "--folds", "nnunet", "--fold", "3", "--seed", "2",
-                         "--budget", "standard", "--profile", "full"]  # fmt: skip
+                         "--schedule", "standard", "--profile", "full"]  # fmt: skip
 
 
 def test_all_runs_are_made_two_at_a_time(tmp_path):
@@ -72,15 +72,15 @@ def test_the_best_arm_of_each_whole_family_follows_at_the_main_budget(monkeypatc
     def there(ws, runs):
         made = dict.fromkeys(("data_sha256", "device", "precision", "torch"), "same")
         return [
-            SimpleNamespace(run=run, config=made.copy(), mean=lambda run=run: 0.9 if run.arm in best else 0.8)
+            SimpleNamespace(run=run, config=made.copy(), mean=lambda run=run: 0.9 if run.model in best else 0.8)
             for run in runs
         ]
 
     monkeypatch.setattr(series, "finished", there)
     monkeypatch.setattr(plan.sweep, "following", lambda ws: [])
     found = plan.winners(ws)
-    assert {(run.arm, run.seed) for run in found} == {(arm, seed) for arm in best for seed in plan.SEEDS}
-    assert all(run.budget == "standard" for run in found) and set(found) <= set(plan.following(ws, "03"))
+    assert {(run.model, run.seed) for run in found} == {(model, seed) for model in best for seed in plan.SEEDS}
+    assert all(run.schedule == "standard" for run in found) and set(found) <= set(plan.following(ws, "03"))
     monkeypatch.setattr(series, "finished", lambda ws, runs: there(ws, runs)[1:])
     assert plan.winners(ws) == [], "one run is missing"
 
@@ -93,4 +93,4 @@ def test_the_best_arm_of_each_whole_family_follows_at_the_main_budget(monkeypatc
     assert plan.winners(ws) == [], "scores of two kinds of machine are not ranked together"
     best.clear(), best.add("unet2d+aug-none")
     monkeypatch.setattr(series, "finished", there)
-    assert not {run.arm for run in plan.following(ws, "03")} & best, "it is declared already"
+    assert not {run.model for run in plan.following(ws, "03")} & best, "it is declared already"

@@ -23,18 +23,18 @@ from hipposeg_lab.figures import asymmetry, failures, mistakes
 from hipposeg_lab.figures import inflation as scoring
 from hipposeg_lab.page import claims
 from hipposeg_lab.page.published import CLAIMS
-from hipposeg_lab.page.words import ARMS as DESCRIBED
-from hipposeg_lab.page.words import arm_text
+from hipposeg_lab.page.words import MODELS as DESCRIBED
+from hipposeg_lab.page.words import model_text
 from hipposeg_lab.studies import errors, inflation, siblings, stored, verdicts
 
 FOLDS = {"grouped": [{"train": list(TRAIN), "scored": list(SCORED)}]}
 NUMERICS = {"unet2d": "one", "unet3d": "one", FLAGSHIP: "one", FLOOR: "one"}
 
 
-def put(ws, arm, **config):
+def put(ws, model, **config):
     """Write a run with its masks as `train_or_load` leaves it."""
     base = {"data_sha256": "d", "numerics": "one", "family": "unet", "notebook": "03", "dims": 2}
-    run = run_of(arm, shifted(1), **base | {"params": 1, "gflops": 1.0, "steps": 1} | config)
+    run = run_of(model, shifted(1), **base | {"params": 1, "gflops": 1.0, "steps": 1} | config)
     write_json(ws.artifacts / "runs" / run.name / "config.json", {"run": run.name, **run.config})
     write_csv(ws.artifacts / "runs" / run.name / CASES, list(run.cases), run.cases.to_dict("records"))
     for case, mask in shifted(1).items():
@@ -64,7 +64,7 @@ def test_own_runs_come_first_and_committed_ones_fill_up(ws):
     assert [run.name for run in found] == ["unet2d.grouped0.s0.standard", "unet3d.grouped0.s0.standard"]
     assert found[0].config["steps"] == 1
     put(full, "unet2d", steps=2, threads=1)
-    assert [run.config["steps"] for run in present(ws) if run.arm == "unet2d"] == [1, 2], (
+    assert [run.config["steps"] for run in present(ws) if run.model == "unet2d"] == [1, 2], (
         "rounded otherwise: another run"
     )
     assert np.array_equal(stored.masks(found[1], SPEC)[5], np.roll(truth(5), 1, 1))
@@ -80,8 +80,8 @@ def test_a_committed_run_on_other_cases_is_refused(ws):
 
 
 def test_chosen_are_one_run_an_arm_and_the_best():
-    runs = [run_of(arm, shifted(1), **config) for arm, config in (
-        ("unet2d", {"budget": "S"}), ("unet2d", {"seed": 1}), ("unet2d", {"seed": 0}), ("unet3d", {"folds": "nnunet"}),
+    runs = [run_of(model, shifted(1), **config) for model, config in (
+        ("unet2d", {"schedule": "S"}), ("unet2d", {"seed": 1}), ("unet2d", {"seed": 0}), ("unet3d", {"folds": "nnunet"}),
         (FLOOR, {}), ("other", {}),
     )]  # fmt: skip
     names = [run.name for run in stored.chosen(runs, runs[-1])]
@@ -92,8 +92,8 @@ def test_chosen_are_one_run_an_arm_and_the_best():
 
 def test_arm_means_stay_within_one_setting():
     runs = [run_of("unet2d", shifted(by), seed=seed, **config) for seed, (by, config) in enumerate(
-        [(0, {}), (1, {}), (3, {"torch": "3"}), (3, {"budget": "S"}), (3, {"folds": "nnunet"})])]  # fmt: skip
-    table = stored.arm_means(runs)
+        [(0, {}), (1, {}), (3, {"torch": "3"}), (3, {"schedule": "S"}), (3, {"folds": "nnunet"})])]  # fmt: skip
+    table = stored.model_means(runs)
     both = np.mean([runs[0].values().mean(), runs[1].values().mean()])
     assert table.loc["unet2d", "value"] == pytest.approx(both) and table.loc["unet2d", "seeds"] == 2
 
@@ -127,7 +127,7 @@ def test_verdicts_stay_within_their_families():
     results = [*three("unet3d", 0.88, "standard"), *three("unet3d+flip", 0.87, "standard"),
                made("unet3d-residual", 0.9, 0, "standard"), *three("unet2d", 0.8), *three("unet2d+ce", 0.83),
                *three("attention3d", 0.88, "standard")]  # fmt: skip
-    table = verdicts.table(results).set_index("arm")
+    table = verdicts.table(results).set_index("model")
     assert table["reference"].to_dict() == {"unet2d+ce": "unet2d", "unet3d+flip": "unet3d", "unet3d-residual": "unet3d",
                                             "attention3d": "unet3d"}  # fmt: skip
     said = {"unet2d+ce": "ahead", "unet3d+flip": "behind", "attention3d": "equivalent"}
@@ -141,8 +141,8 @@ def test_verdicts_stay_within_their_families():
 
 def test_every_family_names_arms_that_there_are():
     for family in verdicts.FAMILIES:
-        assert family.reference not in family.arms and len(set(family.arms)) == len(family.arms) > 0
-        assert all(arm_text(arm) for arm in (family.reference, *family.arms))
+        assert family.reference not in family.models and len(set(family.models)) == len(family.models) > 0
+        assert all(model_text(model) for model in (family.reference, *family.models))
 
 
 def test_five_folds_stand_with_and_without_the_first():
@@ -161,9 +161,9 @@ def test_claims_take_the_nearest_arm_and_its_twin():
     assert tuple(table.columns) == claims.COLUMNS and len(table) == len(CLAIMS)
     row = table[(table["project"] == "C") & (table["method"] == "2D U-Net")].iloc[0]
     assert (row["claimed"], row["value_low"], row["value_high"]) == (0.9225, 0.82, 0.84)
-    assert (row["arm"], row["ours"], row["scored_their_way"]) == ("unet2d", 0.88, 0.95)
+    assert (row["model"], row["ours"], row["scored_their_way"]) == ("unet2d", 0.88, 0.95)
     none = table[table["project"] == "E"].iloc[0]
-    assert none["arm"] == "" and np.isnan(none["ours"]) and np.isnan(none["scored_their_way"])
+    assert none["model"] == "" and np.isnan(none["ours"]) and np.isnan(none["scored_their_way"])
     text = claims.readable(table)
     assert text.loc["C: 2D U-Net", "ours, of that kind"] == "0.880 (0.870 to 0.890), unet2d"
     assert text.loc["B: 3D U-Net with a coordinate head", "without that, on their own split"] == "0.872"
@@ -172,7 +172,7 @@ def test_claims_take_the_nearest_arm_and_its_twin():
 def test_claims_name_arms_that_are_described_and_sources_that_can_be_opened():
     for claim in CLAIMS:
         assert claim.url.startswith("https://github.com/") and claim.source and claim.really
-        assert all(arm in DESCRIBED for arm in (*claim.arms, claim.twin)), claim
+        assert all(model in DESCRIBED for model in (*claim.models, claim.twin)), claim
         assert len(claim.value) <= 2 and list(claim.value) == sorted(claim.value)
     assert {claim.project for claim in CLAIMS} == set("ABCDE")
 

@@ -12,7 +12,7 @@ from hipposeg import cli, metrics
 from hipposeg.data.locate import Source
 from hipposeg.data.spec import PHANTOM_SPEC
 from hipposeg.experiments import RunSpec, train_or_load
-from hipposeg.experiments.registry import ARMS
+from hipposeg.experiments.registry import MODELS
 from hipposeg.inference import probabilities
 from hipposeg.models.unet import UNet
 from hipposeg.results.scoring import CASES
@@ -22,7 +22,7 @@ from hipposeg_lab.studies import catalogue, changes, making, sensitivity, uncert
 from hipposeg_lab.studies.making import Context, Study, Unit
 
 MACHINE = Machine("cpu", "fp32", 1)
-RUN = RunSpec("unet3d+dropout", budget="smoke")
+RUN = RunSpec("unet3d+dropout", schedule="smoke")
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def small(phantom_people):
 
 @pytest.fixture(scope="module")
 def context(small, tmp_path_factory):
-    """The `full` workspace of the phantom with one trained run of an arm with dropout."""
+    """The `full` workspace of the phantom with one trained run of a model with dropout."""
     ws = Workspace(tmp_path_factory.mktemp("full"), "phantom", "full")
     train_or_load(RUN, small.cohort, small.folds, ws, MACHINE)
     return Context(ws, small.cohort, small.folds, MACHINE)
@@ -114,7 +114,7 @@ def test_drawn_changes_are_as_strong_as_they_say_and_the_same_again(case):
 
 def test_rescaled_intensities_change_nothing(case):
     torch.manual_seed(0)
-    network, prep = UNet(3, 1, 3, channels=(4, 8)).eval(), ARMS["unet3d"].prep
+    network, prep = UNet(3, 1, 3, channels=(4, 8)).eval(), MODELS["unet3d"].prep
     plain = probabilities(network, prep, case.image, MACHINE)
     for change in changes.of_image(case, PHANTOM_SPEC):
         if change.names == ("rescaled",):
@@ -244,7 +244,7 @@ def test_methods_and_networks_of_the_studies_are_declared_runs():
         names = [unit.name for unit in study.units]
         assert len(set(names)) == len(names)
         for unit in study.units:
-            assert all(run.budget in ARMS[run.arm].recipes for run in unit.runs)
+            assert all(run.schedule in MODELS[run.model].schedules for run in unit.runs)
     for method in uncertainty.METHODS:
         # Nobody scored by a method may have been seen by its networks.
         assert {(run.folds, run.fold) for run in method.runs} == {("grouped", 0)}

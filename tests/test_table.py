@@ -38,15 +38,15 @@ def scores(case, dice):
         yield {"case": case, "subject": (case + 1) // 2, "label": label, **values, **volumes}
 
 
-def put(ws, arm, dice, seed=0, edit=None, **config):
+def put(ws, model, dice, seed=0, edit=None, **config):
     """Write one run with its predictions as `train_or_load` does. edit: changes the rows before they are written."""
-    run = f"{arm}.grouped0.s{seed}.standard"
+    run = f"{model}.grouped0.s{seed}.standard"
     rows = [row for index, case in enumerate(CASES) for row in scores(case, dice + 0.004 * (index - 3.5))]
     rows = edit(rows) if edit else rows
     base = {
-        "run": run, "arm": arm, "notebook": "03", "dims": 2, "folds": "grouped", "fold": 0, "seed": seed,
-        "budget": "standard", "device": "cpu", "precision": "float32", "torch": "2.15.0", "threads": 2,
-        "params": 1000, "gflops": 1.5, "steps": 100, "family": "unet", "numerics": NUMERICS[arm], "data_sha256": "d",
+        "run": run, "model": model, "notebook": "03", "dims": 2, "folds": "grouped", "fold": 0, "seed": seed,
+        "schedule": "standard", "device": "cpu", "precision": "float32", "torch": "2.15.0", "threads": 2,
+        "params": 1000, "gflops": 1.5, "steps": 100, "family": "unet", "numerics": NUMERICS[model], "data_sha256": "d",
     }  # fmt: skip
     write_json(ws.artifacts / "runs" / run / "config.json", base | config)
     write_csv(ws.artifacts / "runs" / run / scoring.CASES, list(rows[0]) if rows else ["case"], rows)
@@ -74,7 +74,7 @@ def collect(ws, folds=FOLDS):
 def test_columns_are_those_of_the_contract(ws):
     collect(ws)
     found = list(pd.read_csv(ws.artifacts / "results.csv").columns)
-    contract = ["run", "arm", "notebook", "dims", "folds", "fold", "seed", "budget", "device", "torch", "params",
+    contract = ["run", "model", "notebook", "dims", "folds", "fold", "seed", "schedule", "device", "torch", "params",
                 "gflops", "steps", "n", "n_nan"]  # fmt: skip
     for metric in ("dice", "iou", "nsd1", "nsd2", "hd95", "msd", "volume_bias", "volume_abs_error"):
         contract += [metric, f"{metric}_low", f"{metric}_high"]
@@ -86,14 +86,14 @@ def test_columns_are_those_of_the_contract(ws):
 
 def test_floor_is_the_first_row_and_every_run_has_four_labels(ws):
     results = collect(ws).results
-    assert list(results["arm"][:4]) == ["atlas-no-image"] * 4
+    assert list(results["model"][:4]) == ["atlas-no-image"] * 4
     assert list(results["label"]) == ["anterior", "posterior", "mean", "union"] * 3
-    assert list(results["arm"].unique()) == ["atlas-no-image", "unet2d", "unet2d-mobilenetv3"]
+    assert list(results["model"].unique()) == ["atlas-no-image", "unet2d", "unet2d-mobilenetv3"]
 
 
 def test_values_and_intervals_come_from_the_cases(ws):
     found = collect(ws)
-    row = found.results.set_index(["arm", "label"]).loc[("unet2d", "anterior")]
+    row = found.results.set_index(["model", "label"]).loc[("unet2d", "anterior")]
     dice = found.cases.query("run == 'unet2d.grouped0.s0.standard' and label == 'anterior'")
     expected = stats.interval(dice["dice"].to_numpy(), dice["subject"].to_numpy())
     assert (row["dice"], row["dice_low"], row["dice_high"]) == pytest.approx(
@@ -119,7 +119,7 @@ def test_missing_distances_are_counted_and_skipped(ws):
         return rows
 
     put(ws, "unet2d", 0.88, edit=lose)
-    rows = collect(ws).results.set_index(["arm", "label"]).loc["unet2d"]
+    rows = collect(ws).results.set_index(["model", "label"]).loc["unet2d"]
     assert rows["n_nan"].to_dict() == {"anterior": 0, "posterior": 2, "mean": 2, "union": 0}
     assert rows.loc["posterior", "hd95"] == 2.0
     assert rows.loc["posterior", "n"] == 8
@@ -140,10 +140,10 @@ def test_leak_alarm_on_real_data_only(ws, tmp_path):
 def test_older_runs_are_marked_and_enter_no_comparison(ws):
     put(ws, "unet2d-mobilenetv3", 0.86, numerics="encoder0-engine1")
     found = collect(ws)
-    assert found.results.groupby("arm")["older"].first().to_dict() == {
+    assert found.results.groupby("model")["older"].first().to_dict() == {
         "atlas-no-image": False, "unet2d": False, "unet2d-mobilenetv3": True,
     }  # fmt: skip
-    assert [run.arm for run in found.on("grouped", 0)] == ["atlas-no-image", "unet2d"]
+    assert [run.model for run in found.on("grouped", 0)] == ["atlas-no-image", "unet2d"]
     with pytest.raises(table.RunError, match="older"):
         table.compare(found.runs[1], found.runs[2])
 
@@ -184,7 +184,7 @@ def test_runs_that_cannot_be_trusted_are_refused(ws):
 def test_unfinished_runs_are_left_out_and_nothing_at_all_is_an_error(ws, tmp_path, caplog):
     run = put(ws, "unet2d", 0.88)
     (ws.artifacts / "runs" / run / "config.json").unlink()
-    assert [one.arm for one in collect(ws).runs] == ["atlas-no-image", "unet2d-mobilenetv3"]
+    assert [one.model for one in collect(ws).runs] == ["atlas-no-image", "unet2d-mobilenetv3"]
     assert "not finished" in caplog.text
     with pytest.raises(table.RunError, match="notebooks 01 and 03"):
         collect(Workspace(tmp_path, "phantom", "smoke"))
@@ -193,7 +193,7 @@ def test_unfinished_runs_are_left_out_and_nothing_at_all_is_an_error(ws, tmp_pat
 def test_best_run_and_cases_by_rule(ws):
     found = collect(ws)
     best = found.best("grouped", 0)
-    assert best.arm == "unet2d"
+    assert best.model == "unet2d"
     # Dice rises with the position in CASES; the middle of 8 is the fifth from above.
     assert tables.cases_by_rule(best.values()) == {"best": 13, "median": 7, "worst": 1}
     assert tables.mean_dice(best.cases).equals(best.values())
@@ -209,9 +209,9 @@ def test_best_run_and_cases_by_rule(ws):
 def test_a_clip_is_stored_and_compared_with_nothing(ws):
     put(ws, "unet2d-mobilenetv3", 0.89, family="clip")
     found = collect(ws)
-    assert "unet2d-mobilenetv3" in set(found.results["arm"])
-    assert [run.arm for run in found.on("grouped", 0)] == ["atlas-no-image", "unet2d"]
-    assert found.best("grouped", 0).arm == "unet2d"
+    assert "unet2d-mobilenetv3" in set(found.results["model"])
+    assert [run.model for run in found.on("grouped", 0)] == ["atlas-no-image", "unet2d"]
+    assert found.best("grouped", 0).model == "unet2d"
 
 
 def test_against_has_no_verdict_for_single_seeds(ws):

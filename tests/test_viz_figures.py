@@ -229,7 +229,7 @@ def test_gallery_refuses_nothing_to_draw():
 # --- augmentation
 
 
-def recipes():
+def schedules():
     """Two recipes of two draws on one slice: nothing, and a shift by two voxels with more contrast."""
     image, label = volume()[0][5], volume()[1][5]
     moved = (2 * np.roll(image, 2, 0), np.roll(label, 2, 0))
@@ -237,7 +237,7 @@ def recipes():
 
 
 def test_augmentation_grid_has_a_row_a_recipe_and_one_window():
-    rows = recipes()
+    rows = schedules()
     fig = batches.augmentation_grid(rows, SPEC)
     grid = np.array(fig.axes).reshape(2, 3)
     assert [row[0].get_title(loc="left") for row in grid] == ["none", "shift"]
@@ -253,7 +253,7 @@ def test_augmentation_grid_has_a_row_a_recipe_and_one_window():
 
 
 def test_augmentation_grid_refuses_rows_that_do_not_compare():
-    image, label = recipes()["none"][0]
+    image, label = schedules()["none"][0]
     for rows in ({}, {"none": []}, {"none": [(image, label)]}):
         with pytest.raises(ValueError, match="at least one draw"):
             batches.augmentation_grid(rows, SPEC)
@@ -271,7 +271,7 @@ def figures():
     yield gallery.overview(views, SPEC, "Five")
     yield gallery.sample(image, label, SPEC, "One", stored_dtype="float32")
     yield preprocessing.one_window({"a": (image, image / 9)}, SPEC)
-    yield batches.augmentation_grid(recipes(), SPEC)
+    yield batches.augmentation_grid(schedules(), SPEC)
 
 
 def test_every_figure_saves_to_the_same_bytes_twice(tmp_path):

@@ -165,7 +165,7 @@ def test_every_figure_saves_to_the_same_bytes_twice(tmp_path):
 
 
 def test_names_of_arms_that_cost_and_score_alike_do_not_cover_each_other():
-    names = [f"an-arm-with-a-long-name-{n}" for n in range(7)]
+    names = [f"an-model-with-a-long-name-{n}" for n in range(7)]
     table = pd.DataFrame({"minutes": np.linspace(7, 7.4, 7), "value": 0.89, "low": 0.88, "high": 0.9, "dims": 3}, names)
     fig = intervals.dice_by_minutes(table)
     fig.draw_without_rendering()
@@ -232,13 +232,13 @@ def test_effective_field_lies_around_the_middle_voxel(axis):
 
 
 def test_weights_are_loaded_only_if_they_are_those_that_were_scored(tmp_path):
-    ws, run = Workspace(tmp_path, "phantom", "smoke"), RunSpec("unet2d", budget="smoke")
+    ws, run = Workspace(tmp_path, "phantom", "smoke"), RunSpec("unet2d", schedule="smoke")
     machine = Machine("cpu", "fp32", 1)
     assert probe.trained_network(ws, run, SPEC, machine) is None and not finished(ws, [run])
     content = safetensors.torch.save(initial(run, SPEC).state_dict())
     files.write_bytes(ws.work / "runs" / run.name / "weights.safetensors", content)
     config = ws.artifacts / "runs" / run.name / "config.json"
-    facts = {"weights_sha256": files.sha256_bytes(content), "numerics": current_numerics()[run.arm]}
+    facts = {"weights_sha256": files.sha256_bytes(content), "numerics": current_numerics()[run.model]}
     files.write_json(config, facts)
     files.write_csv(config.parent / CASES, ("case", "label", "dice"), [{"case": 1, "label": "mean", "dice": 0.5}])
     assert not probe.trained_network(ws, run, SPEC, machine).training
@@ -247,14 +247,14 @@ def test_weights_are_loaded_only_if_they_are_those_that_were_scored(tmp_path):
     assert probe.trained_network(ws, run, SPEC, machine) is None and not finished(ws, [run])
 
 
-def result(arm, dice, seed=0, fold=0, folder=None, **config):
+def result(model, dice, seed=0, fold=0, folder=None, **config):
     """A run of four cases of two people."""
     cases = [{"case": n, "subject": (n + 1) // 2, "label": label, "dice": dice + 0.01 * n,
               "iou": dice / 2, "nsd1": 0.9, "hd95": 1.5}
              for n in (1, 2, 3, 4) for label in ("anterior", "mean")]  # fmt: skip
-    base = {"folds": "grouped", "fold": fold, "budget": "standard", "data_sha256": "d", "device": "cpu",
+    base = {"folds": "grouped", "fold": fold, "schedule": "standard", "data_sha256": "d", "device": "cpu",
             "precision": "bf16", "torch": "2", "dims": 3, "params": 10, "gflops": 1.5, "steps": 100}  # fmt: skip
-    table, run = pd.DataFrame(cases), RunSpec(arm, fold=fold, seed=seed)
+    table, run = pd.DataFrame(cases), RunSpec(model, fold=fold, seed=seed)
 
     def mean(label="mean", metric="dice"):
         return float(table.loc[table.label == label, metric].mean())
@@ -277,7 +277,7 @@ def test_verdict_needs_three_seeds_and_one_setting():
 def test_table_of_arms_averages_seeds_and_reads_minutes(tmp_path):
     files.write_json(tmp_path / "provenance.json", {"train_s": 120.0})
     runs = [result("a", 0.8, 0, folder=tmp_path), result("a", 0.9, 1, folder=tmp_path), result("b", 0.7, fold=1)]
-    table = compare.arms(runs, ["anterior"])
+    table = compare.models(runs, ["anterior"])
     assert list(table.index) == ["a"]
     assert table.loc["a", ["value", "anterior", "minutes", "seeds", "params"]].tolist() == pytest.approx(
         [0.875, 0.875, 2, 2, 10]
@@ -294,9 +294,9 @@ def test_table_of_arms_averages_seeds_and_reads_minutes(tmp_path):
     assert both.index.tolist() == ["a", "c"] and both.loc["c", "minus a"].startswith("-0.1000 (")
     assert both.loc["a", "mean Dice"].startswith("0.8750 (") and pd.isna(both.loc["a", "minus a"])
     assert compare.beside(runs, "a", ["anterior"], "nnunet").empty
-    assert compare.arms(runs, ["anterior"], "nnunet").empty
+    assert compare.models(runs, ["anterior"], "nnunet").empty
     assert np.isnan(compare.minutes(result("d", 0.9, folder=tmp_path, device="cuda"))), "a GPU's"
-    measured = compare.arms(runs, ["anterior"], idle={table.index[0]: 3.5})["minutes"]
+    measured = compare.models(runs, ["anterior"], idle={table.index[0]: 3.5})["minutes"]
     assert measured.iloc[0] == 3.5 and measured.iloc[1:].isna().all(), "times of two kinds are not mixed"
     with pytest.raises(ValueError, match="every case once"):
         compare.stacked(pd.concat([compare.scores(runs[:1]), compare.scores(runs[:1]).assign(seed=1)[:2]]))
@@ -306,7 +306,7 @@ def test_machines_count_the_networks_that_they_trained(tmp_path):
     for name in ("a GPU", "a CPU"):
         files.write_json(tmp_path / name / "provenance.json", {"machine": name, "train_s": 1.0})
     trained = [result("unet2d", 0.9, seed, folder=tmp_path / "a GPU") for seed in (0, 1)]
-    others = [result(arm, 0.9, folder=tmp_path / "a CPU") for arm in ("unet3d", "unet2d-fusion", "atlas-no-image")]
+    others = [result(model, 0.9, folder=tmp_path / "a CPU") for model in ("unet3d", "unet2d-fusion", "atlas-no-image")]
     assert compare.machines([*trained, *others]) == "a CPU: 1; a GPU: 2", "an average and the floor train nothing"
 
 
@@ -317,15 +317,15 @@ def test_side_tables_are_joined_to_their_runs(tmp_path):
     found = compare.side_table(
         [result("a", 0.8, folder=tmp_path), result("b", 0.8, folder=tmp_path / "none")], "offgrid.csv"
     )
-    assert set(found.arm) == {"a"} and len(found) == 4
+    assert set(found.model) == {"a"} and len(found) == 4
     assert list(compare.means(found, "query").index) == ["head", "trilinear"]
     assert compare.differences(found, "trilinear", by="query").loc["head", "difference"] == 0
     assert compare.side_table([], "offgrid.csv").empty
 
 
 def test_words_name_the_chapter_and_every_arm_of_it():
-    from hipposeg.experiments.registry import ARMS
-    from hipposeg_lab.page.words import CHAPTERS, arm_text
+    from hipposeg.experiments.registry import MODELS
+    from hipposeg_lab.page.words import CHAPTERS, model_text
 
     assert "04_unet3d" in [chapter.name for chapter in CHAPTERS]
-    assert all(arm_text(name) and "with " + name.split("+")[-1] not in arm_text(name) for name in ARMS)
+    assert all(model_text(name) and "with " + name.split("+")[-1] not in model_text(name) for name in MODELS)

@@ -15,14 +15,14 @@ from hipposeg.data.locate import Source, locate
 from hipposeg.data.spec import PHANTOM_SPEC
 from hipposeg.experiments import RunSpec, plan, train_or_load, weights
 from hipposeg.experiments import run as runs
-from hipposeg.experiments.registry import ARMS, FLAGSHIP
+from hipposeg.experiments.registry import FLAGSHIP, MODELS
 from hipposeg.experiments.spec import members_of
 from hipposeg.models import cost
 from hipposeg.training.machine import Machine
 from hipposeg.workspace import Workspace
 
 MACHINE = Machine("cpu", "fp32", 1)
-RUN = RunSpec(FLAGSHIP, budget="smoke")
+RUN = RunSpec(FLAGSHIP, schedule="smoke")
 
 
 @pytest.fixture(scope="module")
@@ -93,15 +93,15 @@ def test_full_runs_train_with_one_thread(tmp_path):
 
 
 def test_flagship_covers_every_case_in_both_kinds_of_folds():
-    flagship = [run for run in plan.declared("04") if run.arm == FLAGSHIP and run.folds != "dev"]
+    flagship = [run for run in plan.declared("04") if run.model == FLAGSHIP and run.folds != "dev"]
     assert {(run.folds, run.fold) for run in flagship} == {(f, k) for f in ("nnunet", "grouped") for k in range(5)}
     trained = [member for run in plan.declared("04") for member in (members_of(run) or [run])]
-    assert all(run.budget in ARMS[run.arm].recipes for run in trained if run.definition.trains)
+    assert all(run.schedule in MODELS[run.model].schedules for run in trained if run.definition.trains)
 
 
 @pytest.mark.parametrize(
     "run",
-    [r for r in plan.declared("04") if (r.arm, r.folds, r.budget) == (FLAGSHIP, "grouped", "standard")],
+    [r for r in plan.declared("04") if (r.model, r.folds, r.schedule) == (FLAGSHIP, "grouped", "standard")],
     ids=lambda r: r.name,
 )
 def test_committed_weights_give_the_committed_masks(msd_dir, run):

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hipposeg import sources, timings
+from hipposeg import sources
 from hipposeg.data import locate
 from hipposeg.files import read_json, sha256_bytes, smaller_png, write_text
 from hipposeg.workspace import Workspace, output_root, project_root
@@ -42,19 +42,15 @@ class Executed:
 
 
 def execute(number: str, profile: str) -> Executed:
-    """Run notebook `number` ("03") of the project and write artifacts/<ws>/notebooks/NN_slug.ipynb.
+    """Run notebook `number` ("03") of the project and write artifacts/notebooks/NN_slug.ipynb.
 
     Raises NotebookError if a cell fails, the kernel dies or the copy is larger than 1.5 MB; nothing is written then.
     """
     path = sources.find(number)
-    ws = Workspace(output_root(), locate.locate(profile, quiet=True).dataset, profile)
-    started = time.time()
+    source = locate.locate(profile, quiet=True)
+    ws = Workspace(output_root(), source.dataset, "smoke" if source.dataset == "phantom" else profile)
     result = execute_file(path, ws)
     remove_leftovers(ws, path.stem)
-    cost = {"total_s": result.seconds, "peak_mb": timings.peak_mb(children=True)}  # the kernel has ended
-    runs = [config for config in ws.work.glob("runs/*/config.json") if read_json(config)["notebook"] == number]
-    trained = all(config.stat().st_mtime >= started for config in runs)
-    timings.record(ws, "notebook", path.stem, result.sha256, trained, **cost, machine=timings.processor_name())
     return result
 
 

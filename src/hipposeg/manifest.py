@@ -3,45 +3,58 @@
 from pathlib import Path
 from typing import Any
 
-from hipposeg.files import read_json, sha256_file, write_json
+import pandas as pd
+
+from hipposeg.files import read_json, sha256_bytes, write_json
+from hipposeg.results import store
 from hipposeg.workspace import Workspace, source_hash
 
 MANIFEST = "manifest.json"
-# What never repeats: seconds, machine, commit, date.
-NOT_COMPARED = frozenset({"timings.csv", "provenance.json", MANIFEST})
+NOT_COMPARED = frozenset({MANIFEST, store.REPRODUCED})
+# Measured, so no part of what is compared: benchmark results.
+NOT_COMPARED_FOLDERS = frozenset({"bench"})
 
 
 def compared_files(folder: Path) -> dict[str, str]:
     """SHA-256 of every compared file below an artifacts folder, by its path relative to it, sorted."""
     paths = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    kept = [path for path in paths if path.name not in NOT_COMPARED and not path.name.startswith(".")]
-    return {path.as_posix(): sha256_file(folder / path) for path in kept}
+    kept = [
+        path for path in paths
+        if path.name not in NOT_COMPARED and path.parts[0] not in NOT_COMPARED_FOLDERS and not path.name.startswith(".")
+    ]  # fmt: skip
+    return {path.as_posix(): sha256_bytes(_compared(folder / path)) for path in kept}
+
+
+def _compared(path: Path) -> bytes:
+    """A file's bytes; runs.csv without the columns that are measured."""
+    if path.name != store.RUNS:
+        return path.read_bytes()
+    return pd.read_csv(path, dtype=str).drop(columns=list(store.MEASURED)).to_csv(index=False).encode()
 
 
 def build(ws: Workspace) -> dict[str, Any]:
     """The manifest's content.
 
-    files: path relative to the artifacts folder -> SHA-256. beside: the same for the two files that belong to the real
-    data and stand outside that folder (page and folds), by path relative to the project. source_sha256 stands in place
-    of a commit; data_sha256 is the hash that the runs trained on, None if there is no run yet.
-    Raises ValueError if runs of different data stand side by side.
+    Returns:
+        files: path below artifacts -> SHA-256; page: SHA-256 of the page; source_sha256: of the code; data_sha256: of
+        the data set that the runs trained on, None without runs.
+
+    Raises:
+        ValueError: the tables hold runs on several data sets.
     """
-    outside = [path for path in (ws.page, ws.folds) if path.is_file() and ws.artifacts not in path.parents]
-    data = {read_json(path).get("data_sha256") for path in ws.artifacts.glob("runs/*/config.json")} - {None}
+    data = {config["data_sha256"] for config in store.read_configs(ws.artifacts).values()}
     if len(data) > 1:
-        raise ValueError(
-            f"{ws.artifacts.name}/runs holds runs on {len(data)} different data sets; delete the foreign ones"
-        )
+        raise ValueError(f"{ws.artifacts} holds runs on {len(data)} data sets; restore the tables with git")
     return {
         "source_sha256": source_hash(),
         "data_sha256": data.pop() if data else None,
         "files": compared_files(ws.artifacts),
-        "beside": {path.relative_to(ws.root).as_posix(): sha256_file(path) for path in outside},
+        "page": sha256_bytes(ws.page.read_bytes()) if ws.page.is_file() else None,
     }
 
 
 def write(ws: Workspace, made: bool = True) -> Path:
-    """Write `artifacts/<ws>/manifest.json` and return its path.
+    """Write `artifacts/manifest.json` and return its path.
 
     made: the notebooks ran with the present sources. If not, the sources that the manifest names stay: building a page
     anew makes no run or figure newer.
@@ -57,7 +70,7 @@ def check(ws: Workspace) -> list[str]:
     """What differs between the manifest and the files that are there, as sentences; empty if nothing does."""
     recorded, found = read_json(ws.artifacts / MANIFEST), build(ws)
     differences = describe(recorded["files"], found["files"], "the manifest", "the folder")
-    return differences + describe(recorded["beside"], found["beside"], "the manifest", "the project")
+    return differences + (["project.html: the bytes differ"] if recorded["page"] != found["page"] else [])
 
 
 def compare(a: Path, b: Path) -> list[str]:
@@ -68,7 +81,7 @@ def compare(a: Path, b: Path) -> list[str]:
     hashes = []
     for folder in (a, b):
         if not folder.is_dir() or not (files := compared_files(folder)):
-            raise FileNotFoundError(f"{folder}: found nothing to compare; expected artifacts/<dataset>-<profile>")
+            raise FileNotFoundError(f"{folder}: found nothing to compare; expected an artifacts folder")
         hashes.append(files)
     return describe(*hashes, str(a), str(b))
 

@@ -1,20 +1,26 @@
-"""What every notebook starts with: the cohort, a banner, saved figures with captions, facts as JSON."""
+"""What every notebook starts with: data, results, saved figures with captions, and facts as JSON."""
 
 import os
 import textwrap
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from IPython.display import Image, Markdown, display
 from matplotlib.figure import Figure
+from torch import nn
 
 from hipposeg import files
 from hipposeg.data import cohort as cohorts
 from hipposeg.data import folds as folding
 from hipposeg.data import locate
-from hipposeg.experiments import RunResult, RunSpec, plan, train_or_load
-from hipposeg.results import compare
+from hipposeg.experiments import plan, weights
+from hipposeg.experiments import run as runs
+from hipposeg.experiments.spec import RunSpec
+from hipposeg.results import load, tables
+from hipposeg.results.load import ResultsError, Run
 from hipposeg.viz.style import preview, save_figure, use_style
 from hipposeg.workspace import Workspace, output_root
 
@@ -26,12 +32,12 @@ def headless() -> bool:
 
 @dataclass
 class Session:
-    """One notebook's run. Create it with `start`, end it with `finish`."""
+    """One notebook's session. Create it with `start`, end it with `finish`."""
 
     name: str
     ws: Workspace
     cohort: cohorts.Cohort
-    folds: dict[str, list[dict[str, list[int]]]]
+    folds: dict[str, list[folding.Fold]]
     _figures: list[dict[str, str]] = field(default_factory=list)
     _facts: dict[str, Any] = field(default_factory=dict)
 
@@ -42,7 +48,7 @@ class Session:
 
     @property
     def drawn(self) -> Path:
-        """Where figures wait until the notebook has run to its end."""
+        """Where figures wait until the notebook has finished."""
         return self.ws.work / "figures"
 
     @property
@@ -50,39 +56,74 @@ class Session:
         """The data set's description."""
         return self.cohort.spec
 
-    def run(
-        self, arm: str, folds: str = "grouped", fold: int = 0, seed: int = 0, budget: str = "standard"
-    ) -> RunResult:
-        """Train an arm, or load it if it is there; the smoke profile always takes the arm's smoke recipe."""
-        budget = "smoke" if self.ws.profile == "smoke" else budget
-        return train_or_load(RunSpec(arm, folds, fold, seed, budget), self.cohort, self.folds, self.ws)
+    def run(self, model: str, folds: str = "grouped", fold: int = 0, seed: int = 0, schedule: str = "standard") -> Run:
+        """Return a finished run, training it if needed.
 
-    def series(self) -> list[RunResult]:
-        """The notebook's declared series as far as it is there; says how far. Under `full` the rest is trained."""
-        declared = plan.declared(self.number)
-        for one in declared if self.ws.profile == "full" else ():
-            self.run(one.arm, one.folds, one.fold, one.seed, one.budget)
-        found = plan.committed(self.ws, self.number, self.spec)
-        there = sum(one.run in declared for one in found)
-        self.facts(series_declared=len(declared), series_found=there)
-        where = f" (networks trained on {compare.machines(found)})" if found else ""
-        rest = f"; `hipposeg series {self.number}` trains the others, several side by side"
-        rest = where + (rest if there < len(declared) else "")
-        self.say(f"**{there} of {len(declared)} runs of the series are there**{rest}.")
+        The runs of the main sections are trained on this machine (or taken from its cache), so that a change shows;
+        any other run is taken from the tables if they hold it. The profile `stored` trains nothing, `smoke` takes
+        every model's two-epoch schedule.
+
+        Raises:
+            ResultsError: under `stored`, the tables do not hold the run.
+        """
+        schedule = "smoke" if self.ws.profile == "smoke" else schedule
+        run = RunSpec(model, folds, fold, seed, schedule)
+        if self.ws.profile == "stored":
+            found = load.get(self.ws, run.name)
+            if found is None:
+                raise ResultsError(f"the tables do not hold {run.name}; choose the profile standard, which trains it")
+            return found
+        if self.ws.profile != "full" and run in plan.standard(self.ws.profile):
+            return runs.train(runs.native(run), self.cohort, self.folds, self.ws)
+        return runs.obtain(run, self.cohort, self.folds, self.ws)
+
+    @cached_property
+    def results(self) -> pd.DataFrame:
+        """All finished runs (`results.load`), checked; runs trained here take the place of those they repeat."""
+        frame = load.load(self.ws)
+        load.check(frame, self.spec, self.folds)
+        return load.with_stand_ins(frame, self._stand_ins())
+
+    def _stand_ins(self) -> dict[str, str]:
+        if self.ws.profile == "stored":
+            return {}
+        found = {}
+        for run in plan.standard(self.ws.profile):
+            here = runs.native(run)
+            if here != run and (runs.folder_of(here, self.ws) / runs.STATE).is_file():
+                found[here.name] = run.name
         return found
 
+    def planned(self) -> pd.DataFrame:
+        """The rows of this notebook's finished planned runs; prints how many there are."""
+        found, declared = plan.of_notebook(self.results, self.number), plan.declared(self.number)
+        count = len(plan.finished(self.results, declared)["run"].unique())
+        self.facts(series_declared=len(declared), series_found=count)
+        where = f" (networks trained on {tables.machines(found)})" if len(found) else ""
+        rest = f"; `hipposeg train --plan {self.number}` trains the others" if count < len(declared) else ""
+        self.say(f"**{count} of {len(declared)} planned runs are finished**{where}{rest}.")
+        return found
+
+    def network(self, run: Run) -> nn.Module | None:
+        """A run's network with the weights that were scored, in evaluation mode; None if they are not on this machine."""
+        spec = RunSpec(*(run.config[name] for name in ("model", "folds", "fold", "seed", "schedule")))
+        path = self.ws.work / "runs" / run.name / runs.WEIGHTS
+        if not path.is_file() or files.sha256_file(path) != run.config["weights_sha256"]:
+            return None
+        return weights.load(path, spec, self.spec, runs.machine_for(runs.native(spec)))
+
     def say(self, text: str) -> None:
-        """Show markdown that holds values just computed."""
+        """Show Markdown that holds values just computed."""
         display(Markdown(textwrap.dedent(text)))
 
     def facts(self, **values: Any) -> None:
-        """Record numbers for the page and the README; written by `finish` to facts/<notebook>.json."""
+        """Record numbers for the page and the README; `finish` writes them to facts/<notebook>.json."""
         self._facts.update(values)
 
     def save(self, fig: Figure, slug: str, caption: str, alt: str, kind: str = "svg") -> None:
-        """Draw a figure that `finish` puts into figures/<NN>_<slug>.<svg|png>; caption and alt text travel to the page.
+        """Show a figure, and save it as figures/<NN>_<slug>.<svg|png> when the notebook finishes.
 
-        Use svg for charts and png for images of tissue. The figure is also shown in the notebook.
+        Use svg for charts and png for images of tissue. Caption and alternative text are shown on the page, too.
         """
         name = f"{self.number}_{slug}.{kind}"
         save_figure(fig, self.drawn / name, self.ws.is_phantom)
@@ -94,16 +135,18 @@ class Session:
         plt.close(fig)
 
     def finish(self, *promised: Path) -> None:
-        """Put figures, their index and the facts into artifacts; fail if something that the header promises is missing.
+        """Move figures, their index and the facts into artifacts.
 
-        Nothing of this notebook is in artifacts before, so that one that fails half-way leaves nothing half-done.
+        Nothing of this notebook is in artifacts before, so that one that fails leaves nothing half-done.
+
+        Raises:
+            FileNotFoundError: a file that the header promises is missing.
         """
         for figure in self._figures:
             files.write_bytes(self.ws.figures / figure["file"], (self.drawn / figure["file"]).read_bytes())
         files.write_json(self.ws.artifacts / "facts" / f"{self.name}.json", self._facts)
         files.write_json(self.ws.figures / f"{self.name}.json", self._figures)
-        wanted = [self.ws.figures / figure["file"] for figure in self._figures]
-        missing = [str(path) for path in [*wanted, *promised] if not path.exists()]
+        missing = [str(path) for path in promised if not path.exists()]
         if missing:
             raise FileNotFoundError(f"{self.name} promised to write, and did not: {', '.join(missing)}")
         print(f"{self.name}: {len(self._figures)} figures, {len(self._facts)} facts written")
@@ -115,16 +158,20 @@ real data set HIPPOSEG_DATA to the folder Task04_Hippocampus and choose the prof
 
 
 def start(name: str, profile: str) -> Session:
-    """Find the data, load it with all reading checks, read or write the folds, and show what this run works on."""
+    """Find the data, load it with all reading checks, read or write the folds, and print what was found.
+
+    Without the real data the phantom is used, always with the profile smoke.
+    """
     use_style()
     source = locate.locate(profile)
+    profile = "smoke" if source.dataset == "phantom" else profile
     ws = Workspace(output_root(), source.dataset, profile)
     cohort = cohorts.load(source)
     folds = folding.read_or_write(ws.folds, cohort)
     if ws.is_phantom:
         display(Markdown(PHANTOM_BANNER))
-    people = len({case.subject for case in cohort.cases.values()})
-    print(f"{cohort.spec.title}: {len(cohort.cases)} volumes, {people} people; profile {profile}")
+    subjects = len({case.subject for case in cohort.cases.values()})
+    print(f"{cohort.spec.title}: {len(cohort.cases)} volumes, {subjects} subjects; profile {profile}")
     for warning in cohort.warnings:
         print(f"WARNING: {warning}")
     return Session(name, ws, cohort, folds)

@@ -2,7 +2,7 @@
 
 Both hippocampi of a person are cut from one scan and agree closely (volumes correlate at about 0.9), so two volumes are
 not two independent observations. Every interval here resamples people, and every test compares people. Several seeds of
-an arm are averaged in an estimate and resampled in its interval (crossed factors: Owen 2007, doi 10.1214/07-AOAS122).
+a model are averaged in an estimate and resampled in its interval (crossed factors: Owen 2007, doi 10.1214/07-AOAS122).
 
 Pure functions of arrays. NaN values are skipped and never invented. Random draws come from a generator made from the
 given seed, so equal inputs give equal bytes.
@@ -100,7 +100,7 @@ def of_cases(
 def paired(
     a: np.ndarray, b: np.ndarray, subjects: Sequence[int], resamples: int = RESAMPLES, seed: int = SEED
 ) -> Paired:
-    """Compare two runs, or two arms with several seeds each, on the same cases in the same order.
+    """Compare two runs, or two models with several seeds each, on the same cases in the same order.
 
     a, b: (cases,) or (seeds, cases); the numbers of seeds may differ. subjects: (cases,) person numbers.
     Seeds are averaged first, then a person's volumes, then Wilcoxon's signed-rank test (doi 10.2307/3001968) runs over

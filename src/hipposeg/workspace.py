@@ -1,42 +1,59 @@
-"""Where things are: the project's root, and one workspace per data set and profile."""
+"""Paths: the project's root, and one workspace per data set."""
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from hipposeg.files import sha256_bytes
 
-PROFILES = ("smoke", "standard", "full")
+# How many of the planned runs `make all` trains: none; those of the notebooks' main sections; all.
+PROFILES = ("smoke", "stored", "standard", "full")
 DATASETS = ("msd", "phantom")
 
-# The repository's address is not fixed yet; the notebooks' Colab badges and install cells take it from here.
+# Address of the repository in the notebooks' Colab badges and install cells.
 REPOSITORY = "hipposeg/hipposeg"
 
 
 def project_root() -> Path:
-    """The folder that holds `pyproject.toml` and `notebooks/`, searched upwards from the working directory.
+    """The checkout around the working directory, else that of an editable install, else the working directory.
 
-    An installed package without a checkout (Colab) works in the current directory.
+    A checkout is a folder whose pyproject.toml names hipposeg and that holds notebooks/.
     """
     here = Path.cwd()
     for folder in (here, *here.parents, Path(__file__).resolve().parents[2]):
-        if (folder / "pyproject.toml").is_file() and (folder / "notebooks").is_dir():
+        if is_project(folder):
             return folder
     return here
 
 
+def is_project(folder: Path) -> bool:
+    """Whether a folder is a checkout of this project."""
+    description = folder / "pyproject.toml"
+    if not description.is_file() or not (folder / "notebooks").is_dir():
+        return False
+    text = description.read_text(encoding="utf-8", errors="replace")
+    return re.search(r'^\s*name\s*=\s*["\']hipposeg["\']', text, re.MULTILINE) is not None
+
+
 def output_root() -> Path:
-    """Where artifacts and `.work` go: HIPPOSEG_OUT if set (used by `make verify`), else the project's root."""
-    return Path(os.environ.get("HIPPOSEG_OUT") or project_root()).resolve()
+    """Where `artifacts` and `.work` are written: HIPPOSEG_OUT if set, else the project's root."""
+    return Path(os.environ.get("HIPPOSEG_OUT") or project_root()).expanduser().resolve()
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """Every path that depends on the data set and the profile. Data set and profile are part of each of them."""
+    """Every path that depends on the data set.
+
+    Attributes:
+        root: output root, see `output_root`.
+        dataset: "msd" or "phantom". The phantom's files stay inside `.work`.
+        profile: one of PROFILES. It decides what is trained, never where a file is.
+    """
 
     root: Path
     dataset: str
-    profile: str
+    profile: str = "standard"
 
     def __post_init__(self) -> None:
         if self.profile not in PROFILES:
@@ -45,48 +62,38 @@ class Workspace:
             raise ValueError(f"dataset is {self.dataset!r}; choose one of {', '.join(DATASETS)}")
 
     @property
-    def name(self) -> str:
-        """`<dataset>-<profile>`."""
-        return f"{self.dataset}-{self.profile}"
-
-    @property
-    def full(self) -> "Workspace":
-        """The workspace of the declared series of the same data."""
-        return Workspace(self.root, self.dataset, "full")
-
-    @property
     def is_phantom(self) -> bool:
-        """True if nothing here comes from patients."""
+        """True for synthetic data."""
         return self.dataset == "phantom"
 
     @property
     def artifacts(self) -> Path:
-        """What is committed and compared."""
-        return self.root / "artifacts" / self.name
+        """Committed and compared files."""
+        return self.work / "artifacts" if self.is_phantom else self.root / "artifacts"
 
     @property
     def figures(self) -> Path:
-        """Figures and their captions."""
+        """Figures, and one index with captions for each notebook."""
         return self.artifacts / "figures"
 
     @property
     def work(self) -> Path:
-        """Ignored by git: stamps, checkpoints, caches."""
-        return self.root / ".work" / self.name
+        """Checkpoints, caches, stamps and logs; ignored by git."""
+        return self.root / ".work" / self.dataset
 
     @property
     def folds(self) -> Path:
-        """The folds file; the real data's stands at the top of artifacts."""
-        return (self.artifacts if self.is_phantom else self.root / "artifacts") / "folds.json"
+        """The folds file."""
+        return self.artifacts / "folds.json"
 
     @property
     def page(self) -> Path:
-        """The case study; the top-level page is only ever built from the real data."""
-        return (self.root if self.name == "msd-standard" else self.artifacts) / "project.html"
+        """The case study; only the real data's stands at the top of the project."""
+        return (self.artifacts if self.is_phantom else self.root) / "project.html"
 
 
 def source_hash() -> str:
-    """SHA-256 over src, notebook sources and the lock file: stands in compared files in place of a commit."""
+    """SHA-256 over src, notebook sources and the lock file."""
     root = project_root()
     paths = sorted([*root.glob("src/**/*"), *root.glob("notebooks/*.py"), root / "requirements.lock"])
     kept = [p for p in paths if p.is_file() and "__pycache__" not in p.parts and ".egg-info" not in str(p)]

@@ -38,7 +38,7 @@ SETS: dict[str, dict[str, tuple[str, ...]]] = {
     "words": {name: (name,) for name in SENTENCES},
     "unrelated": {name: tuple(f"a photo of a {thing}" for thing in things) for name, things in _THINGS.items()},
 }
-# In the form of the captions: what the guided arms read unless an arm says otherwise. How far apart the classes of each
+# In the form of the captions: what the guided models read unless a model says otherwise. How far apart the classes of each
 # set lie on `dev`, where such things may be chosen, is left by the run of `hippoclip` there.
 GEOMETRIC = "geometric"
 KINDS = (GEOMETRIC, *SETS)

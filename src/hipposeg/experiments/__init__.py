@@ -1,4 +1,4 @@
-"""Runs: the arms of the series, training or loading one, and the table of all of them."""
+"""Runs: the models of the series, training or loading one, and the table of all of them."""
 
 from typing import Any
 

@@ -27,7 +27,7 @@ from hipposeg.training.machine import Machine
 def measured(cohort: Cohort, prep: Prep, cases: list[int]) -> dict[int, list[Measured]]:
     """Case -> its slices as `make_samples` cuts them, measured in their labels.
 
-    Raises ValueError if the arm slices along another axis, or works in other voxels than the files'.
+    Raises ValueError if the model slices along another axis, or works in other voxels than the files'.
     """
     found = {}
     for number in cases:
@@ -76,26 +76,26 @@ def class_prompts(kind: str, run: RunSpec, cohort: Cohort, cases: list[int]) -> 
     return prompts(kind, cohort.spec.names, seen)
 
 
-def guide(model: GuidedUNet, run: RunSpec, cohort: Cohort, cases: list[int], runs: Path) -> None:
+def guide(network: GuidedUNet, run: RunSpec, cohort: Cohort, cases: list[int], runs: Path) -> None:
     """Give the network what its guide has learned from the same people."""
     other = needed_by(run)[0]
-    model.adopt(
+    network.adopt(
         finished(other, cohort, runs), lambda kind: class_prompts(kind, run, cohort, cases), seeded(run.seed, "guide")
     )
 
 
-def with_context(model: GuidedUNet, samples: Samples, machine: Machine, cache: Path) -> tuple[Samples, float]:
+def with_context(network: GuidedUNet, samples: Samples, machine: Machine, cache: Path) -> tuple[Samples, float]:
     """The samples with the frozen tower's features (N, D), computed once and kept in the folder `cache`; the seconds.
 
     The file is named by the tower's weights, the images and the machine's precision: all that the features depend on.
     It holds the seconds that they took as well, so that every run that needs them has the same cost.
     """
-    weights = safetensors.torch.save({n: v.cpu().contiguous() for n, v in model.tower.state_dict().items()})
+    weights = safetensors.torch.save({n: v.cpu().contiguous() for n, v in network.tower.state_dict().items()})
     name = files.sha256_bytes(weights, samples.images.numpy().tobytes(), repr(machine).encode())
     path = cache / f"{name[:32]}.safetensors"
     if not path.is_file():
         started, parts = time.perf_counter(), []
-        tower = model.tower.to(machine.device).eval()
+        tower = network.tower.to(machine.device).eval()
         for part in samples.images.split(256):
             with torch.inference_mode(), machine.autocast():
                 parts.append(tower(part.to(machine.device)).cpu())
@@ -107,7 +107,7 @@ def with_context(model: GuidedUNet, samples: Samples, machine: Machine, cache: P
 
 def spent(run: RunSpec, runs: Path) -> float:
     """Seconds that the training of a run's guide took, none for a published one. runs: the folder of all runs."""
-    return sum(files.read_json(runs / other.name / "provenance.json")["train_s"] for other in needed_by(run))
+    return sum(files.read_json(runs / other.name / "run.json")["row"]["train_s"] for other in needed_by(run))
 
 
 def settle(network: nn.Module, run: RunSpec, cohort: Cohort, cases: list[int]) -> dict[str, Any]:

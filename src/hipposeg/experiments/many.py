@@ -1,107 +1,164 @@
-"""Train a declared series: as many runs side by side as there are cores, one thread each, resumable at any moment."""
+"""Train many runs side by side with dask.distributed: one process a run, one thread each, resumable at any moment."""
 
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
 
+import pandas as pd
+
+from hipposeg import files
+from hipposeg.data import cohort as cohorts
+from hipposeg.data import folds as folding
 from hipposeg.data.locate import Source
-from hipposeg.experiments import sweep
-from hipposeg.experiments.plan import declared, following
-from hipposeg.experiments.run import finished
-from hipposeg.experiments.spec import RunSpec
-from hipposeg.results import table
+from hipposeg.experiments import plan
+from hipposeg.experiments import run as runs
+from hipposeg.experiments.spec import RunSpec, needed_by
+from hipposeg.results import load, store
 from hipposeg.training.machine import this_machine
 from hipposeg.workspace import Workspace
 
+log = logging.getLogger(__name__)
 
-class SeriesError(ValueError):
-    """Some runs of a series ended in an error; the others are kept."""
-
-
-def wanted(runs: list[RunSpec], only: str) -> list[RunSpec]:
-    """Those whose name holds `only`, or all."""
-    return [run for run in runs if only in run.name]
+REPRODUCED_COLUMNS = ("run", "dice_here", "dice_before", "difference", "processor", "precision")
 
 
-def states(ws: Workspace, notebook: str, only: str = "") -> list[tuple[bool, RunSpec]]:
-    """The notebook's declared runs and those that follow from them, each with whether the present code made it."""
-    runs = wanted([*declared(notebook), *following(ws, notebook)], only)
-    there = {one.run for one in finished(ws, runs)}
-    return [(run in there, run) for run in runs]
+class FailedRunsError(ValueError):
+    """Some runs ended in an error; the others are finished and kept."""
 
 
-def train_declared(
-    source: Source, ws: Workspace, notebook: str, only: str, jobs: int | None, say: Callable[[str], None]
-) -> None:
-    """Train a notebook's declared series, then what follows from it, and renew results.csv of the whole profile.
+@dataclass(frozen=True)
+class Planned:
+    """A planned run, as it would be trained here. state: "done" (nothing to do), "outdated" or "to train"."""
 
-    jobs: how many side by side, by default one for each core, at most 8. Raises ValueError if no name holds `only`.
+    run: RunSpec
+    state: str
+
+
+def planned(source: Source, ws: Workspace, name: str, only: str = "", retrain: bool = False) -> list[Planned]:
+    """The runs of a plan, each with what training the plan would do with it.
+
+    Args:
+        source: the data set.
+        ws: whose tables and cache count.
+        name: "standard" (done means trained on this machine), "full", or a notebook's number (done means in the tables).
+        only: keep runs whose name contains this text.
+        retrain: nothing counts as done.
+
+    Raises:
+        ValueError: there is no such plan, or no run in it contains `only`.
     """
-    first = wanted(declared(notebook), only)
-    if not first and not wanted(following(ws, notebook), only):
-        raise ValueError(f"notebook {notebook} declares no run whose name holds {only!r}")
-    jobs = jobs or this_machine().threads
+    frame = load.load(ws)
+    if name == "standard":
+        wanted = plan.standard(ws.profile)
+    elif name == "full":
+        wanted = plan.full(frame)
+    elif name in plan.PLANNED:
+        wanted = [*plan.declared(name), *(plan.following(frame) if name == "03" else ())]
+    else:
+        raise ValueError(f"there is no plan {name!r}; choose standard, full, or one of {', '.join(plan.PLANNED)}")
+    wanted = [run for run in dict.fromkeys(wanted) if only in run.name]
+    if not wanted:
+        raise ValueError(f"the plan {name} has no run whose name contains {only!r}")
+    people, folds = _data(source, ws)
+    return [Planned(run, "to train" if retrain else _state(run, name == "standard", people, folds, ws)) for run in wanted]
+
+
+def _state(run: RunSpec, here: bool, people: cohorts.Cohort, folds: runs.Folds, ws: Workspace) -> str:
+    if not here and runs.in_tables(run, people, folds, ws) is not None:
+        return "done"
+    native = runs.native(run)
+    if runs.is_cached(native, runs.key_of(native, people, folds), runs.machine_for(native), ws):
+        return "done" if load.get(ws, native.name) is not None else "to train"
+    return "to train" if here or load.get(ws, native.name) is None else "outdated"
+
+
+def train_plan(
+    source: Source, ws: Workspace, todo: Sequence[Planned], jobs: int | None = None, scheduler: str = "",
+    say: Callable[[str], None] = log.info,
+) -> None:  # fmt: skip
+    """Train every run that is not done.
+
+    Args:
+        source: the data set.
+        ws: where to write; workers must see the same folder.
+        todo: as `planned` gives them.
+        jobs: runs at a time on this machine; by default one for each core, at most 8.
+        scheduler: address of a dask scheduler, such as tcp://host:8786; by default a cluster on this machine.
+        say: receives a line for each finished run.
+
+    Raises:
+        FailedRunsError: at the end, with the runs that failed and why.
+    """
+    waiting = [one.run for one in todo if one.state != "done"]
+    if not waiting:
+        return
+    from distributed import Client, LocalCluster, as_completed
+
+    before = load.load(ws)
+    cluster = None
+    if not scheduler:
+        workers = min(jobs or this_machine().threads, len(waiting))
+        cluster = LocalCluster(
+            n_workers=workers, threads_per_worker=1, dashboard_address=None, silence_logs=logging.ERROR,
+            local_directory=str(ws.work / "dask"),
+        )  # fmt: skip
+    failed, finished = [], []
     try:
-        train_series(first, ws, jobs, say)
-        if then := wanted(following(ws, notebook), only):
-            train_series(then, ws, jobs, say)
-    finally:  # a series that was stopped or failed in part has left runs, too
-        sweep.write(ws)
-        table.write_results(ws, table.find_runs(ws), source.spec)
-
-
-def command(run: RunSpec) -> list[str]:
-    """The command that trains one run of the `full` profile, or finds it done."""
-    options = ["--folds", run.folds, "--fold", str(run.fold), "--seed", str(run.seed), "--budget", run.budget]
-    return [sys.executable, "-m", "hipposeg.cli", "train", run.arm, *options, "--profile", "full"]
-
-
-def train_series(
-    runs: list[RunSpec], ws: Workspace, jobs: int, say: Callable[[str], None], make: Callable = command
-) -> None:
-    """Train runs in order, `jobs` at a time, each in a process of its own with its log in `.work/<ws>/logs`.
-
-    A run that is there already takes seconds. A stopped series goes on where it was: finished runs are loaded, the
-    others resume from their last epoch. Raises SeriesError, at the end, naming the runs that failed and their logs.
-    """
-    failed: list[str] = []
-    children: list[subprocess.Popen] = []
-    stopped = threading.Event()
-
-    def one(number: int, run: RunSpec) -> None:
-        if stopped.is_set():
-            return
-        log = ws.work / "logs" / f"{run.name}.log"
-        log.parent.mkdir(parents=True, exist_ok=True)
-        started = time.perf_counter()
-        say(f"[{number}/{len(runs)}] {run.name} ...")
-        with log.open("w") as stream:
-            child = subprocess.Popen(make(run), stdout=stream, stderr=subprocess.STDOUT)
-            children.append(child)
-            if stopped.is_set():  # the interruption came while this one was being started
-                child.terminate()
-            status = child.wait()
-        minutes = (time.perf_counter() - started) / 60
-        if status:
-            failed.append(f"{run.name} (status {status}): {_last_line(log)}; see {log.relative_to(ws.root)}")
-        say(f"[{number}/{len(runs)}] {run.name} {'FAILED' if status else 'done'} after {minutes:.1f} min")
-
-    with ThreadPoolExecutor(jobs) as pool:
-        try:
-            list(pool.map(one, range(1, len(runs) + 1), runs))
-        except BaseException:  # an interrupted series must not leave trainings behind
-            stopped.set()
-            for child in children:
-                child.terminate()
-            raise
+        with Client(cluster or scheduler) as client:
+            futures: dict[str, object] = {}
+            for place, run in enumerate(waiting):
+                # A run waits for the members or the teacher that it needs, if these are trained here, too.
+                needed = [futures[one.name] for one in needed_by(run) if one.name in futures]
+                futures[run.name] = client.submit(
+                    _train, run, source, ws, needed, key=f"{run.name}-{place}", priority=-place, pure=False
+                )
+            names = {future.key: name for name, future in futures.items()}
+            for count, future in enumerate(as_completed(futures.values()), start=1):
+                name, error = names[future.key], future.exception()
+                if error is None:
+                    finished.append(future.result())
+                    say(f"[{count}/{len(waiting)}] {name}: {future.result()['said']}")
+                else:
+                    failed.append(f"{name}: {error}")
+                    say(f"[{count}/{len(waiting)}] {name} FAILED: {error}")
+    finally:
+        if cluster is not None:
+            cluster.close()
+        _note(ws, before, finished)
     if failed:
-        raise SeriesError(f"{len(failed)} of {len(runs)} runs failed:\n" + "\n".join(failed))
+        told = "\n".join(failed)
+        raise FailedRunsError(f"{len(failed)} of {len(waiting)} runs failed; the same command resumes them:\n{told}")
 
 
-def _last_line(log: Path) -> str:
-    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    return lines[-1] if lines else "no output"
+def _train(run: RunSpec, source: Source, ws: Workspace, _needed: Sequence[object]) -> dict:
+    """Train one run in a worker."""
+    people, folds = _data(source, ws)
+    found = runs.train(runs.native(run), people, folds, ws)
+    minutes = float(found.config["train_s"]) / 60
+    return {"run": found.name, "planned": run.name, "said": f"Dice {found.mean():.4f}, {minutes:.1f} min of training"}
+
+
+@cache
+def _data(source: Source, ws: Workspace) -> tuple[cohorts.Cohort, runs.Folds]:
+    people = cohorts.load(source)
+    return people, folding.read_or_write(ws.folds, people)
+
+
+def _note(ws: Workspace, before: pd.DataFrame, finished: Sequence[dict]) -> None:
+    """Write reproduced.csv: what runs trained here scored beside what the tables held before."""
+    after, rows = load.load(ws), {}
+    path = ws.artifacts / store.REPRODUCED
+    if path.is_file():
+        rows = {row["run"]: row for row in pd.read_csv(path).to_dict("records")}
+    for one in finished:
+        old = before[(before["run"] == one["planned"]) & (before["label"] == "mean")]["dice"].mean()
+        new = after[(after["run"] == one["run"]) & (after["label"] == "mean")]
+        rows[one["run"]] = {
+            "run": one["run"], "dice_here": new["dice"].mean(), "dice_before": old,
+            "difference": new["dice"].mean() - old, "processor": new["processor"].iloc[0],
+            "precision": new["precision"].iloc[0],
+        }  # fmt: skip
+    files.write_csv(path, REPRODUCED_COLUMNS, [rows[name] for name in sorted(rows)])
+
+

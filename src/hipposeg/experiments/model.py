@@ -1,4 +1,4 @@
-"""What an arm is: a network, the input that it takes, and the recipes that train it."""
+"""A model of the comparison: a network, its input, and the training configurations it can be trained by."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -9,19 +9,25 @@ from torch import nn
 from hipposeg.inference import Prep
 from hipposeg.training.loop import TrainConfig
 
-Recipes = dict[str, TrainConfig]
+Schedules = dict[str, TrainConfig]
 
 
 @dataclass(frozen=True)
-class Arm:
-    """One row of the results.
+class Model:
+    """A network together with its input and its training schedules.
 
-    name: as in the tables. notebook: that trains it. family: key of NUMERICS. dims: 2 or 3. prep: the network's input.
-    build: (input channels, classes) -> network with initial weights, None for the atlas. recipes: budget -> recipe.
-    members: arms whose probabilities this one averages; it has no network or recipe of its own then. guide: the arm
-    whose finished run of the same fold, seed and budget this one starts from. published: open_clip's name of a model
-    that is taken as it is, without any training. imagenet: segmentation-models-pytorch's name of an encoder whose
-    published weights the training starts from.
+    Attributes:
+        name: as in the tables.
+        notebook: number of the notebook that introduces it.
+        family: key of `registry.NUMERICS`.
+        dims: 2 or 3.
+        prep: the network's input.
+        build: (input channels, classes) -> network with initial weights; None for the atlas.
+        schedules: name -> training configuration.
+        members: models whose probabilities this ensemble averages; it has no network of its own then.
+        guide: the model whose finished run of the same fold, seed and schedule teaches this one.
+        published: open_clip's name of a model that is used as it is, without training.
+        imagenet: segmentation-models-pytorch's name of an encoder whose published weights training starts from.
     """
 
     name: str
@@ -30,7 +36,7 @@ class Arm:
     dims: int
     prep: Prep
     build: Callable[[int, int], nn.Module] | None = None
-    recipes: Recipes = field(default_factory=dict)
+    schedules: Schedules = field(default_factory=dict)
     members: tuple[str, ...] = ()
     guide: str = ""
     published: str = ""
@@ -49,14 +55,13 @@ class Arm:
         options = [*map(repr, self.build.args), *(f"{name}={value!r}" for name, value in self.build.keywords.items())]
         return f"{self.build.func.__module__}.{self.build.func.__name__}({', '.join(options)})"
 
-    def recipe(self, budget: str) -> TrainConfig:
-        """The training recipe of a budget. Raises KeyError naming the budgets there are."""
-        if budget not in self.recipes:
-            raise KeyError(f"arm {self.name} has no budget {budget!r}; it has {', '.join(self.recipes)}")
-        return self.recipes[budget]
+    def training(self, schedule: str) -> TrainConfig:
+        """The training configuration of a schedule. Raises KeyError with the names of all schedules."""
+        if schedule not in self.schedules:
+            raise KeyError(f"model {self.name} has no schedule {schedule!r}; choose one of {', '.join(self.schedules)}")
+        return self.schedules[schedule]
 
 
-def recipes(standard: TrainConfig, **others: TrainConfig) -> Recipes:
-    """Budget -> recipe: the standard one, a smoke test of the same a few steps long, and others by name."""
-    smoke = replace(standard, epochs=2, average=0.9)
-    return {"standard": standard, "smoke": smoke, **others}
+def schedules(standard: TrainConfig, **others: TrainConfig) -> Schedules:
+    """Name -> configuration: the standard one, a smoke test of two epochs, and others by name."""
+    return {"standard": standard, "smoke": replace(standard, epochs=2, average=0.9), **others}

@@ -1,252 +1,200 @@
-"""Train a run, or load it if one with the same key is there; score it; publish what is committed.
+"""Train one run, score it, and put it into the tables.
 
-Work happens in `.work/<ws>/runs/<run>/`: checkpoint, weights, predictions, scores, and last of all config.json, whose
-key says that the run is whole. Publishing copies the small files to `artifacts/<ws>/`.
+Work happens in `.work/<data set>/runs/<run>/`: checkpoint, weights, masks, scores, and last `run.json`, which marks the
+run as complete. Two questions have different answers:
+
+- Is the run in the tables of artifacts/? Then it is done on every machine, whoever trained it (`obtain`).
+- Is it in the cache of this machine? Only then does `train` not train it again, so that a change shows.
 """
 
-import contextlib
 import json
-import logging
 import shutil
-import subprocess
-import time
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
+from filelock import FileLock
 
-from hipposeg import files, timings
+from hipposeg import files
 from hipposeg.data.cohort import Cohort
 from hipposeg.data.folds import Fold
-from hipposeg.experiments.registry import ALL_SEEDS, FLAGSHIP, WITH_MASKS
+from hipposeg.experiments.hooks import Finished, registered
+from hipposeg.experiments.registry import ALL_SEEDS, FLAGSHIP, SERVING, WITH_MASKS
 from hipposeg.experiments.samples import images_of
-from hipposeg.experiments.spec import RunSpec, current_numerics, needed_by, numerics_of, recipe_of, run_key
-from hipposeg.experiments.trainers import as_published, average_labels, fuse, train_network
-from hipposeg.experiments.weights import store
-from hipposeg.results.scoring import CASE_COLUMNS, CASES, predict_all, score_all
+from hipposeg.experiments.spec import RunSpec, configuration_of, needed_by, numerics_of, run_key
+from hipposeg.experiments.titles import title_of
+from hipposeg.experiments.trainers import trained
+from hipposeg.experiments.weights import store as store_weights
+from hipposeg.results import load, store
+from hipposeg.results.load import Run
+from hipposeg.results.scoring import score_all
 from hipposeg.training.machine import Machine, processor_name, this_machine
-from hipposeg.workspace import Workspace, project_root
-from hipposeg_lab.studies import attention, clip_study, offgrid
+from hipposeg.workspace import Workspace
 
-# What some runs leave beside their scores.
-STUDIES = (offgrid.TABLE, offgrid.PICTURE, attention.TABLE, *clip_study.TABLES)
-
-# Budgets of the flagship whose masks and weights are kept, for studies and the predictor; not of its shorter schedules.
-SERVING = ("standard", "smoke")
-
-log = logging.getLogger(__name__)
+STATE, WEIGHTS, MASKS, SCORES, HISTORY = "run.json", "weights.safetensors", "masks.npz", "scores.csv", "history.jsonl"
 
 
-@dataclass(frozen=True)
-class RunResult:
-    """A finished run: its config, its scores per case and label, its history, and where its files are."""
-
-    run: RunSpec
-    config: dict[str, Any]
-    cases: pd.DataFrame
-    history: list[dict[str, Any]]
-    folder: Path
-    predictions: Path
-
-    def mean(self, label: str = "mean", metric: str = "dice") -> float:
-        """Mean over the scored cases."""
-        return float(self.cases.loc[self.cases.label == label, metric].mean())
+Folds = Mapping[str, Sequence[Fold]]
 
 
-def train_or_load(
-    run: RunSpec, cohort: Cohort, folds: dict[str, list[Fold]], ws: Workspace, machine: Machine | None = None,
-    weights: bool = False,
-) -> RunResult:  # fmt: skip
-    """Return a run, training it only if neither the cache nor (under `full`) the artifacts hold one with its key.
+def train(run: RunSpec, cohort: Cohort, folds: Folds, ws: Workspace, machine: Machine | None = None) -> Run:
+    """Train a run on this machine, or take it from the cache, and put it into the tables.
 
     Args:
-        run: which arm, fold, seed and budget. cohort: the data. folds: as `data.folds` makes them. ws: where to write.
-        machine: device, precision, threads; by default what this machine has.
-        weights: its weights are needed too, which only the cache keeps: what is in the artifacts alone trains again.
+        run: which model, fold, seed and schedule; see `native` for its hardware.
+        cohort: the labelled cases.
+        folds: as `data.folds.read_or_write` gives them.
+        ws: where to write.
+        machine: device, precision and threads; by default what the run asks for, with one thread.
 
     Raises:
-        KeyError: no such arm, budget or kind of fold. FloatingPointError: the training diverged. ValueError: no such
-            fold of that kind, or one that holds slices back from a network on volumes.
+        KeyError: no such model, schedule or kind of folds.
+        ValueError: no such fold, or one that holds slices back from a network on volumes.
+        FloatingPointError: the training diverged.
     """
-    machine = machine or machine_for(ws)
+    machine = machine or machine_for(run)
     machine.prepare()
-    if run.fold >= len(folds[run.folds]):
-        raise ValueError(f"fold {run.fold} of `{run.folds}` was asked for, and there are {len(folds[run.folds])}")
-    fold = folds[run.folds][run.fold]
-    key = run_key(run, cohort, fold, machine)
-    work = ws.work / "runs" / run.name
-    published = ws.artifacts / "runs" / run.name
-    cached = _is_cached(work, key, run)
-    if ws.profile == "full" and not weights and not cached and _is_whole(published, key, run):
-        return load(ws, run)
-    if not cached:
+    work, key = folder_of(run, ws), key_of(run, cohort, folds)
+    if not is_cached(run, key, machine, ws):
         for other in needed_by(run):
-            train_or_load(other, cohort, folds, ws, machine, weights=True)
-    with files.alone(work / "lock"):
-        if not _is_cached(work, key, run):
-            _make(run, cohort, fold, ws, machine, key)
-        elif weights and _is_whole(published, key, run):
-            return load(ws, run)  # asked for by another run, perhaps by several at once: nothing is written again
-        _publish(run, ws, machine)
-        return load(ws, run)
+            train(other, cohort, folds, ws, machine)
+    with FileLock(work.with_suffix(".lock")):
+        if not is_cached(run, key, machine, ws):
+            _make(run, cohort, _fold(run, folds), ws, machine, key)
+        _publish(run, ws)
+    return load.get(ws, run.name)
 
 
-def machine_for(ws: Workspace) -> Machine:
-    """This machine; under `full` with one thread, because those runs train side by side (`hipposeg series`).
+def obtain(run: RunSpec, cohort: Cohort, folds: Folds, ws: Workspace, retrain: bool = False) -> Run:
+    """Take a run from the tables, or train it if they do not hold it as it is configured now.
 
-    Two trainings of one thread each do more than one of two threads, and their bytes do not depend on how many cores
-    a machine has.
+    retrain: train even if the tables hold it. Arguments and errors as of `train`.
     """
-    machine = this_machine()
-    return replace(machine, threads=1) if ws.profile == "full" else machine
+    found = None if retrain else in_tables(run, cohort, folds, ws)
+    return found or train(native(run), cohort, folds, ws)
 
 
-def load(ws: Workspace, run: RunSpec) -> RunResult:
-    """Read a published run."""
-    folder = ws.artifacts / "runs" / run.name
-    history_file = folder / "history.jsonl"
-    lines = history_file.read_text().splitlines() if history_file.exists() else []
-    return RunResult(
-        run,
-        files.read_json(folder / "config.json"),
-        pd.read_csv(folder / CASES),
-        [json.loads(line) for line in lines],
-        folder,
-        ws.artifacts / "predictions" / run.name,
-    )
+def in_tables(run: RunSpec, cohort: Cohort, folds: Folds, ws: Workspace) -> Run | None:
+    """The run as the tables hold it, in its own precision or in this machine's; None if it is missing or outdated."""
+    for one in dict.fromkeys((run, native(run))):
+        found = load.get(ws, one.name)
+        if found is not None and found.config["key"] == key_of(one, cohort, folds):
+            return found
+    return None
 
 
-def finished(ws: Workspace, runs: Iterable[RunSpec]) -> list[RunResult]:
-    """Those of the runs that stand in the artifacts and were made by today's code."""
-    current = current_numerics()
-    there = [run for run in runs if (ws.artifacts / "runs" / run.name / "config.json").is_file()]
-    return [one for one in (load(ws, run) for run in there) if one.config["numerics"] == current[one.run.arm]]
+def native(run: RunSpec) -> RunSpec:
+    """The run as this machine trains it: a plan that names no hardware means bfloat16 on a CPU where there is that."""
+    return run if run.hardware else replace(run, hardware=this_machine().kind)
 
 
-def _is_whole(folder: Path, key: str, run: RunSpec) -> bool:
-    """Whether a finished run lies there, made as it would be made now.
+def machine_for(run: RunSpec) -> Machine:
+    """Device and precision that the run's hardware names, with one thread.
 
-    The key leaves out settings at their defaults, so what the run wrote of its recipe is compared as well.
+    Runs are trained side by side: two trainings of one thread each do more than one of two, and their bytes do not
+    depend on the number of cores.
     """
-    config = folder / "config.json"
-    if not config.exists():
-        return False
+    parts = run.hardware.split(".")
+    device = next((part for part in parts if part not in ("", "fp32")), "cpu")
+    return Machine(device, "fp32" if "fp32" in parts else "bf16", 1)
+
+
+def key_of(run: RunSpec, cohort: Cohort, folds: Folds) -> str:
+    """The run's key, see `spec.run_key`. Raises ValueError if there is no such fold."""
+    return run_key(run, cohort.sha256, _fold(run, folds))
+
+
+def folder_of(run: RunSpec, ws: Workspace) -> Path:
+    """The run's folder in the cache."""
+    return ws.work / "runs" / run.name
+
+
+def is_cached(run: RunSpec, key: str, machine: Machine, ws: Workspace) -> bool:
+    """Whether this machine has trained the run, as it is configured now, with this build of torch and as many threads."""
+    folder = folder_of(run, ws)
     try:
-        found = files.read_json(config)
-    except ValueError:
-        log.warning("%s is damaged: the run is made again", config)
+        state = files.read_json(folder / STATE)
+    except (OSError, ValueError):
         return False
-    return found.get("key") == key and _agrees(found["config"], files.plain(recipe_of(run)))
+    whole = all((folder / name).is_file() for name in (WEIGHTS, MASKS, SCORES))
+    return whole and state["row"]["key"] == key and state["made_by"] == _made_by(machine)
 
 
-def _is_cached(work: Path, key: str, run: RunSpec) -> bool:
-    """Whether the work folder holds a whole run with all that is published of it."""
-    return _is_whole(work, key, run) and (work / CASES).is_file() and any(work.glob("predictions/*.gz"))
+def _fold(run: RunSpec, folds: Folds) -> Fold:
+    found = folds[run.folds]
+    if run.fold >= len(found):
+        raise ValueError(f"there is no fold {run.fold} of `{run.folds}`; it has {len(found)}")
+    return found[run.fold]
 
 
-def _agrees(old: Any, new: Any) -> bool:
-    """Whether two recipes have the same values wherever both have one; older ones lack later settings."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        return all(_agrees(old[name], new[name]) for name in old.keys() & new.keys())
-    return old == new
+def _made_by(machine: Machine) -> dict[str, Any]:
+    """What changes the last digits of a run."""
+    layout = "channels-last" if machine.channels_last else "contiguous"
+    return {**asdict(machine), "torch": torch.__version__, "layout": layout}
 
 
-def _make(run: RunSpec, cohort: Cohort, fold: Fold, ws: Workspace, machine: Machine, key: str) -> None:
-    """Train, predict and score in the work folder; config.json is written last."""
-    work = ws.work / "runs" / run.name
-    (work / "config.json").unlink(missing_ok=True)
-    arm = run.definition
-    images = images_of(cohort, arm.prep, ws)
-    started = time.perf_counter()
-    if arm.members:
-        trained = fuse(run, cohort.spec, machine, ws)
-    elif arm.published:
-        trained = as_published(run, cohort, fold, machine)
-    elif arm.build:
-        trained = train_network(run, cohort, fold, images, machine, work, key)
-    else:
-        trained = average_labels(run, cohort, fold)
-    trained_at = time.perf_counter()
-    predicted = predict_all(trained.predict, images, cohort, fold["scored"], work / "predictions")
-    predicted_at = time.perf_counter()
-    scores = score_all(predicted, cohort, fold)
-    files.write_csv(work / CASES, CASE_COLUMNS, scores)
-    scored_at = time.perf_counter()
-    offgrid.study(trained.network, arm.prep, machine, images, cohort, scores, work)
+def _make(
+    run: RunSpec, cohort: Cohort, fold: Fold, ws: Workspace, machine: Machine, key: str
+) -> None:  # fmt: skip
+    """Train, predict and score in the run's folder; run.json is written last."""
+    folder, model = folder_of(run, ws), run.definition
+    (folder / STATE).unlink(missing_ok=True)
+    images = images_of(cohort, model.prep, ws)
+    resumable = files.sha256_bytes(key.encode(), files.to_json(_made_by(machine)).encode())
+    made = trained(run, cohort, fold, images, machine, folder, resumable)
+    masks = {number: made.predict(images[number], cohort.cases[number].spacing) for number in fold["scored"]}
+    scores = score_all(masks, cohort, fold)
+    weights = store_weights(made.weights)
+    files.write_bytes(folder / WEIGHTS, weights)
+    files.write_bytes(folder / MASKS, store.packed(masks))
+    files.write_csv(folder / SCORES, store.SCORE_COLUMNS, scores)
+    shutil.rmtree(folder / "studies", ignore_errors=True)
     scored = {number: images[number] for number in fold["scored"]}
-    attention.leave(trained.network, run, scored, cohort, machine, work)
-    clip_study.leave(trained.network, run, scored, cohort, fold, machine, work)
-    studied_at = time.perf_counter()
-    weights = store(trained.weights)
-    files.write_bytes(work / "weights.safetensors", weights)
-    seconds = {
-        "train_s": trained.seconds,
-        "predict_s_per_volume": (predicted_at - trained_at) / len(predicted),
-        "score_s": scored_at - predicted_at,
-        "total_s": studied_at - started,
-    }
-    files.write_json(work / "provenance.json", {**seconds, **_whereabouts()})
+    for hook in registered():
+        hook(Finished(run, made.network, cohort, fold, scored, scores, machine, folder / "studies"))
+    row = {
+        "run": run.name, "model": run.model, "folds": run.folds, "fold": run.fold, "seed": run.seed,
+        "schedule": run.schedule, "dims": model.dims, "device": machine.device, "processor": processor_name(),
+        "precision": machine.precision, "threads": machine.threads, "torch": torch.__version__,
+        **{name: made.numbers[name] for name in ("params", "gflops", "steps")},
+        "train_s": round(made.seconds, 3), "n": len(masks), "key": key, "title": title_of(run.model),
+    }  # fmt: skip
     config = {
-        "run": run.name,
-        **asdict(run),
-        "notebook": arm.notebook,
-        "dims": arm.dims,
-        "family": arm.family,
-        "numerics": numerics_of(arm),
-        **asdict(machine),
-        "torch": torch.__version__,
-        **trained.numbers,
+        "notebook": model.notebook,
+        "family": model.family,
+        "numerics": numerics_of(model),
+        **{name: value for name, value in made.numbers.items() if name not in row},
         "weights_sha256": files.sha256_bytes(weights),
         "data_sha256": cohort.sha256,
-        "key": key,
-        "config": recipe_of(run),
+        "config": configuration_of(run),
     }
-    files.write_json(work / "config.json", config)
+    files.write_json(folder / STATE, {"row": row, "config": config, "made_by": _made_by(machine)})
 
 
-def _whereabouts() -> dict[str, Any]:
-    """Machine, commit and date: never compared."""
-    git = ["git", "-C", str(project_root()), "rev-parse", "HEAD"]
-    commit = ""
-    with contextlib.suppress(OSError):
-        commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
-    return {"machine": processor_name(), "commit": commit, "date": datetime.now(UTC).isoformat(timespec="seconds")}
+def _publish(run: RunSpec, ws: Workspace) -> None:
+    """Put the run of this folder into the tables."""
+    folder = folder_of(run, ws)
+    state = files.read_json(folder / STATE)
+    masks = store.unpacked(folder / MASKS) if keeps_masks(run, ws) else None
+    scores = pd.read_csv(folder / SCORES)
+    store.put(ws, state["row"], state["config"], scores, history_of(folder), masks, sorted(folder.glob("studies/*")))
 
 
-def _shows_masks(run: RunSpec) -> bool:
-    """Whether a run of the `full` profile is one of the few whose masks are committed."""
-    if run.arm == FLAGSHIP:
-        return run.budget in SERVING
-    first = (run.fold, run.budget) == (0, "standard") and run.folds in ("grouped", "nnunet")
-    return run.arm in WITH_MASKS and first and (run.seed == 0 or run.arm in ALL_SEEDS)
+def history_of(folder: Path) -> pd.DataFrame:
+    """history.jsonl of a run's folder as a table: epoch, step, lr, loss, and what else was noted, one column a value."""
+    path = folder / HISTORY
+    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+    return pd.json_normalize(lines, sep="_") if lines else pd.DataFrame()
 
 
-def _publish(run: RunSpec, ws: Workspace, machine: Machine) -> None:
-    """Copy what is committed from the work folder to artifacts, and record what it cost."""
-    work, folder = ws.work / "runs" / run.name, ws.artifacts / "runs" / run.name
-    predictions = ws.artifacts / "predictions" / run.name
-    # Without its config a run counts as unfinished, so a copy that is interrupted here is not taken for whole.
-    (folder / "config.json").unlink(missing_ok=True)
-    shutil.rmtree(predictions, ignore_errors=True)
-    for name in STUDIES:
-        (folder / name).unlink(missing_ok=True)
-    masks = sorted(work.glob("predictions/*.gz")) if ws.profile != "full" or _shows_masks(run) else []
-    copies: list[tuple[Path, Path]] = [(path, predictions / path.name) for path in masks]
-    flagship = (run.arm, run.folds, run.seed, ws.profile) == (FLAGSHIP, "grouped", 0, "full")
-    if flagship and run.budget in SERVING:
-        copies.append((work / "weights.safetensors", ws.artifacts / "weights" / f"{run.name}.safetensors"))
-    small = ("history.jsonl", CASES, *STUDIES, "config.json")
-    copies += [(work / name, folder / name) for name in small]
-    for source, target in copies:
-        if source.exists():
-            files.write_bytes(target, source.read_bytes())
-    result = files.sha256_bytes(*(target.read_bytes() for _, target in copies if target.exists()))
-    measured = files.read_json(work / "provenance.json")
-    timings.record_provenance(folder / "provenance.json", result, **measured)
-    seconds = {name: value for name, value in measured.items() if name.endswith("_s") or name.startswith("predict_s")}
-    facts = {**asdict(machine), "machine": measured["machine"]}
-    timings.record(ws, "run", run.name, result, **seconds, **facts)
+def keeps_masks(run: RunSpec, ws: Workspace) -> bool:
+    """Whether a run is one of the few whose masks are kept: there are hundreds of runs, and scores are kept of all."""
+    if ws.is_phantom:
+        return True
+    if run.model == FLAGSHIP:
+        return run.schedule in SERVING
+    first = (run.fold, run.schedule) == (0, "standard") and run.folds in ("grouped", "nnunet")
+    return run.model in WITH_MASKS and first and (run.seed == 0 or run.model in ALL_SEEDS)

@@ -16,7 +16,7 @@ from hipposeg.workspace import Workspace
 
 
 def images_of(cohort: Cohort, prep: Prep, ws: Workspace) -> dict[int, np.ndarray]:
-    """Case -> image (C, X, Y, Z) float32 on its native grid, bias corrected if the arm asks for it."""
+    """Case -> image (C, X, Y, Z) float32 on its native grid, bias corrected if the model asks for it."""
     if prep.n4:
         return n4_cohort(cohort, N4Params(), ws.work / "cache" / "n4")
     return {number: case.image for number, case in cohort.cases.items()}
@@ -89,7 +89,7 @@ def training_slices(cohort: Cohort, prep: Prep, fold: Fold) -> dict[int, np.ndar
         raise ValueError(
             f"this fold holds slices across axis {axis} back, and the network takes "
             f"{'volumes' if prep.axis is None else f'slices across axis {prep.axis}'} of {prep.spacing} mm; "
-            f"take an arm on slices across axis {axis} in the files' own voxels"
+            f"take a model on slices across axis {axis} in the files' own voxels"
         )
     inside = {n: grid.Placement(case.image.shape[1:], prep.size).inside_native[axis] for n, case in cases.items()}
     counts = {number: part.stop - part.start for number, part in inside.items()}

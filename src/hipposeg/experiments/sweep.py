@@ -1,71 +1,81 @@
-"""Searches: a declared grid whose cells are ordinary runs, judged on people cut from the training ones.
+"""Searches over a grid whose cells are ordinary runs, judged on subjects cut from the training ones.
 
 Every cell is scored on inner fold 0 (which is `dev`). The two best are then trained on the other four inner folds,
-which did not choose them, and compared there with the arm that is used without a search. No cell is ever scored on a
-person of grouped fold 0.
+which did not choose them, and compared there with the model that is used without a search. No cell is ever scored on a
+subject of grouped fold 0.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 
-from hipposeg.experiments.run import finished
 from hipposeg.experiments.spec import RunSpec
 from hipposeg.experiments.zoo2d import HEAD_GRID, SEARCH_GRID
-from hipposeg.files import write_csv
-from hipposeg.results.compare import DIFFERENCES, alike, differences, means, minutes, scores
-from hipposeg.workspace import Workspace
+from hipposeg.metrics import MEAN
+from hipposeg.results.compare import DIFFERENCES, alike, differences, means
+from hipposeg.results.tables import minutes
 
 FINALISTS, FOLDS = 2, 5
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """A search. cells: arm -> its place in the grid, factor by factor. budget: of every run.
+    """A search.
 
-    reference: what is used without a search, an arm of the grid or one of the same kind.
+    Attributes:
+        cells: model -> its place in the grid, factor by factor.
+        schedule: of every run.
+        reference: what is used without a search: a model of the grid, or one of the same kind.
     """
 
     cells: dict[str, dict[str, float | str]]
-    budget: str
+    schedule: str
     reference: str
 
     def title(self, cell: str) -> str:
-        """Where a cell stands in the grid, in words: `lr 0.003, batch 16, decay 0.1`; else its name."""
+        """Place of a cell in the grid, in words: `lr 0.003, batch 16, decay 0.1`; else its name."""
         place = self.cells.get(cell, {})
         return ", ".join(f"{factor.removeprefix('weight_')} {value}" for factor, value in place.items()) or cell
 
     def first(self) -> list[RunSpec]:
         """Every cell on inner fold 0."""
-        return [RunSpec(cell, "inner", 0, budget=self.budget) for cell in self.cells]
+        return [RunSpec(cell, "inner", 0, schedule=self.schedule) for cell in self.cells]
 
     def unsearched(self) -> list[RunSpec]:
         """The reference on every inner fold."""
-        return [RunSpec(self.reference, "inner", fold, budget=self.budget) for fold in range(FOLDS)]
+        return [RunSpec(self.reference, "inner", fold, schedule=self.schedule) for fold in range(FOLDS)]
 
     def second(self, finalists: list[str]) -> list[RunSpec]:
         """The best cells on the other inner folds."""
-        return [RunSpec(cell, "inner", fold, budget=self.budget) for fold in range(1, FOLDS) for cell in finalists]
+        return [
+            RunSpec(cell, "inner", fold, schedule=self.schedule) for fold in range(1, FOLDS) for cell in finalists
+        ]
+
+    def rows(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The mean Dice rows of this search in what `results.load` gave."""
+        models = [*self.cells, self.reference]
+        here = (frame["folds"] == "inner") & (frame["schedule"] == self.schedule) & (frame["label"] == MEAN)
+        return frame[here & frame["model"].isin(models)]
 
 
-# Project A's search over rate, batch and weight decay, and project B's over the head.
+# Project A's search over learning rate, batch size and weight decay, and project B's over the head.
 SWEEPS = {
     "search": Sweep(SEARCH_GRID, "S", "unet2d-mobilenetv3"),
     "heads": Sweep(HEAD_GRID, "S", "unet2d-inr0"),
 }
 
 
-def finalists(ws: Workspace, sweep: Sweep) -> list[str]:
-    """The cells with the highest mean Dice on inner fold 0, best first; none before all are there, on one machine."""
-    found = finished(ws, sweep.first())
-    if len(found) < len(sweep.cells) or not alike(found):
+def finalists(frame: pd.DataFrame, sweep: Sweep) -> list[str]:
+    """The cells with the highest mean Dice on inner fold 0, best first; none before all are finished."""
+    first = sweep.rows(frame).query("fold == 0 and model in @sweep.cells")
+    if first["model"].nunique() < len(sweep.cells) or not alike(first):
         return []
-    return [one.run.arm for one in sorted(found, key=lambda one: -one.mean())[:FINALISTS]]
+    found = first.groupby("model")["dice"].mean().reindex(list(sweep.cells)).sort_values(ascending=False, kind="stable")
+    return list(found.index[:FINALISTS])
 
 
 def at_edge(sweep: Sweep, cells: list[str]) -> dict[str, float]:
-    """Factor -> value where all these cells share the grid's lowest or highest number: the best may lie beyond it."""
+    """Factor -> value where all these cells have the grid's lowest or highest number: the best may lie beyond it."""
     found = {}
     for factor in sweep.cells[cells[0]] if cells else ():
         values = {place[factor] for place in sweep.cells.values()}
@@ -75,47 +85,38 @@ def at_edge(sweep: Sweep, cells: list[str]) -> dict[str, float]:
     return found
 
 
-def following(ws: Workspace) -> list[RunSpec]:
-    """Second-stage runs of all sweeps, as far as their first stages are there."""
-    return [run for sweep in SWEEPS.values() for run in sweep.second(finalists(ws, sweep))]
+def following(frame: pd.DataFrame) -> list[RunSpec]:
+    """Second-stage runs of all searches whose first stage is finished."""
+    return [run for sweep in SWEEPS.values() for run in sweep.second(finalists(frame, sweep))]
 
 
-def table(ws: Workspace, sweep: Sweep) -> pd.DataFrame:
-    """One row per cell and fold that are there: cell, its factors, fold, value (mean Dice), low, high, minutes.
+def table(frame: pd.DataFrame, sweep: Sweep) -> pd.DataFrame:
+    """One row per cell and fold: cell, its factors, fold, value (mean Dice), low, high, minutes, finalist (1, 2 or 0).
 
-    finalist: its place among the best two, else 0. Rows in the grid's order, then the reference if it is no cell, then
-    the second stage; empty if nothing is there.
+    Cells in the order of the grid, then the reference if it is no cell, then the second stage.
     """
-    best = finalists(ws, sweep)
-    rows = []
-    for one in finished(ws, dict.fromkeys([*sweep.first(), *sweep.unsearched(), *sweep.second(best)])):
-        found = means(scores([one])).loc[one.run.arm, ["value", "low", "high"]]
-        place = {"finalist": best.index(one.run.arm) + 1 if one.run.arm in best else 0}
-        facts = {"cell": one.run.arm, **sweep.cells.get(one.run.arm, {}), "fold": one.run.fold}
-        rows.append({**facts, **found.astype(float).to_dict(), "minutes": minutes(one), **place})
+    best, rows, mine = finalists(frame, sweep), [], sweep.rows(frame)
+    for run in dict.fromkeys([*sweep.first(), *sweep.unsearched(), *sweep.second(best)]):
+        here = mine[(mine["model"] == run.model) & (mine["fold"] == run.fold)]
+        if here.empty:
+            continue
+        found = means(here).loc[run.model, ["value", "low", "high"]]
+        facts = {"cell": run.model, **sweep.cells.get(run.model, {}), "fold": run.fold}
+        place = {"finalist": best.index(run.model) + 1 if run.model in best else 0}
+        rows.append({**facts, **found.astype(float).to_dict(), "minutes": minutes(here).iloc[0], **place})
     return pd.DataFrame(rows)
 
 
-def gained(ws: Workspace, sweep: Sweep) -> pd.DataFrame:
-    """What searching brought: each finalist minus the reference on the inner folds that did not choose it.
+def gained(frame: pd.DataFrame, sweep: Sweep) -> pd.DataFrame:
+    """What the search gained: each finalist minus the reference on the inner folds that did not choose it.
 
-    Index: the finalists' arms; columns `seeds.DIFFERENCES`, over all people of those folds, each scored once. Empty
-    before all those runs are there, on one kind of machine, or if the reference is the only finalist left.
+    Returns:
+        Columns DIFFERENCES over all subjects of those folds, each scored once; index: model. Empty before all those
+        runs are finished, or if the reference is the only finalist.
     """
-    best = [cell for cell in finalists(ws, sweep) if cell != sweep.reference]
-    runs = [run for run in (*sweep.unsearched(), *sweep.second(best)) if run.fold]
-    found = finished(ws, runs)
-    if not best or len(found) < len(runs) or not alike(found):
+    best = [cell for cell in finalists(frame, sweep) if cell != sweep.reference]
+    rows = sweep.rows(frame).query("fold > 0 and model in @best or fold > 0 and model == @sweep.reference")
+    complete = rows.groupby("model")["fold"].nunique().eq(FOLDS - 1).all() if len(rows) else False
+    if not best or rows["model"].nunique() < len(best) + 1 or not complete or not alike(rows):
         return pd.DataFrame(columns=list(DIFFERENCES))
-    return differences(scores(found).assign(setting="inner folds 1 to 4"), sweep.reference)
-
-
-def write(ws: Workspace) -> list[Path]:
-    """Write `sweeps/<name>.csv` of every sweep with a finished cell; returns the files."""
-    written = []
-    for name, sweep in SWEEPS.items():
-        found = table(ws, sweep)
-        if len(found):
-            written.append(ws.artifacts / "sweeps" / f"{name}.csv")
-            write_csv(written[-1], list(found.columns), found.to_dict("records"))
-    return written
+    return differences(rows.assign(fold=-1), sweep.reference)  # the four folds count as one

@@ -25,7 +25,6 @@ from hipposeg.models import atlas, cost
 from hipposeg.training import contrastive
 from hipposeg.training.loop import Training, fit
 from hipposeg.training.machine import Machine
-from hipposeg.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,20 @@ def _frozen(network: torch.nn.Module) -> int:
     return sum(weight.numel() for weight in tower.parameters() if not weight.requires_grad)
 
 
+def trained(
+    run: RunSpec, cohort: Cohort, fold: Fold, images: dict[int, np.ndarray], machine: Machine, work: Path, key: str
+) -> Trained:  # fmt: skip
+    """Make the run's predictor in the way that its model asks for; arguments and errors as of `train_network`."""
+    model = run.definition
+    if model.members:
+        return average_networks(run, cohort.spec, machine, work.parent)
+    if model.published:
+        return as_published(run, cohort, fold, machine)
+    if model.build:
+        return train_network(run, cohort, fold, images, machine, work, key)
+    return average_labels(run, cohort, fold)
+
+
 def train_network(
     run: RunSpec, cohort: Cohort, fold: Fold, images: dict[int, np.ndarray], machine: Machine, work: Path, key: str
 ) -> Trained:
@@ -58,26 +71,29 @@ def train_network(
     the tower's parameters, frozen here. images: case -> (C, X, Y, Z) float32. Raises FloatingPointError if the loss is
     not finite, ValueError if the fold holds slices back and the network takes none.
     """
-    arm, spec = run.definition, cohort.spec
-    recipe = arm.recipe(run.budget)
-    channels = arm.prep.channels(len(spec.channels))
-    model = initial(run, spec)
+    model, spec = run.definition, cohort.spec
+    recipe = model.training(run.schedule)
+    channels = model.prep.channels(len(spec.channels))
+    network = initial(run, spec)
     learned = shared(cohort, fold["train"], recipe.share, run.seed)
     trained, inner = inner_part(cohort, learned, recipe.stop.people) if recipe.stop else (learned, [])
-    samples, kind = make_samples(images, cohort, arm.prep, trained, training_slices(cohort, arm.prep, fold)), Training
+    samples, kind = (
+        make_samples(images, cohort, model.prep, trained, training_slices(cohort, model.prep, fold)),
+        Training,
+    )
     if recipe.loss in contrastive.LOSSES:
-        samples, kind = guidance.captioned(samples, cohort, arm.prep, trained), contrastive.Contrasting
+        samples, kind = guidance.captioned(samples, cohort, model.prep, trained), contrastive.Contrasting
     before = 0.0
-    if arm.guide:
-        guidance.guide(model, run, cohort, trained, work.parent)
+    if model.guide:
+        guidance.guide(network, run, cohort, trained, work.parent)
         before = guidance.spent(run, work.parent)
-    if getattr(model, "wants_context", False):
-        samples, looked = guidance.with_context(model, samples, machine, work.parents[1] / "cache" / "context")
+    if getattr(network, "wants_context", False):
+        samples, looked = guidance.with_context(network, samples, machine, work.parents[1] / "cache" / "context")
         before += looked
 
     def dice_on(cases: list[int], part: tuple[slice, ...]) -> Callable[[torch.nn.Module], dict[str, float]]:
         def score(network: torch.nn.Module) -> dict[str, float]:
-            predict = predict_with(replace(arm, prep=replace(arm.prep, views=False)), network, machine)
+            predict = predict_with(replace(model, prep=replace(model.prep, views=False)), network, machine)
             rows = []
             for number in cases:
                 case = cohort.cases[number]
@@ -92,16 +108,16 @@ def train_network(
     if kind is not Training:
         looks = {}  # what is not trained to segment is not watched segmenting
     network, history, seconds = fit(
-        model, samples, recipe, machine, run.seed, work, key, **looks, label=run.name, kind=kind
+        network, samples, recipe, machine, run.seed, work, key, **looks, label=run.name, kind=kind
     )
     halve(network)
     numbers = guidance.settle(network, run, cohort, trained) | {
         "params": cost.parameters(network) + _frozen(network),
-        "gflops": round(cost.gflops(network, channels, arm.prep.axis, arm.prep.spacing), 3),
+        "gflops": round(cost.gflops(network, channels, model.prep.axis, model.prep.spacing), 3),
         "steps": history[-1]["step"],
         "samples": len(samples.images),
     }
-    return Trained(predict_with(arm, network, machine), _stored(network), numbers, before + seconds, network)
+    return Trained(predict_with(model, network, machine), _stored(network), numbers, before + seconds, network)
 
 
 def as_published(run: RunSpec, cohort: Cohort, fold: Fold, machine: Machine) -> Trained:
@@ -116,19 +132,20 @@ def as_published(run: RunSpec, cohort: Cohort, fold: Fold, machine: Machine) -> 
     return Trained(predict_with(run.definition, network, machine), _stored(network), numbers, 0.0, network)
 
 
-def fuse(run: RunSpec, spec: DatasetSpec, machine: Machine, ws: Workspace) -> Trained:
-    """Average the probabilities of the arm's members, whose finished runs stand in the work folder.
+def average_networks(run: RunSpec, spec: DatasetSpec, machine: Machine, runs: Path) -> Trained:
+    """Average the probabilities of an ensemble's members, whose finished runs are in the folder `runs`.
 
-    Costs are sums over the members: whoever wants their mean must train and ask all of them.
+    Its costs are the sums over the members.
     """
     network = initial(run, spec)
     numbers, seconds = dict.fromkeys(("params", "gflops", "steps", "samples"), 0), 0.0
     for member in members_of(run):
-        folder = ws.work / "runs" / member.name
-        network[member.arm].load_state_dict(safetensors.torch.load((folder / "weights.safetensors").read_bytes()))
-        made = files.read_json(folder / "config.json")
+        folder = runs / member.name
+        network[member.model].load_state_dict(safetensors.torch.load((folder / "weights.safetensors").read_bytes()))
+        state = files.read_json(folder / "run.json")
+        made = state["row"] | state["config"]
         numbers = {name: round(total + made[name], 3) for name, total in numbers.items()}
-        seconds += files.read_json(folder / "provenance.json")["train_s"]
+        seconds += made["train_s"]
     machine.place(network).eval()
     return Trained(predict_with(run.definition, network, machine), _stored(network), numbers, seconds)
 

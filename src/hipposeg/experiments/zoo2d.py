@@ -1,6 +1,6 @@
-"""The slice arms of notebook 03, and their recipes. Chosen on `dev`, frozen here.
+"""The slice models of notebook 03, and their recipes. Chosen on `dev`, frozen here.
 
-Most arms change one thing of the reference `unet2d`; those on ready-made encoders have a recipe of their own. The arms
+Most models change one thing of the reference `unet2d`; those on ready-made encoders have a recipe of their own. The models
 `recipe-*` follow three published student projects in loss, augmentation, optimiser and schedule, on this project's
 slices, boxes and folds and for this project's minutes; notebook 03 says what else differs.
 """
@@ -10,7 +10,7 @@ from functools import partial
 
 from torch import nn
 
-from hipposeg.experiments.model import Arm, Recipes, recipes
+from hipposeg.experiments.model import Model, Schedules, schedules
 from hipposeg.inference import Prep
 from hipposeg.models.encoders import EncoderUNet, imagenet_weights
 from hipposeg.models.inr import INRUNet
@@ -33,7 +33,7 @@ UNET2D = TrainConfig(
 _ENCODER = TrainConfig(epochs=7, batch=32, lr=2e-3, foreground_weight=2.0, augmentation=AUGMENTATION_2D, watch_every=3)
 _EFFICIENTNET = replace(_ENCODER, epochs=4)
 
-# The box of the 3D arms: a few boxes lose a voxel or three of background at each end. Slices across axis 1, along which
+# The box of the 3D models: a few boxes lose a voxel or three of background at each end. Slices across axis 1, along which
 # the hippocampus runs, were ahead of both others in pilots on `dev`, one seed each.
 SLICES = Prep(size=(40, 56, 40), axis=1, neighbours=1)
 # Ready-made encoders halve the slice in each stage. Four of their five are used: the fifth would see two pixels.
@@ -41,38 +41,38 @@ ENCODER_SLICES = replace(SLICES, size=(48, 56, 48))
 _STAGES = (64, 32, 16, 16)
 
 
-def _budgets(recipe: TrainConfig) -> Recipes:
-    """The main arms' budget, and the short one, S, of a series that has many: a third, but at least two epochs.
+def _schedules(recipe: TrainConfig) -> Schedules:
+    """The main models' schedule, and the short one, S, of a series that has many: a third, but at least two epochs.
 
     Budgets are minutes: an encoder's epoch takes longer than the plain network's, so it has fewer.
     """
-    return recipes(recipe, S=replace(recipe, epochs=max(2, round(recipe.epochs / 3))))
+    return schedules(recipe, S=replace(recipe, epochs=max(2, round(recipe.epochs / 3))))
 
 
-def _slices(name: str, recipe: TrainConfig = UNET2D, prep: Prep = SLICES, **options: object) -> Arm:
+def _slices(name: str, recipe: TrainConfig = UNET2D, prep: Prep = SLICES, **options: object) -> Model:
     network = partial(UNet, 2, **{"channels": (16, 32, 64, 128), **options})
-    return Arm(name, "03", "unet", 2, prep, network, _budgets(recipe))
+    return Model(name, "03", "unet", 2, prep, network, _schedules(recipe))
 
 
-def _encoder(name: str, encoder: str, recipe: TrainConfig = _ENCODER, imagenet: bool = False) -> Arm:
+def _encoder(name: str, encoder: str, recipe: TrainConfig = _ENCODER, imagenet: bool = False) -> Model:
     build = partial(_with_imagenet if imagenet else EncoderUNet, encoder, decoder=_STAGES)
     start = encoder if imagenet else ""
-    return Arm(name, "03", "encoder", 2, ENCODER_SLICES, build, _budgets(recipe), imagenet=start)
+    return Model(name, "03", "encoder", 2, ENCODER_SLICES, build, _schedules(recipe), imagenet=start)
 
 
 def _with_imagenet(encoder: str, channels: int, classes: int, decoder: tuple[int, ...]) -> nn.Module:
     return EncoderUNet(encoder, channels, classes, weights=imagenet_weights(encoder), decoder=decoder)
 
 
-def _inr(width: int) -> Arm:
+def _inr(width: int) -> Model:
     """A coordinate head with so many sines in a layer; 0 is the plain head, under the recipe of the others."""
     network = partial(INRUNet, "siren-xyz" if width else "conv", spacing=(1.0, 1.0), width=width)
     recipe = replace(UNET2D, weight_decay=0.01)  # more would shrink the frequencies that a SIREN starts with
-    return Arm(f"unet2d-inr{width}", "03", "inr", 2, SLICES, network, _budgets(recipe))
+    return Model(f"unet2d-inr{width}", "03", "inr", 2, SLICES, network, _schedules(recipe))
 
 
-def _fused(name: str, *members: str, views: bool = False) -> Arm:
-    return Arm(name, "03", "unet", 2, replace(SLICES, views=views), members=members)
+def _fused(name: str, *members: str, views: bool = False) -> Model:
+    return Model(name, "03", "unet", 2, replace(SLICES, views=views), members=members)
 
 
 _SIREN_UNET = partial(INRUNet, "siren-xyz", channels=(24, 48, 96, 192), spacing=(1.0, 1.0), width=48)
@@ -144,6 +144,6 @@ ZOO_2D = (
     *(_slices(f"unet2d+{name}", replace(UNET2D, loss=loss, foreground_weight=1.0)) for name, loss in _LOSSES.items()),
     *(_encoder(name, MOBILENET, replace(_ENCODER, **cell)) for name, cell in SEARCH_GRID.items()),
     _encoder("recipe-a", MOBILENET, _RECIPE_A),
-    Arm("recipe-b", "03", "inr", 2, SLICES, _SIREN_UNET, _budgets(_RECIPE_B)),
+    Model("recipe-b", "03", "inr", 2, SLICES, _SIREN_UNET, _schedules(_RECIPE_B)),
     _encoder("recipe-d", EFFICIENTNET, _RECIPE_D),
 )

@@ -1,9 +1,9 @@
-"""The volume arms of notebook 04, and their recipes. Chosen on `dev`, frozen here."""
+"""The volume models of notebook 04, and their recipes. Chosen on `dev`, frozen here."""
 
 from dataclasses import replace
 from functools import partial
 
-from hipposeg.experiments.model import Arm, recipes
+from hipposeg.experiments.model import Model, schedules
 from hipposeg.inference import Prep
 from hipposeg.models.inr import HEADS, INRUNet
 from hipposeg.models.transformer import UNETR
@@ -18,7 +18,7 @@ AUGMENTATION_3D = Augmentation(rotate=10, scale=0.1, shift=2, elastic=0.7, gain=
 # Nearly every box fits into this one, nnU-Net's own patch for these data; the few larger ones lose a voxel or three of
 # background at each end.
 VOLUME = Prep(size=(40, 56, 40))
-# Every arm that is compared with `unet3d` takes this number of steps, so that networks are compared and not schedules.
+# Every model that is compared with `unet3d` takes this number of steps, so that networks are compared and not schedules.
 UNET3D = TrainConfig(
     epochs=12, batch=2, lr=3e-3, muon=0.02, weight_decay=0.1, foreground_weight=2.0, augmentation=AUGMENTATION_3D,
     watch_every=4,
@@ -41,8 +41,8 @@ _STOPPING = {
 }
 
 
-def _volumes(name: str, recipe: TrainConfig = UNET3D, **options: object) -> Arm:
-    return Arm(name, "04", "unet", 3, VOLUME, partial(UNet, 3, **options), recipes(recipe))
+def _volumes(name: str, recipe: TrainConfig = UNET3D, **options: object) -> Model:
+    return Model(name, "04", "unet", 3, VOLUME, partial(UNet, 3, **options), schedules(recipe))
 
 
 # The INR study: 2 mm voxels in a box that holds every volume, the same recipe and steps. The augmentation is the same
@@ -60,14 +60,14 @@ _INR_2MM = replace(
 )
 
 
-def _inr(name: str, head: str, prep: Prep = _VOLUME_2MM, recipe: TrainConfig = _INR_2MM) -> Arm:
-    return Arm(name, "04", "inr", 3, prep, partial(INRUNet, head, spacing=prep.spacing), recipes(recipe))
+def _inr(name: str, head: str, prep: Prep = _VOLUME_2MM, recipe: TrainConfig = _INR_2MM) -> Model:
+    return Model(name, "04", "inr", 3, prep, partial(INRUNet, head, spacing=prep.spacing), schedules(recipe))
 
 
 ZOO_3D = (
-    Arm("unet3d", "04", "unet", 3, VOLUME, partial(UNet, 3), recipes(UNET3D, **_STOPPING)),
-    Arm("unet3d-fast", "04", "unet", 3, replace(VOLUME, views=True), partial(UNet, 3), recipes(_FAST, **_SHORTER)),
-    Arm("unet3d-long", "04", "unet", 3, replace(VOLUME, views=True), partial(UNet, 3), recipes(_LONG)),
+    Model("unet3d", "04", "unet", 3, VOLUME, partial(UNet, 3), schedules(UNET3D, **_STOPPING)),
+    Model("unet3d-fast", "04", "unet", 3, replace(VOLUME, views=True), partial(UNet, 3), schedules(_FAST, **_SHORTER)),
+    Model("unet3d-long", "04", "unet", 3, replace(VOLUME, views=True), partial(UNet, 3), schedules(_LONG)),
     _volumes("unet3d-short", _FAST),
     _volumes("unet3d+flip", replace(UNET3D, augmentation=replace(AUGMENTATION_3D, flip=0.5))),
     _volumes("unet3d+focal", replace(UNET3D, loss="dice+focal")),
@@ -77,8 +77,8 @@ ZOO_3D = (
     _volumes("unet3d-nnunet-light", channels=(16, 32, 64), supervised=1),
     _volumes("unet3d-nnunet", supervised=2),
     _volumes("unet3d-nnunet-performance", channels=(32, 64, 128, 256), supervised=2),
-    Arm("unet3d-transformer", "04", "transformer", 3, VOLUME, UNETR, recipes(UNET3D)),
+    Model("unet3d-transformer", "04", "transformer", 3, VOLUME, UNETR, schedules(UNET3D)),
     *(_inr(f"unet3d-inr-{head}", head) for head in HEADS),
     _inr("unet3d-inr-1mm", "conv", VOLUME, _INR),  # the twin that was trained on the files' own voxels
-    _inr("unet3d-inr", "siren-xyz", VOLUME, _INR),  # a SIREN where it is trained: on the grid, beside the other arms
+    _inr("unet3d-inr", "siren-xyz", VOLUME, _INR),  # a SIREN where it is trained: on the grid, beside the other models
 )

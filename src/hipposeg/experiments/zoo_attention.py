@@ -1,24 +1,24 @@
-"""The arms of notebook 05: each is the twin of an arm without attention, and differs from it in the network alone."""
+"""The models of notebook 05: each is the twin of a model without attention, and differs from it in the network alone."""
 
 from dataclasses import replace
 from functools import partial
 
-from hipposeg.experiments.model import Arm
+from hipposeg.experiments.model import Model
 from hipposeg.experiments.zoo2d import ZOO_2D
 from hipposeg.experiments.zoo3d import ZOO_3D
 from hipposeg.models.attention import AttentionUNet
 
-_TWINS = {arm.name: arm for arm in (*ZOO_2D, *ZOO_3D)}
+_TWINS = {model.name: model for model in (*ZOO_2D, *ZOO_3D)}
 
 
-def _twin(of: str, name: str, family: str, build: partial) -> Arm:
-    """The arm `of` with another network: its input and its two usual recipes stay."""
-    arm = _TWINS[of]
-    kept = {budget: arm.recipes[budget] for budget in ("standard", "smoke")}
-    return replace(arm, name=name, notebook="05", family=family, build=build, recipes=kept)
+def _twin(of: str, name: str, family: str, build: partial) -> Model:
+    """The model `of` with another network: its input and its two usual recipes stay."""
+    model = _TWINS[of]
+    kept = {schedule: model.schedules[schedule] for schedule in ("standard", "smoke")}
+    return replace(model, name=name, notebook="05", family=family, build=build, schedules=kept)
 
 
-def _gated(of: str) -> tuple[Arm, Arm]:
+def _gated(of: str) -> tuple[Model, Model]:
     """A plain U-Net with gates, and with gates that give all places of a sample one weight: the control."""
     plain = _TWINS[of].build
     gates = partial(AttentionUNet, *plain.args, **plain.keywords)

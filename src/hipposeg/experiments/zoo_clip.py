@@ -1,13 +1,13 @@
-"""The arms of notebook 06: CLIPs, networks that they guide, and controls that take one thing of the guidance away.
+"""The models of notebook 06: CLIPs, networks that they guide, and controls that take one thing of the guidance away.
 
-All guided arms and their twin have the recipe of `unet2d`, shortened, and see the same slices in the same order. The
-budgets p5 to p50 learn from that share of the training people, their CLIP included, in about as many steps.
+All guided models and their twin have the recipe of `unet2d`, shortened, and see the same slices in the same order. The
+schedules p5 to p50 learn from that share of the training people, their CLIP included, in about as many steps.
 """
 
 from dataclasses import replace
 from functools import partial
 
-from hipposeg.experiments.model import Arm, Recipes, recipes
+from hipposeg.experiments.model import Model, Schedules, schedules
 from hipposeg.experiments.zoo2d import SLICES, UNET2D
 from hipposeg.experiments.zoo3d import UNET3D, VOLUME
 from hipposeg.models.clip import attribute_tower, hippoclip
@@ -36,26 +36,26 @@ CHANNELS = (16, 32, 64, 128)
 SHARES = {"p5": 0.05, "p10": 0.1, "p20": 0.2, "p50": 0.5}
 
 
-def _budgets(recipe: TrainConfig) -> Recipes:
-    """The main budget, and shares of the people in about as many steps."""
+def _schedules(recipe: TrainConfig) -> Schedules:
+    """The main schedule, and shares of the people in about as many steps."""
     fewer = {}
     for name, share in SHARES.items():
         epochs = round(recipe.epochs / share)
         fewer[name] = replace(recipe, epochs=epochs, share=share, watch_every=epochs // 2)
-    return recipes(recipe, **fewer)
+    return schedules(recipe, **fewer)
 
 
-def _guided(name: str, guide: str = "hippoclip", **parts: object) -> Arm:
+def _guided(name: str, guide: str = "hippoclip", **parts: object) -> Model:
     network = partial(GuidedUNet, 2, **({"channels": CHANNELS} | parts))
-    return Arm(name, "06", "guided", 2, SLICES, network, _budgets(_GUIDED), guide=guide)
+    return Model(name, "06", "guided", 2, SLICES, network, _schedules(_GUIDED), guide=guide)
 
 
-def _plain(name: str) -> Arm:
-    return Arm(name, "06", "unet", 2, SLICES, partial(UNet, 2, channels=CHANNELS), _budgets(_GUIDED))
+def _plain(name: str) -> Model:
+    return Model(name, "06", "unet", 2, SLICES, partial(UNet, 2, channels=CHANNELS), _schedules(_GUIDED))
 
 
-def _clip(name: str, build: object, loss: str) -> Arm:
-    return Arm(name, "06", "clip", 2, SLICES, partial(build), _budgets(replace(_CLIP, loss=loss)))
+def _clip(name: str, build: object, loss: str) -> Model:
+    return Model(name, "06", "clip", 2, SLICES, partial(build), _schedules(replace(_CLIP, loss=loss)))
 
 
 _PUBLISHED = next(iter(PUBLISHED))
@@ -80,11 +80,11 @@ ZOO_CLIP = (
     _guided("clip2d-attributes", "hippoclip-attributes", vectors=LEARNED),
     _guided("clip2d-fixed-scale", scale=1.0),
     # The text head in 3D, where a tower of slices sees nothing; its twin is `unet3d`.
-    Arm(
-        "clip3d-guided", "06", "guided", 3, VOLUME, partial(GuidedUNet, 3, image=NONE), recipes(UNET3D),
+    Model(
+        "clip3d-guided", "06", "guided", 3, VOLUME, partial(GuidedUNet, 3, image=NONE), schedules(UNET3D),
         guide="hippoclip",
     ),
     # Weights that others trained, where they are on this machine: taken as they are, and guiding.
-    Arm("clip+published", "06", "clip", 2, SLICES, partial(published_clip, _PUBLISHED), published=_PUBLISHED),
+    Model("clip+published", "06", "clip", 2, SLICES, partial(published_clip, _PUBLISHED), published=_PUBLISHED),
     _guided("clip2d-guided+published", "clip+published", tower=_PUBLISHED, embed=512),
 )  # fmt: skip

@@ -43,7 +43,7 @@ def imagenet_digest(encoder: str) -> str:
     if path is None:
         raise FileNotFoundError(
             f"no ImageNet weights of {encoder}, neither in the local cache nor on the hub; make the hub reachable, or "
-            "train the arm of the same name without `+imagenet`, which starts from random weights"
+            "train the model of the same name without `+imagenet`, which starts from random weights"
         )
     return sha256_bytes(path.read_bytes())
 

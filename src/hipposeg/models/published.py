@@ -11,7 +11,7 @@ from hipposeg.models.clip import Clip, check_patches
 
 log = logging.getLogger(__name__)
 
-# The published model that arms can take instead of one trained here, with open_clip's name of its weights.
+# The published model that models can take instead of one trained here, with open_clip's name of its weights.
 PUBLISHED = {"ViT-B-32": "laion2b_s34b_b79k"}
 # A file with weights of that model, or a folder with open_clip_config.json and weights of a model of its own. What can
 # serve in a folder is a model whose visual tower is open_clip's VisionTransformer: its patches lie in the space that

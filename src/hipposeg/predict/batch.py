@@ -9,7 +9,7 @@ from pathlib import Path
 from hipposeg.data.spec import DataError, DatasetSpec
 from hipposeg.files import replacing, write_csv
 from hipposeg.metrics import UNION
-from hipposeg.predict.model import Model, Segmentation, find, load_model
+from hipposeg.predict.ensemble import Ensemble, Segmentation, find, load_ensemble
 from hipposeg.predict.scan import SUFFIXES, WHY_THE_BOX, Scan, read_scan, save_mask
 
 TABLE = "volumes.csv"
@@ -50,20 +50,20 @@ def run(images: Sequence[Path], output: Path, folder: Path | None = None) -> int
     """
     place = find(folder)
     _check_output(output)
-    model = load_model(place)
+    ensemble = load_ensemble(place)
     paths = list(dict.fromkeys(images))
     rows: list[dict] = []
     try:
         for path, name in zip(paths, names(paths), strict=True):
-            rows.append(_one(path, name, model, output))
+            rows.append(_one(path, name, ensemble, output))
     finally:  # what is done is listed even if the rest is interrupted
         if rows:
-            _write_table(output, model.spec, rows)
+            _write_table(output, ensemble.spec, rows)
     counts = {status: sum(row["status"] == status for row in rows) for status in (OK, LOOK, REFUSED, FAILED)}
     print(
         f"{len(rows)} images: {counts[OK] + counts[LOOK]} segmented, {counts[LOOK]} of them to look at, "
         f"{counts[REFUSED]} refused, {counts[FAILED]} failed. Volumes: {output / TABLE}\n"
-        f"The intervals are meant to hold {100 * model.card.level:.0f} % of true volumes, in boxes cut as the training "
+        f"The intervals are meant to hold {100 * ensemble.card.level:.0f} % of true volumes, in boxes cut as the training "
         f"set's. {WHY_THE_BOX} Not a medical device."
     )
     return 1 if counts[REFUSED] or counts[FAILED] else 0
@@ -90,15 +90,15 @@ def _write_table(output: Path, spec: DatasetSpec, rows: Sequence[dict]) -> None:
         ) from error
 
 
-def _one(path: Path, name: str, model: Model, output: Path) -> dict:
+def _one(path: Path, name: str, ensemble: Ensemble, output: Path) -> dict:
     """Read, segment and write one image; its row of the table. Whatever goes wrong with it, the others go on."""
     mask, picture = output / f"{name}_mask.nii.gz", output / f"{name}_qc.png"
     try:
-        scan = read_scan(path, model.card.boxes, model.spec)
-        found = model.segment(scan)
+        scan = read_scan(path, ensemble.card.boxes, ensemble.spec)
+        found = ensemble.segment(scan)
         with replacing(mask) as new_mask, replacing(picture) as new_picture:  # both or neither
             save_mask(new_mask, found.mask, scan)
-            draw(scan, found, name, model, new_picture)
+            draw(scan, found, name, ensemble, new_picture)
     except DataError as error:
         return _without(path, REFUSED, str(error))
     except OSError as error:
@@ -128,14 +128,14 @@ def _reason(error: OSError) -> str:
     return error.strerror or str(error)
 
 
-def draw(scan: Scan, found: Segmentation, name: str, model: Model, path: Path) -> None:
+def draw(scan: Scan, found: Segmentation, name: str, ensemble: Ensemble, path: Path) -> None:
     """Write the picture that shows whether the mask is to be believed."""
     os.environ.setdefault("MPLBACKEND", "Agg")  # a file is wanted, never a window
     from hipposeg.viz import qc
 
     volumes = [f"{_said(label)} {volume}" for label, volume in found.volumes.items()]
     figure = qc.picture(
-        scan.image[0], found.mask, model.spec, name, volumes, found.flags, scan.spacing, model.card.level
+        scan.image[0], found.mask, ensemble.spec, name, volumes, found.flags, scan.spacing, ensemble.card.level
     )
     try:
         qc.save(figure, path)

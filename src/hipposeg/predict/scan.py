@@ -15,7 +15,7 @@ from nibabel.affines import voxel_sizes
 
 from hipposeg.data.read import FETCH_AGAIN, parse, read_image
 from hipposeg.data.spec import DataError, DatasetSpec
-from hipposeg.experiments.registry import ARMS, FLAGSHIP
+from hipposeg.experiments.registry import FLAGSHIP, MODELS
 from hipposeg.predict.card import Boxes
 
 # Voxels by which a box may be smaller or larger along an axis than any in the training set.
@@ -23,7 +23,7 @@ SIZE_MARGIN = 3
 # Far below the changes of size that networks were trained with; volumes are computed with the file's own spacing.
 SPACING_TOLERANCE_MM = 0.02
 # Between an axis of the box and the direction that it should run to: as far as boxes were turned in training.
-MOST_DEGREES = ARMS[FLAGSHIP].recipe("standard").augmentation.rotate
+MOST_DEGREES = MODELS[FLAGSHIP].training("standard").augmentation.rotate
 # A scan has a hundred and more different values, a label map given by mistake a few.
 FEWEST_VALUES = 16
 ROUNDING_DEGREES = 0.1  # headers hold float32, and quaternions lose a little more

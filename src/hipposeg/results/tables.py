@@ -1,22 +1,27 @@
-"""What notebook 07 shows of the runs: readable tables, differences, mistakes, volumes, cases chosen by rule."""
+"""Tables for people: models side by side with intervals and costs, and conclusions as text."""
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from hipposeg import metrics
-from hipposeg.data.cohort import Cohort
 from hipposeg.data.spec import DatasetSpec
-from hipposeg.metrics import MEAN, UNION
-from hipposeg.results.table import Run, RunError, compare
-from hipposeg.stats import Agreement, agreement, holm, signed, verdict
+from hipposeg.metrics import DISTANCES, MEAN, METRICS, UNION
+from hipposeg.results.compare import VERDICTS, differences, means
+from hipposeg.results.load import Run
+from hipposeg.stats import Agreement, agreement, interval, signed
 
 log = logging.getLogger(__name__)
 
+METRIC_COLUMNS = tuple(f"{metric}{end}" for metric in METRICS for end in ("", "_low", "_high"))
+RUN_COLUMNS = ("run", "model", "notebook", "dims", "folds", "fold", "seed", "schedule", "device", "precision", "family",
+               "params", "gflops", "steps")  # fmt: skip
+SUMMARY_COLUMNS = (*RUN_COLUMNS, "label", "n", "n_nan", *METRIC_COLUMNS)
+# Metrics that a table of models shows beside Dice.
+FURTHER = ("iou", "nsd1", "hd95")
 # Column title, metric, and how its numbers are written.
 READABLE = (
     ("NSD 1 mm", "nsd1", "{:.3f}"), ("NSD 2 mm", "nsd2", "{:.3f}"), ("HD95 (mm)", "hd95", "{:.2f}"),
@@ -25,21 +30,40 @@ READABLE = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Mistakes:
-    """One run's errors over its scored cases.
+def summary(frame: pd.DataFrame, spec: DatasetSpec) -> pd.DataFrame:
+    """Every metric of every run and label: its mean over cases with a 95 % interval over subjects.
 
-    confusion: voxel counts (K + 1, K + 1), rows true. volumes: mm3 by kind (columns) for each case (index).
-    depths: distance in mm from the true border of every wrong voxel of all cases.
+    Args:
+        frame: rows of `results.load`.
+        spec: names the labels.
+
+    Returns:
+        Columns SUMMARY_COLUMNS. n: cases; n_nan: cases without a distance (for the mean: in any class).
     """
+    rows = [row for _, group in frame.groupby("run", sort=False) for row in _summary(group, spec)]
+    return pd.DataFrame(rows, columns=list(SUMMARY_COLUMNS))
 
-    confusion: np.ndarray
-    volumes: pd.DataFrame
-    depths: np.ndarray
+
+def _summary(rows: pd.DataFrame, spec: DatasetSpec) -> list[dict[str, Any]]:
+    by_label = {label: group.set_index("case").sort_index() for label, group in rows.groupby("label")}
+    subjects = by_label[MEAN]["subject"].to_numpy()
+    missing = {label: group[list(DISTANCES)].isna().any(axis=1) for label, group in by_label.items()}
+    missing[MEAN] = pd.concat([missing[name] for name in spec.names], axis=1).any(axis=1)
+    shared, found = rows.iloc[0][list(RUN_COLUMNS)].to_dict(), []
+    for label in (*spec.names, MEAN, UNION):
+        row = {**shared, "label": label, "n": len(subjects), "n_nan": int(missing[label].sum())}
+        for metric in METRICS:
+            one = interval(by_label[label][metric].to_numpy(), subjects)
+            row |= {metric: one.value, f"{metric}_low": one.low, f"{metric}_high": one.high}
+        found.append(row)
+    return found
 
 
 def readable(results: pd.DataFrame, names: dict[str, str], spec: DatasetSpec) -> pd.DataFrame:
-    """Results as text, one row per run: Dice of each class, mean with its interval, union; the rest for the mean."""
+    """What `summary` returns as text, one row a run: Dice of each class, their mean with its interval, union, the rest.
+
+    names: run -> what to call it; gives the order.
+    """
     rows = []
     for run, name in names.items():
         by_label = results[results["run"] == run].set_index("label")
@@ -53,35 +77,87 @@ def readable(results: pd.DataFrame, names: dict[str, str], spec: DatasetSpec) ->
     return pd.DataFrame(rows).set_index("run").rename_axis(None)
 
 
-def against(runs: Sequence[Run], reference: Run, names: dict[str, str]) -> pd.DataFrame:
-    """Paired differences in mean Dice of every other run from one reference: a declared family, so Holm within it.
+def costs(
+    frame: pd.DataFrame, labels: Sequence[str], folds: str = "grouped", fold: int = 0, schedule: str = "standard",
+    idle: Mapping[str, float] | None = None,
+) -> pd.DataFrame:  # fmt: skip
+    """Models on one fold: what each costs, and its Dice with interval.
 
-    Columns difference, low, high, people, p_holm, verdict. A run that may not be compared with the reference (another
-    device, precision, budget) has NaN there, and the reason as its verdict; so has a run with fewer than 3 seeds.
+    Args:
+        frame: rows of `results.load`.
+        labels: whose Dice get a column each.
+        folds: kind of folds.
+        fold: index of the fold.
+        schedule: of all runs.
+        idle: model -> minutes of its training on an idle machine; by default the runs' own, which may have trained
+            beside other work.
+
+    Returns:
+        Columns dims, params, gflops, steps, minutes, the labels, iou, nsd1, hd95, value (mean Dice), low, high, seeds;
+        index: model. Empty if no run is on that fold.
     """
-    rows: dict[str, dict[str, Any]] = {}
-    for run in (run for run in runs if run.name != reference.name):
-        try:
-            found = compare(run, reference)
-        except RunError as error:
-            log.warning("%s", error)
-            rows[names[run.name]] = {"p": float("nan"), "verdict": "not compared: another setting"}
-            continue
-        rows[names[run.name]] = {
-            "difference": found.difference, "low": found.low, "high": found.high, "people": found.n_people,
-            "p": found.p_value, "verdict": verdict(found) or f"none: {found.n_seeds} seed",
-        }  # fmt: skip
-    columns = ("difference", "low", "high", "people", "p", "verdict")
-    table = pd.DataFrame(list(rows.values()), index=list(rows), columns=columns)
-    table.insert(4, "p_holm", holm(table.pop("p").to_numpy()))
+    chosen = frame[(frame["folds"] == folds) & (frame["fold"] == fold) & (frame["schedule"] == schedule)]
+    if chosen.empty:
+        return pd.DataFrame()
+    rows = means(chosen[chosen["label"] == MEAN])
+    for model in rows.index:
+        mine = chosen[chosen["model"] == model]
+        runs = mine.drop_duplicates("run")
+        for column in ("dims", "params", "gflops", "steps"):
+            rows.loc[model, column] = runs[column].iloc[0]
+        taken = idle.get(model, np.nan) if idle else minutes(runs).mean()
+        rows.loc[model, "minutes"] = taken if runs["steps"].iloc[0] else np.nan  # the atlas is not trained
+        columns = {name: (name, "dice") for name in labels} | {metric: (MEAN, metric) for metric in FURTHER}
+        for name, (label, metric) in columns.items():
+            rows.loc[model, name] = mine[mine["label"] == label].groupby("run")[metric].mean().mean()
+    return rows[["dims", "params", "gflops", "steps", "minutes", *labels, *FURTHER, "value", "low", "high", "seeds"]]
+
+
+def minutes(runs: pd.DataFrame) -> pd.Series:
+    """Minutes of training of each row, NaN for a GPU, whose minutes are not compared with a processor's."""
+    return (runs["train_s"].astype(float) / 60).where(runs["device"] == "cpu")
+
+
+def readable_costs(table: pd.DataFrame) -> pd.DataFrame:
+    """What `costs` returns as text with units; costs first, mean Dice with its interval last."""
+    text = pd.DataFrame(index=table.index)
+    written = {"params": ("parameters", "{:,.0f}"), "gflops": ("GFLOP", "{:.1f}"), "steps": ("steps", "{:,.0f}"),
+               "minutes": ("minutes", "{:.1f}"), "seeds": ("seeds", "{:.0f}"), "iou": ("IoU", "{:.3f}"),
+               "nsd1": ("NSD 1 mm", "{:.3f}"), "hd95": ("HD95 (mm)", "{:.2f}")}  # fmt: skip
+    first = ("params", "gflops", "steps", "minutes", "seeds")
+    for name in (*first, *(column for column in table if column not in (*first, "dims", "value", "low", "high"))):
+        title, form = written.get(name, (f"Dice, {name}", "{:.3f}"))
+        text[title] = ["" if np.isnan(value) else form.format(value) for value in table[name]]
+    text["mean Dice (95 % interval)"] = with_interval(table)
+    return text
+
+
+def with_interval(table: pd.DataFrame) -> pd.Series:
+    """Columns value, low and high as one text a row: `0.8847 (0.8727 to 0.8964)`."""
+    rows = table[["value", "low", "high"]].itertuples(index=False)
+    return pd.Series([f"{value:.4f} ({low:.4f} to {high:.4f})" for value, low, high in rows], table.index, dtype=str)
+
+
+def beside(
+    frame: pd.DataFrame, reference: str, labels: Sequence[str], folds: str, idle: Mapping[str, float] | None = None
+) -> pd.DataFrame:
+    """`costs` on fold 0 of a kind of folds, best model first, each with its difference from the reference.
+
+    Columns minutes, seeds, the labels, "mean Dice" and "minus <reference>", the last two as text. Empty without runs.
+    """
+    here = frame[(frame["folds"] == folds) & (frame["fold"] == 0) & (frame["schedule"] == "standard")]
+    if here.empty:
+        return pd.DataFrame()
+    found = costs(here, labels, folds, idle=idle).sort_values("value", ascending=False)
+    table = found[["minutes", "seeds", *labels]].copy()
+    table["mean Dice"] = with_interval(found)
+    for name, row in differences(here[here["label"] == MEAN], reference).iterrows():
+        table.loc[name, f"minus {reference}"] = f"{row.difference:+.4f} ({row.low:+.4f} to {row.high:+.4f})"
     return table
 
 
 def readable_differences(table: pd.DataFrame) -> pd.DataFrame:
-    """What `against` returns, as text: differences and intervals with sign, small p without a false 0.
-
-    What was not compared has its reason as verdict and nothing else.
-    """
+    """What `compare.differences` returns as text: signs, intervals, and small p without a false 0."""
     text = pd.DataFrame(index=table.index)
     rows = table[["difference", "low", "high"]].astype(float).itertuples(index=False)
     told = [("", "") if np.isnan(row[0]) else (signed(row[0]), f"{signed(row[1])} to {signed(row[2])}") for row in rows]
@@ -96,7 +172,7 @@ def readable_differences(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def differences_in_words(table: pd.DataFrame) -> str:
-    """What `against` returns, as one line of Markdown: each row's difference with its interval and verdict."""
+    """What `compare.differences` returns as one line of Markdown."""
     rows = readable_differences(table).iterrows()
     return "; ".join(f"{name}: {_in_words(row)}" for name, row in rows)
 
@@ -107,47 +183,41 @@ def _in_words(row: pd.Series) -> str:
     return f"**{row['difference']}** ({row['95 % interval']}, {row['verdict']})"
 
 
-def mistakes(runs: Sequence[Run], cohort: Cohort) -> dict[str, Mistakes]:
-    """Read the predictions of runs that share their scored cases, and take their errors apart. Run name -> Mistakes."""
-    spec = cohort.spec
-    totals = {run.name: np.zeros((spec.n_classes, spec.n_classes), np.int64) for run in runs}
-    volumes: dict[str, dict[int, dict[str, float]]] = {run.name: {} for run in runs}
-    depths: dict[str, list[np.ndarray]] = {run.name: [] for run in runs}
-    for number in sorted({case for run in runs for case in run.values().index}):
-        case = cohort.cases[number]
-        distance, voxel = metrics.border_distance(case.label, case.spacing), float(np.prod(case.spacing))
-        for run in (run for run in runs if number in run.values().index):
-            prediction = run.prediction(spec, number)
-            totals[run.name] += metrics.confusion(prediction, case.label, spec.n_classes)
-            kinds = metrics.error_masks(prediction, case.label)
-            volumes[run.name][number] = {kind: mask.sum() * voxel for kind, mask in kinds.items()}
-            depths[run.name].append(distance[prediction != case.label])
-    return {
-        name: Mistakes(total, pd.DataFrame.from_dict(volumes[name], orient="index"), np.concatenate(depths[name]))
-        for name, total in totals.items()
-    }
+def counts_in_words(table: pd.DataFrame, reference: str) -> str:
+    """How many comparisons of `compare.by_family` end in each conclusion, as one line of Markdown."""
+    counts = {word: [model for _, model in table.index[table["verdict"] == word]] for word in VERDICTS}
+    told = [f"{word} {', '.join(f'`{model}`' for model in named)}" for word, named in counts.items() if named]
+    open_ = len(table) - sum(map(len, counts.values()))
+    return f"Against {reference}: {'; '.join([*told, *([f'{open_} without a verdict'] if open_ else [])])}."
+
+
+def machines(frame: pd.DataFrame) -> str:
+    """Which processor trained how many networks, in words; models that are not trained are left out."""
+    runs = frame.drop_duplicates("run")
+    counts = Counter(runs.loc[runs["steps"] > 0, "processor"])
+    return "; ".join(f"{name}: {count}" for name, count in sorted(counts.items()))
 
 
 def volume_agreements(run: Run, spec: DatasetSpec) -> dict[str, Agreement]:
-    """Bland-Altman and ICC of predicted against true volumes in mm3: label (classes and union) -> Agreement."""
-    labels = (*spec.names, UNION)
-    pairs = {label: (run.values(label, "volume_predicted"), run.values(label, "volume_true")) for label in labels}
+    """Bland-Altman and ICC of predicted against true volumes in mm3, for each class and their union."""
+    pairs = {
+        label: (run.values(label, "volume_predicted"), run.values(label, "volume_true"))
+        for label in (*spec.names, UNION)
+    }
     return {label: agreement(predicted.to_numpy(), true.to_numpy()) for label, (predicted, true) in pairs.items()}
 
 
 def cases_by_rule(scores: pd.Series) -> dict[str, int]:
-    """The cases with the highest, middle and lowest score (lower middle if even; ties: lower case number).
+    """The cases with the best, median and worst score (lower middle if even; ties: lower case number).
 
-    scores: mean Dice by case number, such as `Run.values()` or `mean_dice`; NaN are left out. Raises ValueError if
-    nothing is left.
+    Args:
+        scores: mean Dice by case number, such as `Run.values()`; NaN are left out.
+
+    Raises:
+        ValueError: no case has a score.
     """
     kept = scores.dropna()
     if kept.empty:
         raise ValueError("no case has a score; expected the mean Dice of at least one case")
     ranked = kept.sort_index().sort_values(ascending=False, kind="stable").index.tolist()
     return {"best": ranked[0], "median": ranked[len(ranked) // 2], "worst": ranked[-1]}
-
-
-def mean_dice(cases: pd.DataFrame, label: str = MEAN) -> pd.Series:
-    """Dice of one label by case number, from rows as in cases.csv."""
-    return cases[cases["label"] == label].set_index("case")["dice"].sort_index()

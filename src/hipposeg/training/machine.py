@@ -2,13 +2,15 @@
 
 import ctypes
 import os
+import platform
+import re
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import nn
 
-from hipposeg import timings
 from hipposeg.models.norm import LAYOUTS
 
 
@@ -19,6 +21,12 @@ class Machine:
     device: str
     precision: str
     threads: int
+
+    @property
+    def kind(self) -> str:
+        """What a run's name says of the hardware: "" for bfloat16 on a CPU, else "fp32", "cuda", "mps.fp32", ..."""
+        words = [self.device if self.device != "cpu" else "", self.precision if self.precision != "bf16" else ""]
+        return ".".join(word for word in words if word)
 
     def autocast(self) -> AbstractContextManager:
         """The autocast context of this precision."""
@@ -90,4 +98,7 @@ def processor_name() -> str:
     """The CPU's or GPU's name, for provenance."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
-    return timings.processor_name()
+    info = Path("/proc/cpuinfo")
+    if info.is_file() and (match := re.search(r"^model name\s*:\s*(.+)$", info.read_text(), re.MULTILINE)):
+        return match[1].strip()
+    return platform.processor() or platform.machine()

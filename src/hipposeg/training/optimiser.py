@@ -2,7 +2,7 @@
 
 Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/) replaces the momentum of a weight matrix by the
 nearest matrix with orthonormal rows, so that every direction of the update counts alike. A convolution's kernel is such
-a matrix: output channels by everything that they sum over. `unet3d+adamw` is the arm that does without.
+a matrix: output channels by everything that they sum over. `unet3d+adamw` is the model that does without.
 """
 
 import torch

@@ -31,14 +31,14 @@ TITLES = {
 
 
 def run_names(results: pd.DataFrame) -> dict[str, str]:
-    """Short names, in table order: the arm, and what else is needed to tell runs of one arm apart."""
+    """Short names, in table order: the model, and what else is needed to tell runs of one model apart."""
     firsts = results.drop_duplicates("run").set_index("run")
     names = {}
     for run, row in firsts.iterrows():
-        twins = firsts[firsts["arm"] == row["arm"]]
-        told = {"folds": "{}", "fold": "fold {}", "seed": "seed {}", "budget": "{}", "precision": "{}"}
+        twins = firsts[firsts["model"] == row["model"]]
+        told = {"folds": "{}", "fold": "fold {}", "seed": "seed {}", "schedule": "{}", "precision": "{}"}
         extra = [text.format(row[key]) for key, text in told.items() if twins[key].nunique() > 1]
-        names[run] = " ".join([row["arm"], ", ".join(extra)]).strip()
+        names[run] = " ".join([row["model"], ", ".join(extra)]).strip()
         if row.get("older"):
             names[run] += " (older)"
     return names
@@ -65,7 +65,7 @@ def dice_by_run(results: pd.DataFrame, spec: DatasetSpec, floor: str) -> Figure:
                 edge = found["dice_high"] if np.isfinite(found["dice_high"]) else found["dice"]
                 ax.annotate(f"{found['dice']:.3f}", (edge, y), xytext=(6, 0), textcoords="offset points",
                             va="center", fontsize=9, color=INK)  # fmt: skip
-    floors = results[(results["arm"] == floor) & (results["label"] == "mean")]["dice"]
+    floors = results[(results["model"] == floor) & (results["label"] == "mean")]["dice"]
     if len(floors):
         ax.axvline(floors.iloc[0], color=MUTED, linestyle="--", linewidth=1, zorder=0)
         ax.annotate("floor: no image is read", (floors.iloc[0], 1), xycoords=("data", "axes fraction"), xytext=(4, 3),

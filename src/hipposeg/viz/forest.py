@@ -155,7 +155,7 @@ def _whisker(ax: Axes, y: int, row: pd.Series) -> None:
 def _scale(ax: Axes, rows: pd.DataFrame, margin: float, xlabel: str) -> None:
     """Zero, the band of what is too small to matter, and an axis that holds every interval but a few that are huge.
 
-    One arm that failed would leave the others no room: what reaches more than six times as far as the median row
+    One model that failed would leave the others no room: what reaches more than six times as far as the median row
     does is cut.
     """
     ends = rows[["difference", "low", "high"]].dropna().to_numpy(dtype=float)

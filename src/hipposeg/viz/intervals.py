@@ -1,4 +1,4 @@
-"""Dots with intervals for things that are compared: arms, heads, folds; and Dice against the minutes it took."""
+"""Dots with intervals for things that are compared: models, heads, folds; and Dice against the minutes it took."""
 
 from collections.abc import Mapping, Sequence
 
@@ -84,9 +84,9 @@ def by_fold(scores: pd.DataFrame, published: Mapping[str, Mapping[str, float]]) 
 
 
 def dice_by_minutes(table: pd.DataFrame) -> Figure:
-    """Mean Dice with interval against the minutes of training, on a logarithmic axis; a named dot for each arm.
+    """Mean Dice with interval against the minutes of training, on a logarithmic axis; a named dot for each model.
 
-    table: index arm; columns minutes, value, low, high, dims (2 or 3, told apart by marker). Arms without minutes are
+    table: index model; columns minutes, value, low, high, dims (2 or 3, told apart by marker). Models without minutes are
     left out.
     """
     kept = table.dropna(subset=["minutes"]).sort_values(["minutes", "value"])
@@ -108,7 +108,7 @@ def dice_by_minutes(table: pd.DataFrame) -> Figure:
     ax.set(xlabel="training (minutes)", ylabel="mean Dice (bars: 95 % interval)")
     if kept["dims"].nunique() > 1:
         fig.legend(*ax.get_legend_handles_labels(), loc="outside upper right", ncols=2)
-    _name_dots(ax, [(str(arm), row["minutes"], row["value"]) for arm, row in kept.iterrows()])
+    _name_dots(ax, [(str(model), row["minutes"], row["value"]) for model, row in kept.iterrows()])
     return fig
 
 

@@ -20,7 +20,7 @@ from typing import Any
 from hipposeg.files import read_json, sha256_bytes, to_json
 from hipposeg.training.machine import Machine, processor_name, this_machine
 from hipposeg.workspace import output_root, project_root
-from hipposeg_lab.bench import arms, dynunet, nnunet, ours, peak, predictor
+from hipposeg_lab.bench import dynunet, nnunet, ours, peak, predictor, training_time
 
 log = logging.getLogger(__name__)
 
@@ -33,9 +33,9 @@ RECIPES = {"ours": ours.recipe, "nnunet": nnunet.recipe, "dynunet": dynunet.reci
 
 @dataclass(frozen=True)
 class Cell:
-    """One measurement. kind: "peak", "predict", "arms", "throughput", "race" or "quick". minutes: of a race.
+    """One measurement. kind: "peak", "predict", "models", "throughput", "race" or "quick". minutes: of a race.
 
-    system: such as "nnunet-shortened"; of "arms" the notebook whose arms are timed. "quick" is a short "throughput", or
+    system: such as "nnunet-shortened"; of "models" the notebook whose models are timed. "quick" is a short "throughput", or
     a short "predict".
     """
 
@@ -45,13 +45,13 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """Such as `peak`, `throughput.ours` or `race.ours.5`; a race as released serves several budgets: `5-15-30`."""
-        return ".".join(filter(None, (self.kind, self.system, "-".join(f"{budget:g}" for budget in self.minutes))))
+        """Such as `peak`, `throughput.ours` or `race.ours.5`; a race as released serves several schedules: `5-15-30`."""
+        return ".".join(filter(None, (self.kind, self.system, "-".join(f"{schedule:g}" for schedule in self.minutes))))
 
     @property
     def base(self) -> str:
-        """Whose code runs: "ours", "nnunet" or "dynunet"; empty for peak, predict and arms."""
-        return "" if self.kind == "arms" or self.system == "predict" else self.system.partition("-")[0]
+        """Whose code runs: "ours", "nnunet" or "dynunet"; empty for peak, predict and models."""
+        return "" if self.kind == "models" or self.system == "predict" else self.system.partition("-")[0]
 
     @property
     def variant(self) -> str:
@@ -60,22 +60,22 @@ class Cell:
 
     @property
     def released(self) -> bool:
-        """Whether a peer runs as it was released, with a schedule that does not depend on the budget."""
+        """Whether a peer runs as it was released, with a schedule that does not depend on the schedule."""
         return self.variant == "released"
 
 
 def all_cells(minutes: Sequence[float] = MINUTES) -> list[Cell]:
     """Every cell, in the order in which they run: short ones first."""
     if not minutes or min(minutes) <= 0:
-        raise ValueError(f"the budgets are {list(minutes)}; expected one or more positive numbers of minutes")
-    budgets = tuple(sorted({float(budget) for budget in minutes}))  # 5 and 5.0 have one key
+        raise ValueError(f"the schedules are {list(minutes)}; expected one or more positive numbers of minutes")
+    schedules = tuple(sorted({float(schedule) for schedule in minutes}))  # 5 and 5.0 have one key
     cells = [Cell("peak"), Cell("predict")]
-    cells += [Cell("arms", notebook) for notebook in arms.NOTEBOOKS]
+    cells += [Cell("models", notebook) for notebook in training_time.NOTEBOOKS]
     systems = ("ours", "ours-fp32", "nnunet", "nnunet-bf16", "dynunet", "dynunet-bf16")
     cells += [Cell("throughput", name) for name in systems]
     fitted = ("ours", "nnunet-shortened", "dynunet-shortened")
-    cells += [Cell("race", name, (budget,)) for budget in budgets for name in fitted]
-    return [*cells, *(Cell("race", f"{name}-released", budgets) for name in ("nnunet", "dynunet"))]
+    cells += [Cell("race", name, (schedule,)) for schedule in schedules for name in fitted]
+    return [*cells, *(Cell("race", f"{name}-released", schedules) for name in ("nnunet", "dynunet"))]
 
 
 def quick_cells() -> list[Cell]:
@@ -115,12 +115,12 @@ def setting(machine: Machine) -> dict[str, Any]:
 
 def key(cell: Cell, machine: Machine) -> str:
     """Hash of what a cell's numbers depend on, save for the machine's other work."""
-    if cell.kind == "arms":
-        recipe = arms.recipes(cell.system)
+    if cell.kind == "models":
+        recipe = training_time.schedules(cell.system)
     elif "predict" in (cell.kind, cell.system):
-        recipe = predictor.recipe()
+        recipe = predictor.training()
     else:
-        recipe = RECIPES[cell.base]() if cell.base else peak.recipe()
+        recipe = RECIPES[cell.base]() if cell.base else peak.training()
     return sha256_bytes(to_json([NUMERICS, asdict(cell), recipe, setting(machine)]).encode())
 
 

@@ -19,7 +19,7 @@ from hipposeg.stats import interval
 from hipposeg.timings import peak_mb
 from hipposeg.training.machine import Machine
 from hipposeg.workspace import Workspace, output_root
-from hipposeg_lab.bench import arms, cells, peak, predictor, profile
+from hipposeg_lab.bench import cells, peak, predictor, profile, training_time
 from hipposeg_lab.bench.cells import Cell
 from hipposeg_lab.bench.dynunet import DynUNet
 from hipposeg_lab.bench.nnunet import NNUNet
@@ -61,7 +61,7 @@ def peak_cell(machine: Machine) -> dict[str, Any]:
 
 
 def system_cell(cell: Cell, machine: Machine) -> dict[str, Any]:
-    """The predictor, the arms of a notebook on `grouped` fold 0, or a throughput or a race on `nnunet` fold 0."""
+    """The predictor, the models of a notebook on `grouped` fold 0, or a throughput or a race on `nnunet` fold 0."""
     source = locate.locate("full")
     if source.dataset != "msd":
         raise ValueError("the benchmark needs the real data set: run `make data` with network, or set HIPPOSEG_DATA")
@@ -71,9 +71,9 @@ def system_cell(cell: Cell, machine: Machine) -> dict[str, Any]:
         return predictor.measure(images[:1])
     if (cell.kind, cell.system) == ("quick", "predict"):
         return predictor.measure_further(images[:QUICK_VOLUMES], QUICK_COMMANDS)
-    if cell.kind == "arms":
+    if cell.kind == "models":
         first = folds.make(people.spec, people.numbers)["grouped"][0]
-        return arms.measure(cell.system, people, first, Workspace(output_root(), "msd", "full"), machine)
+        return training_time.measure(cell.system, people, first, Workspace(output_root(), "msd", "full"), machine)
     all_folds = folds.make(people.spec, people.numbers)["nnunet"]
     system = make_system(cell, people, all_folds, machine)
     try:
@@ -156,7 +156,7 @@ def predict_seconds(system: System, images: list[Any], mirrored: bool = True) ->
 
 
 def race(cell: Cell, system: System, people: Cohort, scored: list[int]) -> dict[str, Any]:
-    """Train for the budgets and score every case at each of them."""
+    """Train for the schedules and score every case at each of them."""
     look = functools.partial(scores, system, people, scored)
     looks = train_by_clock(
         system, cell.minutes, not cell.released, lambda: {**peak_memory(), **look()}, time.perf_counter

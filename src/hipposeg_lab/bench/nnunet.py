@@ -1,6 +1,6 @@
 """nnU-Net v2 as a peer: its own planner, preprocessor, loaders, network, loss, optimiser and predictor, on a CPU.
 
-Only its loop over epochs is replaced: on a few cores a budget ends before its first epoch of 250 steps does. Its
+Only its loop over epochs is replaced: on a few cores a schedule ends before its first epoch of 250 steps does. Its
 validation steps, which would cost it time, are left out. Isensee et al. 2021, doi:10.1038/s41592-020-01008-z.
 """
 
@@ -137,7 +137,7 @@ class NNUNet:
         return {"patch": list(found.patch_size), "batch": found.batch_size, "channels": list(widths)}
 
     def spend(self, share: float) -> None:
-        """Its polynomial decay, with the share of the budget in place of the share of its 1000 epochs."""
+        """Its polynomial decay, with the share of the schedule in place of the share of its 1000 epochs."""
         self.share = share
         self.trainer.lr_scheduler.step(share * self.trainer.num_epochs)
 

@@ -1,4 +1,4 @@
-"""An arm of this project in training: for the race the flagship, its schedule fitted to the budget."""
+"""A model of this project in training: for the race the flagship, its schedule fitted to the schedule."""
 
 from dataclasses import replace
 from typing import Any
@@ -22,30 +22,30 @@ RUN = RunSpec(FLAGSHIP, "nnunet", 0, 0, "standard")
 
 
 def recipe(run: RunSpec = RUN) -> dict[str, Any]:
-    """What identifies an arm's way of training; part of the cell's key."""
-    arm = run.definition
-    decided = {"prep": chosen(arm.prep), "training": chosen(arm.recipe(run.budget)), "network": arm.network}
-    return {"arm": arm.name, "numerics": numerics_of(arm), **decided}
+    """What identifies a model's way of training; part of the cell's key."""
+    model = run.definition
+    decided = {"prep": chosen(model.prep), "training": chosen(model.training(run.schedule)), "network": model.network}
+    return {"model": model.name, "numerics": numerics_of(model), **decided}
 
 
-# A schedule that the clock drives is told in so many parts of its budget.
+# A schedule that the clock drives is told in so many parts of its schedule.
 PARTS = 1_000_000
 
 
 class Ours:
-    """An arm in training; a Peer. It mirrors nothing: its passes are the moved views of `inference`."""
+    """A model in training; a Peer. It mirrors nothing: its passes are the moved views of `inference`."""
 
     def __init__(self, cohort: Cohort, fold: Fold, ws: Workspace, machine: Machine, run: RunSpec = RUN) -> None:
-        self.run, arm = run, run.definition
-        self.cohort, self.machine, self.prep = cohort, machine, arm.prep
-        self.passes = len(VIEWS) if arm.prep.views else 1
-        self.config: TrainConfig = arm.recipe(run.budget)
+        self.run, model = run, run.definition
+        self.cohort, self.machine, self.prep = cohort, machine, model.prep
+        self.passes = len(VIEWS) if model.prep.views else 1
+        self.config: TrainConfig = model.training(run.schedule)
         machine.prepare()
-        self.images = images_of(cohort, arm.prep, ws)
-        self.samples = make_samples(self.images, cohort, arm.prep, fold["train"])
+        self.images = images_of(cohort, model.prep, ws)
+        self.samples = make_samples(self.images, cohort, model.prep, fold["train"])
         self.steps_per_epoch = max(1, len(self.samples.images) // self.config.batch)
         self.volumes_per_step = len(fold["train"]) / self.steps_per_epoch
-        # One batch is an epoch here, so that a step's place in the schedule is the share of the budget that is spent.
+        # One batch is an epoch here, so that a step's place in the schedule is the share of the schedule that is spent.
         config = replace(self.config, epochs=PARTS, stop=None, empty=None)
         self.training = Training(initial(self.run, cohort.spec), config, machine, self.run.seed)
         self.network, self.done, self.spent = self.training.average.module, 0, 0.0

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from hipposeg.experiments.registry import ARMS, FLAGSHIP
+from hipposeg.experiments.registry import FLAGSHIP, MODELS
 from hipposeg.files import read_json, write_json
 from hipposeg.stats import paired
 
@@ -32,19 +32,21 @@ def write(folder: Path) -> dict[str, Any]:
     return summary
 
 
-def idle_minutes(summary: dict[str, Any], budget: str = "standard") -> dict[str, float]:
-    """Arm -> minutes of its schedule under a budget, measured on an idle machine; of a fused arm, of its members."""
-    found = {arm: cost["schedule_minutes"].get(budget) for arm, cost in summary.get("arms", {}).items()}
-    found = {arm: minutes for arm, minutes in found.items() if minutes is not None}
-    fused = {name: arm.members for name, arm in ARMS.items() if arm.members and set(arm.members) <= set(found)}
+def idle_minutes(summary: dict[str, Any], schedule: str = "standard") -> dict[str, float]:
+    """Model -> minutes of its schedule under a schedule, measured on an idle machine; of a fused model, of its members."""
+    found = {model: cost["schedule_minutes"].get(schedule) for model, cost in summary.get("models", {}).items()}
+    found = {model: minutes for model, minutes in found.items() if minutes is not None}
+    fused = {
+        name: model.members for name, model in MODELS.items() if model.members and set(model.members) <= set(found)
+    }
     return found | {name: sum(found[member] for member in members) for name, members in fused.items()}
 
 
 def summarise(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Machine, arms' costs, throughput, race and claims, from the cells that are there.
+    """Machine, models' costs, throughput, race and claims, from the cells that are there.
 
     `settings` lists each machine, thread count, precision and set of versions once: more than one means that the
-    numbers should not be compared. `arms` and `predict_s` (a scan, by the command) leave out cells that others
+    numbers should not be compared. `models` and `predict_s` (a scan, by the command) leave out cells that others
     disturbed. `busy` is the largest share of the
     processors that other programs used just before a cell or during it.
     """
@@ -54,15 +56,15 @@ def summarise(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
             settings.append(cell["setting"])
     looks = [cell.get(when) for cell in found.values() for when in ("busy_before", "busy_during")]
     busy = max((share for share in looks if share is not None), default=None)
-    timed = [cell for cell in found.values() if cell["kind"] == "arms" and not disturbed(cell)]
-    costs = {arm: cost for cell in timed for arm, cost in cell["arms"].items()}
-    summary = {"settings": settings, "busy": busy, "arms": costs, "throughput": throughput(found)}
+    timed = [cell for cell in found.values() if cell["kind"] == "models" and not disturbed(cell)]
+    costs = {model: cost for cell in timed for model, cost in cell["models"].items()}
+    summary = {"settings": settings, "busy": busy, "models": costs, "throughput": throughput(found)}
     scan = found.get("predict")
     summary |= {"predict_s": scan["median_s"]} if scan and not disturbed(scan) else {}
     table = race(found)
-    claims = {budget: claim(rows) for budget, rows in table.items()}
-    shown = {budget: {name: _shown(row) for name, row in rows.items()} for budget, rows in table.items()}
-    return {**summary, "race": shown, "claims": {budget: made for budget, made in claims.items() if made}}
+    claims = {schedule: claim(rows) for schedule, rows in table.items()}
+    shown = {schedule: {name: _shown(row) for name, row in rows.items()} for schedule, rows in table.items()}
+    return {**summary, "race": shown, "claims": {schedule: made for schedule, made in claims.items() if made}}
 
 
 # What is measured in float32 on every kind of CPU: name in `kinds` -> the cell's system.
@@ -98,7 +100,7 @@ def kind(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
     cells = {name: cell for name, cell in cells.items() if cell}
     minutes = cells.get("ours", {}).get("schedule_minutes")
     row["schedule_minutes"] = {"fp32": minutes} if minutes else {}
-    costs = summarise(found)["arms"].get(FLAGSHIP, {}).get("schedule_minutes", {})
+    costs = summarise(found)["models"].get(FLAGSHIP, {}).get("schedule_minutes", {})
     if "standard" in costs:
         row["schedule_minutes"][setting["precision"]] = costs["standard"]
     row["systems"] = {}
@@ -139,7 +141,7 @@ def race(found: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         for cell in races for look in cell["looks"]
     ]  # fmt: skip
     table: dict[str, dict[str, Any]] = {}
-    # A peer as released may have been raced to other sets of budgets as well: the largest set counts.
+    # A peer as released may have been raced to other sets of schedules as well: the largest set counts.
     for look, system, _ in sorted(looks, key=lambda one: (one[0]["minutes"], *one[1:])):
         table.setdefault(f"{look['minutes']:g}", {})[system] = look
     return table
@@ -151,7 +153,7 @@ def claim(rows: dict[str, Any]) -> dict[str, Any] | None:
     None unless ours and all PEERS are there, measured on one machine with the same versions.
 
     difference: ours minus the peer's, mean over people, with its interval. One seed each, so this is no verdict.
-    idle: nothing else ran beside any of them. ahead: the whole interval is above 0, ours kept to its budget, and the
+    idle: nothing else ran beside any of them. ahead: the whole interval is above 0, ours kept to its schedule, and the
     machine was idle. higher: the same of the difference alone.
     """
     peers = {name: rows[name] for name in PEERS if name in rows}
@@ -198,10 +200,10 @@ def in_words(summary: dict[str, Any]) -> str:
         )
     if len(summary["settings"]) > 1:
         lines.append("The cells come from several machines or versions: `make bench` measures the outdated ones again.")
-    for budget, made in summary["claims"].items():
+    for schedule, made in summary["claims"].items():
         side = "ahead of" if made["ahead"] else "higher than, but not surely," if made["higher"] else "not ahead of"
         reach = f"{made['difference']:+.4f} Dice, 95 % interval {made['low']:+.4f} to {made['high']:+.4f}"
-        late = "" if made["within_budget"] else "; ours took longer than the budget"
+        late = "" if made["within_budget"] else "; ours took longer than the schedule"
         late += "" if made["idle"] else "; the machine was not idle"
-        lines.append(f"{budget} minutes: ours {side} {made['stronger']} ({reach}, one seed{late})")
-    return "\n".join(lines if summary["claims"] else [*lines, "No budget has ours and all four peers yet."])
+        lines.append(f"{schedule} minutes: ours {side} {made['stronger']} ({reach}, one seed{late})")
+    return "\n".join(lines if summary["claims"] else [*lines, "No schedule has ours and all four peers yet."])

@@ -36,7 +36,7 @@ class System(Protocol):
 
 
 class Peer(System, Protocol):
-    """A system whose schedule can be told how much of its budget is spent."""
+    """A system whose schedule can be told how much of its schedule is spent."""
 
     def spend(self, share: float) -> None:
         """Set rates for a training whose schedule ends at share 1; called before every step."""
@@ -66,13 +66,13 @@ def train_by_clock(
     dictionary a mark, with what `look` found.
     """
     spent, steps, found = 0.0, 0, []
-    budget = 60 * max(marks)
+    schedule = 60 * max(marks)
     for _ in range(WARM_UP):
         peer.step()
     for mark in sorted(marks):
         while spent < 60 * mark:
             if fitted:
-                peer.spend(spent / budget)
+                peer.spend(spent / schedule)
             started = clock()
             peer.step()
             spent += clock() - started

@@ -32,7 +32,7 @@ def system_colour(system: str) -> str:
 def race(table: Mapping[str, Mapping[str, Any]]) -> Figure:
     """Mean Dice of both classes by minutes of training, with 95 % intervals over people; beside it the upper end.
 
-    table: budget in minutes (text) -> system -> look with "dice" and "train_s", as in summary.json.
+    table: schedule in minutes (text) -> system -> look with "dice" and "train_s", as in summary.json.
     """
     fig, (whole, upper) = plt.subplots(1, 2, figsize=(10.4, 4.4))
     for ax in (whole, upper):
@@ -49,7 +49,7 @@ def _curves(ax: Axes, table: Mapping[str, Mapping[str, Any]]) -> None:
     systems = sorted({name for rows in table.values() for name in rows}, key=lambda name: (name != "ours", name))
     for at, system in enumerate(systems):
         looks = [rows[system] for rows in table.values() if system in rows]
-        # A little apart, so that intervals at the same budget do not cover each other.
+        # A little apart, so that intervals at the same schedule do not cover each other.
         apart = 1 + 0.012 * (at - (len(systems) - 1) / 2)
         x = [look["train_s"] / 60 * apart for look in looks]
         means = [look["dice"]["mean"] for look in looks]
@@ -58,9 +58,9 @@ def _curves(ax: Axes, table: Mapping[str, Mapping[str, Any]]) -> None:
         ax.errorbar(x, y, yerr=bars, label=system_name(system), color=system_colour(system), marker="o", markersize=5,
                     linewidth=2.4 if system == "ours" else 1.4, elinewidth=1, zorder=4 if system == "ours" else 3,
                     linestyle="--" if system.endswith("released") else "-")  # fmt: skip
-    budgets = [float(budget) for budget in table]
+    schedules = [float(schedule) for schedule in table]
     ax.set_xscale("log")
-    ax.set_xticks(budgets, [f"{budget:g}" for budget in budgets])
+    ax.set_xticks(schedules, [f"{schedule:g}" for schedule in schedules])
     ax.minorticks_off()
     ax.set_xlabel("minutes of training")
 

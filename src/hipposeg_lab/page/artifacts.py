@@ -12,7 +12,7 @@ from hipposeg.workspace import Workspace
 
 # Columns that stay text even where they look like numbers ("03" is a notebook, not three).
 TEXT = frozenset({
-    "run", "arm", "notebook", "folds", "budget", "device", "precision", "torch", "label", "kind", "name", "machine",
+    "run", "model", "notebook", "folds", "schedule", "device", "precision", "torch", "label", "kind", "name", "machine",
     "result_sha256", "key", "family", "numerics", "weights_sha256", "data_sha256",
     "practice", "twin", "note", "method", "group", "reference", "verdict", "project", "called", "really", "words",
     "source", "url",

@@ -80,7 +80,7 @@ def number(value: Any, kind: str = "auto", origin: str = "", place: str = "of") 
 
     origin: where the number stands, kept as `data-<place>` so that a check can look it up. place: "of" for
     `<run>:<label>:<column>` of results.csv, "cell" for `<study>:<row>:<column>`, "case" for `<case>:<label>:<column>`
-    of all cases, "scored" for `<run>:<case>:<label>:<column>` of cases.csv, "arm" for `<arm>:<label>:<column>` as the
+    of all cases, "scored" for `<run>:<case>:<label>:<column>` of cases.csv, "model" for `<model>:<label>:<column>` as the
     mean over its seeds in the series, "time" for `<workspace>:<run>:<column>` of timings.csv, "json" for
     `<file below artifacts>:<path>/<in>/<it>`. "column" keeps nothing: in the table of hundreds of runs the row names
     the run of the series, and the head of the column, as `data-fields`, what stands in its cells.

@@ -1,6 +1,6 @@
 """The five projects' claims, what these really were, and ours beside them: one table for notebook, page and README.
 
-What others claim is typed once, in `published.CLAIMS`. Ours are read from runs: the honest score of our arm of the same
+What others claim is typed once, in `published.CLAIMS`. Ours are read from runs: the honest score of our model of the same
 kind, and what the nearest practice of `studies.inflation` makes of our plain network's masks. Data and splits differ,
 so nothing is ranked.
 """
@@ -13,7 +13,7 @@ import pandas as pd
 from hipposeg_lab.page.published import CLAIMS, Claim
 
 COLUMNS = (
-    "project", "method", "claimed", "called", "really", "value_low", "value_high", "arm", "ours", "low", "high",
+    "project", "method", "claimed", "called", "really", "value_low", "value_high", "model", "ours", "low", "high",
     "seeds", "practice", "twin", "scored_their_way", "estimated", "source", "url",
 )  # fmt: skip
 
@@ -21,21 +21,21 @@ COLUMNS = (
 def table(ours: pd.DataFrame, inflation: pd.DataFrame, claims: Sequence[Claim] = CLAIMS) -> pd.DataFrame:
     """One row a claim, columns COLUMNS.
 
-    ours: mean Dice by arm, as `studies.stored.arm_means` gives it. inflation: rows of `studies.inflation`. Empty fields
+    ours: mean Dice by model, as `studies.stored.model_means` gives it. inflation: rows of `studies.inflation`. Empty fields
     (NaN) where we have no run of that kind, or the project's files hold no fair score.
     """
     rows = []
     for claim in claims:
-        arm = next((arm for arm in claim.arms if arm in ours.index), "")
-        found = ours.loc[arm] if arm else {}
-        mine = {"ours" if name == "value" else name: found[name] for name in ("value", "low", "high", "seeds") if arm}
+        model = next((model for model in claim.models if model in ours.index), "")
+        found = ours.loc[model] if model else {}
+        mine = {"ours" if name == "value" else name: found[name] for name in ("value", "low", "high", "seeds") if model}
         ends = {"value_low": claim.value[0], "value_high": claim.value[-1]} if claim.value else {}
         of_twin = inflation["run"].str.split(".").str[0] == claim.twin
         theirs = inflation.loc[of_twin & (inflation["practice"] == claim.practice), "shown"]
         shown = {"practice": claim.practice, "scored_their_way": theirs.iloc[0] if len(theirs) else np.nan}
         typed = {name: getattr(claim, name) for name in ("project", "method", "claimed", "called", "really", "twin",
                                                          "source", "url")}  # fmt: skip
-        rows.append(typed | ends | mine | shown | {"arm": arm, "estimated": int(claim.estimated)})
+        rows.append(typed | ends | mine | shown | {"model": model, "estimated": int(claim.estimated)})
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -52,7 +52,10 @@ def readable(rows: pd.DataFrame) -> pd.DataFrame:
         [_ends(row.value_low, row.value_high, row.estimated) for row in rows.itertuples()]
     )
     text["ours, of that kind"] = column(
-        [f"{row.ours:.3f} ({row.low:.3f} to {row.high:.3f}), {row.arm}" if row.arm else "" for row in rows.itertuples()]
+        [
+            f"{row.ours:.3f} ({row.low:.3f} to {row.high:.3f}), {row.model}" if row.model else ""
+            for row in rows.itertuples()
+        ]
     )
     text["our plain network, nearest practice"] = column(
         [

@@ -100,13 +100,13 @@ def gauge(head: view.Headline | None, phantom: bool) -> dict[str, Any] | None:
     ends = [row.get("mean", f"dice{end}") for row in rows for end in ("", "_low", "_high")]
     axis = charts.axis_for([*(end for end in ends if end is not None), *published])
     best, floor = (charts.mark(row, "mean", axis) if row else None for row in (head.best, head.floor))
-    said = f"Scale of mean Dice. {head.best.arm}: {show(best.value, 'score')}."
+    said = f"Scale of mean Dice. {head.best.model}: {show(best.value, 'score')}."
     if floor:
         said += f" A guess that never reads the image: {show(floor.value, 'score')}."
     if published:
         said += f" Published by others on other folds: {show(published[0], 'score')} to {show(published[-1], 'score')}."
     return {
-        "axis": axis, "best": best, "floor": floor, "arm": head.best.arm, "words": said,
+        "axis": axis, "best": best, "floor": floor, "model": head.best.model, "words": said,
         "published": [axis.at(value) for value in published], "ends": published[:1] + published[-1:],
     }  # fmt: skip
 
@@ -125,8 +125,8 @@ def leaks(folds: dict[str, Any]) -> list[tuple[str, list[view.FoldLeak]]]:
 
 
 def gaps(rows: list[view.RunRow]) -> list[tuple[str, str, int, int]]:
-    """(arm, label, cases without a value, cases) wherever a metric could not be computed for every case."""
-    found = [(row.arm, label, row.get(label, "n_nan"), row.get(label, "n")) for row in rows for label in view.LABELS]
+    """(model, label, cases without a value, cases) wherever a metric could not be computed for every case."""
+    found = [(row.model, label, row.get(label, "n_nan"), row.get(label, "n")) for row in rows for label in view.LABELS]
     return [gap for gap in found if gap[2]]
 
 

@@ -43,13 +43,13 @@ def rows(art: Artifacts, found: Iterable[Any]) -> list[RunRow]:
             continue
         values = {label: row | {"older": run.older} for label, row in results[run.name].items()}
         setting, time = _setting(run.config), times.get(run.name, {})
-        made.append(RunRow(run.name, run.arm, setting, values, run.config, time, "full", "column"))
+        made.append(RunRow(run.name, run.model, setting, values, run.config, time, "full", "column"))
     return sorted(made, key=lambda row: (row.folds, row.older, -(row.get("mean", "dice") or 0), row.run))
 
 
 def _setting(config: dict[str, Any]) -> str:
-    budget = "" if config["budget"] == "standard" else f", budget {config['budget']}"
-    return f"seed {config['seed']}{budget}"
+    schedule = "" if config["schedule"] == "standard" else f", schedule {config['schedule']}"
+    return f"seed {config['seed']}{schedule}"
 
 
 def _seconds(ws: Workspace) -> dict[str, Row]:
@@ -57,14 +57,14 @@ def _seconds(ws: Workspace) -> dict[str, Row]:
     return {str(row["name"]): row for row in found if row["kind"] == "run"}
 
 
-def out_of_fold(found: Sequence[Any], arm: str | None) -> pd.DataFrame:
-    """Every case scored once by a network of `arm` that never saw its person: the five grouped folds, seed 0.
+def out_of_fold(found: Sequence[Any], model: str | None) -> pd.DataFrame:
+    """Every case scored once by a network of `model` that never saw its person: the five grouped folds, seed 0.
 
     Columns as in cases.csv and `fold`. Empty unless all five folds are there.
     """
     mine = [
         run for run in found
-        if (run.arm, run.config["folds"], run.config["seed"], run.config["budget"]) == (arm, "grouped", 0, "standard")
+        if (run.model, run.config["folds"], run.config["seed"], run.config["schedule"]) == (model, "grouped", 0, "standard")
     ]  # fmt: skip
     if len({run.config["fold"] for run in mine}) < 5:
         return pd.DataFrame()
@@ -72,11 +72,11 @@ def out_of_fold(found: Sequence[Any], arm: str | None) -> pd.DataFrame:
 
 
 def mean_minutes(found: Sequence[Any], minutes: dict[str, float]) -> list[tuple[str, float, float, int]]:
-    """(arm, minutes of its schedule on the idle machine, mean Dice over seeds on grouped fold 0, seeds) by minutes."""
+    """(model, minutes of its schedule on the idle machine, mean Dice over seeds on grouped fold 0, seeds) by minutes."""
     scores: dict[str, list[float]] = {}
     for run in found:
-        if (run.config["folds"], run.config["fold"], run.config["budget"]) == ("grouped", 0, "standard"):
-            if not run.older and run.arm in minutes:
-                scores.setdefault(run.arm, []).append(float(run.values().mean()))
-    table = [(arm, minutes[arm], float(np.mean(values)), len(values)) for arm, values in scores.items()]
+        if (run.config["folds"], run.config["fold"], run.config["schedule"]) == ("grouped", 0, "standard"):
+            if not run.older and run.model in minutes:
+                scores.setdefault(run.model, []).append(float(run.values().mean()))
+    table = [(model, minutes[model], float(np.mean(values)), len(values)) for model, values in scores.items()]
     return sorted(table, key=lambda row: (row[1], row[0]))

@@ -86,10 +86,10 @@ def fence(values: Sequence[float]) -> float:
 def minutes(
     table: Sequence[tuple[str, float, float, int]], dims: dict[str, int], flagship: str | None
 ) -> Scatter | None:
-    """Dice against minutes of training, a dot for each arm; None without any.
+    """Dice against minutes of training, a dot for each model; None without any.
 
-    table: (arm, minutes, mean Dice, seeds). dims: of each arm, told by the shape. Named are the flagship and the best.
-    Arms below the `fence` stand as arrows at the lower edge; one alone is named, since names of several overlap there.
+    table: (model, minutes, mean Dice, seeds). dims: of each model, told by the shape. Named are the flagship and the best.
+    Models below the `fence` stand as arrows at the lower edge; one alone is named, since names of several overlap there.
     """
     if not table:
         return None
@@ -99,11 +99,11 @@ def minutes(
     alone = sum(dice < off for _, _, dice, _ in table) == 1
     y = linear("mean Dice", [dice for _, _, dice, _ in table if dice >= off])
     dots = []
-    for arm, at, dice, seeds in table:
-        below, flat = dice < off, dims.get(arm) == 2
-        kind = " ".join(("best" if arm == flagship else "mean", *["flat"] * flat, *["below"] * below))
-        name = f"{arm}, {show(dice, 'score')}" if below and alone else arm if arm in (flagship, best) else ""
-        tip = f"{arm} ({dims.get(arm, 3)}D): {show(at, 'schedule')} minutes, mean Dice {show(dice, 'score')}, "
+    for model, at, dice, seeds in table:
+        below, flat = dice < off, dims.get(model) == 2
+        kind = " ".join(("best" if model == flagship else "mean", *["flat"] * flat, *["below"] * below))
+        name = f"{model}, {show(dice, 'score')}" if below and alone else model if model in (flagship, best) else ""
+        tip = f"{model} ({dims.get(model, 3)}D): {show(at, 'schedule')} minutes, mean Dice {show(dice, 'score')}, "
         tip += f"{show(seeds)} {'seed' if seeds == 1 else 'seeds'}{', below the axis' if below else ''}"
         dots.append(Dot(x.at(at), 0.0 if below else y.at(dice), kind, tip, name))
-    return Scatter(x, y, tuple(dots), f"{len(dots)} arms, minutes of training across, mean Dice upwards")
+    return Scatter(x, y, tuple(dots), f"{len(dots)} models, minutes of training across, mean Dice upwards")

@@ -50,7 +50,7 @@ def _sentence(art: Artifacts, head: view.Headline) -> str:
     who = "synthetic subjects of the phantom" if art.ws.is_phantom else "people that it never saw"
     best = head.best
     text = (
-        f"`{best.arm}` reaches a mean Dice of **{show(best.get('mean', 'dice'), 'score')}** (95 % interval "
+        f"`{best.model}` reaches a mean Dice of **{show(best.get('mean', 'dice'), 'score')}** (95 % interval "
         f"{interval(best.get('mean', 'dice_low'), best.get('mean', 'dice_high'), 'score')}) on "
         f"{show(best.get('mean', 'n'), 'count')} volumes of {show(head.n_people, 'count')} {who}"
     )
@@ -73,7 +73,7 @@ def _five_folds(art: Artifacts) -> list[str]:
 
 def _race(art: Artifacts) -> list[str]:
     """What others report, what a training costs here, and the race against the stronger peer, as far as measured."""
-    costs = art.bench.get("arms", {}).get(view.flagship(art), {}).get("schedule_minutes", {})
+    costs = art.bench.get("models", {}).get(view.flagship(art), {}).get("schedule_minutes", {})
     lines, claims, nnunet = [], art.bench.get("claims", {}), PUBLISHED[0]
     where = f" ({art.bench['kinds'][0]['cpu']})" if art.bench.get("kinds") else ""
     if "standard" in costs:
@@ -89,11 +89,11 @@ def _race(art: Artifacts) -> list[str]:
             f"The race: mean Dice on `nnunet` fold 0 after the same minutes on the same machine{where}, beside the "
             "strongest of two peers in two versions each (one seed; the page has all):"
         )
-    for budget, one in claims.items():
-        systems, (name, how) = art.bench["race"][budget], RACERS[one["stronger"]]
+    for schedule, one in claims.items():
+        systems, (name, how) = art.bench["race"][schedule], RACERS[one["stronger"]]
         ours, peer = (systems[system]["dice"]["mean"]["value"] for system in ("ours", one["stronger"]))
         lines.append(
-            f"- {budget} minutes: ours **{show(ours, 'score')}**, {name} ({how}) {show(peer, 'score')}; difference "
+            f"- {schedule} minutes: ours **{show(ours, 'score')}**, {name} ({how}) {show(peer, 'score')}; difference "
             f"{show(one['difference'], 'difference')} ({interval(one['low'], one['high'], 'difference')})"
             + ("" if one["ahead"] else ", so not ahead")
         )
@@ -132,7 +132,7 @@ def _table(rows: list[view.RunRow]) -> list[str]:
     for row in rows:
         if row.older:
             continue
-        name = f"`{row.arm}`" + (f" ({row.note})" if row.note else "")
+        name = f"`{row.model}`" + (f" ({row.note})" if row.note else "")
         dice = [show(row.get(label, "dice"), "score") for label in view.LABELS]
         parameters = "none" if row.is_floor else show(row.first.get("params"), "millions")
         minutes = show(row.train_s, "minutes")
@@ -153,7 +153,7 @@ def _claims(art: Artifacts) -> list[str]:
     lines = ["| " + " | ".join(heads) + " |", "|---|---:|---|---:|---:|---:|---|"]
     for row in claims:
         ends = sorted({row["value_low"], row["value_high"]} - {None})
-        mine = f"{show(row['ours'], 'score')} (`{row['arm']}`)" if row["arm"] else "not trained yet"
+        mine = f"{show(row['ours'], 'score')} (`{row['model']}`)" if row["model"] else "not trained yet"
         way = row["scored_their_way"]
         theirs = "none" if way is None else f"{show(way, 'score')} (`{row['twin']}`)"
         kind, about = ("score2", "about ") if row["estimated"] else ("score", "")

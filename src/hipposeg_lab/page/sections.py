@@ -26,7 +26,7 @@ def section_context(art: Artifacts, rows: list[RunRow]) -> dict[str, Any]:
     flagship = view.flagship(art)
     minutes = standard_minutes(art.bench)
     timed = full.mean_minutes(series, minutes)
-    dims = {run.arm: run.config["dims"] for run in series}
+    dims = {run.model: run.config["dims"] for run in series}
     cases = full.out_of_fold(series, flagship)
     here = frozenset(case["case"] for case in art.explorer.get("cases", ()))
     panels, axis = studies.inflation(rows_of(art, "inflation"), flagship)
@@ -45,14 +45,14 @@ def section_context(art: Artifacts, rows: list[RunRow]) -> dict[str, Any]:
         "viewer": Markup(viewer.payload(art)),
         "three": base64.b64encode((VENDOR / "three.min.js.gz").read_bytes()).decode() if art.explorer else "",
         "three_licence": (VENDOR / "LICENSE").read_text(encoding="utf-8"),
-        "viewer_models": [model["arm"] for model in art.explorer.get("models", ())],
+        "viewer_models": [model["model"] for model in art.explorer.get("models", ())],
         "hero_case": viewer.drawn(art, "median", (0, 1, 2)),
         "drawn": [one for rule in RULES if (one := viewer.drawn(art, rule, (0,)))],
         "cases_plot": studies.all_cases(cases, here),
         "case_rows": case_rows(cases),
         "minutes_rows": timed,
         "minutes_plot": plots.minutes(timed, dims, flagship),
-        "minutes_dims": sorted({dims[arm] for arm, *_ in timed}),
+        "minutes_dims": sorted({dims[model] for model, *_ in timed}),
         "minutes_off": [row for row in timed if row[2] < plots.fence([dice for _, _, dice, _ in timed])],
         "races": art.bench.get("race", {}),
         "race_claims": art.bench.get("claims", {}),
@@ -85,13 +85,13 @@ def declared() -> int:
     from hipposeg_lab.studies.attention_summary import PAIRS
     from hipposeg_lab.studies.verdicts import FAMILIES
 
-    return len(PAIRS) + sum(len({*family.arms} - {family.reference}) for family in FAMILIES)
+    return len(PAIRS) + sum(len({*family.models} - {family.reference}) for family in FAMILIES)
 
 
 def standard_minutes(bench: dict[str, Any]) -> dict[str, float]:
-    """Arm -> minutes of its standard schedule, as the benchmark measured it on an idle machine."""
-    found = {arm: cost["schedule_minutes"].get("standard") for arm, cost in bench.get("arms", {}).items()}
-    return {arm: minutes for arm, minutes in found.items() if minutes is not None}
+    """Model -> minutes of its standard schedule, as the benchmark measured it on an idle machine."""
+    found = {model: cost["schedule_minutes"].get("standard") for model, cost in bench.get("models", {}).items()}
+    return {model: minutes for model, minutes in found.items() if minutes is not None}
 
 
 def filters(every: list[RunRow]) -> dict[str, list[str]]:

@@ -39,7 +39,7 @@ class Inflation:
 
 
 def inflation(rows: Sequence[Row], first: str | None) -> tuple[list[Inflation], charts.Axis | None]:
-    """A panel for each run, those of the arm `first` before the others and the floor last, and the axis they share."""
+    """A panel for each run, those of the model `first` before the others and the floor last, and the axis they share."""
     whole = [row for row in rows if row["shown"] is not None and row["honest"] is not None]
     if not whole:
         return [], None

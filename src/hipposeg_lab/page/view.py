@@ -8,7 +8,7 @@ import numpy as np
 from hipposeg.data.spec import MSD_HIPPOCAMPUS
 from hipposeg.stats import paired
 from hipposeg_lab.page.artifacts import Artifacts, ReportError, Row
-from hipposeg_lab.page.words import CLIP, FLOOR, arm_text
+from hipposeg_lab.page.words import CLIP, FLOOR, model_text
 
 CLASSES = MSD_HIPPOCAMPUS.names
 LABELS = (*CLASSES, "mean", "union")
@@ -23,7 +23,7 @@ class RunRow:
     """
 
     run: str
-    arm: str
+    model: str
     note: str
     values: dict[str, Row]
     config: dict[str, Any]
@@ -39,7 +39,7 @@ class RunRow:
     @property
     def is_floor(self) -> bool:
         """Whether this is the guess that never reads an image."""
-        return self.arm == FLOOR
+        return self.model == FLOOR
 
     @property
     def first(self) -> Row:
@@ -68,8 +68,8 @@ class RunRow:
 
     @property
     def text(self) -> str:
-        """What the arm is, in a line."""
-        return arm_text(self.arm)
+        """What the model is, in a line."""
+        return model_text(self.model)
 
     def get(self, label: str, metric: str) -> float | None:
         """A number of results.csv, None where the field is empty or the label absent."""
@@ -101,7 +101,7 @@ def run_rows(art: Artifacts, folds: str = PRIMARY[0], fold: int = PRIMARY[1]) ->
     rows = [
         RunRow(
             run,
-            firsts[run]["arm"],
+            firsts[run]["model"],
             _note(run, firsts),
             values,
             art.configs.get(run, {}),
@@ -114,9 +114,11 @@ def run_rows(art: Artifacts, folds: str = PRIMARY[0], fold: int = PRIMARY[1]) ->
 
 
 def _note(run: str, firsts: dict[str, Row]) -> str:
-    """Seed and budget, named only where another run of the same arm makes it necessary."""
-    twins = [first for first in firsts.values() if first["arm"] == firsts[run]["arm"]]
-    said = [f"{key} {firsts[run][key]}" for key in ("seed", "budget", "device") if len({t.get(key) for t in twins}) > 1]
+    """Seed and schedule, named only where another run of the same model makes it necessary."""
+    twins = [first for first in firsts.values() if first["model"] == firsts[run]["model"]]
+    said = [
+        f"{key} {firsts[run][key]}" for key in ("seed", "schedule", "device") if len({t.get(key) for t in twins}) > 1
+    ]
     return ", ".join(said)
 
 
@@ -128,7 +130,7 @@ def headline(art: Artifacts, rows: list[RunRow]) -> Headline | None:
     networks = [row for row in rows if not row.is_floor and not row.older and row.get("mean", "dice") is not None]
     if not networks:
         return None
-    named = [row for row in networks if row.arm == flagship(art)]
+    named = [row for row in networks if row.model == flagship(art)]
     best = max(named or networks, key=lambda row: (row.get("mean", "dice"), row.run))
     floor = next((row for row in rows if row.is_floor and not row.older), None)
     people = {case["subject"] for case in art.cases if case.get("run") == best.run}
@@ -139,7 +141,7 @@ def headline(art: Artifacts, rows: list[RunRow]) -> Headline | None:
 
 
 def flagship(art: Artifacts) -> str | None:
-    """The arm that is handed to users, as notebook 04 noted it."""
+    """The model that is handed to users, as notebook 04 noted it."""
     return art.facts.get("04_unet3d", {}).get("flagship")
 
 

@@ -19,7 +19,7 @@ from hipposeg_lab.page.artifacts import Artifacts, ReportError, Row
 from hipposeg_lab.page.embed import data_uri_of
 from hipposeg_lab.page.numbers import show
 from hipposeg_lab.page.view import LABELS
-from hipposeg_lab.page.words import arm_text
+from hipposeg_lab.page.words import model_text
 
 # Columns of the metrics table: key in cases.csv, and how it is written.
 METRICS = (
@@ -73,7 +73,7 @@ def payload(art: Artifacts) -> str:
             | {"told": told, "words": [words.get((run, case["case"]), "") for run in runs]}
             | parts
         )
-    models = [{"arm": model["arm"], "text": arm_text(model["arm"])} for model in index["models"]]
+    models = [{"model": model["model"], "text": model_text(model["model"])} for model in index["models"]]
     labels = [{"name": label.name, "colour": label.colour} for label in MSD_HIPPOCAMPUS.labels]
     kept = {key: index[key] for key in ("ends", "planes")}
     content = kept | {"models": models, "labels": labels, "rows": LABELS, "cases": cases, "rules": rules(art, runs[0])}

@@ -1,4 +1,4 @@
-"""Is the attention of a gated network where the hippocampus is? What a run of such an arm leaves beside its scores.
+"""Is the attention of a gated network where the hippocampus is? What a run of such a model leaves beside its scores.
 
 Maps come from images alone. Labels enter only where finished maps are measured: the mean inside the true structure over
 the mean outside, within the image's box. A ratio by itself says little, since a hippocampus lies in the middle of every
@@ -41,8 +41,8 @@ CONTROLS = (UNTRAINED, OTHER, CONSTANT)
 VOLUME, SAMPLE = "volume", "sample"
 COLUMNS = ("case", "subject", "label", "scale", "control", "within", "ratio")
 
-# Gated arm -> the control of equal parameters that cannot choose places.
-CONSTANTS = {arm: f"{arm}-constant" for arm in ("attention2d", "attention3d")}
+# Gated model -> the control of equal parameters that cannot choose places.
+CONSTANTS = {model: f"{model}-constant" for model in ("attention2d", "attention3d")}
 
 Maps = dict[int, np.ndarray]
 
@@ -122,7 +122,7 @@ def networks(trained: nn.Module, run: RunSpec, cohort: Cohort, machine: Machine)
 
     The constant gate's weights are initial ones: within a sample its ratio is 1 whatever they are.
     """
-    constant = RunSpec(CONSTANTS[run.arm], run.folds, run.fold, run.seed, run.budget)
+    constant = RunSpec(CONSTANTS[run.model], run.folds, run.fold, run.seed, run.schedule)
     made = {UNTRAINED: initial(run, cohort.spec), CONSTANT: initial(constant, cohort.spec)}
     return {TRAINED: trained, **{name: machine.place(network).eval() for name, network in made.items()}}
 
@@ -192,7 +192,7 @@ def leave(
     one person, or in other voxels than the network's, cannot be studied: a warning says so, and the run stands.
     """
     (folder / TABLE).unlink(missing_ok=True)
-    if run.arm not in CONSTANTS or network is None:
+    if run.model not in CONSTANTS or network is None:
         return None
     fitting = all(run.definition.prep.takes(cohort.cases[number].spacing) for number in images)
     if not fitting or len({cohort.cases[number].subject for number in images}) < 2:

@@ -10,7 +10,7 @@ from hipposeg.metrics import UNION
 from hipposeg.results import compare
 from hipposeg_lab.studies.attention import OTHER, REACHED, TRAINED
 
-# Every arm of notebook 05 -> its twin without attention.
+# Every model of notebook 05 -> its twin without attention.
 WITHOUT = {f"attention{kind}": f"unet{kind[:2]}" for kind in ("2d", "2d-constant", "3d", "3d-constant")}
 WITHOUT |= {"scse2d": "unet2d-mobilenetv3"}
 # Declared comparisons, each the first minus the second.
@@ -70,15 +70,15 @@ def smallest_third(cases: pd.DataFrame) -> list[int]:
 
 
 def comparisons(rows: pd.DataFrame) -> pd.DataFrame:
-    """The declared PAIRS as far as both arms are there: what `seeds.differences` gives, Holm over all declared.
+    """The declared PAIRS as far as both models are there: what `seeds.differences` gives, Holm over all declared.
 
-    rows: as of `seeds.scores`, on one fold and budget. Index "first minus second". Empty if no pair is complete.
+    rows: as of `seeds.scores`, on one fold and schedule. Index "first minus second". Empty if no pair is complete.
     """
     found = {}
-    for arm, reference in PAIRS:
-        one = compare.differences(rows[rows["arm"].isin((arm, reference))], reference)
-        if arm in one.index:
-            found[f"{arm} minus {reference}"] = one.loc[arm]
+    for model, reference in PAIRS:
+        one = compare.differences(rows[rows["model"].isin((model, reference))], reference)
+        if model in one.index:
+            found[f"{model} minus {reference}"] = one.loc[model]
     table = pd.DataFrame(list(found.values()), index=list(found), columns=list(compare.DIFFERENCES))
     # Each p came alone; together they are one family.
     table["p_holm"] = stats.holm(table["p_holm"].to_numpy(dtype=float), len(PAIRS))
@@ -88,7 +88,7 @@ def comparisons(rows: pd.DataFrame) -> pd.DataFrame:
 def by_size(results: Sequence[RunResult], small: Sequence[int]) -> pd.DataFrame:
     """`comparisons` on all scored cases and on `small` alone: index (which cases, pair). Holm within each of the two.
 
-    results: runs on one fold and budget. Empty if no pair is complete.
+    results: runs on one fold and schedule. Empty if no pair is complete.
     """
     rows = compare.scores(results)
     every, smallest = f"all {rows['case'].nunique()} volumes", f"the {len(small)} smallest"

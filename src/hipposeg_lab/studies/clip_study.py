@@ -126,11 +126,11 @@ def leave(
         (folder / name).unlink(missing_ok=True)
     if not isinstance(network, Clip):
         return
-    arm = run.definition
-    share = arm.recipe(run.budget).share if arm.trains else 1.0
+    model = run.definition
+    share = model.training(run.schedule).share if model.trains else 1.0
     trained = shared(cohort, fold["train"], share, run.seed)
     people = {number: cohort.cases[number].subject for number in images}
-    table = retrieved(look(network, arm.prep, images, cohort, trained, machine), people)
+    table = retrieved(look(network, model.prep, images, cohort, trained, machine), people)
     files.write_csv(folder / RETRIEVAL, retrieval.COLUMNS, table.to_dict("records"))
     rows, cosines = transfer(network, run, images, cohort, trained, machine)
     files.write_csv(folder / TRANSFER, TRANSFER_COLUMNS, rows)

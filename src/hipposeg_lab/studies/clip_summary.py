@@ -6,7 +6,7 @@ from itertools import combinations
 import pandas as pd
 
 from hipposeg.data.cohort import Cohort
-from hipposeg.experiments.registry import ARMS
+from hipposeg.experiments.registry import MODELS
 from hipposeg.experiments.run import RunResult
 from hipposeg.experiments.samples import shared
 from hipposeg.experiments.zoo_clip import SHARES
@@ -29,13 +29,13 @@ _WHOLE = {
 }
 
 
-def share_text(budget: str) -> str:
-    """A budget's share of the training people, in words."""
-    return f"{SHARES[budget]:.0%} of the people" if budget in SHARES else "all training people"
+def share_text(schedule: str) -> str:
+    """A schedule's share of the training people, in words."""
+    return f"{SHARES[schedule]:.0%} of the people" if schedule in SHARES else "all training people"
 
 
 def by_prompts(results: Sequence[RunResult]) -> pd.DataFrame:
-    """Mean Dice by text alone for each set of prompts: value, low, high, seeds. results: CLIP runs of one budget."""
+    """Mean Dice by text alone for each set of prompts: value, low, high, seeds. results: CLIP runs of one schedule."""
     table = compare.side_table(results, TRANSFER)
     return compare.means(table[table["label"] == MEAN], "prompts") if len(table) else pd.DataFrame()
 
@@ -54,24 +54,24 @@ def angles(result: RunResult, names: Sequence[str]) -> pd.DataFrame:
 def by_share(results: Sequence[RunResult]) -> pd.DataFrame:
     """Mean Dice of the guided network and its twin at each share of people: columns row, series, value, low, high."""
     rows = []
-    for budget in (*SHARES, ALL):
-        chosen = [one for one in results if one.run.budget == budget and one.run.arm in (GUIDED, TWIN)]
-        for arm, found in compare.means(compare.scores(chosen)).iterrows() if chosen else ():
-            rows.append({"row": share_text(budget), "series": arm, **found[["value", "low", "high"]]})
+    for schedule in (*SHARES, ALL):
+        chosen = [one for one in results if one.run.schedule == schedule and one.run.model in (GUIDED, TWIN)]
+        for model, found in compare.means(compare.scores(chosen)).iterrows() if chosen else ():
+            rows.append({"row": share_text(schedule), "series": model, **found[["value", "low", "high"]]})
     return pd.DataFrame(rows, columns=["row", "series", "value", "low", "high"])
 
 
 def share_differences(results: Sequence[RunResult]) -> pd.DataFrame:
     """The guided network minus its twin at each share of people, with Holm over the shares; index: share in words.
 
-    A share's two arms learn from the same people, seed by seed.
+    A share's two models learn from the same people, seed by seed.
     """
     found = {}
-    for budget in (*SHARES, ALL):
-        chosen = [one for one in results if one.run.budget == budget and one.run.arm in (GUIDED, TWIN)]
+    for schedule in (*SHARES, ALL):
+        chosen = [one for one in results if one.run.schedule == schedule and one.run.model in (GUIDED, TWIN)]
         table = compare.differences(compare.scores(chosen), TWIN)
         if len(table):
-            found[share_text(budget)] = table.iloc[0]
+            found[share_text(schedule)] = table.iloc[0]
     table = pd.DataFrame(list(found.values()), index=list(found), columns=list(compare.DIFFERENCES))
     # Each came alone; together they are one family, of as many comparisons as were declared.
     table["p_holm"] = holm(table["p_holm"].to_numpy(dtype=float), len(SHARES) + 1)
@@ -84,22 +84,22 @@ def batch_sizes(cohort: Cohort, cases: list[int]) -> dict[str, int]:
     cases: of all training people. Index: share in words.
     """
     sizes = {}
-    for budget in (*SHARES, ALL):
-        recipe = ARMS[CLIP].recipe(budget)
+    for schedule in (*SHARES, ALL):
+        recipe = MODELS[CLIP].training(schedule)
         people = {cohort.cases[number].subject for number in shared(cohort, cases, recipe.share, 0)}
-        sizes[share_text(budget)] = min(recipe.batch, len(people))
+        sizes[share_text(schedule)] = min(recipe.batch, len(people))
     return sizes
 
 
 def language(verdicts: pd.DataFrame) -> str:
     """What the controls say of guidance and of language, in one sentence.
 
-    verdicts: of `seeds.by_family`, arms minus GUIDED: index (family, arm), column verdict. Language is credited only if
-    both arms fall behind whose class vectors have the text's angles and nothing else of it. A verdict that is not there
-    (an arm without three seeds, or none) leaves its question open.
+    verdicts: of `seeds.by_family`, models minus GUIDED: index (family, model), column verdict. Language is credited only if
+    both models fall behind whose class vectors have the text's angles and nothing else of it. A verdict that is not there
+    (a model without three seeds, or none) leaves its question open.
     """
-    found = {arm: verdict for (_, arm), verdict in verdicts["verdict"].items()}
-    said = {arm: found.get(arm) for arm in WITHOUT_TEXT}
+    found = {model: verdict for (_, model), verdict in verdicts["verdict"].items()}
+    said = {model: found.get(model) for model in WITHOUT_TEXT}
     if not set(said.values()) <= set(compare.VERDICTS):
         credit = "whether any of it is the language is open"
     elif set(said.values()) == {"behind"}:
@@ -111,4 +111,4 @@ def language(verdicts: pd.DataFrame) -> str:
 
 
 def _listed(said: Mapping[str, str]) -> str:
-    return " and ".join(f"`{arm}` is {verdict}" for arm, verdict in said.items())
+    return " and ".join(f"`{model}` is {verdict}" for model, verdict in said.items())

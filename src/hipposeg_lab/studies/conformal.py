@@ -26,7 +26,7 @@ from hipposeg.data import locate
 from hipposeg.data.folds import N_FOLDS
 from hipposeg.data.spec import MSD_HIPPOCAMPUS, PHANTOM_SPEC, DatasetSpec
 from hipposeg.experiments import RunSpec
-from hipposeg.experiments.ensemble import answer
+from hipposeg.experiments.prediction import answer
 from hipposeg.experiments.registry import FLAGSHIP
 from hipposeg.experiments.samples import images_of
 from hipposeg.experiments.spec import current_numerics
@@ -47,13 +47,15 @@ INTERVALS, COVERAGE, MEASURES = "conformal.csv", "studies/conformal_coverage.csv
 INTERVAL_COLUMNS = ("case", "label", "predicted", "lower", "upper")
 
 
-def out_of_fold(ws: Workspace, spec: DatasetSpec, arm: str = FLAGSHIP, budget: str = "standard") -> dict[RunSpec, Run]:
-    """The arm's finished runs on the grouped folds, by fold.
+def out_of_fold(
+    ws: Workspace, spec: DatasetSpec, model: str = FLAGSHIP, schedule: str = "standard"
+) -> dict[RunSpec, Run]:
+    """The model's finished runs on the grouped folds, by fold.
 
     Raises FileNotFoundError if one is not there, RunError if one is damaged, older than the code or of other cases.
     """
     found = {}
-    for run in (RunSpec(arm, "grouped", fold, budget=budget) for fold in range(N_FOLDS)):
+    for run in (RunSpec(model, "grouped", fold, schedule=schedule) for fold in range(N_FOLDS)):
         folder = ws.artifacts / "runs" / run.name
         if not (folder / "config.json").is_file():
             raise FileNotFoundError(f"artifacts/{ws.name}/runs has no {run.name}; `hipposeg series 04` trains it")
@@ -123,11 +125,11 @@ def boxes(ws: Workspace, runs: Mapping[RunSpec, Run], spec: DatasetSpec) -> card
     return card.Boxes(smallest, largest, spacing, axes, (int(middle.min()), int(middle.max())))
 
 
-def write(ws: Workspace, arm: str = FLAGSHIP, budget: str = "standard") -> Path:
+def write(ws: Workspace, model: str = FLAGSHIP, schedule: str = "standard") -> Path:
     """Write the study's four files for the data set of `ws`, and return the path of conformal.csv."""
     full = ws.full
     spec = PHANTOM_SPEC if ws.is_phantom else MSD_HIPPOCAMPUS
-    runs = out_of_fold(full, spec, arm, budget)
+    runs = out_of_fold(full, spec, model, schedule)
     measured = measures(full, runs, spec)
     found = residuals(runs, measured, spec)
     lower, upper, scales = intervals.across_folds(found, CHOSEN)

@@ -26,7 +26,7 @@ from hipposeg.workspace import Workspace
 FOLDER, INDEX = "explorer", "index.json"
 QUALITY = 60
 MOST_MODELS = 10
-BUDGETS = ("standard", "smoke")
+SCHEDULES = ("standard", "smoke")
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,12 @@ class Volume:
 
 
 def chosen(runs: Sequence[Run]) -> list[Run]:
-    """The models to show: one run for each arm (seed 0 of the main budget), the flagship first, the floor last.
+    """The models to show: one run for each model (seed 0 of the main schedule), the flagship first, the floor last.
 
     At most MOST_MODELS, in the order of the notebooks. Raises RunError if none is left.
     """
-    main = [run for run in runs if run.config["seed"] == 0 and run.config["budget"] in BUDGETS]
-    ranked = sorted(main, key=lambda run: (run.arm != FLAGSHIP, run.is_floor, run.config["notebook"]))
+    main = [run for run in runs if run.config["seed"] == 0 and run.config["schedule"] in SCHEDULES]
+    ranked = sorted(main, key=lambda run: (run.model != FLAGSHIP, run.is_floor, run.config["notebook"]))
     if not ranked:
         raise RunError("no run of seed 0 to show in the explorer; run notebook 03 first, as `make 07` does")
     return ranked[: MOST_MODELS - 1] + [run for run in ranked[MOST_MODELS - 1 :] if run.is_floor][:1]
@@ -108,7 +108,7 @@ def write(ws: Workspace, cohort: Cohort, runs: Sequence[Run], folds: str = "grou
     for stale in {*folder.glob("*.gz"), *folder.glob("*.webp")} - kept:
         stale.unlink()
     planes = [{"name": plane_name(spec, axis), "axes": PLANES[axis]} for axis in range(3)]
-    models_said = [{"run": run.name, "arm": run.arm} for run in models]
+    models_said = [{"run": run.name, "model": run.model} for run in models]
     index = {"folds": folds, "fold": fold, "ends": spec.axes, "planes": planes}
     files.write_json(folder / INDEX, index | {"models": models_said, "cases": cases})
     return folder / INDEX

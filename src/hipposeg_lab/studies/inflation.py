@@ -186,11 +186,11 @@ def study(
 ) -> pd.DataFrame:  # fmt: skip
     """One row a group and practice, columns COLUMNS, in the order of PRACTICES; all runs score the same cases.
 
-    groups: seeds of one arm each, named by their first run. masks: run -> case -> (X, Y, Z). train: training cases of
+    groups: seeds of one model each, named by their first run. masks: run -> case -> (X, Y, Z). train: training cases of
     the fold. Intervals are of the difference, over people and seeds. The best epoch has none: what is noted during
     training is a mean. A practice that a group has no data for has no row. Raises KeyError if the floor is not there.
     """
-    floor = {group[0].arm: group[0] for group in groups}[FLOOR]
+    floor = {group[0].model: group[0] for group in groups}[FLOOR]
     scored, subjects = [int(case) for case in floor.values().index], floor.subjects().to_numpy()
     labels = [cohort.cases[case].label for case in scored]
     n_classes, rows = cohort.spec.n_classes, []

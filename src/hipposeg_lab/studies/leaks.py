@@ -20,7 +20,7 @@ from hipposeg_lab.studies.making import Context, Rows, Study, Unit
 LEAKING, CLEAN = "leak", "clean"
 ENDS = ("", "_low", "_high")
 COLUMNS = (
-    "kind", "label", "arm", *(f"{side}{end}" for side in (LEAKING, CLEAN) for end in ENDS),
+    "kind", "label", "model", *(f"{side}{end}" for side in (LEAKING, CLEAN) for end in ENDS),
     "difference", "low", "high", "people", "seeds", "p_holm", "verdict",
 )  # fmt: skip
 
@@ -31,7 +31,9 @@ def sides(results: Sequence[RunResult]) -> list[RunResult]:
     Even folds leak. Folds 0 and 2 score different volumes of the same people, so each side covers all of them once.
     """
     return [
-        replace(one, run=replace(one.run, arm=(LEAKING, CLEAN)[one.run.fold % 2]), config=one.config | {"fold": "all"})
+        replace(
+            one, run=replace(one.run, model=(LEAKING, CLEAN)[one.run.fold % 2]), config=one.config | {"fold": "all"}
+        )
         for one in results
     ]
 
@@ -47,7 +49,7 @@ def rows(results: Sequence[RunResult], kind: str, spec: DatasetSpec) -> list[dic
             for side in (LEAKING, CLEAN)
             for end, column in zip(ENDS, ("value", "low", "high"), strict=True)
         }
-        found.append({"kind": kind, "label": label, "arm": results[0].run.arm, **scores, **difference.to_dict()})
+        found.append({"kind": kind, "label": label, "model": results[0].run.model, **scores, **difference.to_dict()})
     return found
 
 

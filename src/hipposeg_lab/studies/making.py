@@ -133,8 +133,8 @@ def context_of(ws: Workspace, cohort: Cohort, folds: Mapping[str, list[Fold]]) -
 
 
 def _how(run: RunSpec) -> str:
-    place = f"--folds {run.folds} --fold {run.fold} --seed {run.seed} --budget {run.budget}"
-    return f"`hipposeg train {run.arm} {place} --profile full --weights` makes them"
+    place = f"--folds {run.folds} --fold {run.fold} --seed {run.seed} --schedule {run.schedule}"
+    return f"`hipposeg train {run.model} {place} --profile full --weights` makes them"
 
 
 def _config(ws: Workspace, run: RunSpec) -> Any:

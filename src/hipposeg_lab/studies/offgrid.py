@@ -1,6 +1,6 @@
 """The study off the grid: networks of larger voxels asked on the files' own, in two ways, and one case drawn finer.
 
-A run of such an arm leaves two more files beside its scores:
+A run of such a model leaves two more files beside its scores:
 
 - offgrid.csv.gz: every scored case by both queries, against the truth on the native grid. The rows of "head" are those
   of scores; "trilinear" is the same network's logits, interpolated.
@@ -96,7 +96,7 @@ def picture(folder: Path) -> tuple[int, dict[tuple[str, float], Drawing]]:
     path = folder / PICTURE
     if not path.is_file():
         raise FileNotFoundError(
-            f"{path} is not there; only runs of the study off the grid leave one: train such an arm"
+            f"{path} is not there; only runs of the study off the grid leave one: train such a model"
         )
     with np.load(path) as stored:
         names = [name.split(" ") for name in stored.files if name != "case"]

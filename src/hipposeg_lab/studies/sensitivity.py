@@ -131,7 +131,7 @@ BOX = Study(
     {"box": COLUMNS},
     (
         network_unit("box", ONE_VIEW, RunSpec(FLAGSHIP), changes.of_box),
-        *(network_unit("box", arm, RunSpec(arm), changes.of_box) for arm in ("unet3d", *_HEADS)),
+        *(network_unit("box", model, RunSpec(model), changes.of_box) for model in ("unet3d", *_HEADS)),
         network_unit("box", FLAGSHIP, RunSpec(FLAGSHIP), changes.of_box, views=True),
     ),
     {"version": 1, "volumes": "first of each person", "voxels": changes.BOX_VOXELS},
@@ -143,8 +143,8 @@ ROBUSTNESS = Study(
     (
         _expert("robustness"),
         *(
-            network_unit("robustness", name, RunSpec(arm), changes.of_image)
-            for name, arm in ((ONE_VIEW, FLAGSHIP), ("unet3d", "unet3d"), ("unet3d+flip", "unet3d+flip"))
+            network_unit("robustness", name, RunSpec(model), changes.of_image)
+            for name, model in ((ONE_VIEW, FLAGSHIP), ("unet3d", "unet3d"), ("unet3d+flip", "unet3d+flip"))
         ),
         network_unit("robustness", FLAGSHIP, RunSpec(FLAGSHIP), changes.of_image, views=True),
     ),

@@ -18,7 +18,7 @@ from hipposeg.results.table import FLOOR, MACHINE, Run, check_cases, find_runs, 
 from hipposeg.stats import interval
 from hipposeg.workspace import Workspace
 
-# What a study shows beside the best run, as far as it is there: no image, slices, volumes, the arm handed to users.
+# What a study shows beside the best run, as far as it is there: no image, slices, volumes, the model handed to users.
 SHOWN = (FLOOR, "unet2d", "unet3d", FLAGSHIP)
 PRIMARY = ("grouped", 0)
 
@@ -29,7 +29,7 @@ def present(
 ) -> list[Run]:  # fmt: skip
     """Every current run of `ws`, then those of the `full` artifacts on the same data, but for what is alike in both.
 
-    folds: as `data.folds` gives them. numerics: current version by arm, by default the code's own. Raises
+    folds: as `data.folds` gives them. numerics: current version by model, by default the code's own. Raises
     `table.RunError` if a run is damaged, covers other cases than its fold, or sets off the leak alarm.
     """
     numerics = current_numerics() if numerics is None else numerics
@@ -52,15 +52,15 @@ def write(ws: Workspace, name: str, table: pd.DataFrame) -> None:
 
 
 def chosen(runs: Sequence[Run], best: Run) -> list[Run]:
-    """One run each of the arms of SHOWN on the primary fold, as far as they are there, and `best`; the floor first.
+    """One run each of the models of SHOWN on the primary fold, as far as they are there, and `best`; the floor first.
 
-    Of several runs of an arm, the first seed's at the standard budget.
+    Of several runs of a model, the first seed's at the standard schedule.
     """
     picked: dict[str, Run] = {}
-    for arm in SHOWN:
-        here = [run for run in runs if run.arm == arm and (run.config["folds"], run.config["fold"]) == PRIMARY]
+    for model in SHOWN:
+        here = [run for run in runs if run.model == model and (run.config["folds"], run.config["fold"]) == PRIMARY]
         if here:
-            one = min(here, key=lambda run: (run.config["budget"] != "standard", run.config["seed"], run.name))
+            one = min(here, key=lambda run: (run.config["schedule"] != "standard", run.config["seed"], run.name))
             picked[one.name] = one
     return list((picked | {best.name: best}).values())
 
@@ -72,7 +72,7 @@ def out_of_fold(runs: Sequence[Run], folds: int) -> pd.DataFrame:
     """
     groups: dict[tuple, dict[int, Run]] = {}
     for run in runs:
-        if (run.arm, run.config["folds"], run.config["seed"], run.config["budget"]) == (
+        if (run.model, run.config["folds"], run.config["seed"], run.config["schedule"]) == (
             FLAGSHIP,
             "grouped",
             0,
@@ -83,17 +83,17 @@ def out_of_fold(runs: Sequence[Run], folds: int) -> pd.DataFrame:
     return pd.concat([whole[0][fold].cases for fold in range(folds)]) if whole else pd.DataFrame()
 
 
-def twins(runs: Sequence[Run], arm: str, masks: bool = False) -> list[Run]:
-    """An arm's seeds on the primary fold, at the standard budget (the smoke profile's at its own), first seed first.
+def twins(runs: Sequence[Run], model: str, masks: bool = False) -> list[Run]:
+    """A model's seeds on the primary fold, at the standard schedule (the smoke profile's at its own), first seed first.
 
     Only runs of one device, precision, torch version and number of threads are twins: of several such groups, that with
     most seeds. masks: only runs whose masks are stored.
     """
     groups: dict[tuple, list[Run]] = {}
     for run in runs:
-        place = (run.arm, run.config["folds"], run.config["fold"]) == (arm, *PRIMARY)
-        if place and run.config["budget"] in ("standard", "smoke") and (run.predictions.is_dir() or not masks):
-            groups.setdefault((*_setting(run), run.config["budget"]), []).append(run)
+        place = (run.model, run.config["folds"], run.config["fold"]) == (model, *PRIMARY)
+        if place and run.config["schedule"] in ("standard", "smoke") and (run.predictions.is_dir() or not masks):
+            groups.setdefault((*_setting(run), run.config["schedule"]), []).append(run)
     return sorted(max(groups.values(), key=len, default=[]), key=lambda run: run.config["seed"])
 
 
@@ -103,18 +103,18 @@ def _setting(run: Run) -> tuple:
 
 
 def names(runs: Sequence[Run]) -> dict[str, str]:
-    """Run -> its arm, or its full name where another of the runs is of the same arm."""
-    arms = [run.arm for run in runs]
-    return {run.name: run.arm if arms.count(run.arm) == 1 else run.name for run in runs}
+    """Run -> its model, or its full name where another of the runs is of the same model."""
+    models = [run.model for run in runs]
+    return {run.name: run.model if models.count(run.model) == 1 else run.name for run in runs}
 
 
-def arm_means(runs: Sequence[Run]) -> pd.DataFrame:
-    """Mean Dice by arm on the primary fold, over its `twins`, with its interval: columns value, low, high, seeds."""
+def model_means(runs: Sequence[Run]) -> pd.DataFrame:
+    """Mean Dice by model on the primary fold, over its `twins`, with its interval: columns value, low, high, seeds."""
     rows = {}
-    for arm in dict.fromkeys(run.arm for run in runs):
-        if same := twins(runs, arm):
+    for model in dict.fromkeys(run.model for run in runs):
+        if same := twins(runs, model):
             values = np.stack([run.values().to_numpy() for run in same])
-            rows[arm] = vars(interval(values, same[0].subjects().to_numpy())) | {"seeds": len(same)}
+            rows[model] = vars(interval(values, same[0].subjects().to_numpy())) | {"seeds": len(same)}
     return pd.DataFrame.from_dict(rows, orient="index", columns=["value", "low", "high", "seeds"])
 
 

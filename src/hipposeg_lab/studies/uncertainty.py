@@ -49,7 +49,7 @@ Members = list[np.ndarray]
 class Method:
     """How probabilities are made. runs: networks that answer for fold 0. how: PLAIN asks each once, VIEWS from several
     sides, FLIPS as stored and mirrored along axis 0, DROPOUT several times with dropout switched on.
-    others: networks of the same arm on other folds, for the temperature.
+    others: networks of the same model on other folds, for the temperature.
     """
 
     name: str

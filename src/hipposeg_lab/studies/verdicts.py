@@ -17,36 +17,36 @@ from hipposeg.results.table import FLOOR
 from hipposeg.stats import interval
 from hipposeg_lab.studies import attention_summary
 
-COLUMNS = ("family", "arm", "reference", *compare.DIFFERENCES)
-FOLD_COLUMNS = ("arm", "folds", "part", "label", "dice", "low", "high", "volumes", "people")
+COLUMNS = ("family", "model", "reference", *compare.DIFFERENCES)
+FOLD_COLUMNS = ("model", "folds", "part", "label", "dice", "low", "high", "volumes", "people")
 FOLDS = 5
 
 
 @dataclass(frozen=True)
 class Family:
-    """A declared family: its title, the reference arm, the arms compared with it, and the budget of all runs."""
+    """A declared family: its title, the reference model, the models compared with it, and the schedule of all runs."""
 
     title: str
     reference: str
-    arms: Sequence[str]
-    budget: str = "standard"
+    models: Sequence[str]
+    schedule: str = "standard"
 
 
 _OTHERS_3D = ("unet3d+flip", "unet3d+adamw", "unet3d+focal", "unet3d-residual", "unet3d-nnunet-light", "unet3d-nnunet",
               "unet3d-nnunet-performance", "unet3d-transformer")  # fmt: skip
 _TWIN = "unet3d-inr-1mm"
-_HEADS = tuple(arm for arm in plan.HEADS if arm != _TWIN)  # the plainest, a convolution, comes first
+_HEADS = tuple(model for model in plan.HEADS if model != _TWIN)  # the plainest, a convolution, comes first
 
 FAMILIES = (
-    *(Family(f"2D {name}, short", "unet2d", arms, "S") for name, arms in plan.FAMILIES_2D.items()),
+    *(Family(f"2D {name}, short", "unet2d", models, "S") for name, models in plan.FAMILIES_2D.items()),
     Family("2D coordinate head, short", plan.HEADS_2D[0], plan.HEADS_2D[1:], "S"),
     Family("2D augmentation step by step, short", *plan.STEPS_2D, "S"),
-    *(Family(f"2D {name}", "unet2d", arms) for name, arms in plan.FAMILIES_2D_LONG.items()),
+    *(Family(f"2D {name}", "unet2d", models) for name, models in plan.FAMILIES_2D_LONG.items()),
     Family("2D augmentation step by step", *plan.STEPS_2D),
     Family("2D encoder", "unet2d", plan.ENCODERS_2D),
     Family("2D directions", "unet2d", plan.PLANES[1:]),
     Family("2D recipes of others", "unet2d", plan.OTHERS),
-    *(Family(f"CLIP, {name}", "clip2d-guided", arms) for name, arms in plan.FAMILIES_CLIP.items()),
+    *(Family(f"CLIP, {name}", "clip2d-guided", models) for name, models in plan.FAMILIES_CLIP.items()),
     Family("CLIP, towers", *plan.TOWERS_CLIP),
     Family("CLIP, text head in 3D", "unet3d", ("clip3d-guided",)),
     Family("3D, equal steps", "unet3d", _OTHERS_3D),
@@ -61,24 +61,26 @@ def table(results: Sequence[RunResult]) -> pd.DataFrame:
     """One row per comparison that the runs allow, columns COLUMNS, families in the order of FAMILIES."""
     found = []
     for family in FAMILIES:
-        one = compare.by_family(results, family.reference, {family.title: family.arms}, family.budget)
-        found.append(one.reset_index(names=["family", "arm"]).assign(reference=family.reference) if len(one) else None)
-    here = [one for one in results if (one.run.folds, one.run.fold, one.run.budget) == ("grouped", 0, "standard")]
+        one = compare.by_family(results, family.reference, {family.title: family.models}, family.schedule)
+        found.append(
+            one.reset_index(names=["family", "model"]).assign(reference=family.reference) if len(one) else None
+        )
+    here = [one for one in results if (one.run.folds, one.run.fold, one.run.schedule) == ("grouped", 0, "standard")]
     gates = attention_summary.comparisons(compare.scores(here)) if here else pd.DataFrame()
     if len(gates):
         pair = gates.index.str.split(" minus ", expand=True)
-        named = {"family": ATTENTION, "arm": pair.get_level_values(0), "reference": pair.get_level_values(1)}
+        named = {"family": ATTENTION, "model": pair.get_level_values(0), "reference": pair.get_level_values(1)}
         found.append(gates.reset_index(drop=True).assign(**named))
     there = [one for one in found if one is not None]
     return pd.concat(there, ignore_index=True)[list(COLUMNS)] if there else pd.DataFrame(columns=list(COLUMNS))
 
 
 def headed(found: pd.DataFrame) -> pd.DataFrame:
-    """What `table` gives, indexed for a figure: a heading with the family's reference, and the arm's name."""
+    """What `table` gives, indexed for a figure: a heading with the family's reference, and the model's name."""
     of_gates = found["family"] == ATTENTION
     heads = found["family"].where(of_gates, found["family"] + ", against " + found["reference"])
-    arms = found["arm"].where(~of_gates, found["arm"] + " minus " + found["reference"])
-    return found.set_index(pd.MultiIndex.from_arrays([heads, arms]))
+    models = found["model"].where(~of_gates, found["model"] + " minus " + found["reference"])
+    return found.set_index(pd.MultiIndex.from_arrays([heads, models]))
 
 
 def five_folds(results: Sequence[RunResult], labels: Sequence[str]) -> pd.DataFrame:
@@ -88,13 +90,13 @@ def five_folds(results: Sequence[RunResult], labels: Sequence[str]) -> pd.DataFr
     made on), or "all", as far as these folds are there. Each volume is scored once, by a network that never saw it.
     labels: as `metrics.labels_of` gives them.
     """
-    mine = [one for one in results if (one.run.seed, one.run.budget) == (0, "standard")]
-    mine = [one for one in mine if one.run.arm in (FLOOR, FLAGSHIP) and one.run.folds in ("grouped", "nnunet")]
+    mine = [one for one in results if (one.run.seed, one.run.schedule) == (0, "standard")]
+    mine = [one for one in mine if one.run.model in (FLOOR, FLAGSHIP) and one.run.folds in ("grouped", "nnunet")]
     rows = []
     for label in labels:
         scores = compare.scores(mine, label)
-        groups = scores.groupby(["arm", "folds"]) if len(scores) else ()  # "atlas" sorts before "unet"
-        for (arm, kind), group in groups:
+        groups = scores.groupby(["model", "folds"]) if len(scores) else ()  # "atlas" sorts before "unet"
+        for (model, kind), group in groups:
             there = sorted(int(fold) for fold in group["fold"].unique())
             parts = {str(fold): [fold] for fold in there}
             parts |= {"1 to 4": [1, 2, 3, 4]} if set(there) >= {1, 2, 3, 4} else {}
@@ -104,5 +106,5 @@ def five_folds(results: Sequence[RunResult], labels: Sequence[str]) -> pd.DataFr
                 one = interval(chosen["dice"].to_numpy(), chosen["subject"].to_numpy())
                 counts = {"volumes": len(chosen), "people": chosen["subject"].nunique()}
                 scored = {"dice": one.value, "low": one.low, "high": one.high}
-                rows.append({"arm": arm, "folds": kind, "part": part, "label": label} | scored | counts)
+                rows.append({"model": model, "folds": kind, "part": part, "label": label} | scored | counts)
     return pd.DataFrame(rows, columns=list(FOLD_COLUMNS))

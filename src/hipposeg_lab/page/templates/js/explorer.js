@@ -50,8 +50,8 @@ if (Volumes.index && document.getElementById("viewer")) {
     }));
     const { person, case: number } = cases[state.number];
     const rule = Object.entries(rules).find(([, one]) => one === number);
-    by("v-said").textContent = `Case ${told(state.number)}, person ${person}${rule ? `, the ${rule[0]} one of ${models[0].arm}` : ""}. ` +
-      `Model ${models[state.model].arm}: ${models[state.model].text}. ${cases[state.number].words[state.model]}`;
+    by("v-said").textContent = `Case ${told(state.number)}, person ${person}${rule ? `, the ${rule[0]} one of ${models[0].model}` : ""}. ` +
+      `Model ${models[state.model].model}: ${models[state.model].text}. ${cases[state.number].words[state.model]}`;
     for (const button of by("v-rules").children) button.setAttribute("aria-pressed", String(Number(button.value) === number));
   };
 
@@ -81,7 +81,7 @@ if (Volumes.index && document.getElementById("viewer")) {
   const redraw = () => { if (volume) { drawSlices(); drawSurface(); tellScores(); } };
 
   cases.forEach((_, number) => by("v-case").add(new Option(told(number), number)));
-  models.forEach(({ arm }, index) => by("v-model").add(new Option(arm, index)));
+  models.forEach(({ model }, index) => by("v-model").add(new Option(model, index)));
   for (const [rule, number] of Object.entries(rules)) {
     const button = Object.assign(document.createElement("button"), { type: "button", textContent: rule, value: number });
     button.addEventListener("click", () => choose(cases.findIndex((one) => one.case === number)));

@@ -1,0 +1,201 @@
+"""Reading finished runs: the only module that opens their files.
+
+`load` gives one DataFrame of all runs, cases and labels; everything that compares models queries it. `get` gives one
+run with its training history and its masks.
+"""
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hipposeg.data.spec import DatasetSpec
+from hipposeg.metrics import MEAN, labels_of
+from hipposeg.results import store
+from hipposeg.workspace import Workspace
+
+ATLAS = "atlas-no-image"
+# Human agreement and the best published methods end near 0.90, so a higher mean leaves room for honest progress only.
+LEAK_DICE = 0.92
+LEAK_FOLDS = ("grouped", "nnunet")
+CONFIG_COLUMNS = ("notebook", "family", "numerics", "data_sha256")
+
+_cache: dict[tuple[Path, int, int], pd.DataFrame] = {}
+
+
+class ResultsError(ValueError):
+    """A table of results that cannot be trusted: damaged, incomplete, or better than is possible without a leak."""
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One finished run.
+
+    Attributes:
+        name: such as `unet2d.grouped0.s0.standard`.
+        rows: its rows of `load`: one per case and label.
+        config: its row of runs.csv together with its entry of configs.json.
+        artifacts: the folder that holds the tables.
+    """
+
+    name: str
+    rows: pd.DataFrame
+    config: Mapping[str, Any]
+    artifacts: Path
+
+    @property
+    def model(self) -> str:
+        """The model's name."""
+        return self.config["model"]
+
+    @property
+    def is_atlas(self) -> bool:
+        """Whether this is the baseline that ignores the image."""
+        return self.model == ATLAS
+
+    def values(self, label: str = MEAN, metric: str = "dice") -> pd.Series:
+        """One metric of one label, indexed by case number."""
+        return self.rows[self.rows["label"] == label].set_index("case")[metric].sort_index()
+
+    def mean(self, label: str = MEAN, metric: str = "dice") -> float:
+        """Mean over the scored cases."""
+        return float(self.values(label, metric).mean())
+
+    def subjects(self) -> pd.Series:
+        """Subject numbers, indexed by case number."""
+        return self.rows.drop_duplicates("case").set_index("case")["subject"].sort_index()
+
+    @cached_property
+    def history(self) -> list[dict[str, Any]]:
+        """One dictionary per epoch (epoch, step, lr, loss, dice_<label>, ...); empty for a model that is not trained."""
+        table = store.read_table(self.artifacts / store.HISTORIES)
+        rows = table[table["run"] == self.name].drop(columns="run").to_dict("records")
+        return [{name: value for name, value in row.items() if not pd.isna(value)} for row in rows]
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether its predictions are kept."""
+        return self._masks.is_file()
+
+    @cached_property
+    def masks(self) -> dict[int, np.ndarray]:
+        """Predicted label maps: case -> (X, Y, Z) uint8 on the native grid. Raises ResultsError if none are kept."""
+        if not self.has_masks:
+            raise ResultsError(f"{self._masks} is missing: the masks of {self.name} are not kept, or were deleted")
+        return store.unpacked(self._masks)
+
+    @property
+    def _masks(self) -> Path:
+        return self.artifacts / "masks" / f"{self.name}.npz"
+
+
+def load(ws: Workspace) -> pd.DataFrame:
+    """All finished runs: one row per run, case and label, ordered by run, case and label.
+
+    Columns: those of runs.csv; notebook, family, numerics and data_sha256 of configs.json; planned (see
+    `with_stand_ins`; by default the run itself); case, subject, label; the
+    metrics of `metrics.METRICS`; volume_true and volume_predicted (mm3). Empty without runs.
+
+    Raises:
+        ResultsError: a table is damaged, or two tables do not hold the same runs.
+    """
+    path = ws.artifacts / store.RUNS
+    if not path.is_file():
+        columns = [*store.RUN_COLUMNS, *CONFIG_COLUMNS, "planned", *store.SCORE_COLUMNS, "volume_bias"]
+        columns.append("volume_abs_error")
+        return pd.DataFrame(columns=columns)
+    state = path.stat()
+    key = (path, state.st_mtime_ns, state.st_size)
+    if key not in _cache:
+        _cache.clear()
+        _cache[key] = _joined(ws)
+    return _cache[key].copy(deep=False)
+
+
+def get(ws: Workspace, name: str) -> Run | None:
+    """One finished run by its name; None if there is none."""
+    return next(iter(runs(load(ws).query("run == @name"), ws)), None)
+
+
+def runs(frame: pd.DataFrame, ws: Workspace) -> list[Run]:
+    """The runs of a frame that `load` gave, or part of it, in its order."""
+    if frame.empty:
+        return []
+    configs, table = store.read_configs(ws.artifacts), store.read_runs(ws).set_index("run", drop=False)
+    groups = frame.groupby("run", sort=False, observed=True)
+    return [Run(name, rows, configs[name] | table.loc[name].to_dict(), ws.artifacts) for name, rows in groups]
+
+
+def _joined(ws: Workspace) -> pd.DataFrame:
+    try:
+        table, scores, configs = store.read_runs(ws), store.read_scores(ws.artifacts), store.read_configs(ws.artifacts)
+    except (ValueError, OSError, EOFError, zlib.error) as error:
+        raise ResultsError(f"the tables in {ws.artifacts} cannot be read ({error}); {_AGAIN}") from error
+    for name, found in ((store.SCORES, set(scores["run"].unique())), (store.CONFIGS, set(configs))):
+        if missing := sorted(set(table["run"]) - found):
+            raise ResultsError(f"{ws.artifacts / name} lacks {missing[0]}, which {store.RUNS} lists; {_AGAIN}")
+    told = [{"run": run, **{name: configs[run][name] for name in CONFIG_COLUMNS}} for run in table["run"]]
+    table = table.merge(pd.DataFrame(told), on="run")
+    scores["volume_bias"] = scores["volume_predicted"] - scores["volume_true"]
+    error = scores["volume_bias"].abs().where(~scores["label"].isin([MEAN, "union"]))
+    means = error.groupby([scores["run"], scores["case"]], observed=True).transform("mean")
+    scores["volume_abs_error"] = scores["volume_bias"].abs().where(scores["label"] != MEAN, means)
+    scores["run"] = scores["run"].astype(str)
+    return table.assign(planned=table["run"]).merge(scores.astype({"label": str}), on="run")
+
+
+def with_stand_ins(frame: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
+    """Let runs that this machine trained take the place of the committed ones that they repeat.
+
+    Args:
+        frame: rows of `load`.
+        names: run that was trained here, such as `unet2d.grouped0.s0.standard.fp32` -> the planned run's name.
+
+    Returns:
+        The rows without those of the replaced runs; the column `planned` names the planned run.
+    """
+    kept = frame[~frame["run"].isin(set(names.values()) - set(names))]
+    return kept.assign(planned=kept["run"].replace(dict(names)))
+
+
+def check(frame: pd.DataFrame, spec: DatasetSpec, folds: Mapping[str, Sequence[Mapping[str, Sequence[int]]]]) -> None:
+    """Check what `load` gave: every run covers its fold, with every label once, and sets off no leak alarm.
+
+    Raises:
+        ResultsError: with the run, what was found and what was expected.
+    """
+    labels = sorted(labels_of(spec))
+    for run, rows in frame.groupby("run", sort=False):
+        first = rows.iloc[0]
+        wanted = sorted(folds[first["folds"]][first["fold"]]["scored"])
+        counts = rows.groupby("case")["label"].agg(sorted)
+        wrong = [case for case, found in counts.items() if found != labels]
+        if wrong:
+            raise ResultsError(f"{run}: case {wrong[0]} has labels {counts[wrong[0]]}, expected {labels}; {_AGAIN}")
+        if sorted(counts.index) != wanted:
+            raise ResultsError(
+                f"{run}: scored {len(counts)} cases, which are not the {len(wanted)} of {first['folds']} fold "
+                f"{first['fold']}; {_AGAIN}"
+            )
+        leak_alarm(run, rows, spec)
+
+
+def leak_alarm(run: str, rows: pd.DataFrame, spec: DatasetSpec) -> None:
+    """Raise ResultsError if a class's mean Dice exceeds LEAK_DICE on folds of new subjects: that means a leak."""
+    if rows["folds"].iloc[0] not in LEAK_FOLDS or spec.n_cases is None:
+        return
+    for name in spec.names:
+        found = float(rows.loc[rows["label"] == name, "dice"].mean())
+        if found > LEAK_DICE:
+            raise ResultsError(
+                f"LEAK ALARM: {run} has a mean {name} Dice of {found:.4f}, above {LEAK_DICE}. Human agreement ends "
+                "near 0.90: look for ground truth in the input, or for test cases or their siblings in training."
+            )
+
+
+_AGAIN = "restore the file with git, or train the run again with --retrain"

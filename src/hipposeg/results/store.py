@@ -1,0 +1,172 @@
+"""Writing finished runs into the tables of artifacts/, one run at a time, under a lock.
+
+A finished run waits in `.work/<data set>/runs/<run>/` (see `experiments.run`). `put` replaces its rows in the tables by
+writing a new file and renaming it; the row in runs.csv is written last and marks the run as complete. Equal content
+gives equal bytes: rows are sorted, archives carry no time stamp, and a run that reproduces its scores keeps the row
+with the training time that is already there.
+"""
+
+import gzip
+import io
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from filelock import FileLock
+
+from hipposeg import files
+from hipposeg.metrics import METRICS
+from hipposeg.workspace import Workspace
+
+RUNS, SCORES, HISTORIES, CONFIGS = "runs.csv", "scores.csv.gz", "histories.csv.gz", "configs.json"
+REPRODUCED = "reproduced.csv"
+RUN_COLUMNS = (
+    "run", "model", "folds", "fold", "seed", "schedule", "dims", "device", "processor", "precision", "threads", "torch",
+    "params", "gflops", "steps", "train_s", "n", "key", "title",
+)  # fmt: skip
+# A volume error is the difference of two columns, so it is computed when scores are loaded.
+STORED_METRICS = tuple(metric for metric in METRICS if not metric.startswith("volume_"))
+SCORE_COLUMNS = ("case", "subject", "label", *STORED_METRICS, "volume_true", "volume_predicted")
+TEXT = ("run", "model", "folds", "schedule", "device", "processor", "precision", "torch", "key", "title")
+# Columns of runs.csv that a rerun changes.
+MEASURED = ("processor", "threads", "torch", "train_s")
+
+
+def put(
+    ws: Workspace, row: dict[str, Any], config: dict[str, Any], scores: pd.DataFrame, history: pd.DataFrame,
+    masks: dict[int, np.ndarray] | None, studies: Iterable[Path] = (),
+) -> None:  # fmt: skip
+    """Replace everything that the tables hold of one run.
+
+    Args:
+        ws: whose artifacts to write.
+        row: RUN_COLUMNS of the run.
+        config: its whole configuration, for configs.json.
+        scores: SCORE_COLUMNS, one row per case and label.
+        history: one row per epoch.
+        masks: case -> label map (X, Y, Z) uint8, or None if only the scores are kept.
+        studies: files that hooks left. Rows of `<name>.csv` go to `studies/<name>.csv.gz` behind a column `run`; any
+            other file is copied to `studies/`.
+    """
+    run, at = row["run"], ws.artifacts
+    with lock(ws):
+        known = read_runs(ws)
+        old = known[known["run"] == run]
+        stored = read_scores(at)
+        before = stored[stored["run"] == run].drop(columns="run")
+        scores = scores[list(SCORE_COLUMNS)]
+        same = len(old) == 1 and old["key"].iloc[0] == row["key"] and _csv(before) == _csv(scores)
+        if len(before) and not same:  # incomplete until all its files are new
+            _write_runs(ws, known[known["run"] != run])
+        _write_table(at / SCORES, _with(stored, run, scores), ["run", "case", "label"])
+        histories = read_table(at / HISTORIES)
+        _write_table(at / HISTORIES, _with(histories, run, history), ["run", "epoch"] if len(history) else ["run"])
+        _write_configs(at / CONFIGS, {**read_configs(at), run: config})
+        path = at / "masks" / f"{run}.npz"
+        if masks is None:
+            path.unlink(missing_ok=True)
+        else:
+            _write_new(path, packed(masks))
+        for study in studies:
+            _put_study(at / "studies", run, study)
+        if same:
+            row = row | {name: old[name].iloc[0] for name in MEASURED}
+        _write_runs(ws, _with(known, run, pd.DataFrame([row])))
+
+
+def lock(ws: Workspace) -> FileLock:
+    """The lock of the tables; a killed process releases it."""
+    ws.work.mkdir(parents=True, exist_ok=True)
+    return FileLock(ws.work / "tables.lock")
+
+
+def read_runs(ws: Workspace) -> pd.DataFrame:
+    """runs.csv; without rows where there is none."""
+    path = ws.artifacts / RUNS
+    if not path.is_file():
+        return pd.DataFrame(columns=list(RUN_COLUMNS))
+    return pd.read_csv(path, dtype=dict.fromkeys(TEXT, str), keep_default_na=False, na_values={"train_s": [""]})
+
+
+def read_scores(folder: Path) -> pd.DataFrame:
+    """scores.csv.gz as stored."""
+    path = folder / SCORES
+    if not path.is_file():
+        return pd.DataFrame(columns=["run", *SCORE_COLUMNS])
+    return pd.read_csv(path, dtype={"run": "category", "label": "category"})
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """A table with a column `run`; empty where there is none."""
+    return pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=["run"])
+
+
+def read_configs(folder: Path) -> dict[str, dict[str, Any]]:
+    """configs.json: run -> configuration."""
+    path = folder / CONFIGS
+    return files.read_json(path) if path.is_file() else {}
+
+
+def packed(masks: dict[int, np.ndarray]) -> bytes:
+    """Label maps as a compressed .npz: case number as three digits -> (X, Y, Z) uint8; equal maps give equal bytes."""
+    stream = io.BytesIO()
+    np.savez_compressed(stream, **{f"{case:03d}": np.asarray(masks[case], np.uint8) for case in sorted(masks)})
+    return stream.getvalue()
+
+
+def unpacked(path: Path) -> dict[int, np.ndarray]:
+    """The inverse of `packed`: case -> (X, Y, Z) uint8."""
+    with np.load(path, allow_pickle=False) as stored:
+        return {int(name): stored[name] for name in stored.files}
+
+
+def table_bytes(table: pd.DataFrame) -> bytes:
+    """A table as CSV: whole numbers without decimals, floats in their shortest exact form, missing values empty."""
+    table = table.convert_dtypes(
+        convert_string=False, convert_boolean=False, infer_objects=True, convert_floating=False
+    )
+    return table.to_csv(index=False, lineterminator="\n").encode()
+
+
+def _csv(table: pd.DataFrame) -> bytes:
+    return table_bytes(table.sort_values(["case", "label"]).reset_index(drop=True).astype({"label": str}))
+
+
+def _with(table: pd.DataFrame, run: str, rows: pd.DataFrame) -> pd.DataFrame:
+    """A table with the rows of one run replaced."""
+    rows = rows.drop(columns="run", errors="ignore")
+    rows.insert(0, "run", run)
+    others = table[table["run"] != run].astype({"run": object})
+    return pd.concat([others, rows], ignore_index=True) if len(others) else rows
+
+
+def _write_table(path: Path, table: pd.DataFrame, order: list[str]) -> None:
+    content = table_bytes(table.sort_values(order, kind="stable"))
+    _write_new(path, gzip.compress(content, 9, mtime=0) if path.suffix == ".gz" else content)
+
+
+def _write_runs(ws: Workspace, table: pd.DataFrame) -> None:
+    _write_new(ws.artifacts / RUNS, table_bytes(table[list(RUN_COLUMNS)].sort_values("run")))
+
+
+def _write_configs(path: Path, configs: dict[str, Any]) -> None:
+    """One line a run, so that a change of one run is a change of one line."""
+    lines = [f"{json.dumps(run)}: {json.dumps(files.plain(configs[run]), sort_keys=True)}" for run in sorted(configs)]
+    _write_new(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
+
+
+def _write_new(path: Path, content: bytes) -> None:
+    """Write only what differs, so that a file's time says when its content changed."""
+    if not path.is_file() or path.read_bytes() != content:
+        files.write_bytes(path, content)
+
+
+def _put_study(folder: Path, run: str, path: Path) -> None:
+    if path.suffix != ".csv":
+        _write_new(folder / path.name, path.read_bytes())
+        return
+    target = folder / f"{path.stem}.csv.gz"
+    _write_table(target, _with(read_table(target), run, pd.read_csv(path)), ["run"])
