@@ -1,150 +1,117 @@
-# One command from raw scans to the page: `make all`. `make help` lists the rest.
-#
-# Make runs twice. The outer call sets up .venv and asks `hipposeg data` which data set there is; the inner call, which
-# knows DATASET, compares the notebooks' stamps. Works with GNU make 3.81 (macOS) and newer; on Windows use WSL.
-
+# One command from raw scans to the page: `make all`. `make help` lists the rest. GNU make 3.81 or newer; on Windows use WSL.
 PROFILE ?= standard
-PYTHON ?=
+override PROFILE := $(if $(filter smoke,$(MAKECMDGOALS)),smoke,$(PROFILE))
+OUT := $(or $(HIPPOSEG_OUT),.)
+BIN := .venv/bin
+READY := .venv/.stamp
+NOTEBOOKS := $(wildcard notebooks/[0-9]*_*.py)
+NUMBERS := $(foreach name,$(notdir $(NOTEBOOKS)),$(firstword $(subst _, ,$(name))))
+SOURCES := $(shell find src -type f ! -path '*/__pycache__/*' ! -path '*.egg-info*')
+CODE := $(filter-out src/hipposeg_lab/page/% src/hipposeg_lab/cli.py,$(SOURCES))
+
+# A stamp says that a step ran on the present sources and data; it is as old as the start of the step. Each place where
+# artifacts are written has its own stamps. Among them, `data` holds what `hipposeg data` printed last.
+STAMPS := .work/stamps/$(if $(filter smoke,$(PROFILE)),smoke,all)$(if $(HIPPOSEG_OUT),-$(firstword $(shell echo '$(OUT)' | cksum)))
+STEPS := $(NOTEBOOKS:notebooks/%.py=$(STAMPS)/%)
+PHANTOM := $(filter phantom,$(shell cat $(STAMPS)/data 2>/dev/null))
+ARTIFACTS := $(OUT)/$(if $(PHANTOM),.work/phantom/)artifacts
+# Names of the executed notebooks and of the page that exist, and tables that are written outside of `make all`, too.
+COPIES := $(shell ls "$(ARTIFACTS)/notebooks" "$(if $(PHANTOM),$(ARTIFACTS),$(OUT))/project.html" 2>/dev/null)
+TABLES := $(if $(PHANTOM),,$(wildcard $(addprefix $(ARTIFACTS)/,runs.csv bench/summary.json studies/*.json)))
+NOTHING = @[ -n "$$(find $(STAMPS) -type f -newer $(STAMPS)/began)" ] || echo "Nothing to do: $@ is up to date."
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 .SUFFIXES:
-
-BIN := .venv/bin
-READY := .venv/.stamp
-PEERS := .venv/.stamp-bench
-OUT := $(if $(HIPPOSEG_OUT),$(HIPPOSEG_OUT),.)
-NUMBERS := 01 02 03 04 05 06 07
-
-# The inner call on target $(1), quiet when everything is up to date.
-inner = dataset=$$($(BIN)/hipposeg data --profile $(PROFILE)) && \
-	if $(MAKE) -q --no-print-directory DATASET=$$dataset $(1) >/dev/null 2>&1; then \
-	echo "Nothing to do: artifacts/$$dataset-$(PROFILE) is up to date ($(2))."; \
-	else $(MAKE) --no-print-directory DATASET=$$dataset $(1); fi
-
-.PHONY: help setup data all $(NUMBERS) figures smoke report test lint verify lab clean lock sync bench speed FORCE
-
-# Only the inner call names DATASET on its command line; a variable of that name in the environment means nothing.
-ifneq ($(origin DATASET),command line)
+.SECONDEXPANSION:
+.PHONY: help setup data all $(NUMBERS) figures smoke report page test test-install lint verify bench speed lab sync lock clean FORCE
 
 help: ## list the targets
-	@echo "make <target> [PROFILE=smoke|standard|full]    (standard unless said otherwise)"
-	@echo
-	@sed -nE 's/^([a-z0-9 ]+):[^#]*## (.*)/\1|\2/p' Makefile | awk -F'|' '{printf "  %-22s %s\n", $$1, $$2}'
-	@echo
+	@echo "make <target> [PROFILE=stored|standard|full|smoke]    (standard unless given)"; echo
+	@sed -nE 's/^([a-z$$][a-zN()UMBERS -]*):[^#]*## (.*)/\1|\2/p' Makefile | sed 's/$$(NUMBERS)/$(NUMBERS)/' \
+		| awk -F'|' '{printf "  %-22s %s\n", $$1, $$2}'; echo
 	@echo "Variables: HIPPOSEG_DATA, HIPPOSEG_OFFLINE, HIPPOSEG_OUT, HIPPOSEG_TORCH, HIPPOSEG_THREADS, HIPPOSEG_CLIP (see README.md)"
 
 setup: $(READY) ## make .venv with the exact packages of requirements.lock
-
-# A torch build asked for that is not the one installed makes set-up run again.
+# Another build of torch than the installed one makes set-up run again.
 chosen := $(shell cat .venv/torch-build 2>/dev/null)
 $(READY): requirements.lock pyproject.toml $(if $(HIPPOSEG_TORCH),$(if $(filter $(HIPPOSEG_TORCH),$(chosen)),,FORCE))
 	@PYTHON="$(PYTHON)" sh .ci/setup.sh
 
-data: $(READY) ## find the data set, or download it, and say which it is
+data: $(READY) ## find the data set, or download it, and print where it is
 	@$(BIN)/hipposeg data --profile $(PROFILE) --retry
+# Written again only if the data set or the profile changed, so that what depends on it then runs again.
+$(STAMPS)/data: $(READY) FORCE
+	@mkdir -p $(STAMPS) && touch $(STAMPS)/began
+	@$(BIN)/hipposeg data --profile $(PROFILE) >$@.new
+	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
-all: $(READY) ## every notebook, its figures and numbers, and the page
-	@$(call inner,page,all notebooks and the page)
+$(STAMPS)/runs: $(READY) $(filter src/hipposeg/%,$(CODE)) $(STAMPS)/data
+	@touch $@.began
+	$(if $(filter stored,$(PROFILE)),,@$(BIN)/hipposeg train --plan $(PROFILE))
+	$(if $(filter full,$(PROFILE)),@grep -q ^phantom $(STAMPS)/data || $(BIN)/hipposeg-lab study --all)
+	@mv $@.began $@
 
-01 02 03 04 05 06 07: $(READY) ## one notebook and what it needs
-	@if ls notebooks/$@_*.py >/dev/null 2>&1; then $(call inner,notebook-$@,notebook $@); \
-	else echo "Notebook $@ is not written yet: there is no notebooks/$@_*.py."; fi
+$(STEPS): $(STAMPS)/%: notebooks/%.py $(CODE) $(TABLES) $(STAMPS)/runs
+	@touch $@.began
+	@$(BIN)/hipposeg execute $(firstword $(subst _, ,$*)) --profile $(PROFILE)
+	@mv $@.began $@
+$(filter-out $(COPIES:%.ipynb=$(STAMPS)/%),$(STEPS)): FORCE
+# The evaluation reads what the other notebooks wrote.
+$(filter $(STAMPS)/07_%,$(STEPS)): $(filter-out $(STAMPS)/07_%,$(STEPS))
 
-figures: $(READY) ## every notebook's figures, without the page
-	@$(call inner,notebooks,all notebooks)
+$(STAMPS)/page: $(SOURCES) $(TABLES) $(STEPS) $(if $(filter %project.html,$(COPIES)),,FORCE)
+	@touch $@.began
+	@$(BIN)/hipposeg-lab page --profile $(PROFILE) --dataset $$(cut -d' ' -f1 $(STAMPS)/data) --made
+	@mv $@.began $@
 
-smoke: $(READY) ## the whole path on a tiny phantom, in a few minutes
-	@$(MAKE) --no-print-directory all PROFILE=smoke
+all: $(STAMPS)/page ## train, run every notebook, build the page
+	$(NOTHING)
+$(NUMBERS): $$(filter $(STAMPS)/$$@_%,$(STEPS)) ## one notebook and what it needs
+	$(NOTHING)
+figures: $(STEPS) ## every notebook, without the page
+	$(NOTHING)
+smoke: all ## the whole path on a small phantom, in five minutes
+report page: $(READY) ## the page again from artifacts
+	@$(BIN)/hipposeg-lab page --profile $(PROFILE)
 
-report: $(READY) ## the page again from artifacts, and the figures of 07 too where the data is
-	@$(BIN)/hipposeg report --profile $(PROFILE) --evaluate
-
-test: lint ## lint, unit tests, notebooks' smoke run, artifact checks
+test: lint ## lint and all tests
 	@$(BIN)/python -m pytest -q
-
+test-install: $(READY) ## the wheel in an empty environment: its help, and a prediction where HIPPOSEG_DATA is set
+	@rm -rf build .work/install && $(BIN)/python -m venv .work/install
+	@$(BIN)/python -m pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation -w .work/install . && rm -rf build
+	@$(BIN)/uv pip install -q --python .work/install/bin/python $(if $(filter cpu,$(chosen)),--torch-backend cpu) \
+		-c requirements.lock .work/install/*.whl
+	@.work/install/bin/hipposeg --help
+	@[ -z "$$HIPPOSEG_DATA" ] || .work/install/bin/hipposeg predict "$$HIPPOSEG_DATA/imagesTr/hippocampus_001.nii.gz" -o .work/install
 lint: $(READY) ## ruff, import layers, notebooks in sync
-	@$(BIN)/ruff check .
-	@$(BIN)/ruff format --check .
-	@$(BIN)/lint-imports
-	@$(BIN)/hipposeg sync --check
-
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports && $(BIN)/hipposeg sync --check
 verify: $(READY) ## two smoke runs from scratch, compared byte for byte
 	@rm -rf .work/verify
-	@HIPPOSEG_OUT="$(CURDIR)/.work/verify/a" $(MAKE) --no-print-directory all PROFILE=smoke
-	@HIPPOSEG_OUT="$(CURDIR)/.work/verify/b" $(MAKE) --no-print-directory all PROFILE=smoke
-	@$(BIN)/hipposeg compare .work/verify/a/artifacts/phantom-smoke .work/verify/b/artifacts/phantom-smoke
+	@set -e; for side in a b; do export HIPPOSEG_OUT="$(CURDIR)/.work/verify/$$side"; $(BIN)/hipposeg train --plan smoke; \
+		for number in $(NUMBERS); do $(BIN)/hipposeg execute $$number --profile smoke; done; \
+		$(BIN)/hipposeg-lab page --profile smoke --dataset phantom; done
+	@$(BIN)/hipposeg compare .work/verify/a/.work/phantom/artifacts .work/verify/b/.work/phantom/artifacts
 
-# The peers' packages, beside those of requirements.lock and without changing any of them.
-$(PEERS): $(READY) requirements-bench.lock
+# Other packages to compare with, beside those of requirements.lock and without changing any of them.
+.venv/.stamp-bench: $(READY) requirements-bench.lock
 	@$(BIN)/uv pip install --python $(BIN)/python --no-deps -r requirements-bench.lock \
 		|| $(BIN)/python -m pip install --disable-pip-version-check --no-deps -r requirements-bench.lock
 	@touch $@
-
-bench: $(PEERS) ## races and speeds against nnU-Net v2 and MONAI's DynUNet, on an idle machine (hours)
-	@$(BIN)/hipposeg bench
-
-speed: $(PEERS) ## speed of this CPU in float32, beside nnU-Net v2 and DynUNet, in ten idle minutes
-	@$(BIN)/hipposeg bench --quick
+bench: .venv/.stamp-bench ## accuracy for equal time, and speed, beside nnU-Net v2 and DynUNet, on an idle machine (hours)
+	@$(BIN)/hipposeg-lab bench
+speed: .venv/.stamp-bench ## speed of this CPU in float32, beside nnU-Net v2 and DynUNet (ten minutes, idle machine)
+	@$(BIN)/hipposeg-lab bench --quick
 
 lab: $(READY) ## JupyterLab on the notebooks
 	@$(BIN)/jupyter lab notebooks
-
 sync: $(READY) ## write the .ipynb files from their .py sources
 	@$(BIN)/hipposeg sync
-
 lock: $(READY) ## resolve requirements.in into requirements.lock
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url \
 		--custom-compile-command "make lock" requirements.in -o requirements.lock
 	@echo "requirements.lock is resolved; the next target installs it."
-
-clean: ## remove caches, checkpoints and the phantom's output (keeps .venv, data and committed artifacts)
-	@rm -rf .work artifacts/phantom-* .pytest_cache .ruff_cache .import_linter_cache
+clean: ## remove .work (trained runs, caches, the phantom) and the tools' caches; keeps .venv, data and artifacts
+	@rm -rf .work build .pytest_cache .ruff_cache .import_linter_cache
 	@find src tests notebooks -name __pycache__ -prune -exec rm -rf {} +
-	@echo "Removed .work, artifacts/phantom-* and the tools' caches. Also gone: \`rm -rf .venv\`, if you want that too."
-
-else
-
-WORK := $(OUT)/.work/$(DATASET)-$(PROFILE)
-ARTIFACTS := $(OUT)/artifacts/$(DATASET)-$(PROFILE)
-STAMPS := $(WORK)/stamps
-PAGE := $(if $(filter msd-standard,$(DATASET)-$(PROFILE)),$(OUT),$(ARTIFACTS))/project.html
-SOURCES := $(shell find src -type f ! -path '*/__pycache__/*' ! -path '*.egg-info*')
-PRESENT := $(foreach number,$(NUMBERS),$(if $(wildcard notebooks/$(number)_*.py),$(number)))
-
-.PHONY: notebooks page $(PRESENT:%=notebook-%)
-
-page: $(STAMPS)/page
-notebooks: $(PRESENT:%=$(STAMPS)/%)
-
-# A stamp says that a notebook ran with this source, package, lock, data set and profile, and is as old as the run's start,
-# so that what is edited meanwhile counts as newer. It counts only as long as the executed copy is there.
-define notebook_rule
-notebook-$(1): $(STAMPS)/$(1)
-$(STAMPS)/$(1): $(wildcard notebooks/$(1)_*.py) $(SOURCES) $(READY) $(WORK)/data.json \
-		$(if $(wildcard $(ARTIFACTS)/notebooks/$(1)_*.ipynb),,FORCE)
-	@mkdir -p $(STAMPS) && touch $$@.started
-	$(if $(filter full,$(PROFILE)),@$(BIN)/hipposeg series $(1))
-	$(if $(filter full07,$(PROFILE)$(1)),@$(BIN)/hipposeg study --all)
-	@$(BIN)/hipposeg execute $(1) --profile $(PROFILE)
-	@mv $$@.started $$@
-endef
-$(foreach number,$(PRESENT),$(eval $(call notebook_rule,$(number))))
-
-# Notebooks 03 to 06 show what series have left, 03 to 05 also the benchmark, 07 the series and what studies have left; 04
-# and 05 set their networks beside the 2D one; the evaluation reads what every other notebook wrote.
-$(STAMPS)/03 $(STAMPS)/04 $(STAMPS)/05: $(wildcard $(OUT)/artifacts/bench/summary.json)
-$(STAMPS)/03 $(STAMPS)/04 $(STAMPS)/05 $(STAMPS)/06 $(STAMPS)/07: $(if $(filter full,$(PROFILE)),,$(wildcard $(OUT)/artifacts/$(DATASET)-full/runs/*/config.json))
-$(STAMPS)/04 $(STAMPS)/05: $(STAMPS)/03
-$(STAMPS)/07: $(if $(filter full,$(PROFILE)),,$(wildcard $(OUT)/artifacts/$(DATASET)-full/studies/*.csv))
-$(STAMPS)/07: $(patsubst %,$(STAMPS)/%,$(filter-out 07,$(PRESENT)))
-
-# Its table shows the series, too.
-$(STAMPS)/page: $(if $(filter full,$(PROFILE)),,$(wildcard $(OUT)/artifacts/$(DATASET)-full/results.csv))
-$(STAMPS)/page: $(PRESENT:%=$(STAMPS)/%) $(SOURCES) $(if $(wildcard $(PAGE)),,FORCE)
-	@mkdir -p $(STAMPS) && touch $@.started
-	@$(BIN)/hipposeg report --profile $(PROFILE) --dataset $(DATASET) --made
-	@mv $@.started $@
-
-endif

@@ -46,7 +46,6 @@ if "google.colab" in sys.modules:
 profile = "standard"
 
 # %%
-import nibabel
 import numpy as np
 import pandas as pd
 from IPython.display import display
@@ -476,14 +475,14 @@ session.save(
 )  # fmt: skip
 
 # %% [markdown]
-# This is a run like any network's: it is scored by the same metrics, stored in the same folder, and it stands in the
+# This is a run like any network's: it is scored by the same metrics, stored in the same tables, and it stands in the
 # first row of every table of results in this project, under the name `atlas-no-image`.
 
 # %%
-result = session.run("atlas-no-image", folds="grouped", fold=0, seed=0)
-dice = result.cases.groupby("label").dice.mean()
+result = session.run("atlas-no-image")
+dice = result.rows.groupby("label").dice.mean()
 session.save(
-    boxes.dice_strip(result.cases, spec), "atlas-dice",
+    boxes.dice_strip(result.rows, spec), "atlas-dice",
     "Dice of the image-free atlas on the scored part of grouped fold 0: a dot for each case.",
     "Dots of Dice for each label with the mean as a bar.",
 )  # fmt: skip
@@ -493,11 +492,10 @@ Without reading one image the atlas scores a Dice of **{dice["mean"]:.3f}** (mea
 """)
 
 # %%
-means = result.cases[result.cases.label == "mean"].set_index("case").dice
+means = result.values()
 middle = st.at_ranks(means, 3)[1]
 case = cases[middle]
-answer = np.asarray(nibabel.load(result.predictions / spec.file_name(middle)).dataobj)
-both = {"truth": case.label, "atlas, image never read": answer}
+both = {"truth": case.label, "atlas, image never read": result.masks[middle]}
 title = f"Case {middle:03d}, the median of the atlas' scores: Dice {means[middle]:.3f}"
 session.save(
     slices.three_plane(case.image[0], both, spec, title, spacing=case.spacing), "atlas-median",

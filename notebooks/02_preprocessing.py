@@ -371,9 +371,8 @@ session.say(f"""
   network sees, changes by **{middle.z_change:.2f} SD** (root mean square, median).
 - Mean change over cases: {"; ".join(lines)}.
 - Of what a correction should do here, N4 does **{verdict}** (by {good} of {len(words)} measures). It is off in the main
-  models, and stays a switch. Whether a network gains Dice by it, only trained networks can tell: that ablation is the
-  model `unet2d+n4` of the series declared in `src/hipposeg/runs/series.py`, against `unet2d` with the same folds and
-  seeds. Notebook 03 trains it under the `full` profile.""")
+  models, and stays a switch. Whether a network gains Dice by it, only trained networks can tell: notebook 03 compares
+  the model `unet2d+n4` with `unet2d` on the same folds and seeds.""")
 
 # %% [markdown]
 # **What it does not show.** Contrast and uniformity are proxies. A network could profit from a flatter image though

@@ -27,10 +27,9 @@
 # - how slices are stacked back to volumes, and why scores are taken there;
 # - which choices matter, told over several seeds, and how to search without touching the scored people.
 #
-# **Reads:** the data set, `folds.json`; the finished runs of the declared series under `artifacts/*-full`; `artifacts/bench/summary.json`.
+# **Reads:** the data set, `folds.json`; the finished planned runs in `artifacts/`; `artifacts/bench/summary.json`.
 # **Writes:** `figures/03_*`, `facts/03_unet2d_baseline.json`, the runs of the models `unet2d` and `unet2d-mobilenetv3` with their
-# predictions. **Run time:** that of two short trainings under `standard`, see `timings.csv` for what they took; seconds under `smoke`, or when
-# both runs are cached.
+# masks. **Run time:** that of two short trainings under `standard`; seconds under `smoke` and `stored`, or when both runs are cached.
 
 # %%
 # Only on Colab: install the package.
@@ -48,29 +47,26 @@ profile = "standard"
 # %%
 import inspect
 
-import nibabel
 import numpy as np
 import pandas as pd
 from IPython.display import Code, display
 
-from hipposeg import stats, timings
+from hipposeg import stats
 from hipposeg.data import grid
 from hipposeg.experiments import RunSpec, plan, sweep
 from hipposeg.experiments.registry import FLAGSHIP, MODELS, with_imagenet
-from hipposeg.experiments.run import finished
 from hipposeg.experiments.samples import images_of, make_samples
 from hipposeg.experiments.zoo2d import MOBILENET
 from hipposeg.models import cost, shapes, unet
 from hipposeg.notebook import start
 from hipposeg.results import compare, tables
-from hipposeg.results.table import FLOOR
+from hipposeg.results.load import ATLAS
 from hipposeg.training import losses
 from hipposeg.training.batches import changed, seeded
-from hipposeg.training.machine import this_machine
 from hipposeg.viz import architecture, batches, evaluation, forest, planes, slices
 from hipposeg.viz import intervals as charts
 from hipposeg_lab.bench import summary as bench_summary
-from hipposeg_lab.page.published import PUBLISHED
+from hipposeg_lab.studies.published import PUBLISHED
 
 session = start("03_unet2d_baseline", profile)
 spec, cohort = session.spec, session.cohort
@@ -82,7 +78,7 @@ fold = session.folds["grouped"][0]
 # A 2D network works on one slice at a time. It gets the two neighbouring slices as further input channels, as red, green and
 # blue are channels of a photograph, so that it sees a little of the third dimension without paying for it.
 #
-# An **model** is a network with its recipe, such as `unet2d`. The volumes are divided into five *folds*: `grouped` ones by person, where each
+# A **model** is a network with its recipe, such as `unet2d`. The volumes are divided into five *folds*: `grouped` ones by person, where each
 # network is scored on people that it never saw, and, to compare with others, nnU-Net's own (`nnunet`), which divide by volume, so that a
 # person's other hippocampus may have been trained on (notebook 07 measures what that is worth). Only training people are used here; nobody
 # of the scored fold, `grouped` fold 0, is among them.
@@ -220,7 +216,7 @@ display(Code(inspect.getsource(losses.soft_dice_loss), language="python"))
 # %% [markdown]
 # ## 5. Training the plain U-Net
 #
-# One call trains it, or loads it if a run with the same key is in the cache. The recipe was chosen on `dev`, a part of the training people,
+# One call trains it, or loads it if it is finished. The recipe was chosen on `dev`, a part of the training people,
 # and frozen before this fold was scored. The scored weights are the running average over the last steps of a fixed schedule, never the
 # best epoch.
 #
@@ -228,10 +224,10 @@ display(Code(inspect.getsource(losses.soft_dice_loss), language="python"))
 # rate rises first and then falls to nothing. *bf16* is a number format of 16 bits with which some processors compute faster.
 
 # %%
-session.say(f"""The recipe: {recipe.epochs} epochs of batches of {recipe.batch}. Muon trains the weight matrices, with a one-cycle
-rate up to {recipe.muon:g}, AdamW the rest, up to {recipe.lr:g}; weight decay {recipe.weight_decay:g}, foreground weight {recipe.foreground_weight:g} in the cross-entropy, running average {recipe.average:g}. This machine computes on
-`{this_machine().device}` in `{this_machine().precision}` with {this_machine().threads} threads.""")
 plain = session.run("unet2d")
+session.say(f"""The recipe: {recipe.epochs} epochs of batches of {recipe.batch}. Muon trains the weight matrices, with a one-cycle
+rate up to {recipe.muon:g}, AdamW the rest, up to {recipe.lr:g}; weight decay {recipe.weight_decay:g}, foreground weight {recipe.foreground_weight:g} in the cross-entropy, running average {recipe.average:g}. It was trained
+with one thread in `{plain.config["precision"]}` ({plain.config["processor"]}).""")
 
 # %% [markdown]
 # ## 6. A ready-made encoder: MobileNetV3-Small
@@ -263,8 +259,8 @@ session.say(
 # table is the atlas of notebook 01, which never looks at the image. *mean* is the mean of both parts; *union* takes them as one structure.
 
 # %%
-floor = session.run("atlas-no-image")
-runs = {"atlas-no-image": floor, "unet2d": plain, mobile_model: mobile}
+atlas = session.run(ATLAS)
+runs = {ATLAS: atlas, "unet2d": plain, mobile_model: mobile}
 table = pd.DataFrame(
     {
         name: {
@@ -297,8 +293,7 @@ session.save(
 # a difference counts people: someone with two volumes enters once. So it need not equal the difference of the means.
 
 # %%
-a, b = (run.cases[run.cases.label == "mean"].sort_values("case") for run in (plain, mobile))
-difference = stats.paired(a.dice.to_numpy(), b.dice.to_numpy(), a.subject.to_numpy())
+difference = stats.paired(plain.values().to_numpy(), mobile.values().to_numpy(), plain.subjects().to_numpy())
 session.facts(plain_minus_mobilenet=difference.difference, plain_minus_mobilenet_low=difference.low,
               plain_minus_mobilenet_high=difference.high, dice_unet2d=plain.mean(), dice_mobilenet=mobile.mean())  # fmt: skip
 session.say(f"""Mean Dice, plain U-Net minus MobileNetV3: **{difference.difference:+.4f}**, 95 % interval over {difference.n_people} people
@@ -311,13 +306,11 @@ session.say(f"""Mean Dice, plain U-Net minus MobileNetV3: **{difference.differen
 
 # %%
 views = []
-for rank, number in tables.cases_by_rule(tables.mean_dice(plain.cases)).items():
+for rank, number in tables.cases_by_rule(plain.values()).items():
     case = cohort.cases[number]
-    found = {"truth": case.label}
-    for name, run in {"plain U-Net": plain, "MobileNetV3": mobile}.items():
-        found[name] = np.asarray(nibabel.load(run.predictions / spec.file_name(number)).dataobj)
-    dice = float(a.loc[a.case == number, "dice"].iloc[0])
-    views.append(slices.CaseView(f"{rank}: {case.name}\nmean Dice {dice:.3f}", case.image[0], found, case.spacing))
+    found = {"truth": case.label, "plain U-Net": plain.masks[number], "MobileNetV3": mobile.masks[number]}
+    title = f"{rank}: {case.name}\nmean Dice {plain.values()[number]:.3f}"
+    views.append(slices.CaseView(title, case.image[0], found, case.spacing))
 session.save(
     slices.row_of_cases(views, spec, "Truth and predictions", axis=0), "best-median-worst",
     "The best, median and worst scored case of the plain U-Net, in the slice that holds most hippocampus: expert label, plain U-Net, "
@@ -332,7 +325,7 @@ session.save(
 #
 # ## 9. One thing changed at a time
 #
-# Which of all these choices matters? The declared series (`src/hipposeg/runs/series.py`) changes one thing of `unet2d` at a time:
+# Which of all these choices matters? The planned runs (`src/hipposeg/experiments/plan.py`) change one thing of `unet2d` at a time:
 #
 # - **slices**: `-axis0` cuts sagittal slices, `-axis2` axial ones, `unet2d` itself coronal ones; `-1slice` and `-5slices` read none and two
 #   neighbours on either side instead of one. Directions have the same number of passes over the data and about the same minutes, but not the
@@ -350,12 +343,12 @@ session.save(
 # Each model is trained with three seeds under a short schedule, S (a third of its epochs, but at least two), and compared with `unet2d` under the
 # same schedule, on the same people. A difference counts if its interval over people *and seeds* excludes zero; it is called equivalent if the
 # whole interval lies within a margin that was declared beforehand. *p* is adjusted for the number of comparisons in a family (Holm). The two
-# can disagree: *p* asks about people with the seeds averaged, the interval draws both; the verdict goes by the interval. The series takes
-# hours, so only the `full` profile trains it; here it is shown as far as its runs are there.
+# can disagree: *p* asks about people with the seeds averaged, the interval draws both; the verdict goes by the interval. These runs take
+# hours to train, so they are shown here as far as they are finished.
 
 # %%
-found = session.series()
-benchmark = {} if session.ws.is_phantom else timings.benchmark(session.ws.root)
+found = session.planned()
+benchmark = {} if session.ws.is_phantom else bench_summary.read(session.ws.root)
 idle = {schedule: bench_summary.idle_minutes(benchmark, schedule) for schedule in ("standard", "S")}
 whose_minutes = "alone on an idle machine" if all(idle.values()) else "as each run recorded them, beside other work"
 short = compare.by_family(found, "unet2d", plan.FAMILIES_2D, "S")
@@ -367,15 +360,15 @@ if len(short):
         "Mean Dice of each model minus `unet2d` under the short schedule, with 95 % intervals over people and seeds; shaded: too small to matter.",
         f"A forest plot in families: {', '.join(short.index.unique(0))}.",
     )  # fmt: skip
-    session.say(compare.in_words(short, "`unet2d`"))
+    session.say(tables.counts_in_words(short, "`unet2d`"))
     display(tables.readable_differences(short))
     session.say(f"What each of them costs and scores, means over the seeds (minutes {whose_minutes}):")
     family = {model: name for name, models in plan.FAMILIES_2D.items() for model in models}
-    there = compare.readable(compare.models(found, spec.names, schedule="S", idle=idle["S"]))
+    there = tables.readable_costs(tables.costs(found, spec.names, schedule="S", idle=idle["S"]))
     display(there.set_index(pd.MultiIndex.from_tuples([(family.get(model, ""), model) for model in there.index])))
 else:
     session.say(
-        "**Not trained yet:** the series has no model to compare with `unet2d` under the schedule S; `hipposeg series 03` trains them."
+        "**Not trained yet:** the series has no model to compare with `unet2d` under the schedule S; `hipposeg train --plan 03` trains them."
     )
 
 # %% [markdown]
@@ -429,7 +422,7 @@ if len(both):
     judged = both[both["says"] != "open"]
     concluded = judged[judged["says"] != "undecided"]
     parted = [model for _, model in judged.index[judged["says"] == "flips"]]
-    session.facts(budgets_compared=len(judged), budgets_concluded=len(concluded), budgets_flipped=parted)
+    session.facts(schedules_compared=len(judged), schedules_concluded=len(concluded), schedules_flipped=parted)
     flipped = f"**{len(parted)} flip**: {', '.join(f'`{model}`' for model in parted)}" if parted else "**none flips**"
     session.say(
         f"Compared under both schedules: {len(judged)}; with a conclusion under at least one: {len(concluded)}; {flipped}."
@@ -445,11 +438,10 @@ else:
 moved = compare.moved(found, "unet2d", [model for models in repeated.values() for model in models], "S", "standard")
 if len(moved):
     display(tables.readable_differences(moved))
-    session.facts(budgets_moved={model: row["verdict"] for model, row in moved.iterrows()})
-    both = [one for one in found if one.run.model in ("unet2d", *moved.index)]
-    there = compare.models(both, spec.names, idle=idle["standard"])
+    session.facts(schedules_moved={model: row["verdict"] for model, row in moved.iterrows()})
+    there = tables.costs(found[found["model"].isin(["unet2d", *moved.index])], spec.names, idle=idle["standard"])
     session.say(f"These models after the main schedule, means over the seeds (minutes {whose_minutes}):")
-    display(compare.readable(there))
+    display(tables.readable_costs(there))
 else:
     session.say("**Not trained yet:** no model under both schedules on one kind of machine.")
 
@@ -462,16 +454,17 @@ else:
 # them, so that its score on the `nnunet` folds is seen, too.
 
 # %%
-directions = [one for one in found if one.run.model in (*plan.PLANES, "unet2d-mobilenetv3")]
-directions = [one for one in directions if (one.run.fold, one.run.schedule) == (0, "standard")]
+shown = [*plan.PLANES, "unet2d-mobilenetv3"]
+directions = found.query("model in @shown and fold == 0 and schedule == 'standard'")
+by_volume = directions[directions["label"] == "mean"]
 
 # %%
 names = {name: f"{name} ({planes.plane_name(spec, MODELS[name].prep.axis)})" for name in plan.PLANES if "+" not in name}
 names |= {"unet2d-fusion": "all three (unet2d-fusion)", "unet2d-mobilenetv3": "unet2d-mobilenetv3 (coronal)"}
 on_folds = {}
 for kind in ("nnunet", "grouped"):
-    if of_kind := [one for one in directions if one.run.folds == kind]:
-        means = compare.means(compare.scores(of_kind)).reindex([*plan.PLANES, "unet2d-mobilenetv3"]).dropna()
+    means = compare.means(by_volume[by_volume["folds"] == kind]).reindex(shown).dropna()
+    if len(means):
         session.facts(**{f"planes_{kind}": means["value"].to_dict()})
         on_folds[f"{kind} fold 0, seeds: {means['seeds'].max():.0f}"] = means.rename(index=names)
 if on_folds:
@@ -490,15 +483,14 @@ else:
 
 # %%
 if on_folds:
-    display(pd.DataFrame({panel: compare.with_interval(means) for panel, means in on_folds.items()}))
+    display(pd.DataFrame({panel: tables.with_interval(means) for panel, means in on_folds.items()}))
     published = next(one for one in PUBLISHED if one.method.endswith("2D"))
     session.say(f"Published: **{published.mean:.3f}** ({published.method}, {published.protocol}).")
 
 # %%
 pairs = {}
 for kind in ("nnunet", "grouped"):
-    rows = compare.scores([one for one in directions if one.run.folds == kind])
-    against = compare.differences(rows, "unet2d") if len(rows) else rows
+    against = compare.differences(by_volume[by_volume["folds"] == kind], "unet2d")
     pairs |= {(f"{kind} fold 0", model): row for model, row in against.iterrows()}
 if pairs:
     session.say("Mean Dice minus that of `unet2d` on the same volumes:")
@@ -510,15 +502,14 @@ if pairs:
 # flagship are tried in that notebook.)
 
 # %%
-flagship = finished(session.ws.full, [RunSpec(FLAGSHIP, "dev")])
-choice = compare.beside([*directions, *flagship], FLAGSHIP, spec.names, "dev", idle["standard"])
-if len(choice) and flagship:
+on_dev = pd.concat([directions, plan.finished(session.results, [RunSpec(FLAGSHIP, "dev")])])
+on_dev = on_dev[on_dev["folds"] == "dev"]
+choice = tables.beside(on_dev, FLAGSHIP, spec.names, "dev", idle["standard"])
+if len(choice) > 1 and FLAGSHIP in choice.index:
     shown = {"minutes": "{:.1f}", "seeds": "{:.0f}"} | dict.fromkeys(spec.names, "{:.4f}")
     display(choice.style.format(shown, na_rep="").set_uuid("choice"))
     sliced = choice.drop(index=FLAGSHIP)
-    rival = compare.differences(
-        compare.scores([one for one in (*directions, *flagship) if one.run.folds == "dev"]), FLAGSHIP
-    ).loc[sliced.index[0]]
+    rival = compare.differences(on_dev[on_dev["label"] == "mean"], FLAGSHIP).loc[sliced.index[0]]
     ahead = rival["low"] > 0
     session.facts(planes_best_on_dev=sliced.index[0], planes_replace_flagship=bool(ahead))
     session.say(f"""The best of slices there is `{sliced.index[0]}`, minus the flagship `{FLAGSHIP}`: {
@@ -547,10 +538,10 @@ else:
 # of those projects, and no row is their result.
 
 # %%
-recipes = [one for one in found if one.run.model in (FLOOR, *plan.OTHERS, "unet2d", "unet2d-mobilenetv3")]
-table = compare.models(recipes, spec.names, idle=idle["standard"])
+recipes = found[found["model"].isin([ATLAS, *plan.OTHERS, "unet2d", "unet2d-mobilenetv3"])]
+table = tables.costs(recipes, spec.names, idle=idle["standard"])
 if len(table) and any(model in table.index for model in plan.OTHERS):
-    display(compare.readable(table))
+    display(tables.readable_costs(table))
     others = compare.by_family(found, "unet2d", {"recipes": plan.OTHERS}, "standard")
     if len(others):
         session.say("Mean Dice minus that of `unet2d` on the same volumes:")
@@ -567,16 +558,15 @@ else:
 
 # %%
 drawn = {"standard": (*plan.PLANES, *plan.NETWORKS_2D, *plan.OTHERS), "S": ("unet2d", *plan.NETWORKS_2D)}
-chosen = {name: [one for one in found if one.run.model in drawn[name]] for name in drawn}
-measured = all(one.run.model in idle[name] for name in drawn for one in chosen[name])
-tables = {
-    name: compare.models(chosen[name], spec.names, schedule=name, idle=idle[name] if measured else None)
-    for name in drawn
+chosen = {name: found[found["model"].isin(drawn[name])] for name in drawn}
+measured = all(set(chosen[name]["model"]) <= set(idle[name]) for name in drawn)
+costs = {
+    name: tables.costs(chosen[name], spec.names, schedule=name, idle=idle[name] if measured else None) for name in drawn
 }
-tables["S"] = tables["S"].rename(index=lambda model: f"{model} (S)")
+costs["S"] = costs["S"].rename(index=lambda model: f"{model} (S)")
 
 # %%
-together = pd.concat([table for table in tables.values() if len(table)] or [pd.DataFrame()])
+together = pd.concat(costs.values())
 if len(together):
     session.save(
         charts.dice_by_minutes(together), "minutes",
@@ -605,7 +595,7 @@ else:
 # %%
 colours = dict(zip(("cell", "finalist", "not searched"), charts.SERIES, strict=False))
 what = {"search": "over rate, batch and decay of the MobileNetV3 model", "heads": "over the width of a coordinate head"}
-searched = {name: sweep.table(session.ws.full, one) for name, one in sweep.SWEEPS.items()}
+searched = {name: sweep.table(session.results, one) for name, one in sweep.SWEEPS.items()}
 for name, table in searched.items():
     if table.empty:
         session.say(f"**Not trained yet:** the search `{name}`.")
@@ -635,7 +625,7 @@ for name, table in searched.items():
     if len(later):
         means = later.groupby("cell")["value"].agg(["count", "mean", "min", "max"])
         display(means.rename(columns={"count": "inner folds"}).round(4))
-    gained = sweep.gained(session.ws.full, sweep.SWEEPS[name])
+    gained = sweep.gained(session.results, sweep.SWEEPS[name])
     if len(gained):
         session.say(
             f"What searching brought: finalists minus `{sweep.SWEEPS[name].reference}`, on the folds that did not choose:"
@@ -654,13 +644,13 @@ for name, table in searched.items():
 # %%
 session.say(f"""
 - From three neighbouring slices, the plain U-Net reaches a mean Dice of **{plain.mean():.3f}**; the box alone, image unread, gives
-  {floor.mean():.3f}.
+  {atlas.mean():.3f}.
 - The MobileNetV3 model (`{mobile_model}`) reaches **{mobile.mean():.3f}** with {mobile.config["params"]:,} parameters against
   {plain.config["params"]:,}, one seed each; what three seeds say stands below.
 - {100 * empty:.0f} % of the training slices are empty, and stay in.
 """)
 if len(short):
-    session.say(f"- One thing changed, short schedule, three seeds. {compare.in_words(short, '`unet2d`')}")
+    session.say(f"- One thing changed, short schedule, three seeds. {tables.counts_in_words(short, '`unet2d`')}")
 if len(long):
     session.say(f"- After the main schedule, minus `unet2d`: {tables.differences_in_words(long.droplevel(0))}.")
 if len(moved):
@@ -669,7 +659,7 @@ planed = pd.DataFrame({model: row for (kind, model), row in pairs.items() if kin
 if len(planed):
     session.say(f"- Directions and their mean, minus `unet2d`: {tables.differences_in_words(planed.infer_objects())}.")
 for name, one in sweep.SWEEPS.items():
-    if len(gained := sweep.gained(session.ws.full, one)):
+    if len(gained := sweep.gained(session.results, one)):
         session.say(
             f"- Searching {what[name]}, minus `{one.reference}` on people that did not choose: {tables.differences_in_words(gained)}."
         )
@@ -683,13 +673,13 @@ for name, one in sweep.SWEEPS.items():
 #
 # ## Exercises
 #
-# 1. Train `unet2d-1slice` and `unet2d`, both with `hipposeg train <model> --schedule S --seed 7 --profile full`, a seed that section 9 does not
+# 1. Train `unet2d-1slice` and `unet2d`, both with `hipposeg train <model> --schedule S --seed 7`, a seed that section 9 does not
 #    have, and compare them as section 7 does: `a, b = (session.run(model, "grouped", 0, 7, "S") for model in (...))`. How far is that one difference
 #    from those of the three seeds? An interval for their mean need not hold it.
 # 2. In section 8, rank the cases by the difference between the two networks instead. What do the cases have in common where the encoder is
 #    ahead?
-# 3. Section 9 trains without empty slices (`unet2d+empty0`). Train it and `unet2d` here (`session.run(model, schedule="S")`), read their masks as
-#    section 8 does, and count the voxels that they call hippocampus in slices where the expert drew none. Which of both raises more false
+# 3. Section 9 trains without empty slices (`unet2d+empty0`). Train it and `unet2d` on this machine (`hipposeg train <model> --schedule S
+#    --retrain`), read the masks in `.work/msd/runs/<run>/masks.npz` with `hipposeg.results.store.unpacked`, and count the voxels that they call hippocampus in slices where the expert drew none. Which of both raises more false
 #    alarms, and would a score that leaves out empty slices have told?
 #
 # ## References
@@ -701,7 +691,4 @@ for name, one in sweep.SWEEPS.items():
 # - Antonelli et al. 2022, the data, [doi:10.1038/s41467-022-30695-9](https://doi.org/10.1038/s41467-022-30695-9)
 
 # %%
-session.finish(
-    *(run.folder / "config.json" for run in runs.values()),
-    *(run.predictions / spec.file_name(number) for run in runs.values() for number in fold["scored"]),
-)
+session.finish()

@@ -28,11 +28,10 @@
 # - what mirror images do to a network when all volumes are stored in one orientation, in prediction and in training;
 # - what a head that reads coordinates can do between the voxels.
 #
-# **Reads:** the data set, `folds.json`; of notebook 03 the run `unet2d`, if it is there; the finished runs of the declared series in the
-# `full` artifacts, as far as they are there.
-# **Writes:** `figures/04_*`, `facts/04_unet3d.json`, the runs of the model `unet3d` and of the flagship with their predictions.
-# **Run time:** that of two trainings under `standard`, see `timings.csv` for what they took; about a minute under `smoke`, or when both
-# runs are cached.
+# **Reads:** the data set, `folds.json`; of notebook 03 the run `unet2d`, which is trained here if it is missing; the finished planned runs
+# in `artifacts/`.
+# **Writes:** `figures/04_*`, `facts/04_unet3d.json`, the runs of the model `unet3d` and of the flagship with their masks.
+# **Run time:** that of two trainings under `standard`; about a minute under `smoke` and `stored`, or when the runs are cached.
 
 # %%
 # Only on Colab: install the package.
@@ -51,6 +50,7 @@ profile = "standard"
 import inspect
 import re
 from dataclasses import asdict
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -58,30 +58,30 @@ import torch
 from IPython.display import Code, display
 from torch.nn import functional
 
-from hipposeg import stats, timings
+from hipposeg import stats
 from hipposeg.data import grid
 from hipposeg.experiments import RunSpec, plan
 from hipposeg.experiments.registry import FLAGSHIP, MODELS
-from hipposeg.experiments.run import finished, machine_for
 from hipposeg.experiments.samples import images_of, make_samples
+from hipposeg.experiments.titles import title_of
 from hipposeg.experiments.weights import initial
 from hipposeg.inference import VIEWS
 from hipposeg.models import cost, receptive, shapes, unet
 from hipposeg.notebook import headless, start
-from hipposeg.results import compare, tables
-from hipposeg.results.table import FLOOR, MACHINE
+from hipposeg.results import compare, store, tables
+from hipposeg.results.load import ATLAS
 from hipposeg.training import losses
 from hipposeg.training.augmentation import augment
 from hipposeg.training.batches import seeded
+from hipposeg.training.machine import this_machine
 from hipposeg.viz import architecture, evaluation, planes, slices, surface
 from hipposeg.viz import intervals as charts
 from hipposeg_lab.bench import summary as bench_summary
 from hipposeg_lab.figures import bench, offgrid, outcomes, shares
 from hipposeg_lab.figures import receptive as fields
-from hipposeg_lab.page.published import PUBLISHED
-from hipposeg_lab.page.words import model_text
+from hipposeg_lab.studies import comparisons, probe
 from hipposeg_lab.studies import offgrid as study
-from hipposeg_lab.studies import probe, verdicts
+from hipposeg_lab.studies.published import PUBLISHED
 
 session = start("04_unet3d", profile)
 spec, cohort = session.spec, session.cohort
@@ -148,7 +148,7 @@ rows = {}
 for name, one in variants.items():
     made = one.build(one.prep.channels(len(spec.channels)), spec.n_classes)
     work = cost.gflops(made, one.prep.channels(len(spec.channels)), one.prep.axis, one.prep.spacing)
-    rows[name] = {"what it is": model_text(name), "parameters": cost.parameters(made), "GFLOP": work}
+    rows[name] = {"what it is": title_of(name), "parameters": cost.parameters(made), "GFLOP": work}
 variant_costs = pd.DataFrame(rows).T
 session.facts(parameters=variant_costs["parameters"].to_dict(), gflops=variant_costs["GFLOP"].to_dict())
 box = " x ".join(map(str, cost.REFERENCE_VOLUME))
@@ -271,11 +271,12 @@ if MODELS[FLAGSHIP].prep.views:
 box, each brought back. Strided convolutions are not indifferent to where their grid lies; the mean nearly is.""")
 
 # %% [markdown]
-# Everything that takes more than one run per model, such as seeds and folds, is a declared series (`src/hipposeg/runs/series.py`). It takes
-# hours, so only the `full` profile trains it. Here it is read as far as it is there; where a run is missing, the text says so.
+# Everything that takes more than one run per model, such as seeds and folds, is planned in `src/hipposeg/experiments/plan.py`. These runs
+# take hours to train, so they are read here as far as they are finished; where a run is missing, the text says so.
 
 # %%
-found = session.series()
+found = session.planned()
+on_fold_0 = found.query("folds == 'grouped' and fold == 0 and schedule == 'standard' and label == 'mean'")
 
 # %% [markdown]
 # How the flagship was chosen: these runs of the series were scored on `dev`. The rule: among recipes whose difference to the best is
@@ -283,7 +284,7 @@ found = session.series()
 # The field's usual way to a last gain, a mean over networks, is among them: volumes and slices in three directions.
 
 # %%
-table = compare.beside(found, FLAGSHIP, spec.names, "dev")
+table = tables.beside(found, FLAGSHIP, spec.names, "dev")
 if len(table):
     shown = {"minutes": "{:.1f}", "seeds": "{:.0f}"} | dict.fromkeys(spec.names, "{:.4f}")
     display(table.style.format(shown, na_rep="").set_uuid("dev"))
@@ -311,19 +312,45 @@ session.save(
 # it or cost some. **What it does not show:** the flagship's views. Each point is one pass over a volume; its score below is a mean over several.
 
 # %%
-by_volume = tables.mean_dice(flagship.cases), tables.mean_dice(plain.cases)
-people = plain.cases.drop_duplicates("case").set_index("case").subject.sort_index().to_numpy()
-gain = stats.paired(by_volume[0].to_numpy(), by_volume[1].to_numpy(), people)
+people = plain.subjects().to_numpy()
+gain = stats.paired(flagship.values().to_numpy(), plain.values().to_numpy(), people)
 session.facts(dice_unet3d=plain.mean(), dice_flagship=flagship.mean(), flagship=FLAGSHIP)
 session.say(f"""On the {len(people)} volumes of fold 0: `unet3d` **{plain.mean():.4f}**, `{FLAGSHIP}` **{flagship.mean():.4f}** mean Dice.
 Paired difference {stats.signed(gain.difference)}, 95 % interval over {gain.n_people} people {gain.low:+.4f} to {gain.high:+.4f}; one seed each,
 so no verdict. (A mean counts volumes, a difference counts people, so it need not be the difference of the means.)""")
-for name, here in runs.items():
-    alike = [one for one in found if one.run == here.run and all(one.config[k] == here.config[k] for k in MACHINE)]
-    for one in (one for one in alike if one.config["threads"] != here.config["threads"]):
-        session.say(f"""`{name}` with the same seed has {one.mean():.4f} in the series, which trains with {one.config["threads"]} thread and not
-{here.config["threads"]}: sums in another order end in other weights. That distance, {abs(one.mean() - here.mean()):.4f}, is what the order of
-sums alone does, and a warning about single runs.""")
+
+# %% [markdown]
+# ### How much rounding changes
+#
+# A training does not repeat to the digit on another machine: another number of threads, or another processor, adds in another order, rounds
+# elsewhere, and ends in other weights. These runs were trained twice, with the same seed. The last column shows how far two seeds lie apart.
+
+# %%
+if session.ws.is_phantom:
+    session.say("**Not available:** no run on the phantom was trained twice.")
+else:
+    twice = pd.read_csv(session.ws.artifacts / "studies" / "rounding.csv")
+    twice = twice[~twice["run"].str.startswith(ATLAS)].assign(moved=lambda rows: rows["dice_b"] - rows["dice_a"])
+    twice["model"] = twice["run"].str.split(".").str[0]
+    rounding = twice.groupby("model")["moved"].mean()
+    first = twice.groupby("model").first()
+    on_two = first["processor_a"] != first["processor_b"]
+    every = plan.finished(session.results, [RunSpec(name, seed=seed) for name in rounding.index for seed in plan.SEEDS])
+    every = every[every["label"] == "mean"].groupby(["model", "seed"])["dice"].mean().unstack()
+    seeds_apart = pd.concat([(every[a] - every[b]).abs() for a, b in combinations(plan.SEEDS, 2)], axis=1)
+    seeds_apart = seeds_apart.dropna().mean(axis=1).reindex(rounding.index)
+    display(pd.DataFrame({
+        "differs in": np.where(on_two, "threads and processor", "threads"),
+        "mean Dice, difference": rounding.map(stats.signed),
+        "between two seeds, mean": [f"{value:.4f}" if value == value else "one seed" for value in seeds_apart],
+    }, index=rounding.index))  # fmt: skip
+    size, both = rounding.abs(), pd.DataFrame({"rounding": rounding.abs(), "seed": seeds_apart}).dropna().mean()
+    alike = 0.5 < both["rounding"] / both["seed"] < 2
+    session.facts(rounding_mean=float(size.mean()), rounding_largest=float(size.max()))
+    session.say(f"""Rounding changes the mean Dice by **{size.mean():.4f}** on average over the {len(size)} pairs, at most by {size.max():.4f}
+(`{size.idxmax()}`). The {on_two.sum()} pairs on two processors differ by {" and ".join(f"{value:.4f}" for value in size[on_two])}.
+Where there are three seeds, rounding changes it by {both["rounding"]:.4f} and another seed by {both["seed"]:.4f} on average{
+        ": rounding acts like one more seed" if alike else ""}. One pair per model is an indication only.""")  # fmt: skip
 
 # %% [markdown]
 # ## 6. What context buys
@@ -336,17 +363,18 @@ sums alone does, and a warning about single runs.""")
 # theoretical one, as it lets every voxel know means over the whole input.
 
 # %%
-machine = machine_for(session.ws)
+machine = this_machine()
+flat = session.run("unet2d")
 probed = [images[number] for number in fold["train"][:4]]
-flat_run, maps, widths = RunSpec("unet2d", schedule=schedule), {}, {}
-sliced = flat_run.definition.prep
+maps, widths = {}, {}
+sliced = MODELS["unet2d"].prep
 cut, side_on = planes.plane_name(spec, sliced.axis), 0 if sliced.axis else 1
-for name, one in {"2D": flat_run, "3D": plain.run}.items():
-    prep, network = one.definition.prep, initial(one, spec)
-    wide = receptive.theoretical(network, prep.channels(len(spec.channels)), one.definition.dims)
+for name, run in {"2D": flat, "3D": plain}.items():
+    one = MODELS[run.model]
+    prep, network = one.prep, initial(RunSpec(run.model, schedule=schedule), spec)
+    wide = receptive.theoretical(network, prep.channels(len(spec.channels)), one.dims)
     wide = wide if prep.axis is None else (*wide[: prep.axis], 1 + 2 * prep.neighbours, *wide[prep.axis :])
-    states = {"before training": network, "trained": probe.trained_network(session.ws, one, spec, machine)}
-    for when, made in states.items():
+    for when, made in {"before training": network, "trained": session.network(run)}.items():
         if made is not None:
             field, voxel = probe.effective_field(made, prep, probed, machine)
             maps[f"{name}, {when}"] = fields.around(field, voxel, [side // 2 for side in model.prep.size])
@@ -372,8 +400,10 @@ rows = {
     for name, one in maps.items()
 }
 display(pd.DataFrame(rows).T)
-if "2D, trained" not in maps:
-    session.say("The trained 2D network is missing here: run notebook 03 before this one.")
+if len(maps) < 4:
+    session.say(
+        "**Weights are not on this machine**, so fields of trained networks are missing; `standard` makes them."
+    )
 
 # %% [markdown]
 # **How to read it.** The theoretical field is wider than the box, so it says little. The columns in millimetres say more: half of what moves
@@ -388,10 +418,8 @@ if "2D, trained" not in maps:
 # and was drawn by hand. So the truth's own value is the mark, not zero.
 
 # %%
-flat = next(iter(finished(session.ws, [flat_run])), None)
-stacks = {"truth": {number: labels[number] for number in fold["scored"]}}
-stacks |= {"unet2d": probe.predictions(flat, spec)} if flat else {}
-stacks |= {name: probe.predictions(run, spec) for name, run in runs.items()}
+stacks = {"truth": {number: labels[number] for number in fold["scored"]}, "unet2d": flat.masks}
+stacks |= {name: run.masks for name, run in runs.items()}
 jumps = probe.jumps(stacks, cohort)
 rows = []
 for (source, axis), group in jumps.groupby(["source", "axis"], sort=False):
@@ -411,14 +439,11 @@ for name in (name for name in stacks if name != "truth"):
     session.facts(**{f"jump_{name}_minus_truth": one.difference})
     session.say(f"""`{name}` minus truth, across {cut} slices: **{one.difference:+.1f} mm²**, 95 % interval {one.low:+.1f} to {one.high:+.1f}
 (the truth's own jump is {across["truth"].mean():.1f} mm²).""")
-if flat is not None:
-    one = stats.paired(across["unet2d"].to_numpy(), across["truth"].to_numpy(), people)
-    session.say("Across its own slices the 2D network changes " + (
-        "**more** than the truth: its slices do not line up." if one.low > 0 else
-        "**less** than the truth: the fear of torn surfaces is not borne out, its stack is smoother than the drawing."
-        if one.high < 0 else "about as much as the truth."))  # fmt: skip
-if flat is None:
-    session.say("**The 2D run is missing**, so the comparison with it is left out: run notebook 03 before this one.")
+one = stats.paired(across["unet2d"].to_numpy(), across["truth"].to_numpy(), people)
+session.say("Across its own slices the 2D network changes " + (
+    "**more** than the truth: its slices do not line up." if one.low > 0 else
+    "**less** than the truth: the fear of torn surfaces is not borne out, its stack is smoother than the drawing."
+    if one.high < 0 else "about as much as the truth."))  # fmt: skip
 
 # %% [markdown]
 # **What we see.** Above the truth's mark slices do not line up; below it a surface is smoother than the experts drew it.
@@ -430,26 +455,23 @@ if flat is None:
 # loss. Cut across the 2D network's slices, so that its stack shows from the side: each column of voxels is another of its slices.
 
 # %%
-by_case = tables.mean_dice(plain.cases)
-compared = by_case - tables.mean_dice(flat.cases) if flat else by_case
-views, measure = [], "3D minus 2D" if flat else "mean Dice"
+compared, views = plain.values() - flat.values(), []
 for rank, number in tables.cases_by_rule(compared).items():
     case = cohort.cases[number]
-    said = f"{rank}: case {number:03d}\n{measure} {compared[number]:+.3f}"
-    masks = {name: stacks[name][number] for name in ("truth", "unet2d", "unet3d") if name in stacks}
-    views.append(slices.CaseView(said, case.image[0], masks, case.spacing))
+    title = f"{rank}: case {number:03d}\n3D minus 2D {compared[number]:+.3f}"
+    masks = {name: stacks[name][number] for name in ("truth", "unet2d", "unet3d")}
+    views.append(slices.CaseView(title, case.image[0], masks, case.spacing))
 session.save(
     slices.row_of_cases(views, spec, "Truth, 2D and 3D", axis=side_on), "context-cases",
     f"{planes.plane_name(spec, side_on).capitalize()} slices, where most hippocampus is; best, median and worst by "
-    f"{'what the 3D network gains over the 2D one' if flat else 'the 3D network'} in mean Dice.",
+    "what the 3D network gains over the 2D one in mean Dice.",
     "Three cases in columns; rows of truth and predictions with two labels over grey slices.", kind="png",
 )  # fmt: skip
 
 # %%
-if flat:
-    one = stats.paired(by_case.to_numpy(), tables.mean_dice(flat.cases).to_numpy(), people)
-    session.facts(unet3d_minus_unet2d={"difference": one.difference, "low": one.low, "high": one.high})
-    session.say(f"""Mean Dice, `unet3d` minus `unet2d`: **{one.difference:+.4f}**, 95 % interval over {one.n_people} people {one.low:+.4f} to
+one = stats.paired(plain.values().to_numpy(), flat.values().to_numpy(), people)
+session.facts(unet3d_minus_unet2d={"difference": one.difference, "low": one.low, "high": one.high})
+session.say(f"""Mean Dice, `unet3d` minus `unet2d`: **{one.difference:+.4f}**, 95 % interval over {one.n_people} people {one.low:+.4f} to
 {one.high:+.4f}. One seed each, so no verdict; what each costs stands in section 9.""")
 
 # %% [markdown]
@@ -465,7 +487,7 @@ if flat:
 # both predictions is what is called test-time augmentation by flips.
 
 # %%
-network = probe.trained_network(session.ws, plain.run, spec, machine)
+network = session.network(plain)
 if network is None:
     session.say("**The weights of `unet3d` are not on this machine**, so this is left out; `standard` makes them.")
 else:
@@ -506,26 +528,24 @@ if network is not None:
 # training with flips costs. For that a second network, `unet3d+flip`, was trained with half of its samples mirrored. Over three seeds:
 
 # %%
-seeded_runs = [one for one in found if (one.run.folds, one.run.fold, one.run.schedule) == ("grouped", 0, "standard")]
-flips = compare.scores([one for one in seeded_runs if one.run.model in ("unet3d", "unet3d+flip")])
-family = next(one for one in verdicts.FAMILIES if one.reference == "unet3d")
-compared = compare.differences(flips, "unet3d", declared=len(family.models))
-if compared.empty:
-    session.say("**Not trained yet:** `unet3d` and `unet3d+flip`, so there is no verdict.")
-else:
-    session.facts(flip=compared.loc["unet3d+flip", ["difference", "low", "high", "verdict"]].to_dict())
+family = next(one for one in comparisons.FAMILIES if one.title == "3D, equal steps")
+equal = on_fold_0[on_fold_0["model"].isin(["unet3d", *family.models])]
+equal_steps = compare.differences(equal, "unet3d", declared=len(family.models))
+if "unet3d+flip" in equal_steps.index:
+    flip = equal_steps.loc["unet3d+flip"]
+    session.facts(flip=flip[["difference", "low", "high", "verdict"]].to_dict())
     session.say(
         f"Mean Dice, minus `unet3d`; *p* is adjusted for all {len(family.models)} comparisons with it (section 9):"
     )
-    display(tables.readable_differences(compared))
+    display(tables.readable_differences(equal_steps.loc[["unet3d+flip"]]))
     meaning = {
         "equivalent": "So being shown mirror images costs next to nothing here.",
         "behind": "So mirror images that a network has to learn cost it something, though none is ever asked about.",
         "ahead": "So learning mirror images pays, though none is ever scored.",
     }
-    session.say(
-        meaning.get(compared.loc["unet3d+flip", "verdict"], "Whether training with flips costs anything stays open.")
-    )
+    session.say(meaning.get(flip["verdict"], "Whether training with flips costs anything stays open."))
+else:
+    session.say("**Not trained yet:** `unet3d` and `unet3d+flip`, so there is no verdict.")
 
 # %% [markdown]
 # ## 8. Five folds
@@ -535,28 +555,27 @@ else:
 # training. The first is the number that this project stands by, the second is for comparison with others.
 
 # %%
-five = [one for one in found if one.run.model == FLAGSHIP and one.run.seed == 0 and one.run.schedule == "standard"]
-five = sorted((one for one in five if one.run.folds in ("grouped", "nnunet")), key=lambda one: one.run.folds)
-all_folds = compare.scores(five)
-floors = compare.scores([one for one in found if one.run.model == FLOOR and one.run.folds in ("grouped", "nnunet")])
+ten = found.query("seed == 0 and schedule == 'standard' and label == 'mean' and folds in ('grouped', 'nnunet')")
+ten = ten.sort_values("folds", kind="stable")
+five, atlas = ten[ten["model"] == FLAGSHIP], ten[ten["model"] == ATLAS]
 
 # %%
-if five:
+if len(five):
     peers = {one.method: one.mean for one in PUBLISHED if one.method in ("nnU-Net, 3d_fullres", "MONAI DynUNet")}
     session.save(
-        charts.by_fold(all_folds, {} if session.ws.is_phantom else {"nnunet": peers}), "folds",
+        charts.by_fold(five, {} if session.ws.is_phantom else {"nnunet": peers}), "folds",
         f"Mean Dice of `{FLAGSHIP}` on each fold, and over all cases. Dashed: means that others report on the same kind of folds.",
         "Two panels of five dots with a line for their mean; one panel with dashed lines for published means.",
     )  # fmt: skip
     rows = {}
-    for kind, group in all_folds.groupby("folds"):
+    for kind, group in five.groupby("folds"):
         one, later = stats.interval(group.dice.to_numpy(), group.subject.to_numpy()), group[group.fold > 0]
         rows[kind] = {"folds there": group.fold.nunique(), "volumes": len(group), "mean Dice": f"{one.value:.4f}",
                       "95 % interval": f"{one.low:.4f} to {one.high:.4f}",
                       "folds 1 to 4 only": f"{later.dice.mean():.4f}" if len(later) else "none"}  # fmt: skip
-        unread = floors[floors.folds == kind].dice.mean() if len(floors) == len(all_folds) else None
+        unread = atlas[atlas.folds == kind].dice.mean() if len(atlas) == len(five) else None
         rows[kind]["image never read"] = "none" if unread is None else f"{unread:.4f}"
-        session.facts(**{f"folds_{kind}": {**vars(one), "volumes": len(group), "floor": unread}})
+        session.facts(**{f"folds_{kind}": {**vars(one), "volumes": len(group), "atlas": unread}})
     display(pd.DataFrame(rows).T)
 else:
     session.say("**Not trained yet:** none of the ten.")
@@ -571,9 +590,10 @@ else:
 # more of them. What a sibling is worth, with nothing else changed, is asked in notebook 07.)
 
 # %%
-both = all_folds.pivot(index="case", columns="folds", values="dice").dropna() if len(five) == 10 else pd.DataFrame()
+complete = five["run"].nunique() == 10
+both = five.pivot(index="case", columns="folds", values="dice").dropna() if complete else pd.DataFrame()
 if len(both):
-    subjects = all_folds.drop_duplicates("case").set_index("case").subject.reindex(both.index)
+    subjects = five.drop_duplicates("case").set_index("case").subject.reindex(both.index)
     one = stats.paired(both["nnunet"].to_numpy(), both["grouped"].to_numpy(), subjects.to_numpy())
     session.facts(split_by_volume_minus_by_person=one.difference)
     session.say(f"""The same {len(both)} volumes, split by volume minus split by person: **{stats.signed(one.difference)}**, 95 %
@@ -586,11 +606,10 @@ else:
 # each scored by a network that never saw it:
 
 # %%
-before = [one for one in found if one.run.model == "unet3d-long"]
-rows = {}
-for kind in sorted({one.run.folds for one in five} & {one.run.folds for one in before}):
-    now = all_folds[all_folds.folds == kind].set_index("case").sort_index()
-    old = compare.scores([one for one in before if one.run.folds == kind]).set_index("case").reindex(now.index)
+before, rows = ten[ten["model"] == "unet3d-long"], {}
+for kind in sorted(set(five["folds"]) & set(before["folds"])):
+    now = five[five.folds == kind].set_index("case").sort_index()
+    old = before[before.folds == kind].set_index("case").reindex(now.index)
     if old.dice.notna().all():
         one = stats.paired(now.dice.to_numpy(), old.dice.to_numpy(), now.subject.to_numpy())
         rows[kind] = {f"`{FLAGSHIP}`": f"{now.dice.mean():.4f}", "`unet3d-long`": f"{old.dice.mean():.4f}",
@@ -607,24 +626,20 @@ display(pd.DataFrame(rows).T) if rows else session.say("**Not trained yet:** fiv
 
 # %%
 SHORTER = {"e": "cut at two thirds", "a": "to its end"}
-shorter = [
-    one
-    for one in found
-    if one.run.model == FLAGSHIP and one.run.schedule[0] in SHORTER and one.run.schedule[1:].isdigit()
-]
-rows = [
-    (int(one.run.schedule[1:]), SHORTER[one.run.schedule[0]], one.config["steps"], one.mean())
-    for one in shorter
-    if one.run.folds == "dev"
-]
-lengths = pd.DataFrame(rows, columns=["epochs", "schedule", "steps", "dice"]).groupby(
-    ["epochs", "schedule"], as_index=False
+shorter = found[(found["model"] == FLAGSHIP) & (found["label"] == "mean") & found["schedule"].str.fullmatch(r"[ea]\d+")]
+shorter = shorter.assign(
+    epochs=shorter["schedule"].str[1:].astype(int), learning_rate=shorter["schedule"].str[0].map(SHORTER)
 )
-on_dev = lengths.agg(steps=("steps", "first"), seeds=("steps", "size"), dice=("dice", "mean"))
+on_dev = shorter[shorter["folds"] == "dev"].groupby(["epochs", "learning_rate"], as_index=False)
+on_dev = on_dev.agg(steps=("steps", "first"), seeds=("seed", "nunique"), dice=("dice", "mean"))
 if len(on_dev):
     longest = on_dev.iloc[-1]
     enough = on_dev[on_dev.dice >= longest.dice - 0.001].iloc[0]
-    shown = on_dev.rename(columns={"dice": "mean Dice"}).style.format({"mean Dice": "{:.4f}"}).hide(axis="index")
+    shown = (
+        on_dev.rename(columns={"dice": "mean Dice", "learning_rate": "learning rate"})
+        .style.format({"mean Dice": "{:.4f}"})
+        .hide(axis="index")
+    )
     display(shown.set_uuid("lengths"))
     session.say(f"""{enough.epochs} of {longest.epochs} epochs are enough by that rule: a mean Dice of {enough.dice:.4f} on `dev`
 against {longest.dice:.4f}.""")
@@ -637,15 +652,16 @@ else:
 
 # %%
 rows = {}
-for one in sorted((one for one in shorter if one.run.folds != "dev"), key=lambda one: (one.run.folds, one.run.fold)):
-    long = next((other for other in five if (other.run.folds, other.run.fold) == (one.run.folds, one.run.fold)), None)
-    if long is None:
+for (kind, number), mine in shorter[shorter["folds"] != "dev"].groupby(["folds", "fold"]):
+    theirs = five[(five["folds"] == kind) & (five["fold"] == number)]
+    if theirs.empty:
         continue
-    mine, theirs = (each.cases[each.cases.label == "mean"].set_index("case").sort_index() for each in (one, long))
+    mine, theirs = mine.set_index("case").sort_index(), theirs.set_index("case").sort_index()
     pair = stats.paired(mine.dice.to_numpy(), theirs.dice.to_numpy(), mine.subject.to_numpy())
-    rows[f"`{one.run.folds}` fold {one.run.fold}"] = {
-        "steps": f"{one.config['steps']} and {long.config['steps']}", "short": f"{one.mean():.4f}", "flagship": f"{long.mean():.4f}",
-        "difference": stats.signed(pair.difference), "95 % interval": f"{stats.signed(pair.low)} to {stats.signed(pair.high)}",
+    rows[f"`{kind}` fold {number}"] = {
+        "steps": f"{mine.steps.iloc[0]} and {theirs.steps.iloc[0]}", "short": f"{mine.dice.mean():.4f}",
+        "flagship": f"{theirs.dice.mean():.4f}", "difference": stats.signed(pair.difference),
+        "95 % interval": f"{stats.signed(pair.low)} to {stats.signed(pair.high)}",
     }  # fmt: skip
 display(pd.DataFrame(rows).T) if rows else session.say("**Not trained yet:** none of them.")
 
@@ -654,8 +670,9 @@ display(pd.DataFrame(rows).T) if rows else session.say("**Not trained yet:** non
 #
 # Every model on `grouped` fold 0, with the settings of `unet3d` but for those in the first table. The flagship has a longer schedule and its
 # views, whose eight passes the GFLOP of one pass leave out. Minutes are those of a schedule alone on an idle machine, where `make bench`
-# has measured them (section 12); else those of the run's own training with **one thread, beside another training**, which is how a series
-# runs. The 2D network of notebook 03 stands beside them where its series is there, because between 2D and 3D only time is a common measure.
+# has measured them (section 12); else those of the run's own training with **one thread, beside another training**, so only runs of `unet3d`'s
+# processor are listed. The 2D network of notebook 03 stands beside them if one trained it, because between 2D and 3D only time is a common
+# measure.
 
 # %%
 yardstick = pd.json_normalize(asdict(MODELS["unet3d"].training(schedule))).iloc[0]
@@ -677,13 +694,12 @@ with pd.option_context("display.max_colwidth", None):
     display(pd.DataFrame(rows).set_index("model"))
 
 # %%
-found_bench = {} if session.ws.is_phantom else timings.benchmark(session.ws.root)
+found_bench = {} if session.ws.is_phantom else bench_summary.read(session.ws.root)
 idle = bench_summary.idle_minutes(found_bench)
-candidates = [one for one in plan.committed(session.ws, "03", spec) if one.run.model == "unet2d"] + found
-yard = next((one for one in found if one.run.model == "unet3d"), None)
-same = [one for one in candidates if yard and all(one.config[k] == yard.config[k] for k in (*MACHINE, "threads"))]
-same = [one for one in same if compare.processor(one) == compare.processor(yard)]
-table = compare.models(same, spec.names, idle=idle)
+same = pd.concat([plan.of_notebook(session.results, "03").query("model == 'unet2d'"), found])
+yard = found.loc[found["model"] == "unet3d", ["processor", "device", "precision"]]
+same = same.merge(yard.head(1))
+table = tables.costs(same, spec.names, idle=idle)
 if len(table):
     session.say(
         "Minutes: each model's schedule alone on an idle machine, measured by `make bench`."
@@ -698,14 +714,12 @@ if len(table):
         "A scatter of models with intervals; time on a logarithmic axis.",
     )  # fmt: skip
 else:
-    session.say("**Not trained yet:** `unet3d` in the series, so there is no table.")
+    session.say("**Not trained yet:** `unet3d`, so there is no table.")
 
 # %%
-equal = [one for one in seeded_runs if one.run.model in ("unet3d", *family.models)]
-compared = compare.differences(compare.scores(equal), "unet3d", declared=len(family.models))
-if len(compared):
+if len(equal_steps):
     session.say("Mean Dice minus `unet3d`, models with equal steps only; *p* is adjusted for their number (Holm):")
-    display(tables.readable_differences(compared))
+    display(tables.readable_differences(equal_steps))
 
 # %% [markdown]
 # **How to read it.** A difference is a model's only if it holds over seeds, so a row with one seed has no verdict. **What it does not
@@ -723,8 +737,9 @@ if len(compared):
 # was trained at 1 mm.
 
 # %%
-heads = [one for one in seeded_runs if one.run.model.startswith("unet3d-inr-")]
-asked = compare.side_table(heads, study.TABLE)
+heads = on_fold_0[on_fold_0["model"].str.startswith("unet3d-inr-")]
+asked = store.read_table(session.ws.artifacts / "studies" / "offgrid.csv.gz")
+asked = heads.drop_duplicates("run")[["run", "model", "seed", "steps", *compare.SETTING]].merge(asked, on="run")
 rows, gains = [], {}
 if len(asked):
     asked = asked[(asked["label"] == "mean") & asked["query"].isin(study.QUERIES)]
@@ -733,8 +748,8 @@ if len(asked):
         means = compare.means(group, "query").to_dict("index")
         rows += [{"row": short, "series": query, **row} for query, row in means.items()]
         gains[short] = compare.differences(group, study.TRILINEAR, by="query").loc[study.HEAD]
-    twin = [one.mean() for one in heads if one.run.model == "unet3d-inr-1mm"]
-    line = ("trained at 1 mm", float(np.mean(twin))) if twin else None
+    twin = heads[heads["model"] == "unet3d-inr-1mm"]
+    line = ("trained at 1 mm", float(twin["dice"].mean())) if len(twin) else None
     session.save(
         charts.ranges(pd.DataFrame(rows), "mean Dice at 1 mm (bars: 95 % interval over people, seeds)", line=line), "off-grid",
         "Heads on one backbone, trained at 2 mm and asked at 1 mm: by the head itself, and by upsampling its logits.",
@@ -755,7 +770,7 @@ if gains:
     session.facts(inr_verdicts=against["verdict"].to_dict())
     session.say("Each head minus the convolution, both asked at 1 mm:")
     display(tables.readable_differences(against))
-    from_twin = compare.differences(compare.scores(heads), "unet3d-inr-1mm")
+    from_twin = compare.differences(heads, "unet3d-inr-1mm")
     if len(from_twin):
         session.facts(inr_minus_twin=from_twin["difference"].to_dict())
         session.say("Each head at 2 mm, asked at 1 mm, minus the twin that was trained at 1 mm:")
@@ -790,14 +805,14 @@ if len(asked):
 # millimetre**, and a smooth line is no evidence of a right one.
 
 # %%
-drawn = [one for one in heads if one.run.model == "unet3d-inr-siren-xyz" and (one.folder / study.PICTURE).is_file()]
-if drawn:
-    number, maps = study.picture(drawn[0].folder)
+picture, drawn = session.ws.artifacts / "studies" / study.PICTURE, study.PICTURED[cohort.dataset]
+if picture.is_file():
+    number, maps = study.picture(picture)
     shown = {f"{query}, {size:g} mm": maps[query, size] for query in study.QUERIES for size in study.DRAWN_MM}
     case = cohort.cases[number]
     session.save(
         offgrid.contours(case.image[0], shown, spec, case.spacing), "off-grid-case",
-        f"Case {number:03d}, the first scored, by `{drawn[0].run.model}`, seed {drawn[0].run.seed}, in one sagittal slice: by asking the head (above) and by "
+        f"Case {number:03d}, the first scored, by `{drawn.model}`, seed {drawn.seed}, in one sagittal slice: by asking the head (above) and by "
         "upsampling its logits (below), on the grid that it was trained on and on two finer ones.",
         "One sagittal slice six times, outlined on coarser and finer grids.", kind="png",
     )  # fmt: skip
@@ -812,7 +827,7 @@ else:
 # since smoothing would take them away.
 
 # %%
-number = tables.cases_by_rule(tables.mean_dice(flagship.cases))["median"]
+number = tables.cases_by_rule(flagship.values())["median"]
 case, mine = cohort.cases[number], stacks[FLAGSHIP][number]
 outcome, outcome_spec = outcomes.outcomes(mine, case.label), outcomes.outcome_spec(spec)
 if reason := surface.problem():
@@ -960,13 +975,15 @@ session.say(f"""
 - The plain 3D U-Net reaches a mean Dice of **{plain.mean():.4f}** on people it has never seen, the flagship `{
     FLAGSHIP
 }` **{flagship.mean():.4f}**.
-- Half of what moves the 3D network's answer lies within {
-    reach.get("3D, trained", reach["3D, before training"]):.0f} mm of the voxel asked.
 - From one {cut} slice to the next the truth changes by {truth_jump:.1f} mm²; the networks: {
     ", ".join(f"`{name}` {across[name].mean():.1f}" for name in stacks if name != "truth")
 }.
 - Verdicts stand in sections 7, 9 and 10, as far as there are three seeds.
 """)
+if "3D, trained" in reach:
+    session.say(
+        f"- Half of what moves the 3D network's answer lies within {reach['3D, trained']:.0f} mm of the voxel asked."
+    )
 if found_bench.get("claims"):
     session.say("- The race, one seed each: " + "; ".join(bench_summary.in_words(found_bench).splitlines()) + ".")
 
@@ -987,7 +1004,7 @@ if found_bench.get("claims"):
 #    narrow the field?
 # 2. In section 3, replace `recipe.augmentation` by `dataclasses.replace(recipe.augmentation, flip=0.5)`. Can you tell which slices are
 #    mirrored?
-# 3. Train `unet3d-residual` with `hipposeg train unet3d-residual` and compare its `cases` with those of `plain` by `stats.paired`, as section 5 does.
+# 3. Train `unet3d-residual` with `hipposeg train unet3d-residual` and compare its `values()` with those of `plain` by `stats.paired`, as section 5 does.
 #    Does the interval exclude zero? What would three seeds add?
 #
 # ## References
@@ -1004,7 +1021,4 @@ if found_bench.get("claims"):
 # - Antonelli et al. 2022, the data, [doi:10.1038/s41467-022-30695-9](https://doi.org/10.1038/s41467-022-30695-9)
 
 # %%
-session.finish(
-    *(run.folder / "config.json" for run in runs.values()),
-    *(run.predictions / spec.file_name(number) for run in runs.values() for number in fold["scored"]),
-)
+session.finish()

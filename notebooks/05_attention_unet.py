@@ -26,11 +26,11 @@
 # - how to ask whether a part of a network helps: a twin without it, and a control of equal parameters that cannot do what it does;
 # - what it costs.
 #
-# **Reads:** the data set, `folds.json`; of notebook 03 the run `unet2d`, which is trained here if it is not there; the finished runs of the
-# declared series in the `full` artifacts, and the benchmark's times, as far as they are there.
-# **Writes:** `figures/05_*`, `facts/05_attention_unet.json`, the run of the model `attention2d` with its predictions, and beside it
-# `attention.csv.gz`. **Run time:** that of one 2D training under `standard`, see `timings.csv` for what it took; about a minute under
-# `smoke`, or when the runs are cached.
+# **Reads:** the data set, `folds.json`; of notebook 03 the run `unet2d`, which is trained here if it is missing; the finished planned runs
+# in `artifacts/`, and the benchmark's times.
+# **Writes:** `figures/05_*`, `facts/05_attention_unet.json`, the run of the model `attention2d` with its masks, and its rows of
+# `studies/attention.csv.gz`. **Run time:** that of one 2D training under `standard`; about a minute under `smoke` and `stored`, or when the
+# runs are cached.
 
 # %%
 # Only on Colab: install the package.
@@ -52,19 +52,20 @@ import numpy as np
 import pandas as pd
 from IPython.display import Code, display
 
-from hipposeg import stats, timings
-from hipposeg.experiments import RunSpec, plan, train_or_load
+from hipposeg import stats
+from hipposeg.experiments import RunSpec, plan
 from hipposeg.experiments.registry import MODELS
-from hipposeg.experiments.run import machine_for
 from hipposeg.experiments.samples import images_of
+from hipposeg.experiments.titles import title_of
 from hipposeg.models import attention as gates
 from hipposeg.models import cost, shapes
 from hipposeg.notebook import start
-from hipposeg.results import compare, tables
+from hipposeg.results import tables
+from hipposeg.training.machine import this_machine
 from hipposeg.viz import architecture, evaluation, forest
+from hipposeg_lab.bench import summary as bench_summary
 from hipposeg_lab.figures import attention as pictures
-from hipposeg_lab.page.words import model_text
-from hipposeg_lab.studies import attention, attention_summary, probe
+from hipposeg_lab.studies import attention, attention_summary
 
 session = start("05_attention_unet", profile)
 spec, cohort = session.spec, session.cohort
@@ -119,7 +120,7 @@ session.save(
 # The twin comes from notebook 03.
 
 # %%
-gated = train_or_load(RunSpec(model.name, schedule=schedule), cohort, session.folds, session.ws, weights=True)
+gated = session.run(model.name)
 plain = session.run("unet2d")
 session.save(
     evaluation.training_curves({"unet2d": plain.history, model.name: gated.history}), "curves",
@@ -142,23 +143,28 @@ session.say(
 # hippocampus. A slice without any would tell nothing. The maps are computed from images alone; the true outline is drawn afterwards.
 
 # %%
-machine = machine_for(session.ws)
-network = probe.trained_network(session.ws, gated.run, spec, machine)
+machine, network = this_machine(), session.network(gated)
+if network is None:
+    session.say(
+        f"**The weights of `{model.name}` are not on this machine**, so its maps are left out; `standard` makes them."
+    )
 images = images_of(cohort, model.prep, session.ws)
-dice, views = tables.mean_dice(gated.cases), []
+scored = {number: images[number] for number in fold["scored"]}
+dice, views = gated.values(), []
 chosen = tables.cases_by_rule(dice)
-for rank, number in chosen.items():
-    case, by_scale = cohort.cases[number], attention.maps(network, model.prep, images[number], machine)
-    columns = {f"skip of {scale * spec.spacing[1]:g} mm voxels": one for scale, one in by_scale.items()}
-    title = f"{rank}: case {number:03d}\nmean Dice {dice[number]:.3f}"
-    views.append(pictures.MapView(title, case.image[0], case.label, columns, case.spacing))
-session.save(
-    pictures.maps(views, spec, "What the gates let through", model.prep.axis), "maps",
-    "The best, median and worst scored case with the maps of all gates over the slice that holds most hippocampus. Yellow: the gate is open. "
-    "A map is computed at half its skip's resolution, brought linearly to the skip's, and repeated to the image's. Bare tissue: beyond the "
-    "network's box.",
-    "Three rows of slices: the image, then blue to yellow maps at three scales, with the two true outlines.", kind="png",
-)  # fmt: skip
+if network is not None:
+    for rank, number in chosen.items():
+        case, by_scale = cohort.cases[number], attention.maps(network, model.prep, images[number], machine)
+        columns = {f"skip of {scale * spec.spacing[1]:g} mm voxels": one for scale, one in by_scale.items()}
+        title = f"{rank}: case {number:03d}\nmean Dice {dice[number]:.3f}"
+        views.append(pictures.MapView(title, case.image[0], case.label, columns, case.spacing))
+    session.save(
+        pictures.maps(views, spec, "What the gates let through", model.prep.axis), "maps",
+        "The best, median and worst scored case with the maps of all gates over the slice that holds most hippocampus. Yellow: the gate is open. "
+        "A map is computed at half its skip's resolution, brought linearly to the skip's, and repeated to the image's. Bare tissue: beyond the "
+        "network's box.",
+        "Three rows of slices: the image, then blue to yellow maps at three scales, with the two true outlines.", kind="png",
+    )  # fmt: skip
 
 # %% [markdown]
 # **How to read it.** A yellow organ on blue ground is what the name promises. Compare it with what is there: a gate may be open on other tissue
@@ -167,11 +173,12 @@ session.save(
 # lie where the organ is thickest. The same cases again, in the slice that holds most of the posterior part:
 
 # %%
-session.save(
-    pictures.maps(views, spec, "The same gates farther back", model.prep.axis, part=spec.labels[-1].value), "maps-posterior",
-    f"The same cases and gates in the slice that holds most of the {spec.labels[-1].name} part.",
-    "Three rows of slices: the image, then blue to yellow maps at three scales, with the true outlines.", kind="png",
-)  # fmt: skip
+if network is not None:
+    session.save(
+        pictures.maps(views, spec, "The same gates farther back", model.prep.axis, part=spec.labels[-1].value), "maps-posterior",
+        f"The same cases and gates in the slice that holds most of the {spec.labels[-1].name} part.",
+        "Three rows of slices: the image, then blue to yellow maps at three scales, with the true outlines.", kind="png",
+    )  # fmt: skip
 
 # %% [markdown]
 # **What to look for.** Is a gate that is closed on one part open on the other? Section 4 counts it over all slices and cases.
@@ -182,23 +189,23 @@ session.save(
 # learned nothing, and the map of another person's case, which has not seen this image, laid over this one centre on centre.
 
 # %%
-scored = {number: images[number] for number in fold["scored"]}
-asked = attention.networks(network, gated.run, cohort, machine)
-number, scale = chosen["median"], 2
-case = cohort.cases[number]
-other = attention.paired_cases(list(scored), {n: cohort.cases[n].subject for n in scored})[number]
-names = (attention.TRAINED, attention.UNTRAINED)
-shown = {name: attention.maps(asked[name], model.prep, images[number], machine) for name in names}
-theirs = attention.maps(network, model.prep, images[other], machine)
-shown[attention.OTHER] = attention.laid_over(theirs, case.label.shape)
-columns = {name: one[scale] for name, one in shown.items()}
-view = pictures.MapView(f"case {number:03d}", case.image[0], case.label, columns, case.spacing)
-session.save(
-    pictures.maps([view], spec, f"The gate on the skip of {scale * spec.spacing[1]:g} mm voxels", model.prep.axis), "controls",
-    f"The median case under three maps of one gate: of the trained network, of the same architecture before training, and of case {other:03d}, "
-    "another person's, laid over it. Where no map reaches, the tissue is bare.",
-    "Four panels of one slice: the image and three blue to yellow maps with the two true outlines.", kind="png",
-)  # fmt: skip
+if network is not None:
+    asked = attention.networks(network, RunSpec(model.name, schedule=schedule), cohort, machine)
+    number, scale = chosen["median"], 2
+    case = cohort.cases[number]
+    other = attention.paired_cases(list(scored), {n: cohort.cases[n].subject for n in scored})[number]
+    names = (attention.TRAINED, attention.UNTRAINED)
+    shown = {name: attention.maps(asked[name], model.prep, images[number], machine) for name in names}
+    theirs = attention.maps(network, model.prep, images[other], machine)
+    shown[attention.OTHER] = attention.laid_over(theirs, case.label.shape)
+    columns = {name: one[scale] for name, one in shown.items()}
+    view = pictures.MapView(f"case {number:03d}", case.image[0], case.label, columns, case.spacing)
+    session.save(
+        pictures.maps([view], spec, f"The gate on the skip of {scale * spec.spacing[1]:g} mm voxels", model.prep.axis), "controls",
+        f"The median case under three maps of one gate: of the trained network, of the same architecture before training, and of case {other:03d}, "
+        "another person's, laid over it. Where no map reaches, the tissue is bare.",
+        "Four panels of one slice: the image and three blue to yellow maps with the two true outlines.", kind="png",
+    )  # fmt: skip
 
 # %% [markdown]
 # **What to look for.** How much of the trained map's shape does another person's map already have? That much comes from the place in the box.
@@ -220,7 +227,8 @@ display(Code(inspect.getsource(attention.ratio), language="python"))
 # computed, as a check of the measure, and only within slices.
 
 # %%
-table = compare.side_table([gated], attention.TABLE).drop(columns="seed")
+ratios = pd.read_csv(session.ws.artifacts / "studies" / "attention.csv.gz")
+table = ratios[ratios["run"] == gated.name]
 found_ratios = attention_summary.intervals(table)
 panels = {attention.SAMPLE: "within each slice", attention.VOLUME: "in the whole volume"}
 session.save(
@@ -246,24 +254,27 @@ session.facts(ratio_within_slices={
 })  # fmt: skip
 
 # %%
-parts = attention.by_part(network, model.prep, scored, cohort, machine)
-by_part = {
-    item.name: attention_summary.intervals(parts[parts["label"] == item.name]).set_index("scale")
-    for item in spec.labels
-}
-session.say("The same ratio within each slice, for each part of the hippocampus by itself (95 % interval over people):")
-display(
-    pd.DataFrame(
-        {
-            name: {
-                f"skip of {scale * spec.spacing[1]:g} mm voxels": f"{row.value:.2f} ({row.low:.2f} to {row.high:.2f})"
-                for scale, row in rows.iterrows()
-            }
-            for name, rows in by_part.items()
-        }
+if network is not None:
+    parts = attention.by_part(network, model.prep, scored, cohort, machine)
+    by_part = {
+        item.name: attention_summary.intervals(parts[parts["label"] == item.name]).set_index("scale")
+        for item in spec.labels
+    }
+    session.say(
+        "The same ratio within each slice, for each part of the hippocampus by itself (95 % interval over people):"
     )
-)
-session.facts(ratio_by_part={name: rows["value"].round(4).to_dict() for name, rows in by_part.items()})
+    display(
+        pd.DataFrame(
+            {
+                name: {
+                    f"skip of {scale * spec.spacing[1]:g} mm voxels": f"{row.value:.2f} ({row.low:.2f} to {row.high:.2f})"
+                    for scale, row in rows.iterrows()
+                }
+                for name, rows in by_part.items()
+            }
+        )
+    )
+    session.facts(ratio_by_part={name: rows["value"].round(4).to_dict() for name, rows in by_part.items()})
 
 # %% [markdown]
 # **How to read it.** *Trained* against *untrained* asks whether training moved the attention at all. *Trained* against *another case's map* is the
@@ -273,11 +284,11 @@ session.facts(ratio_by_part={name: rows["value"].round(4).to_dict() for name, ro
 # two habits. **What it does not show:** that the network segments well *because* it looks there. A map is a by-product of training and no explanation (Jain and Wallace 2019; Adebayo et al.
 # 2018); whether gates are of use is the next section's question.
 #
-# In 3D one sample is the whole volume, so there is one ratio. Such a network takes longer, and the series trains it:
+# In 3D one sample is the whole volume, so there is one ratio. Such a network takes longer to train, so its runs are read from the tables:
 
 # %%
-found = session.series()
-studied = compare.side_table([one for one in found if one.run.model in attention.CONSTANTS], attention.TABLE)
+found = session.planned()
+studied = found.drop_duplicates("run")[["run", "model", "seed"]].merge(ratios, on="run")
 for name, group in studied.groupby("model", sort=False) if len(studied) else ():
     words = panels if MODELS[name].prep.axis is not None else {attention.SAMPLE: "in the volume"}
     session.save(
@@ -294,13 +305,13 @@ for name, group in studied.groupby("model", sort=False) if len(studied) else ():
     )  # fmt: skip
     kept = group[(group["control"] == attention.TRAINED) & (group["within"] == attention.SAMPLE)]
     each = kept.groupby(["scale", "seed"])["ratio"].mean().unstack()
-    lines = [
-        f"{scale * spec.spacing[1]:g} mm: {', '.join(f'{value:.2f}' for value in row)}"
-        for scale, row in zip(each.index, each.to_numpy(), strict=True)
-    ]
+    size = spec.spacing[1]
+    lines = [f"{scale * size:g} mm: {', '.join(map('{:.2f}'.format, row))}" for scale, row in each.iterrows()]
     session.say(f"Mean ratio of each seed by the voxels of the skip: {'; '.join(lines)}.")
 if studied.empty:
-    session.say("**Not trained yet:** the series has no gated network, so the maps of the 3D network are not measured.")
+    session.say(
+        "**Not trained yet:** no planned run of a gated network is finished, so the maps of the 3D network are not measured."
+    )
 
 # %% [markdown]
 # **What to look for.** How far do the seeds of one gate lie apart? Where they part, the loss did not ask for one habit, and a picture of one
@@ -314,8 +325,8 @@ if studied.empty:
 # nothing that predicts sees them.)
 
 # %%
-small = attention_summary.smallest_third(plain.cases)
-here = attention_summary.by_size([plain, gated], small)
+small = attention_summary.smallest_third(plain.values("union", "volume_true"))
+here = attention_summary.by_size(pd.concat([plain.rows, gated.rows]), small)
 first = here.iloc[0]
 session.facts(attention_minus_twin={name: first[name] for name in ("difference", "low", "high")}, smallest=len(small))
 session.save(
@@ -330,9 +341,9 @@ session.save(
 # of what comes up as of the skip that enters it; segmentation-models-pytorch offers it, so it is tried on the MobileNetV3 network of notebook 03.
 
 # %%
-there, missing = [one.run for one in found], {}
+missing = {}
 for run in plan.declared("05"):
-    if run not in there:
+    if run.name not in set(found["planned"]):
         missing.setdefault(run.model, []).append(str(run.seed))
 if missing:
     session.say("**Missing:** " + "; ".join(f"`{name}`, seeds {', '.join(of)}" for name, of in missing.items()) + ".")
@@ -364,7 +375,7 @@ else:
 # image in memory to its mask. They are read here and not measured, since no clock shows the same time twice.
 
 # %%
-clock = {} if session.ws.is_phantom else timings.benchmark(session.ws.root).get("models", {})
+clock = {} if session.ws.is_phantom else bench_summary.read(session.ws.root).get("models", {})
 counted = {}
 for name in dict.fromkeys((*attention_summary.WITHOUT.values(), *attention_summary.WITHOUT)):
     one = MODELS[name]
@@ -373,11 +384,11 @@ for name in dict.fromkeys((*attention_summary.WITHOUT.values(), *attention_summa
     operations = cost.gflops(made, inputs, one.prep.axis, one.prep.spacing)
     seconds = clock.get(name, {}).get("predict_s_per_volume", np.nan)
     counted[name] = {"parameters": cost.parameters(made), "GFLOP": operations, "ms": 1e3 * seconds}
-rows = {twin: {"what it is": model_text(twin)} | counted[twin] for twin in attention_summary.WITHOUT.values()}
+rows = {twin: {"what it is": title_of(twin)} | counted[twin] for twin in attention_summary.WITHOUT.values()}
 for name, twin in attention_summary.WITHOUT.items():
     own, base = counted[name], counted[twin]
     rows[name] = (
-        {"what it is": model_text(name)} | own | {f"{key}, times its twin's": own[key] / base[key] for key in own}
+        {"what it is": title_of(name)} | own | {f"{key}, times its twin's": own[key] / base[key] for key in own}
     )
 costs = pd.DataFrame(rows).T
 shown = {"parameters": "{:,.0f}", "GFLOP": "{:.2f}", "ms": "{:.0f}"} | dict.fromkeys(costs.columns[-3:], "{:.3f}")
@@ -437,8 +448,8 @@ if len(verdicts):
 #    `case.image[0][::-1]` and `case.label[::-1]` to `MapView`. Do the maps follow the tissue, or stay in their place?
 # 2. In the second picture of section 3, set `scale = 1`, then `scale = 4`. At which scale does another person's map look most like the
 #    trained one?
-# 3. Show the maps of a gate that sees the whole volume. `three = train_or_load(RunSpec("attention3d", schedule=schedule), cohort, session.folds,
-#    session.ws, weights=True)` trains it; `volumes = images_of(cohort, MODELS["attention3d"].prep, session.ws)` is its input. Ask it as section 3 asks
+# 3. Show the maps of a gate that sees the whole volume. `hipposeg train attention3d --retrain` trains it on this machine, and
+#    `session.network(session.run("attention3d"))` loads it; `volumes = images_of(cohort, MODELS["attention3d"].prep, session.ws)` is its input. Ask it as section 3 asks
 #    `network`, with that model's `prep`, and draw with `pictures.maps(views, spec, axis=1)`. Section 4 has its ratios: do you see them?
 #
 # ## References
@@ -452,8 +463,4 @@ if len(verdicts):
 # - Antonelli et al. 2022, the data, [doi:10.1038/s41467-022-30695-9](https://doi.org/10.1038/s41467-022-30695-9)
 
 # %%
-session.finish(
-    gated.folder / "config.json",
-    gated.folder / attention.TABLE,
-    *(gated.predictions / spec.file_name(number) for number in fold["scored"]),
-)
+session.finish()

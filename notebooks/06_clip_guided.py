@@ -27,12 +27,11 @@
 # - what the words can do in such a head, and what they cannot;
 # - which controls tell guidance by language from more layers, from labels in disguise, and from luck.
 #
-# **Reads:** the data set, `folds.json`; the finished runs of the declared series in the `full` artifacts, as far as they are there; under
-# `full` a published CLIP's weights, if they are in the local cache or `HIPPOSEG_CLIP` names a file or folder.
-# **Writes:** `figures/06_*`, `facts/06_clip_guided.json`, the runs of the models `hippoclip` (with `retrieval.csv.gz`, `transfer.csv.gz` and
-# `cosines.json`), `clip2d-guided` and `clip2d-unguided` with their predictions, and that of the image-free floor, if it is not there yet.
-# **Run time:** that of three short 2D trainings under `standard`, see `timings.csv` for what it took; about a minute under `smoke`, or when
-# the runs are cached.
+# **Reads:** the data set, `folds.json`, the tables of finished runs; under `full` a published CLIP's weights, if they are in the local cache or
+# `HIPPOSEG_CLIP` names a file or folder.
+# **Writes:** `figures/06_*`, `facts/06_clip_guided.json`, and the runs `hippoclip` (with its rows in `studies/retrieval.csv.gz`,
+# `studies/transfer.csv.gz` and `studies/cosines.csv.gz`), `clip2d-guided`, `clip2d-unguided` and the image-free atlas, if they are not finished.
+# **Run time:** that of three short 2D trainings under `standard`; about a minute under `smoke` and `stored`, or when the runs are cached.
 
 # %%
 # Only on Colab: install the package.
@@ -58,27 +57,34 @@ from IPython.display import Code, display
 
 from hipposeg import stats
 from hipposeg.data import captions, prompts
-from hipposeg.experiments import RunSpec, guidance, plan, train_or_load
+from hipposeg.experiments import RunSpec, guidance, plan, weights
 from hipposeg.experiments.registry import MODELS
-from hipposeg.experiments.run import machine_for
+from hipposeg.experiments.run import machine_for, native
 from hipposeg.experiments.samples import images_of, make_samples
+from hipposeg.experiments.titles import title_of
+from hipposeg.metrics import MEAN
 from hipposeg.models import guided, published
 from hipposeg.notebook import start
-from hipposeg.results import compare, tables
-from hipposeg.results.table import FLOOR
+from hipposeg.results import compare, load, tables
+from hipposeg.results.load import ATLAS
 from hipposeg.training import contrastive, losses
 from hipposeg.viz import evaluation, forest
 from hipposeg.viz import intervals as dots
 from hipposeg_lab.figures import attention as overlays
 from hipposeg_lab.figures import clip as pictures
-from hipposeg_lab.page.words import model_text
-from hipposeg_lab.studies import clip_study, clip_summary, probe, retrieval
+from hipposeg_lab.studies import clip_study, clip_summary, retrieval
 
 session = start("06_clip_guided", profile)
 spec, cohort = session.spec, session.cohort
 fold = session.folds["grouped"][0]
-schedule = "smoke" if profile == "smoke" else "standard"
-machine, prep = machine_for(session.ws), MODELS["hippoclip"].prep
+schedule = "smoke" if session.ws.profile == "smoke" else "standard"
+hippoclip = RunSpec("hippoclip", schedule=schedule)
+machine, prep = machine_for(native(hippoclip)), hippoclip.definition.prep
+
+
+def without_weights(run):
+    session.say(f"**Left out:** the weights of `{run.name}` are not on this machine; the profile `standard` trains it.")
+
 
 # %% [markdown]
 # ## 1. CLIP in one page
@@ -128,7 +134,7 @@ session.save(
 display(Code(inspect.getsource(contrastive.drawn), language="python"))
 
 # %%
-clips = train_or_load(RunSpec("hippoclip", schedule=schedule), cohort, session.folds, session.ws, weights=True)
+clips = session.run("hippoclip")
 session.facts(clip_source=clips.config["source"], clip_scale=clips.history[-1]["scale"])
 session.say(
     f"HippoCLIP: {clips.config['params']:,} parameters, {clips.config['steps']} steps on {clips.config['samples']} slices. "
@@ -145,7 +151,7 @@ session.say(
 # nothing, ranks the same candidates by how alike the slices themselves are; it may look at images where HippoCLIP has to read.
 
 # %%
-queries = pd.read_csv(clips.folder / clip_study.RETRIEVAL)
+queries = clip_study.read(session.ws, clip_study.RETRIEVAL, clips.rows)
 hits = retrieval.summary(queries)
 recalls = hits[hits["what"] != "rank"].rename(columns={"direction": "panel"})
 recalls = recalls.assign(row=[f"first {what.removeprefix('recall')}" for what in recalls["what"]])
@@ -180,16 +186,16 @@ An equal caption stands among the first ten for **{by_clip:.1%}** of slices, {by
 
 # %% [markdown]
 # Is that more than raw pixels by more than luck? Both ranked the same candidates for the same queries, so they are compared in pairs: CLIP minus
-# raw pixels, each person counted once. Further seeds of HippoCLIP, where the declared series has them, say whether it is the luck of one training.
+# raw pixels, each person counted once. Further seeds of HippoCLIP, where they are finished, say whether it is the luck of one training.
 
 # %%
-made = session.series()
+made = session.planned()
 gains = retrieval.advantage(queries)
-seeded = [one for one in made if one.run in [RunSpec("hippoclip", seed=seed) for seed in plan.SEEDS]]
+seeded = plan.finished(made, [RunSpec("hippoclip", seed=seed) for seed in plan.SEEDS])
 session.say(f"CLIP minus raw pixels, 95 % intervals over people, one seed. {retrieval.in_words(gains)}.")
-if len(seeded) > 1:
-    pooled = retrieval.advantage(compare.side_table(seeded, clip_study.RETRIEVAL))
-    session.say(f"The same over {len(seeded)} seeds, intervals over people and seeds. {retrieval.in_words(pooled)}.")
+if (count := seeded["run"].nunique()) > 1:
+    pooled = retrieval.advantage(clip_study.read(session.ws, clip_study.RETRIEVAL, seeded))
+    session.say(f"The same over {count} seeds, intervals over people and seeds. {retrieval.in_words(pooled)}.")
 else:
     session.say(
         "**Not trained yet:** further seeds of `hippoclip`, so the luck of one training is not in these intervals."
@@ -213,16 +219,19 @@ session.facts(
 # %%
 images = images_of(cohort, prep, session.ws)
 scored = {number: images[number] for number in fold["scored"]}
-clip = probe.trained_network(session.ws, clips.run, spec, machine)
-slices = clip_study.look(clip, prep, scored, cohort, fold["train"], machine)
-along = np.array([np.nan if not one.parts else one.place for one in slices.said], dtype=float)
-every = slice(None, None, max(1, len(along) // 900))
-session.save(
-    pictures.space(slices.features[every], slices.read[every], along[every]), "space",
-    "Held-out slices (dots) and their captions (triangles) in HippoCLIP's space, in two principal components.",
-    "Two scatter plots coloured by the place on the long axis; at the left images and captions as they are, at the right each kind centred.",
-    kind="png",
-)  # fmt: skip
+clip = session.network(clips)
+if clip is None:
+    without_weights(clips)
+else:
+    slices = clip_study.look(clip, prep, scored, cohort, fold["train"], machine)
+    along = np.array([np.nan if not one.parts else one.place for one in slices.said], dtype=float)
+    every = slice(None, None, max(1, len(along) // 900))
+    session.save(
+        pictures.space(slices.features[every], slices.read[every], along[every]), "space",
+        "Held-out slices (dots) and their captions (triangles) in HippoCLIP's space, in two principal components.",
+        "Two scatter plots coloured by the place on the long axis; at the left images and captions as they are, at the right each kind centred.",
+        kind="png",
+    )  # fmt: skip
 
 # %% [markdown]
 # **How to read it.** The panels differ by the distance between the mean image and the mean caption, the *modality gap* of most CLIPs (Liang et
@@ -230,10 +239,11 @@ session.save(
 # show:** the other dimensions, in which areas and sizes are told.
 
 # %%
-gap = float(np.linalg.norm(slices.features.mean(0) - slices.read.mean(0)))
-session.facts(modality_gap=gap)
-session.say(f"All vectors have length 1. The means of images and of captions lie **{gap:.2f}** apart"
-            + (": hardly a gap, which is why the panels look alike." if gap < 0.2 else "."))  # fmt: skip
+if clip is not None:
+    gap = float(np.linalg.norm(slices.features.mean(0) - slices.read.mean(0)))
+    session.facts(modality_gap=gap)
+    session.say(f"All vectors have length 1. The means of images and of captions lie **{gap:.2f}** apart"
+                + (": hardly a gap, which is why the panels look alike." if gap < 0.2 else "."))  # fmt: skip
 
 # %% [markdown]
 # ## 4. How far does text go alone?
@@ -245,40 +255,42 @@ session.say(f"All vectors have length 1. The means of images and of captions lie
 
 # %%
 for kind in prompts.KINDS:
-    said = guidance.class_prompts(kind, clips.run, cohort, fold["train"])
+    said = guidance.class_prompts(kind, hippoclip, cohort, fold["train"])
     session.say(f"**{kind}**: " + "; ".join(f"*{one[0]}*" for one in said))
 
 # %%
 names = ("background", *spec.names)
-angles, alone = clip_summary.angles(clips, names), clip_summary.by_prompts([clips])["value"]
-floor = session.run(FLOOR)
-without_text = [one for one in made if one.run.model == "hippoclip-attributes"]
-dice_alone = {f"{FLOOR}: no image is read": floor.mean(), **alone.to_dict()}
-if without_text:
-    dice_alone["hippoclip-attributes: no text is read"] = np.mean([one.mean() for one in without_text])
-session.facts(text_alone=alone.to_dict(), cosines=angles.T.to_dict(), dice_floor=floor.mean())
+cosines = clip_study.read(session.ws, clip_study.COSINES, clips.rows)
+angles = clip_summary.angles(cosines, names)
+alone = clip_summary.by_prompts(clip_study.read(session.ws, clip_study.TRANSFER, clips.rows))["value"]
+atlas = session.run(ATLAS)
+without_text = made[(made["model"] == "hippoclip-attributes") & (made["label"] == MEAN)]
+dice_alone = {f"{ATLAS}: ignores the image": atlas.mean(), **alone.to_dict()}
+if len(without_text):
+    dice_alone["hippoclip-attributes: no text is read"] = without_text.groupby("run")["dice"].mean().mean()
+session.facts(text_alone=alone.to_dict(), cosines=angles.T.to_dict(), dice_atlas=atlas.mean())
 session.say("Cosines between the classes' vectors, and mean Dice of the patches' own choice on the scored volumes:")
 both = angles.reindex(list(dice_alone)).assign(**{"mean Dice": pd.Series(dice_alone)})
 display(both.style.format(precision=3, na_rep="").set_uuid("angles"))
 session.say(
-    f"Text alone, with the prompts in the form of captions: mean Dice **{alone[prompts.GEOMETRIC]:.3f}**. The first row, which reads no "
-    f"image, stretches the mean label map of the training volumes to each box, and has {floor.mean():.3f}."
+    f"Text alone, with the prompts in the form of captions: mean Dice **{alone[prompts.GEOMETRIC]:.3f}**. The first row, the atlas, "
+    f"stretches the mean label map of the training volumes to each box, and has {atlas.mean():.3f}."
 )
 
 # %% [markdown]
 # **How to read it.** A cosine near 1 means that to this text tower the two classes are called the same, and nothing that is nearly equal can guide:
 # in the student project, anterior and posterior stood at `0.977`. Two things stand in the way of the Dice of text alone: a patch is several
-# voxels wide, and the tower was trained to tell slices apart, not patches. `hippoclip-attributes`, which stands in the table once the series
-# has it, has the same patches and was told the same facts as numbers. **What it does not show:** what a decoder can make of it.
+# voxels wide, and the tower was trained to tell slices apart, not patches. `hippoclip-attributes`, which stands in the table once it is
+# trained, has the same patches and was told the same facts as numbers. **What it does not show:** what a decoder can make of it.
 #
-# The guided models below read the prompts in the form of captions; so the series declares it. The table above may not decide that, as it is of the
+# The guided models below read the prompts in the form of captions; this was planned. The table above may not decide that, as it is of the
 # scored fold. The place for such a choice is `dev`, people cut from the training ones. How far apart the classes of each set lie there, by a
-# HippoCLIP that learned from the rest of the training people, is a run of the series:
+# HippoCLIP that learned from the rest of the training people, is a planned run:
 
 # %%
-developed = [one for one in made if one.run == RunSpec("hippoclip", "dev")]
-if developed:
-    on_dev = clip_summary.angles(developed[0], names)
+developed = plan.finished(made, [RunSpec("hippoclip", "dev")])
+if len(developed):
+    on_dev = clip_summary.angles(clip_study.read(session.ws, clip_study.COSINES, developed), names)
     widest = on_dev.max(axis=1).idxmin()
     session.facts(widest_on_dev=widest)
     session.say(
@@ -286,7 +298,7 @@ if developed:
     )
     display(on_dev.style.format(precision=3).set_uuid("dev"))
 else:
-    session.say("**Not there yet:** the run of `hippoclip` on `dev`; `hipposeg series 06` makes it.")
+    session.say("**Not trained yet:** the run of `hippoclip` on `dev`; `hipposeg train --plan 06` trains it.")
 
 # %% [markdown]
 # And where does text alone see the classes? Each patch's cosine with them, enlarged to the voxels, on the best, the median and the worst scored case:
@@ -296,7 +308,7 @@ side_on, what = 0 if prep.axis else 1, "cosine of the patch with the class's vec
 
 
 def views_of(network, result):
-    dice, views = tables.mean_dice(result.cases), []
+    dice, views = result.values(), []
     for rank, scored_case in tables.cases_by_rule(dice).items():
         case, likeness = cohort.cases[scored_case], clip_study.similarity(network, prep, images[scored_case], machine)
         columns = {f"cosine with {name}": one for name, one in zip(names, likeness, strict=True)}
@@ -310,12 +322,15 @@ def span(views):
     return tuple(np.nanpercentile(np.concatenate(values), (1, 99)))
 
 
-patch_views = views_of(clip, clips)
-session.save(
-    overlays.maps(patch_views, spec, "What each patch is like", side_on, what=what, limits=span(patch_views)), "patches",
-    "Text alone, on the best, median and worst scored case: cosines of HippoCLIP's patches with the classes' vectors, linearly enlarged.",
-    "Three rows of slices: the image, then coarse maps from blue to yellow for each class, with the true outlines.", kind="png",
-)  # fmt: skip
+if clip is None:
+    without_weights(clips)
+else:
+    patch_views = views_of(clip, clips)
+    session.save(
+        overlays.maps(patch_views, spec, "What each patch is like", side_on, what=what, limits=span(patch_views)), "patches",
+        "Text alone, on the best, median and worst scored case: cosines of HippoCLIP's patches with the classes' vectors, linearly enlarged.",
+        "Three rows of slices: the image, then coarse maps from blue to yellow for each class, with the true outlines.", kind="png",
+    )  # fmt: skip
 
 # %% [markdown]
 # **How to read it.** Colours span the cosines that occur. A segmentation would need each map to be the highest within its own outline.
@@ -356,14 +371,21 @@ def training_loss(logits, target):
     return losses.combined(logits, target, recipe.loss, recipe.foreground_weight)
 
 
+def vectors_with(table):
+    values, directions = torch.linalg.eigh(table)  # rows of length 1 whose cosines are the table's
+    return (directions * values.clamp(min=0).sqrt()).float()
+
+
 scales, equal = np.geomspace(0.5, 60, 12), torch.eye(spec.n_classes).double()
-close = clip_study.STUDENTS_COSINE * (1 - equal) + equal
+close, own = clip_study.STUDENTS_COSINE * (1 - equal) + equal, equal.clone()
+for one in cosines[cosines["prompts"] == prompts.GEOMETRIC].itertuples():
+    own[one.first, one.second] = own[one.second, one.first] = one.cosine
 right_angled, ours, alike = (
     "vectors at right angles",
     "HippoCLIP's, in the form of captions",
     f"all at a cosine of {clip_study.STUDENTS_COSINE}",
 )
-sets = {right_angled: equal.float(), ours: clip.classes.cpu(), alike: torch.linalg.cholesky(close).float()}
+sets = {right_angled: equal.float(), ours: vectors_with(own), alike: torch.linalg.cholesky(close).float()}
 lowest = {
     name: [guided.lowest_loss(one, scale, shares, training_loss) for scale in scales] for name, one in sets.items()
 }
@@ -391,14 +413,14 @@ session.say(
 # from the same initial weights.
 
 # %%
-led = train_or_load(RunSpec("clip2d-guided", schedule=schedule), cohort, session.folds, session.ws, weights=True)
-twin = session.run("clip2d-unguided")
+led, twin = session.run("clip2d-guided"), session.run("clip2d-unguided")
 session.save(
     evaluation.training_curves({"clip2d-unguided": twin.history, "clip2d-guided": led.history}), "curves",
     "Training loss, and mean Dice on the scored volumes now and then, for display only: nothing is chosen by it.",
     "Two line charts over epochs for two networks: the loss falls, the mean Dice rises.",
 )  # fmt: skip
-pair = compare.differences(compare.scores([led, twin]), "clip2d-unguided").iloc[0]
+both = pd.concat([led.rows, twin.rows])
+pair = compare.differences(both[both["label"] == MEAN], "clip2d-unguided").iloc[0]
 session.facts(
     dice_guided=led.mean(),
     dice_unguided=twin.mean(),
@@ -415,11 +437,9 @@ session.say(
 # prediction:
 
 # %%
-led_network = probe.trained_network(session.ws, led.run, spec, machine)
-in_tower = sum(weight.numel() for weight in led_network.tower.parameters())
-session.facts(
-    parameters={one.run.model: one.config["params"] for one in (clips, led, twin)}, parameters_of_tower=in_tower
-)
+untrained = weights.initial(RunSpec("clip2d-guided", schedule=schedule), spec)
+in_tower = sum(weight.numel() for weight in untrained.tower.parameters())
+session.facts(parameters={one.model: one.config["params"] for one in (clips, led, twin)}, parameters_of_tower=in_tower)
 session.say(
     f"The unguided network has {twin.config['params']:,} parameters. The guided one has {led.config['params']:,}, of which {in_tower:,} are the "
     f"frozen tower's. Its {led.config['steps']} steps, as many as the twin's, come after {clips.config['steps']} steps of its guide "
@@ -428,19 +448,19 @@ session.say(
 )
 
 # %% [markdown]
-# And the scale: where it began, where it went, and where that puts the lowest loss. The run without a scale is one of the series; it is drawn if it
-# is there. (The scale is spared the weight decay, which would draw its logarithm to zero, and so the scale to one.)
+# And the scale: where it began, where it went, and where that puts the lowest loss. The run without a scale is drawn once it
+# is trained. (The scale is spared the weight decay, which would draw its logarithm to zero, and so the scale to one.)
 
 # %%
-fixed = [one for one in made if one.run == RunSpec("clip2d-fixed-scale")]
+fixed = load.runs(plan.finished(made, [RunSpec("clip2d-fixed-scale")]), session.ws)
 session.save(
     pictures.courses({"hippoclip": clips.history, "clip2d-guided": led.history}, guided.FIRST_SCALE), "scale",
     "Loss and learned scale by epoch. The two losses are different ones; dashed: where both scales begin.",
     "Two line charts over epochs for HippoCLIP and the guided network.",
 )  # fmt: skip
-ends = {one.run.model: (one.config["scale"], one.history[-1]["loss"]) for one in (led, *fixed)}
+ends = {one.model: (one.config["scale"], one.history[-1]["loss"]) for one in (led, *fixed)}
 session.save(
-    pictures.floors({name: (scales, one) for name, one in lowest.items()}, ends), "floor",
+    pictures.lowest_losses({name: (scales, one) for name, one in lowest.items()}, ends), "lowest-loss",
     "Lines: the lowest training loss that geometry allows, at each scale, for three sets of class vectors. Marks: where trainings ended.",
     "Falling curves of the lowest possible loss against the scale, with a mark for each training.",
 )  # fmt: skip
@@ -459,13 +479,17 @@ session.say(
 # The maps that the head decides by, on the best, the median and the worst scored case of the guided network:
 
 # %%
-pixel_views, what = views_of(led_network, led), "cosine of the pixel with the class's vector"
-session.save(
-    overlays.maps(pixel_views, spec, "What each pixel is like", side_on, what=what, limits=span(pixel_views)),
-    "similarity", "The best, median and worst scored case: each pixel's cosine with the classes' vectors, in the slice that holds most "
-    "hippocampus, cut across those that the network works on so that both parts are in view.",
-    "Three rows of slices: the image, then maps from blue to yellow for each class, with the true outlines.", kind="png",
-)  # fmt: skip
+led_network, what = session.network(led), "cosine of the pixel with the class's vector"
+if led_network is None:
+    without_weights(led)
+else:
+    pixel_views = views_of(led_network, led)
+    session.save(
+        overlays.maps(pixel_views, spec, "What each pixel is like", side_on, what=what, limits=span(pixel_views)),
+        "similarity", "The best, median and worst scored case: each pixel's cosine with the classes' vectors, in the slice that holds most "
+        "hippocampus, cut across those that the network works on so that both parts are in view.",
+        "Three rows of slices: the image, then maps from blue to yellow for each class, with the true outlines.", kind="png",
+    )  # fmt: skip
 
 # %% [markdown]
 # **How to read it.** Colours span the cosines that occur. Where each class lights up, there the network finds it: these maps are its logits, but for the
@@ -480,28 +504,31 @@ session.save(
 # rotation of the text breaks, cannot matter anywhere in this design. In numbers, on one slice, with a copy of the trained network:
 
 # %%
-sample = prep.place(images[fold["scored"][0]])[0][:1].to(machine.device)
-turned = copy.deepcopy(led_network)
-with torch.inference_mode():
-    before = led_network(sample)
-    turn = guided.rotated(torch.eye(turned.classes.shape[1]), torch.Generator().manual_seed(0)).to(machine.device)
-    turned.classes.copy_(turned.classes @ turn)
-    turned.embedding.weight.copy_((turned.embedding.weight[:, :, 0, 0].T @ turn).T[:, :, None, None])
-    turned.embedding.bias.copy_(turned.embedding.bias @ turn)
-    changed_by = float((turned(sample) - before).abs().max() / before.abs().max())
-session.facts(rotation_changes_logits_by=round(changed_by, 3))
-session.say(
-    f"Class vectors and embedding turned together: logits change by at most **{changed_by:.1e}** of the largest one, which is rounding."
-)
+if led_network is None:
+    without_weights(led)
+else:
+    sample = prep.place(images[fold["scored"][0]])[0][:1].to(machine.device)
+    turned = copy.deepcopy(led_network)
+    with torch.inference_mode():
+        before = led_network(sample)
+        turn = guided.rotated(torch.eye(turned.classes.shape[1]), torch.Generator().manual_seed(0)).to(machine.device)
+        turned.classes.copy_(turned.classes @ turn)
+        turned.embedding.weight.copy_((turned.embedding.weight[:, :, 0, 0].T @ turn).T[:, :, None, None])
+        turned.embedding.bias.copy_(turned.embedding.bias @ turn)
+        changed_by = float((turned(sample) - before).abs().max() / before.abs().max())
+    session.facts(rotation_changes_logits_by=round(changed_by, 3))
+    session.say(
+        f"Class vectors and embedding turned together: logits change by at most **{changed_by:.1e}** of the largest one, which is rounding."
+    )
 
 # %% [markdown]
 # That makes the controls. Each has as many steps and is trained with three seeds. All but the last differ from `clip2d-guided` in one
 # thing and are compared with it.
 
 # %%
-told = [(family, name, model_text(name)) for family, members in plan.FAMILIES_CLIP.items() for name in members]
+told = [(family, name, title_of(name)) for family, members in plan.FAMILIES_CLIP.items() for name in members]
 told += [
-    (f"a tower taught without language, against {plan.TOWERS_CLIP[0]}", name, model_text(name))
+    (f"a tower taught without language, against {plan.TOWERS_CLIP[0]}", name, title_of(name))
     for name in plan.TOWERS_CLIP[1]
 ]
 display(
@@ -523,11 +550,9 @@ if len(verdicts):
         f"A forest plot of the controls in families: {', '.join(verdicts.index.unique(0))}.",
     )  # fmt: skip
     session.facts(verdicts={" / ".join(name): row["verdict"] for name, row in verdicts.iterrows()})
-    session.say(compare.in_words(verdicts, "`clip2d-guided`"))
+    session.say(tables.counts_in_words(verdicts, "`clip2d-guided`"))
 else:
-    session.say(
-        "**Not trained yet:** no comparison of the series is complete, so there is no verdict on language here."
-    )
+    session.say("**Not trained yet:** no planned comparison is complete, so nothing is concluded on language here.")
 session.say(clip_summary.language(verdicts))
 
 # %% [markdown]
@@ -546,12 +571,12 @@ towers = compare.by_family(made, plan.TOWERS_CLIP[0], {"towers": plan.TOWERS_CLI
 if len(towers):
     session.facts(towers={name: row["verdict"] for (_, name), row in towers.iterrows()})
     session.say(
-        f"Mean Dice minus that of `{plan.TOWERS_CLIP[0]}`. {compare.in_words(towers, f'`{plan.TOWERS_CLIP[0]}`')}"
+        f"Mean Dice minus that of `{plan.TOWERS_CLIP[0]}`. {tables.counts_in_words(towers, f'`{plan.TOWERS_CLIP[0]}`')}"
     )
     display(tables.readable_differences(towers.droplevel(0)))
 else:
     session.say(
-        f"**Not trained yet:** `{plan.TOWERS_CLIP[0]}` and {', '.join(f'`{name}`' for name in plan.TOWERS_CLIP[1])} of the series."
+        f"**Not trained yet:** `{plan.TOWERS_CLIP[0]}` and {', '.join(f'`{name}`' for name in plan.TOWERS_CLIP[1])} of the plan."
     )
 
 # %% [markdown]
@@ -565,10 +590,10 @@ else:
 # %%
 solid = compare.by_family(made, "unet3d", {"text head": ("clip3d-guided",)}, "standard")
 if len(solid):
-    session.say(f"Guided minus plain 3D U-Net. {compare.in_words(solid, '`unet3d`')}")
+    session.say(f"Guided minus plain 3D U-Net. {tables.counts_in_words(solid, '`unet3d`')}")
     display(tables.readable_differences(solid))
 else:
-    session.say("**Not trained yet:** `clip3d-guided` of the series.")
+    session.say("**Not trained yet:** `clip3d-guided`.")
 
 # %% [markdown]
 # ## 7. Few labels
@@ -601,7 +626,7 @@ if len(by_share_apart):
     session.facts(shares={name: row["verdict"] for name, row in by_share_apart.iterrows()})
     session.say(f"Guided minus unguided. {tables.differences_in_words(by_share_apart)}.")
 else:
-    session.say("**Not trained yet:** no share is complete; `hipposeg series 06 --only .p` trains them.")
+    session.say("**Not trained yet:** no share is complete; `hipposeg train --plan 06 --only .p` trains them.")
 
 # %% [markdown]
 # **How to read it.** Each row compares networks that learned from the same people. **What it does not show:** what fewer *labels* of as many *people*
@@ -633,9 +658,10 @@ if checkpoint:
     session.say(
         f"Weights: *{outside.config['source']}*. Text alone, without training: mean Dice **{outside.mean():.3f}**; ours {clips.mean():.3f}."
     )
-    outside_hits = retrieval.summary(pd.read_csv(outside.folder / clip_study.RETRIEVAL))
+    outside_hits = retrieval.summary(clip_study.read(session.ws, clip_study.RETRIEVAL, outside.rows))
     display(outside_hits.style.format(precision=3).set_uuid("published"))
-    guides = compare.differences(compare.scores([led_from_outside, led]), "clip2d-guided")
+    both = pd.concat([led_from_outside.rows, led.rows])
+    guides = compare.differences(both[both["label"] == MEAN], "clip2d-guided")
     session.say("Guided by it, minus guided by ours, one seed each:")
     display(tables.readable_differences(guides))
 
@@ -643,21 +669,21 @@ if checkpoint:
 # ## What we learned
 
 # %%
-of_series = []
+of_plan = []
 if len(by_share_apart):
-    of_series.append(f"Guided minus unguided over the series' seeds. {tables.differences_in_words(by_share_apart)}.")
+    of_plan.append(f"Guided minus unguided over all seeds. {tables.differences_in_words(by_share_apart)}.")
 if len(towers):
     in_numbers = tables.differences_in_words(towers.droplevel(0))
-    of_series.append(f"A tower taught the captions' facts as numbers, minus `{plan.TOWERS_CLIP[0]}`. {in_numbers}.")
+    of_plan.append(f"A tower taught the captions' facts as numbers, minus `{plan.TOWERS_CLIP[0]}`. {in_numbers}.")
 if len(solid):
-    of_series.append(f"The text head in 3D, minus `unet3d`. {tables.differences_in_words(solid.droplevel(0))}.")
-of_series = "\n- ".join([*of_series, clip_summary.language(verdicts)])
+    of_plan.append(f"The text head in 3D, minus `unet3d`. {tables.differences_in_words(solid.droplevel(0))}.")
+of_plan = "\n- ".join([*of_plan, clip_summary.language(verdicts)])
 session.say(f"""
 - With HippoCLIP an equal caption is among the first ten for {by_clip:.1%} of held-out slices, against {by_pixels:.1%} by raw pixels and {by_chance:.1%} by chance.
-- Text alone, patch by patch and without a decoder, reaches a mean Dice of {alone[prompts.GEOMETRIC]:.3f} with the prompts that were declared for guidance; the floor that reads no image has {floor.mean():.3f}.
+- Text alone, patch by patch and without a decoder, reaches a mean Dice of {alone[prompts.GEOMETRIC]:.3f} with the prompts that were planned for guidance; the atlas, which ignores the image, has {atlas.mean():.3f}.
 - Guided minus unguided U-Net: **{pair["difference"]:+.4f}** mean Dice ({pair["low"]:+.4f} to {pair["high"]:+.4f}), one seed each under this profile, and the guide's training on top.
 - A cosine head needs a scale. Without one, and with one embedding a class, the loss does not get below {at_one[ours]:.3f} with these vectors.
-- {of_series}
+- {of_plan}
 """)
 
 # %% [markdown]
@@ -677,7 +703,7 @@ session.say(f"""
 # 1. In section 4, write prompts of your own in `data/prompts.py` and look at the cosines before you look at the Dice. (Words are part of a run's
 #    key, so what reads them is trained anew.)
 # 2. Train `clip2d-image-only` with `hipposeg train clip2d-image-only`. Is it nearer to the guided network or to its twin?
-# 3. In section 5, draw the floor for `recipe.loss = "ce"` with `dataclasses.replace`. Which of the two terms keeps the floor up?
+# 3. In section 5, draw the lowest loss for `recipe.loss = "ce"` with `dataclasses.replace`. Which of the two terms keeps it up?
 #
 # ## References
 #
@@ -692,7 +718,8 @@ session.say(f"""
 
 # %%
 session.finish(
-    *(one.folder / "config.json" for one in (clips, led, twin)),
-    *(clips.folder / name for name in clip_study.TABLES),
-    *(led.predictions / spec.file_name(number) for number in fold["scored"]),
+    *(
+        session.ws.artifacts / "studies" / f"{name}.csv.gz"
+        for name in (clip_study.RETRIEVAL, clip_study.TRANSFER, clip_study.COSINES)
+    )
 )

@@ -23,17 +23,16 @@
 # **What you will learn**
 # - which measures belong in a table of segmentation results, and what each of them overlooks;
 # - why an interval must be over people when each person contributes two volumes;
-# - how to compare two runs on the same people, and when to withhold a verdict;
+# - how to compare two runs on the same subjects, and when to withhold a conclusion;
 # - how to take errors apart: wrong part, too much, too little, and how far from the border;
 # - what a predicted volume is worth to someone who needs the volume;
 # - how to give a single volume an error bar that keeps its promise, and what that promise leaves out;
 # - how ways of scoring that are in use make the same masks look better.
 #
-# **Reads:** the data set, `folds.json`, and all finished runs in `runs/` with their `predictions/`, here and among the
-# committed runs of the `full` profile, and there the flagship's weights and what `hipposeg study` has left. Nothing is
-# trained here; one volume is predicted.
-# **Writes:** `results.csv`, `cases.csv`, `studies/*.csv`, `explorer/`, `figures/07_*`, `facts/07_evaluation.json`.
-# **Run time:** seconds for each run found; `timings.csv` has the measured time.
+# **Reads:** the data set, `folds.json`, the tables of finished runs with `masks/`, the weights of the package, and what
+# `hipposeg-lab study` has written. Nothing is trained here; one volume is predicted.
+# **Writes:** `comparisons.csv`, `studies/*.csv`, `explorer/`, `flagship.json`, `figures/07_*`, `facts/07_evaluation.json`.
+# **Run time:** a few minutes.
 
 # %%
 # Only on Colab: install the package.
@@ -55,23 +54,23 @@ import numpy as np
 import pandas as pd
 from IPython.display import display
 
-from hipposeg import metrics, stats
-from hipposeg.experiments import plan
-from hipposeg.experiments.registry import FLAGSHIP
+from hipposeg import files, metrics, stats
+from hipposeg.experiments import RunSpec, plan
+from hipposeg.experiments.registry import FLAGSHIP, MODELS
 from hipposeg.metrics import MEAN, UNION, labels_of
 from hipposeg.notebook import start
 from hipposeg.predict import card, quality
 from hipposeg.predict.ensemble import load_ensemble
 from hipposeg.predict.scan import read_scan
-from hipposeg.results import compare, tables
-from hipposeg.results.table import FLOOR, collect, write_flagship
+from hipposeg.results import compare, load, tables
+from hipposeg.results.load import ATLAS
 from hipposeg.viz import evaluation, forest, qc, slices
 from hipposeg_lab.figures import asymmetry, failures, mistakes, sensitivity, uncertainty
 from hipposeg_lab.figures import conformal as pictures
 from hipposeg_lab.figures import inflation as scoring
-from hipposeg_lab.page import claims
-from hipposeg_lab.page.published import PUBLISHED
 from hipposeg_lab.studies import (
+    claims,
+    comparisons,
     conformal,
     errors,
     explorer,
@@ -80,9 +79,9 @@ from hipposeg_lab.studies import (
     postprocessing,
     siblings,
     stored,
-    verdicts,
     words,
 )
+from hipposeg_lab.studies.published import PUBLISHED
 
 session = start("07_evaluation", profile)
 spec, cases = session.spec, session.cohort.cases
@@ -90,43 +89,39 @@ spec, cases = session.spec, session.cohort.cases
 # %% [markdown]
 # ## 1. Every run that was found
 #
-# A run is scored once, right after its predictions are written, and its scores lie beside it. So evaluation only
-# reads. `collect` finds all finished runs and refuses what cannot be trusted:
-# - a run that does not cover exactly the scored cases of its fold is an error, not a smaller sample;
-# - a run whose code has changed since is marked *older* in the CSV files and kept out of every comparison;
-# - on the real data, a score beyond what human raters reach sets off the **leak alarm**: then truth has found its way
-#   into the input.
+# A run is scored once, right after its prediction, and its scores are kept in `scores.csv.gz`. Evaluation reads this
+# table and checks it:
+# - a run that does not cover exactly the test cases of its fold is an error, not a smaller sample;
+# - on the real data, a score beyond the agreement of human raters sets off the **leak alarm**: it means that ground truth
+#   is in the input.
 #
-# The main split is `grouped`, fold 0: no person is on both sides.
+# The main split is `grouped`, fold 0: no subject is on both sides.
 
 # %%
-table = collect(session.ws, spec, session.folds)
-runs = table.on("grouped", 0)
-results = table.results[table.results["run"].isin([run.name for run in runs])]
-scores = table.cases[table.cases["run"].isin(results["run"])]
+everything = session.results
+scores = plan.finished(everything, plan.standard(session.ws.profile))
+runs, results = load.runs(scores, session.ws), tables.summary(scores, spec)
 names = evaluation.run_names(results)
-best, floor = table.best("grouped", 0), table.floor("grouped", 0)
-session.say(f"""**{len(table.runs)} runs found**, {len(runs)} of them on this fold:
+atlas, networks = next(run for run in runs if run.is_atlas), [run for run in runs if not run.is_atlas]
+best = max(networks, key=lambda run: run.mean())
+session.say(f"""**{everything["run"].nunique()} finished runs**, of which the {len(runs)} of the notebooks' main sections are shown:
 {", ".join(f"`{name}`" for name in names.values())}.
-They are scored on {best.values().size} volumes of {best.subjects().nunique()} people.
-Marked older: {sum(run.older for run in table.runs)}.""")
+They are scored on {best.values().size} volumes of {best.subjects().nunique()} subjects.""")
 
 # %% [markdown]
-# Sections below that look into masks show a few runs only: the floor, the plain 2D and 3D networks and the flagship, as
-# far as they are here or among the committed runs of the `full` profile, and the run with the highest mean Dice.
+# Sections that look into masks show a few runs only: the atlas, the plain 2D and 3D networks, the flagship, and the run
+# with the highest mean Dice.
 
 # %%
-everything = stored.present(session.ws, session.cohort, session.folds)
-picked = stored.chosen(everything, best)
-masks = {run.name: stored.masks(run, spec) for run in picked}
-short = stored.names(picked)
-session.say(f"Looked into: {', '.join(f'`{name}`' for name in short.values())}.")
+picked = [run for run in runs if run.model in stored.SHOWN or run is best]
+short = {run.name: run.model for run in picked}
+session.say(f"Shown: {', '.join(f'`{name}`' for name in short.values())}.")
 
 # %% [markdown]
 # ## 2. The table of results
 #
-# The first row is the **floor**: the average training label map stretched to the box, with no look at the image
-# (notebook 01). The boxes of this data set were cut around the truth, so even that scores well above zero. What a
+# The first row is the **image-free atlas**: the average training label map stretched to the box, with no look at the
+# image (notebook 01). The boxes of this data set were cut around the truth, so even that scores well above zero. What a
 # network adds is its distance from the first row.
 #
 # - **Dice**: twice the overlap over the sum of both sizes. Computed per volume and part; *mean* is the mean of the
@@ -166,76 +161,74 @@ session.say(f"For `{names[best.name]}`, drawing people makes the interval **{fac
 # %% [markdown]
 # ## 3. The runs side by side
 #
-# One row for each run: both parts in their colours, the mean as a black diamond. The dashed line is the floor's mean.
+# One row for each run: both parts in their colours, the mean as a black diamond. The dashed line is the atlas' mean.
 
 # %%
 session.save(
-    evaluation.dice_by_run(results, spec, FLOOR), "dice",
+    evaluation.dice_by_run(results, spec, ATLAS), "dice",
     "Dice of every run on grouped fold 0, for both parts and their mean, with 95 % intervals over people. "
-    "The first row never reads an image: the distance from it is what a network adds.",
-    "Dots with horizontal intervals, a row for each run; the floor stands first.",
+    "The first row ignores the image: the distance from it is what a network adds.",
+    "Dots with horizontal intervals, a row for each run; the atlas stands first.",
 )  # fmt: skip
 
 # %% [markdown]
 # Overlapping intervals do not mean that two runs are alike: all were scored on the same people, and what is hard for
 # one is often hard for the other. So we take **differences within people**: the mean of a person's volumes in one run
 # minus that in the other. Each person counts once here, but each volume once in the table, so these are not quite the
-# differences of the table's means. First, every run against the floor.
+# differences of the table's means. First, every run against the atlas.
 
 # %%
-from_floor = tables.against(runs, floor, names)
-display(tables.readable_differences(from_floor))
-gain = from_floor.loc[names[best.name]]
-session.say(f"`{names[best.name]}` stands **{gain['difference']:+.3f}** Dice from the floor "
-            f"(95 % interval {gain['low']:+.3f} to {gain['high']:+.3f}, {gain['people']:.0f} people).")  # fmt: skip
+of_mean = scores[scores["label"] == MEAN]
+from_atlas = compare.differences(of_mean, atlas.name, "run").rename(names)
+display(tables.readable_differences(from_atlas))
+gain = from_atlas.loc[names[best.name]]
+session.say(f"`{names[best.name]}` minus the atlas: **{gain['difference']:+.3f}** Dice "
+            f"(95 % interval {gain['low']:+.3f} to {gain['high']:+.3f}, {gain['people']:.0f} subjects).")  # fmt: skip
 
 # %% [markdown]
-# Now the networks among themselves, each against the first of them. This is one declared family of comparisons, so
+# Now the networks among themselves, each against the first of them. This is one family of comparisons, so
 # *p*, from Wilcoxon's signed-rank test over people, is adjusted for their number (Holm). The intervals are not adjusted,
 # so one may exclude zero where *p* is large. The verdict is withheld for single-seed runs: a difference between two
 # *runs* is not one between two *architectures*, because another seed might turn it round.
 
 # %%
-networks = [run for run in runs if not run.is_floor]
 reference = networks[0]
-between = tables.against(networks, reference, names)
+between = compare.differences(of_mean[of_mean["run"] != atlas.name], reference.name, "run").rename(names)
 session.say(f"Difference in mean Dice from `{names[reference.name]}`:" if len(between) else "There is one network.")
 display(tables.readable_differences(between))
 
 # %% [markdown]
 # ## 4. Verdicts, and five folds
 #
-# What does hold over seeds? The `full` profile trains declared series: which models would be compared with which was
-# written down before any of these runs was scored. Each family has one reference and its own adjustment of *p*. With
+# What does hold over seeds? The comparisons are planned: which models are compared with which was written down before any
+# of these runs was scored. Each family has one reference and its own adjustment of *p*. With
 # three seeds or more there is a **verdict**: *ahead* or *behind* if the interval of the difference excludes zero,
 # *equivalent* if it lies within the band that is too small to matter, else *undecided*. It rests on the interval, which
 # also draws seeds; *p* averages the seeds first and knows nothing of their luck.
 
 # %%
-series_runs = [one for number in plan.SERIES for one in plan.committed(session.ws, number, spec)]
-series_runs = list({one.run.name: one for one in series_runs}.values())
-judged = verdicts.table(series_runs)
-by_fold = verdicts.five_folds(series_runs, labels_of(spec))
-stored.write(session.ws, "verdicts", judged)
+planned = comparisons.planned(everything)
+judged, by_fold = comparisons.table(planned), comparisons.five_folds(planned, labels_of(spec))
+comparisons.write(session.ws, judged)
 stored.write(session.ws, "folds", by_fold)
 if len(judged):
     session.save(
-        forest.forest(verdicts.headed(judged), stats.EQUIVALENCE_MARGIN), "verdicts",
-        "Every declared comparison whose runs are there: mean Dice minus the family's reference, with its 95 % interval over "
+        forest.forest(comparisons.headed(judged), stats.EQUIVALENCE_MARGIN), "verdicts",
+        "Every planned comparison whose runs are finished: mean Dice minus the family's reference, with its 95 % interval over "
         "people and seeds. Rows with fewer than three seeds have no verdict. An arrow: the interval goes on beyond the axis.",
         "A forest plot with a heading for each family, an interval for each model, and its verdict in words.",
     )  # fmt: skip
 counted = {word: int((judged["verdict"] == word).sum()) for word in compare.VERDICTS}
 counted["without a verdict (fewer than three seeds)"] = len(judged) - sum(counted.values())
 said = ", ".join(f"{count} {word}" for word, count in counted.items())
-session.say(f"{len(series_runs)} runs of the series are there, {len(judged)} comparisons: {said}.")
+session.say(f"{planned['run'].nunique()} planned runs are finished, {len(judged)} comparisons: {said}.")
 
 # %% [markdown]
 # **What it does not show:** what a model could reach with a recipe of its own. A verdict is about two recipes on these
 # data, and *undecided* is not *equivalent*.
 #
 # One fold is also one draw of people, so the flagship is trained on all five: on folds split by person, and on the folds
-# split by volume that published numbers use; the floor stands above it. Means over folds 1 to 4 stand apart: pilots looked
+# split by volume that published numbers use; the atlas stands above it. Means over folds 1 to 4 stand apart: pilots looked
 # at fold 0 of `nnunet`. Of `grouped` it is the other way round: recipes were developed on people who train in fold 0 and
 # are scored in folds 1 to 4, so fold 0 is the one that no choice was made on.
 
@@ -278,15 +271,15 @@ session.say(f"Lowest mean Dice of `{names[best.name]}`: {lowest}. "
 #
 # ### Which class is taken for which?
 #
-# Voxels of all scored volumes together: a row is the true class, and says where its voxels went. The floor stands
+# Voxels of all scored volumes together: a row is the true class, and says where its voxels went. The atlas stands
 # beside the run with the highest mean Dice.
 
 # %%
-taken_apart = tables.mistakes([run for run in runs if run.predictions.is_dir()], session.cohort)
+taken_apart = errors.mistakes([run for run in runs if run.has_masks], session.cohort)
 session.save(
-    mistakes.confusion_matrices({names[run.name]: taken_apart[run.name].confusion for run in (floor, best)},
+    mistakes.confusion_matrices({names[run.name]: taken_apart[run.name].confusion for run in (atlas, best)},
                                 ("background", *spec.names)), "confusion",
-    "Confusion matrices of the floor and of the run with the highest mean Dice; a row of true voxels adds up to 100 %.",
+    "Confusion matrices of the atlas and of the run with the highest mean Dice; a row of true voxels adds up to 100 %.",
     "Two square tables of percentages with background, anterior and posterior as rows and columns.",
 )  # fmt: skip
 
@@ -326,10 +319,10 @@ session.say(f"""`{names[best.name]}`, per volume: {mine["swap"]:.0f} mm³ in the
 # middle is thick.
 
 # %%
-wrong = {run.name: errors.of_run(masks[run.name], session.cohort) for run in picked}
+wrong = {run.name: errors.of_run(run, session.cohort) for run in picked}
 places = errors.study(picked, wrong, session.cohort)
 stored.write(session.ws, "errors", places)
-columns = {run.name: short[run.name] for run in picked if run.name == best.name or run.model in (FLOOR, FLAGSHIP)}
+columns = {run.name: short[run.name] for run in picked if run.name == best.name or run.model in (ATLAS, FLAGSHIP)}
 session.save(
     mistakes.by_position(places, columns, errors.POSITIONS, ("anterior end", "posterior end")), "positions",
     "Wrong tissue by its position along the true hippocampus, from the anterior end at the left to the posterior end at the "
@@ -371,7 +364,7 @@ session.save(
 # %%
 for rank, number in tables.cases_by_rule(best.values()).items():
     case, score = cases[number], best.values()[number]
-    both = {"expert": case.label, "prediction": best.prediction(spec, number)}
+    both = {"expert": case.label, "prediction": best.masks[number]}
     title = f"{rank.capitalize()}: case {number:03d}, mean Dice {score:.3f}"
     session.save(
         slices.three_plane(case.image[0], both, spec, title, spacing=case.spacing), f"overlay-{rank}",
@@ -397,7 +390,7 @@ told = said[said["run"] == best.name].sort_values("dice", kind="stable").head(4)
 shown = []
 for one in told.itertuples():
     case, title = cases[one.case], f"Case {one.case:03d}, mean Dice {one.dice:.3f}"
-    kinds = metrics.error_masks(masks[best.name][one.case], case.label)
+    kinds = metrics.error_masks(best.masks[one.case], case.label)
     shown.append(failures.Failure(title, one.words, case.image[0], case.label, kinds, case.spacing))
 session.save(
     failures.gallery(shown, spec), "failures",
@@ -417,16 +410,16 @@ session.save(
 # They cost nothing and read no image. Each is applied to the stored masks and scored against the same masks without it.
 
 # %%
-treated = postprocessing.study(picked, masks, session.cohort)
+treated = postprocessing.study(picked, session.cohort)
 stored.write(session.ws, "postprocessing", treated)
-of_mean = treated[treated["label"] == MEAN]
-ends = zip(of_mean["difference"], of_mean["low"], of_mean["high"], strict=True)
-text = of_mean.assign(
-    text=[f"{one:+.4f} ({low:+.4f} to {high:+.4f})" for one, low, high in ends], run=of_mean["run"].map(short)
+changed = treated[treated["label"] == MEAN]
+ends = zip(changed["difference"], changed["low"], changed["high"], strict=True)
+text = changed.assign(
+    text=[f"{one:+.4f} ({low:+.4f} to {high:+.4f})" for one, low, high in ends], run=changed["run"].map(short)
 )
 wide = text.pivot(index="run", columns="step", values="text").loc[list(short.values()), list(postprocessing.STEPS)]
 display(wide.rename_axis(index=None, columns=None))
-largest = float(of_mean.loc[of_mean["run"] == best.name, "difference"].abs().max())
+largest = float(changed.loc[changed["run"] == best.name, "difference"].abs().max())
 session.say(f"Differences in mean Dice with 95 % intervals. For `{short[best.name]}` the largest change of any step is "
             f"**{largest:.4f}**.")  # fmt: skip
 
@@ -485,7 +478,7 @@ natural spread.""")
 
 # %% [markdown]
 # **What we see.** Limits of agreement are what a single measurement is worth; the bias can be corrected, the spread
-# cannot. Even the floor, which reads no image, gets volumes roughly right, because a box's size tells much of the
+# cannot. Even the atlas, which ignores the image, gets volumes roughly right, because a box's size tells much of the
 # hippocampus' size. **What it does not show:** change over time.
 
 # %% [markdown]
@@ -497,11 +490,8 @@ natural spread.""")
 # network, whatever the sample size says.
 
 # %%
-groups = {run.name: run.cases for run in picked}
-whole, out_of_fold = (
-    f"{FLAGSHIP}.grouped-all.s0.standard",
-    stored.out_of_fold(everything, len(session.folds["grouped"])),
-)
+groups = {run.name: run.rows for run in picked}
+whole, out_of_fold = f"{FLAGSHIP}.grouped-all.s0.standard", tables.out_of_fold(everything, FLAGSHIP)
 groups |= {whole: out_of_fold} if len(out_of_fold) else {}
 called = short | {whole: f"{FLAGSHIP}, all folds"}
 both_sides = siblings.study(groups, (*spec.names, UNION))
@@ -546,10 +536,11 @@ and their Dice with **{of_whole["r_dice"]:.2f}**. The second volume is larger by
 # (letters as in section 13) or in papers:
 
 # %%
-groups = [stored.twins(everything, run.model, masks=True) or [run] for run in picked]
-inflated = inflation.study(
-    groups, lambda run: stored.masks(run, spec), session.cohort, session.folds["grouped"][0]["train"]
-)
+groups = []
+for run in picked:
+    seeds = stored.seeds(everything, RunSpec(run.model, schedule=run.config["schedule"]))
+    groups.append([one for one in load.runs(seeds, session.ws) if one.has_masks])
+inflated = inflation.study(groups, session.cohort, session.folds["grouped"][0]["train"])
 stored.write(session.ws, "inflation", inflated)
 told = pd.DataFrame(inflation.PRACTICES, index=["practice", "what is done"]).T.set_index("practice")
 display(told.style.set_uuid("practices"))
@@ -599,7 +590,9 @@ session.say(f"For `{short[best.name]}` the practice on the same masks that adds 
 if session.ws.is_phantom:
     session.say("Claims about real data mean nothing beside a phantom's scores.")
 else:
-    claimed = claims.table(stored.model_means(everything), inflated)
+    here = everything[(everything["folds"] == "grouped") & (everything["fold"] == 0) & (everything["label"] == MEAN)]
+    every_seed = pd.concat([stored.seeds(here, RunSpec(model)) for model in here["model"].unique()])
+    claimed = claims.table(compare.means(every_seed), inflated)
     stored.write(session.ws, "claims", claimed)
     display(claims.readable(claimed).style.set_uuid("claims"))
 
@@ -616,7 +609,7 @@ else:
 
 # %%
 here = results[results["run"] == best.name].set_index("label")["dice"]
-ours = {"method": f"{names[best.name]} (this project)", "split": "by person, grouped fold 0", "source": "results.csv"}
+ours = {"method": f"{names[best.name]} (this project)", "split": "by person, grouped fold 0", "source": "scores.csv.gz"}
 rows = [{"method": one.method, "split": one.protocol, "anterior": one.anterior, "posterior": one.posterior,
          "mean": one.mean, "source": one.source} for one in PUBLISHED]  # fmt: skip
 rows.append(ours | {label: here[label] for label in (*spec.names, "mean")})
@@ -832,13 +825,11 @@ else:
 #   comparison and was no candidate.
 
 # %%
-full = session.ws.full
-calibrated = (full.artifacts / conformal.INTERVALS).is_file() and card.path_of(full).is_file()
+calibrated = len(out_of_fold) and (session.ws.artifacts / conformal.INTERVALS).is_file()
 parts = {label: label for label in spec.names} | {"union": "total"}
 if calibrated:
-    served, flagship = card.read(card.path_of(full)), conformal.out_of_fold(full, spec)
-    intervals = conformal.covered(full, spec)
-    coverage = pd.read_csv(full.artifacts / conformal.COVERAGE)
+    served, coverage = card.read(), making.read(session.ws, "conformal_coverage")
+    intervals = conformal.covered(session.ws)
     session.save(
         pictures.intervals(intervals, spec, parts), "conformal",
         "The interval of every volume, by predicted size; dots are the true volumes. "
@@ -849,8 +840,7 @@ if calibrated:
     Outside: {(~intervals["inside"]).sum()} of {len(intervals)} intervals of
     {served.volumes} volumes ({served.people} people).""")
 else:
-    session.say(f"`artifacts/{full.name}` holds no intervals yet. They come from the flagship's five grouped folds: "
-                "`hipposeg series 04` trains these, and `hipposeg study conformal` then makes the intervals.")  # fmt: skip
+    session.say(making.absent("conformal"))
 
 # %% [markdown]
 # Is the promise kept? Coverage is the share of intervals that hold the true volume. It is promised over all volumes,
@@ -916,9 +906,10 @@ if calibrated:
 
 # %%
 if calibrated:
-    middle = tables.cases_by_rule(next(iter(flagship.values())).values())["median"]
+    scored = out_of_fold[out_of_fold["label"] == MEAN].set_index("case").sort_index()
+    middle = tables.cases_by_rule(scored.loc[scored["fold"] == 0, "dice"])["median"]
     scan = read_scan(session.cohort.folder / "imagesTr" / spec.file_name(middle), served.boxes, spec)
-    ensemble = load_ensemble(full.artifacts, folds=(0,))
+    ensemble = load_ensemble(folds=(0,))
     found = ensemble.segment(scan)
     said = [f"{parts[label]} {volume}" for label, volume in found.volumes.items()]
     session.save(
@@ -930,8 +921,7 @@ if calibrated:
     session.say(", ".join(f"{parts[label]}: predicted {volume}, true {truth.loc[label, 'true']:.0f} mm³"
                           for label, volume in found.volumes.items()))  # fmt: skip
 else:
-    session.say("The predictor needs the flagship's weights and intervals; `hipposeg series 04` and "
-                "`hipposeg study conformal` make them.")  # fmt: skip
+    session.say(making.absent("conformal"))
 
 # %% [markdown]
 # **What we see.** Look at the outlines first and at the numbers second. A flag (none may be shown here) says that the
@@ -957,14 +947,14 @@ if calibrated:
 
 # %%
 if calibrated:
-    measured = pd.read_csv(full.artifacts / conformal.MEASURES).set_index("case").sort_index()
+    measured = making.read(session.ws, "conformal_measures").set_index("case").sort_index()
     flagged = pd.Series(
         [bool(quality.flags(row, served.limits)) for row in measured.to_dict("records")], measured.index
     )
-    scored = pd.concat([run.values() for run in flagship.values()]).sort_index()
-    session.say(f"{flagged.sum()} of {len(flagged)} masks carry a flag. Their mean Dice is {scored[flagged].mean():.3f}, "
-                f"that of the others {scored[~flagged].mean():.3f}. Of the {flagged.sum()} masks with the lowest Dice, "
-                f"{flagged[scored.nsmallest(int(flagged.sum())).index].sum()} carry one.")  # fmt: skip
+    dice = scored["dice"]
+    session.say(f"{flagged.sum()} of {len(flagged)} masks carry a flag. Their mean Dice is {dice[flagged].mean():.3f}, "
+                f"that of the others {dice[~flagged].mean():.3f}. Of the {flagged.sum()} masks with the lowest Dice, "
+                f"{flagged[dice.nsmallest(int(flagged.sum())).index].sum()} carry one.")  # fmt: skip
 
 # %% [markdown]
 # **How to read it.** Where the flagged masks are no worse than the others, flags check the box and the file, and not the
@@ -976,9 +966,10 @@ if calibrated:
 # them. So the scored volumes are left here, compressed, each with the truth and the masks of one run per model.
 
 # %%
-index = explorer.write(session.ws, session.cohort, runs)
+with_masks = [run for run in runs if run.has_masks]
+index = explorer.write(session.ws, session.cohort, with_masks)
 sizes = [path.stat().st_size for path in index.parent.iterdir()]
-session.say(f"""**{len(best.values())} cases** with the masks of {len(explorer.chosen(runs))} runs,
+session.say(f"""**{len(best.values())} cases** with the masks of {len(explorer.chosen(with_masks))} runs,
 {sum(sizes) / 1e6:.1f} MB in all.""")
 
 # %% [markdown]
@@ -987,10 +978,10 @@ session.say(f"""**{len(best.values())} cases** with the masks of {len(explorer.c
 # %%
 headline = {label: float(here[label]) for label in labels_of(spec)}
 session.facts(
-    n_runs=len(table.runs), best_run=best.name, best_dice=headline,
+    n_runs=len(runs), best_run=best.name, best_dice=headline,
     best_low=over_people.low, best_high=over_people.high,
-    n_people=int(best.subjects().nunique()), n_volumes=int(best.values().size), floor_dice=float(floor.values().mean()),
-    gain_over_floor={"difference": gain["difference"], "low": gain["low"], "high": gain["high"]},
+    n_people=int(best.subjects().nunique()), n_volumes=int(best.values().size), atlas_dice=atlas.mean(),
+    gain_over_atlas={"difference": gain["difference"], "low": gain["low"], "high": gain["high"]},
     errors_mm3=mine, errors_touching_border=touching, width_people_over_volumes=factor,
     volume_bias_mm3=union.bias, volume_limits_mm3=[union.low, union.high], volume_icc=union.icc_agreement,
     inflation=mine_inflated["difference"].to_dict(), predicting_nothing=nothing, postprocessing_largest_change=largest,
@@ -1000,7 +991,7 @@ kinds = {"swap": "one part taken for the other", "false_positive": "too much", "
 session.say(f"""
 - `{names[best.name]}` reaches a mean Dice of **{here["mean"]:.3f}**
   ({over_people.low:.3f} to {over_people.high:.3f}) on people it has never seen;
-  a guess that never reads an image reaches **{floor.values().mean():.3f}**.
+  the atlas, which ignores the image, reaches **{atlas.mean():.3f}**.
   The difference is what reading the image adds.
 - Its largest kind of error is *{kinds[max(mine, key=mine.get)]}*, and {100 * touching:.0f} % of all wrong voxels
   touch the true border.
@@ -1030,7 +1021,7 @@ session.say(f"""
 # 1. Replace `("dice", "hd95")` in section 5 by `("nsd1", "msd")`. Do the same volumes stand out?
 # 2. Pass `best.values("union")` instead of `best.values()` to the first `stats.interval`. By how much does the score
 #    rise, and why is that no progress?
-# 3. Give `summary.cases_by_rule` the floor's values instead of the best run's. Which shapes does the average miss?
+# 3. Give `tables.cases_by_rule` the atlas' values instead of the best run's. Which shapes does the average miss?
 # 4. Pool four slices instead of 16 in `inflation.SLICES`. What does predicting nothing score then, and why?
 #
 # ## References
@@ -1050,11 +1041,12 @@ session.say(f"""
 # - Owen, *The pigeonhole bootstrap*, Annals of Applied Statistics 2007. doi:10.1214/07-AOAS122
 
 # %%
-write_flagship(session.ws)
-studies = ("inflation", "postprocessing", "siblings", "errors", "words", "verdicts", "folds")
+if not session.ws.is_phantom:
+    told = {"model": FLAGSHIP, "chosen_on": "dev", "dims": MODELS[FLAGSHIP].dims}
+    files.write_json(session.ws.artifacts / "flagship.json", told)
+studies = ("inflation", "postprocessing", "siblings", "errors", "words", "folds")
 session.finish(
-    session.ws.artifacts / "results.csv",
-    session.ws.artifacts / "cases.csv",
+    session.ws.artifacts / "comparisons.csv",
     index,
     *(session.ws.artifacts / "studies" / f"{name}.csv" for name in studies),
 )

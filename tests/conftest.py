@@ -48,11 +48,11 @@ def house_style() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def tiny_flagship(tmp_path_factory):
+def tiny_flagship(phantom_people, tmp_path_factory):
     """A tiny flagship with weights and card (`serving.Served`), trained once; tests take `served`."""
     import serving
 
-    return serving.make(tmp_path_factory.mktemp("served"))
+    return serving.make(phantom_people(14), tmp_path_factory.mktemp("served"))
 
 
 @pytest.fixture

@@ -1,23 +1,21 @@
 """Artifacts as the notebooks leave them, in small, for tests of what reads them."""
 
-import json
 import struct
 import zlib
-from dataclasses import asdict
 
 import numpy as np
+import pandas as pd
 
 from hipposeg.data.spec import MSD_HIPPOCAMPUS
 from hipposeg.experiments.registry import FLAGSHIP
-from hipposeg.experiments.spec import RunSpec, current_numerics
-from hipposeg.files import write_csv, write_json, write_text
-from hipposeg.results import table
-from hipposeg.results.scoring import CASES
+from hipposeg.experiments.spec import RunSpec
+from hipposeg.files import write_csv, write_json
+from hipposeg.results import store
+from hipposeg.results.load import ATLAS
 from hipposeg.workspace import Workspace
-from hipposeg_lab.page.words import CHAPTERS, FLOOR
+from hipposeg_lab.page.words import CHAPTERS
 from hipposeg_lab.studies import explorer
 
-METRICS = ("dice", "iou", "nsd1", "nsd2", "hd95", "msd", "volume_bias", "volume_abs_error")
 LABELS = ("anterior", "posterior", "mean", "union")
 SVG = b"""<?xml version="1.0"?>
 <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 72 36"><path id="a" d="M0 0L9 9"/></svg>"""
@@ -35,46 +33,38 @@ def png() -> bytes:
     return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
-def result(run: str, model: str, dice: float, **other: object) -> list[dict]:
-    """The four rows of one run; distances and volumes are made from its Dice."""
+def put(ws: Workspace, spec: RunSpec, dice: float, scored: tuple[int, ...] = SCORED, **other: object) -> None:
+    """Put a run into the tables: its mean Dice over `scored`, lower from case to case; the rest is made from it.
+
+    other: columns of runs.csv.
+    """
     rows = []
-    for shift, label in zip((0.01, -0.01, 0.0, 0.02), LABELS, strict=True):
-        values = {"dice": dice + shift, "nsd1": 0.95, "hd95": 3 * (1 - dice), "volume_bias": -12345.4 * (1 - dice)}
-        row = {"run": run, "model": model, "notebook": "03", "dims": 2, "folds": "grouped", "fold": 0, "seed": 0,
-               "schedule": "standard", "device": "cpu", "torch": "2.15.0", "params": 482000, "gflops": 1.9,
-               "steps": 2340, "label": label, "n": len(SCORED), "n_nan": 0, "older": False, **other}  # fmt: skip
-        for metric in METRICS:
-            value = values.get(metric, 0.5)
-            row |= {metric: value, f"{metric}_low": value - 0.0123, f"{metric}_high": value + 0.0145}
-        rows.append(row)
-    return rows
+    steps = np.linspace(0.02, -0.02, len(scored)) if len(scored) > 1 else [0.0]
+    for case, step in zip(scored, steps, strict=True):
+        for shift, label in zip((0.01, -0.01, 0.0, 0.02), LABELS, strict=True):
+            found = round(dice + shift + step, 6)
+            row = {"case": case, "subject": (case + 1) // 2, "label": label, "dice": found, "nsd1": 0.95, "iou": 0.5}
+            row |= {"nsd2": 0.5, "hd95": round(3 * (1 - found), 6), "msd": 0.5, "volume_true": 3000.0 + case}
+            rows.append(row | {"volume_predicted": round(3000.0 + case - 12345.4 * (1 - found), 6)})
+    row = {
+        "run": spec.name, "model": spec.model, "folds": spec.folds, "fold": spec.fold, "seed": spec.seed,
+        "schedule": spec.schedule, "dims": 2, "device": "cpu", "processor": "Test CPU", "precision": "bf16",
+        "threads": 1, "torch": "2.15.0", "params": 482000, "gflops": 1.9, "steps": 2340, "train_s": 432.1,
+        "n": len(scored), "key": "0", "title": f"The model {spec.model}", **other,
+    }  # fmt: skip
+    family = {ATLAS: "atlas", "hippoclip": "clip"}.get(spec.model, "unet")
+    config = {"notebook": "03", "family": family, "numerics": "unet1", "data_sha256": "0", "config": {"prep": {}}}
+    history = pd.DataFrame({"epoch": [1, 2, 3], "loss": [1.0, 0.5, 0.25]})
+    store.put(ws, row, config, pd.DataFrame(rows), history[: 3 * (row["steps"] > 0)], None)
 
 
 def fill(ws: Workspace) -> Workspace:
-    """Artifacts as the notebooks leave them: floor, two networks, an older run, and one on other folds."""
-    rows = [
-        *result("unet2d.grouped0.s0.standard", "unet2d", 0.8835),
-        *result("unet2d-mobilenetv3.grouped0.s0.standard", "unet2d-mobilenetv3", 0.85),
-        *result(f"{FLOOR}.grouped0.s0.standard", FLOOR, 0.7075, params=0),
-        *result("scse2d.grouped0.s0.standard", "scse2d", 0.891, older=True),
-        *result("unet2d.nnunet0.s0.standard", "unet2d", 0.899, folds="nnunet"),
-    ]
-    write_csv(ws.artifacts / "results.csv", list(rows[0]), rows)
-    cases = [
-        {"run": row["run"], "case": case, "subject": (case + 1) // 2, "label": row["label"], "dice": row["dice"]}
-        for row in rows for case in SCORED
-    ]  # fmt: skip
-    write_csv(ws.artifacts / "cases.csv", list(cases[0]), cases)
-    for run in sorted({row["run"] for row in rows}):
-        config = {"run": run, "device": "cpu", "threads": 2, "precision": "bfloat16", "torch": "2.15.0+cpu"}
-        write_json(ws.artifacts / "runs" / run / "config.json", config)
-        history = "\n".join(json.dumps({"epoch": epoch, "loss": 1 / epoch}) for epoch in (1, 2, 3))
-        write_text(ws.artifacts / "runs" / run / "history.jsonl", history + "\n")
-    trained = {"device": "cpu", "threads": 2, "machine": "Test CPU"}
-    times = [{"kind": "run", "name": "unet2d.grouped0.s0.standard", "train_s": 432.1, **trained}]
-    times += [{"kind": "notebook", "name": chapter.name, "total_s": 60.0} for chapter in CHAPTERS]
-    columns = ("kind", "name", "train_s", "total_s", "device", "threads", "machine")
-    write_csv(ws.artifacts / "timings.csv", columns, times)
+    """Artifacts as the notebooks leave them: atlas, two networks, a CLIP, and runs outside the main sections."""
+    schedule = "smoke" if ws.is_phantom else "standard"
+    put(ws, RunSpec(ATLAS, schedule=schedule), 0.7075, params=0, gflops=0.0, steps=0, train_s=0.4)
+    for model, dice in {"unet2d": 0.8835, "unet2d-mobilenetv3": 0.85, "hippoclip": 0.1, "scse2d": 0.891}.items():
+        put(ws, RunSpec(model, schedule=schedule), dice)
+    put(ws, RunSpec("unet2d", "nnunet", schedule=schedule), 0.899)
     fold = {"train": list(TRAINED), "scored": list(SCORED)}
     leaky = {"train": [2, 3, 4, 7, 9], "scored": [1, 5, 10, 11]}
     write_json(ws.folds, {"grouped": [fold], "nnunet": [leaky], "dev": [fold], "n_cases": 8, "n_people": 6})
@@ -93,8 +83,8 @@ def fill(ws: Workspace) -> Workspace:
 
 
 def fill_explorer(ws: Workspace) -> None:
-    """Volumes for the explorer: growing two-part balls, a model that is off by a voxel, and the floor."""
-    runs = ["unet2d.grouped0.s0.standard", f"{FLOOR}.grouped0.s0.standard"]
+    """Volumes for the explorer: growing two-part balls, a model that is off by a voxel, and the atlas."""
+    runs = ["unet2d.grouped0.s0.standard", f"{ATLAS}.grouped0.s0.standard"]
     x, y, z = np.indices((20, 26, 18))
     cases = []
     for number, case in enumerate(SCORED):
@@ -116,7 +106,7 @@ def fill_explorer(ws: Workspace) -> None:
 
 
 def fill_studies(ws: Workspace) -> None:
-    """Small studies of the evaluation, with values that tell their rows apart."""
+    """Small studies of the evaluation, with a value of its own in each row, and comparisons."""
     ends = {"low": 0.011, "high": 0.031, "people": 34}
     practices = ("honest", "background", "union", "truth-crop", "nsd2", "a-new-one")
     inflated = [
@@ -146,9 +136,9 @@ def fill_studies(ws: Workspace) -> None:
     covered += [covered[0] | {"group": f"fold {fold}", "coverage": 0.88 - 0.01 * fold} for fold in range(3)]
     covered += [covered[0] | {"method": "constant", "width": 500.0}]
     errors = [{"method": "one network", "label": "anterior", "ece_before": 0.0312, "ece_after": 0.0071}]
-    verdicts = [
-        {"family": "3D", "model": "unet3d+flip", "reference": "unet3d", "difference": 0.021, "seeds": 3, "p_holm": 0.0312,
-         "verdict": "ahead", **ends},
+    comparisons = [
+        {"family": "3D", "model": "unet3d+flip", "reference": "unet3d", "difference": 0.021, "seeds": 3,
+         "p_holm": 0.0312, "verdict": "ahead", **ends},
         {"family": "3D", "model": "unet3d+focal", "reference": "unet3d", "difference": 0.0012, "seeds": 1,
          "p_holm": 0.5, "verdict": "none: 1 seed", **ends},
     ]  # fmt: skip
@@ -163,37 +153,24 @@ def fill_studies(ws: Workspace) -> None:
     words = [{"run": "unet2d.grouped0.s0.standard", "case": 5, "dice": 0.8835, "words": "Too much, at the tail."}]
     named = {
         "inflation": inflated, "leaks": leaks, "calibration": reliable, "calibration_scaled": reliable,
-        "calibration_summary": errors, "conformal_coverage": covered, "verdicts": verdicts, "claims": claims,
-        "words": words,
+        "calibration_summary": errors, "conformal_coverage": covered, "claims": claims, "words": words,
     }  # fmt: skip
     for name, rows in named.items():
         write_csv(ws.artifacts / "studies" / f"{name}.csv", list(rows[0]), rows)
+    write_csv(ws.artifacts / "comparisons.csv", list(comparisons[0]), comparisons)
 
 
 def fill_series(ws: Workspace) -> None:
-    """Runs of the series: the flagship on five folds, two models with three seeds each; and the benchmark."""
-    specs = [RunSpec(FLAGSHIP, "grouped", fold) for fold in range(5)]
-    specs += [RunSpec(model, seed=seed) for model in ("unet3d", "unet3d+flip") for seed in range(3)]
-    full, numerics = ws.full, current_numerics()
-    for position, spec in enumerate(specs):
-        folder = full.artifacts / "runs" / spec.name
-        shared = {"notebook": "04", "dims": 3, "device": "cpu", "torch": "2.15.0", "params": 1401299, "gflops": 9.6,
-                  "steps": 2496, "family": "unet", "precision": "bf16", "numerics": numerics[spec.model],
-                  "data_sha256": "0"}  # fmt: skip
-        config = {"run": spec.name, "key": "0", "threads": 1, **asdict(spec), **shared}
-        write_json(folder / "config.json", config)
-        first = 1 + 2 * spec.fold if spec.model == FLAGSHIP else 1
-        rows = [
-            {"case": case, "subject": (case + 1) // 2, "label": label, "volume_true": 3000.0 + case,
-             "volume_predicted": 3010.0, **{metric: 0.8 + 0.01 * position + 0.001 * case for metric in METRICS}}
-            for case in (first, first + 1) for label in LABELS
-        ]  # fmt: skip
-        write_csv(folder / CASES, list(rows[0]), rows)
-        write_text(folder / "history.jsonl", "")
-    table.write_results(full, table.find_runs(full), MSD_HIPPOCAMPUS)
-    facts = {"value": 0.8905, "low": 0.885, "high": 0.896, "volumes": 8}
-    five = {"flagship": FLAGSHIP, "folds_grouped": facts, "folds_nnunet": facts | {"value": 0.8915}}
-    write_json(ws.artifacts / "facts" / "04_unet3d.json", five)
+    """Planned runs: the flagship on five folds, two models with three seeds each; and the benchmark."""
+    for fold, scored in enumerate((SCORED, (3, 4), (6, 7), (8, 10), (11, 12))):
+        put(ws, RunSpec(FLAGSHIP, "grouped", fold), 0.88 + 0.001 * fold, scored, dims=3, params=1401299)
+    for position, model in enumerate(("unet3d", "unet3d+flip")):
+        for seed in range(3):
+            put(ws, RunSpec(model, seed=seed), 0.86 + 0.01 * position + 0.001 * seed, dims=3, params=1401299)
+    ends = {"part": "all", "label": "mean", "low": 0.885, "high": 0.896, "volumes": 8}
+    dices = {(FLAGSHIP, "grouped"): 0.8905, (FLAGSHIP, "nnunet"): 0.8915, (ATLAS, "grouped"): 0.7124}
+    five = [{"model": model, "folds": folds, "dice": dice, **ends} for (model, folds), dice in dices.items()]
+    write_csv(ws.artifacts / "studies" / "folds.csv", list(five[0]), five)
     minutes = {FLAGSHIP: 11.69, "unet3d": 6.01, "unet3d+flip": 6.23}
     models = {model: {"schedule_minutes": {"standard": value}} for model, value in minutes.items()}
     dices = {"nnunet-released": 0.312, "ours": 0.861}

@@ -1,4 +1,4 @@
-"""What tests ask of a page: its tags and numbers, and whether each number is what stands in the file that it names."""
+"""Parse a page for tests: its tags and numbers, and whether each number equals the file that it refers to."""
 
 import csv
 import gzip
@@ -10,22 +10,23 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 from hipposeg.experiments.registry import FLAGSHIP
+from hipposeg.stats import interval
 
 # kind -> (factor, decimals); other kinds show three decimals of the number as it is.
 KINDS = {"millions": ("1e-6", 2), "mm": ("1", 2), "score2": ("1", 2), "correlation": ("1", 2), "bias": ("1", 0),
          "count": ("1", 0), "gflops": ("1", 2), "mm3": ("1", 0), "percent": ("100", 1), "schedule": ("1", 1),
          "voxels": ("1", 1), "seconds": ("1", 2), "times": ("1", 1)}  # fmt: skip
 COLUMNS = {"dice": "score", "iou": "score", "nsd1": "score", "hd95": "mm", "volume_bias": "bias", "params": "millions",
-           "gflops": "gflops"}  # fmt: skip
-PLACES = ("of", "full", "cell", "case", "scored", "model", "time", "json")
+           "gflops": "gflops", "train_s": "minutes"}  # fmt: skip
+PLACES = ("of", "runs", "cell", "case", "scored", "model", "json")
 
 
 @dataclass
 class Page(HTMLParser):
-    """What the tests ask of a page: tags with attributes, and (attributes, text) of every <data>.
+    """A parsed page: tags with attributes, and (attributes, text) of every <data>.
 
-    A number that names neither place nor kind belongs to the run of its table row, and to what the head of its column
-    names for the first, second or third number of a cell.
+    A number without place and kind belongs to the run of its table row; the head of its column lists what the first,
+    second and third number of a cell are.
     """
 
     html: str
@@ -57,12 +58,13 @@ class Page(HTMLParser):
             self.within += 1
 
     def completed(self, attrs: dict[str, str | None]) -> dict[str, str | None]:
-        """The attributes of a number, whatever its row and column tell put in."""
+        """The attributes of a number, completed from its row and column."""
         if "data-kind" in attrs:
             return attrs
         field_ = self.heads[self.cell][self.within]
         column = field_.rpartition(":")[2].removesuffix("_low").removesuffix("_high")
-        return attrs | {"data-full": f"{self.run}:{field_}", "data-kind": COLUMNS[column]}
+        place = "data-of" if ":" in field_ else "data-runs"
+        return attrs | {place: f"{self.run}:{field_}", "data-kind": COLUMNS[column]}
 
     def handle_data(self, data: str) -> None:
         if self.inside:
@@ -107,13 +109,13 @@ def _grouped(value: Decimal) -> str:
     return f"{value:,f}".replace(",", "\u202f") if value >= 10000 else f"{value:f}"
 
 
-def wrong_numbers(page: Page, artifacts: Path, workspace: str = "msd-standard") -> tuple[list[str], dict[str, int]]:
-    """Numbers that name their place in a file and are not what stands there; and how many were checked of each kind.
+def wrong_numbers(page: Page, artifacts: Path) -> tuple[list[str], dict[str, int]]:
+    """Numbers that differ from the file that they refer to, and how many were checked of each place.
 
-    artifacts: the folder of that name. A study is the workspace's own, else the series'.
+    artifacts: the folder of the tables.
     """
     rows.cache_clear(), objects.cache_clear()
-    files = Files(artifacts, workspace)
+    files = Files(artifacts)
     wrong, checked = [], dict.fromkeys(PLACES, 0)
     for attrs, text in page.data:
         for place in PLACES:
@@ -122,10 +124,10 @@ def wrong_numbers(page: Page, artifacts: Path, workspace: str = "msd-standard") 
                 continue
             checked[place] += 1
             found = getattr(files, place)(where)
-            # A single field must be shown digit for digit; of a mean, the page's own number is what was rounded.
-            shown = found[0] if len(found) == 1 else attrs["value"]
+            # A single field must be shown digit for digit; of a mean, the page keeps six decimals.
+            shown, near = (found[0], 1e-9) if len(found) == 1 else (attrs["value"], 1e-6)
             mean = sum(map(float, found)) / len(found) if found else float("nan")
-            if not abs(float(attrs["value"]) - mean) < 1e-9 * max(1, abs(mean)):
+            if not abs(float(attrs["value"]) - mean) < near * max(1, abs(mean)):
                 wrong.append(f"{where}: the page has {attrs['value']}, the files {mean}")
             elif text != expected(shown, attrs["data-kind"]):
                 wrong.append(f"{where}: the page says {text}, not {expected(shown, attrs['data-kind'])}")
@@ -133,55 +135,64 @@ def wrong_numbers(page: Page, artifacts: Path, workspace: str = "msd-standard") 
 
 
 class Files:
-    """The fields that the places on a page name, as text; several where the page shows their mean."""
+    """The fields that the places on a page refer to, as text; several where the page shows their mean."""
 
-    def __init__(self, artifacts: Path, workspace: str) -> None:
-        self.artifacts, self.own = artifacts, artifacts / workspace
-        self.full_at = artifacts / f"{workspace.partition('-')[0]}-full"
-        self.results = {(row["run"], row["label"]): row for row in rows(self.own / "results.csv")}
-        series = self.full_at / "results.csv"
-        self.series = {(row["run"], row["label"]): row for row in (rows(series) if series.is_file() else ())}
-        self.cases = {(row["run"], row["case"], row["label"]): row for row in rows(self.own / "cases.csv")}
+    def __init__(self, artifacts: Path) -> None:
+        self.artifacts = artifacts
+        self.by_run = {row["run"]: row for row in rows(artifacts / "runs.csv")}
+        self.scores: dict[tuple[str, str], dict[str, dict[str, str]]] = {}
+        for row in rows(artifacts / "scores.csv.gz"):
+            self.scores.setdefault((row["run"], row["label"]), {})[row["case"]] = row
 
     def of(self, where: str) -> list[str]:
         run, label, column = where.split(":")
-        return [self.results[run, label][column]]
+        metric, _, end = column.rpartition("_")
+        if end not in ("low", "high"):
+            return self.values(run, label, column)
+        group = self.scores[run, label].values()
+        numbers = [float(value(row, metric) or "nan") for row in group]
+        return [str(round(getattr(interval(numbers, [int(row["subject"]) for row in group]), end), 6))]
 
-    def full(self, where: str) -> list[str]:
-        run, label, column = where.split(":")
-        return [self.series[run, label][column]]
+    def runs(self, where: str) -> list[str]:
+        run, column = where.split(":")
+        return [self.by_run[run][column]]
 
     def model(self, where: str) -> list[str]:
         model, label, column = where.split(":")
-        runs = sorted((self.full_at / "runs").glob(f"{model}.grouped0.s*.standard"))
-        every = [row for run in runs for row in rows(run / "cases.csv.gz") if row["label"] == label]
-        return [row[column] for row in every]
+        seeds = [run for run in (f"{model}.grouped0.s{seed}.standard" for seed in range(9)) if run in self.by_run]
+        return [one for run in seeds for one in self.values(run, label, column)]
 
     def cell(self, where: str) -> list[str]:
         study, row, column = where.split(":")
-        own = self.own / "studies" / f"{study}.csv"
-        return [rows(own if own.is_file() else self.full_at / "studies" / own.name)[int(row)][column]]
+        name = f"{study}.csv" if study == "comparisons" else f"studies/{study}.csv"
+        return [rows(self.artifacts / name)[int(row)][column]]
 
     def case(self, where: str) -> list[str]:
         case, label, column = where.split(":")
-        folds = sorted((self.full_at / "runs").glob(f"{FLAGSHIP}.grouped*.s0.standard"))
-        every = [row for fold in folds for row in rows(fold / "cases.csv.gz")]
-        return [row[column] for row in every if (row["case"], row["label"]) == (case, label)]
+        folds = [self.scores[f"{FLAGSHIP}.grouped{fold}.s0.standard", label] for fold in range(5)]
+        return [value(fold[case], column) for fold in folds if case in fold]
 
     def scored(self, where: str) -> list[str]:
         run, case, label, column = where.split(":")
-        return [self.cases[run, case, label][column]]
-
-    def time(self, where: str) -> list[str]:
-        workspace, run, column = where.split(":")
-        return [row[column] for row in rows(self.artifacts / workspace / "timings.csv") if row["name"] == run]
+        return [value(self.scores[run, label][case], column)]
 
     def json(self, where: str) -> list[str]:
         name, _, path = where.partition(":")
-        value = objects(self.artifacts / name)
+        found = objects(self.artifacts / name)
         for key in path.split("/"):
-            value = value[int(key)] if isinstance(value, list) else value[key]
-        return [value]
+            found = found[int(key)] if isinstance(found, list) else found[key]
+        return [found]
+
+    def values(self, run: str, label: str, column: str) -> list[str]:
+        """A column of a run's cases, without empty fields."""
+        return [found for row in self.scores[run, label].values() if (found := value(row, column))]
+
+
+def value(row: dict[str, str], column: str) -> str:
+    """A field of scores.csv.gz; the volume error is a difference of two."""
+    if column != "volume_bias":
+        return row[column]
+    return str(Decimal(row["volume_predicted"]) - Decimal(row["volume_true"]))
 
 
 @cache

@@ -1,5 +1,6 @@
 """A flagship that needs no training, on a phantom, with runs, weights and card: for tests of study and predictor."""
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,20 +8,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hipposeg.data import cohort as cohorts
-from hipposeg.data import folds as folding
-from hipposeg.data import phantom
-from hipposeg.data.locate import Source
-from hipposeg.data.spec import PHANTOM_SPEC
-from hipposeg.experiments import RunSpec, train_or_load
+from hipposeg.experiments import RunSpec, trainers
 from hipposeg.experiments import run as running
 from hipposeg.experiments.model import Model, schedules
 from hipposeg.experiments.registry import MODELS
 from hipposeg.experiments.zoo3d import UNET3D
 from hipposeg.inference import Prep
+from hipposeg.predict import card, ensemble
 from hipposeg.training.machine import Machine
 from hipposeg.workspace import Workspace
 from hipposeg_lab.studies import conformal
+from hipposeg_lab.studies.making import Context
 
 MACHINE = Machine("cpu", "fp32", 1)
 
@@ -49,44 +47,33 @@ BLOBS = Model("blobs", "04", "unet", 3, Prep((40, 56, 40), views=True), Blobs, s
 
 @dataclass(frozen=True)
 class Served:
-    """Where the five runs, weights and card are, and the phantom that they were made from."""
+    """The context of the study, and a folder with weights and card for the predictor."""
 
-    ws: Workspace
-    cohort: cohorts.Cohort
-
-    @property
-    def folder(self) -> Path:
-        return self.ws.artifacts
-
-    def write(self) -> Path:
-        return conformal.write(self.ws, BLOBS.name, "smoke")
+    context: Context
+    folder: Path
 
     def image(self, case: int) -> Path:
-        return self.cohort.folder / "imagesTr" / self.cohort.spec.file_name(case)
+        return self.context.cohort.folder / "imagesTr" / self.context.cohort.spec.file_name(case)
 
 
 def serve(patch: pytest.MonkeyPatch) -> None:
-    """Make the model known, and one thread of float32 the machine."""
+    """Register the model, and make one thread of float32 the machine."""
     patch.setitem(MODELS, BLOBS.name, BLOBS)
-    patch.setattr(running, "FLAGSHIP", BLOBS.name)
-    for module in (conformal, model):
-        patch.setattr(module, "this_machine", lambda: MACHINE)
+    patch.setattr(ensemble, "this_machine", lambda: MACHINE)
 
 
-def make(folder: Path) -> Served:
-    """The five runs, with the weights that they start with, and the study."""
-    data = folder / "Task04_Hippocampus"
-    phantom.generate(data, PHANTOM_SPEC, n_subjects=14, seed=3)
-    source = Source("phantom", data, PHANTOM_SPEC)
-    cohort = cohorts.load(source)
-    served = Served(Workspace(folder / "out", "phantom", "full"), cohort)
-    folds = folding.make(cohort.spec, cohort.numbers)
+def make(people: object, folder: Path) -> Served:
+    """The five runs, with their initial weights, and the study."""
+    ws = Workspace(folder / "out", "phantom", "smoke")
+    context = Context(ws, people.cohort, people.folds, MACHINE)
+    served = Served(context, folder / "weights")
+    served.folder.mkdir()
     with pytest.MonkeyPatch.context() as patch:
         serve(patch)
-        patch.setattr(conformal, "_source", lambda ws: source)
-        patch.setattr(training, "fit", lambda network, *_, **__: (network.eval(), [{"epoch": 1, "step": 1}], 0.0))
-        for fold in range(5):
-            run = RunSpec(BLOBS.name, fold=fold, schedule="smoke")
-            train_or_load(run, cohort, folds, served.ws, MACHINE)
-        served.write()
+        patch.setattr(trainers, "fit", lambda network, *_, **__: (network.eval(), [{"epoch": 1, "step": 1}], 0.0))
+        for run in (RunSpec(BLOBS.name, fold=fold) for fold in range(5)):
+            running.train(run, people.cohort, people.folds, ws, MACHINE)
+            weights = running.folder_of(run, ws) / running.WEIGHTS
+            shutil.copy(weights, served.folder / f"{run.name}.safetensors")
+        shutil.copy(conformal.write(context, BLOBS.name), served.folder / card.NAME)
     return served

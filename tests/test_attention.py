@@ -17,6 +17,7 @@ from torch import nn
 from hipposeg.data import grid
 from hipposeg.data.spec import MSD_HIPPOCAMPUS as SPEC
 from hipposeg.experiments import RunSpec, plan
+from hipposeg.experiments.hooks import Finished
 from hipposeg.experiments.registry import MODELS, NUMERICS
 from hipposeg.experiments.spec import numerics_of
 from hipposeg.experiments.weights import initial
@@ -25,8 +26,6 @@ from hipposeg.models import cost
 from hipposeg.models.attention import AttentionGate, AttentionUNet, doubled
 from hipposeg.models.unet import UNet
 from hipposeg.results import compare
-from hipposeg.results.table import MACHINE as MACHINE_FACTS
-from hipposeg.results.table import SETTING
 from hipposeg.training.machine import Machine
 from hipposeg_lab.figures import attention as pictures
 from hipposeg_lab.studies import attention, attention_summary
@@ -166,7 +165,7 @@ def test_gates_go_with_the_other_options_and_refuse_what_the_twin_refuses():
         made(2).maps(torch.zeros(1, 1, 10, 12))
 
 
-def test_arms_differ_from_their_twins_in_the_network_alone():
+def test_models_differ_from_their_twins_in_the_network_alone():
     own = [model for model in MODELS.values() if model.notebook == "05"]
     assert [model.name for model in own] == list(attention_summary.WITHOUT)
     for model in own:
@@ -315,12 +314,16 @@ def test_attention_that_knows_places_only_is_not_ahead_of_another_cases():
     assert (whole[attention.TRAINED] - whole[attention.OTHER]).abs().max() > 0.05, "the whole box would have said so"
 
 
+def finished(run, network, cohort, folder, cases=None):
+    images = {number: cohort.cases[number].image for number in cases or cohort.cases}
+    return Finished(run, network, cohort, {}, images, [], MACHINE, folder)
+
+
 def test_what_cannot_be_studied_is_left_out_and_the_run_stands(tmp_path, caplog):
-    cohort = cohort_of({1: (8, 8, 8), 3: (8, 10, 8)})
-    images = {1: cohort.cases[1].image}
     run = RunSpec("attention2d", schedule="smoke")
-    assert attention.leave(initial(run, SPEC).eval(), run, images, cohort, MACHINE, tmp_path) is None
-    assert "needs two people" in caplog.text and not (tmp_path / attention.TABLE).exists()
+    cohort = cohort_of({1: (8, 8, 8), 3: (8, 10, 8)})
+    attention.hook(finished(run, initial(run, SPEC).eval(), cohort, tmp_path, [1]))
+    assert "needs two subjects" in caplog.text and not list(tmp_path.iterdir())
 
 
 def test_labels_never_reach_the_maps():
@@ -340,23 +343,20 @@ def test_labels_never_reach_the_maps():
 
 def test_a_gated_run_leaves_its_table_and_others_none(tmp_path):
     cohort = cohort_of({1: (8, 8, 8), 3: (8, 10, 8)})
-    images = {number: case.image for number, case in cohort.cases.items()}
     run = RunSpec("attention2d", seed=1, schedule="smoke")
     network = MACHINE.place(initial(run, SPEC)).eval()
-    table = attention.leave(network, run, images, cohort, MACHINE, tmp_path)
-    stored = pd.read_csv(tmp_path / attention.TABLE)
-    assert tuple(stored.columns) == attention.COLUMNS and len(stored) == len(table)
-    assert np.allclose(stored.ratio, table.ratio, atol=1e-6)
-    # Its weights are the initial ones, so trained and untrained are one network here.
-    wide = table.pivot(index=["case", "scale", "within"], columns="control", values="ratio")
-    assert (wide[attention.TRAINED] == wide[attention.UNTRAINED]).all()
+    attention.hook(finished(run, network, cohort, tmp_path))
     content = (tmp_path / attention.TABLE).read_bytes()
-    attention.leave(network, run, images, cohort, MACHINE, tmp_path)
+    stored = pd.read_csv(tmp_path / attention.TABLE)
+    assert tuple(stored.columns) == attention.COLUMNS and set(stored["case"]) == {1, 3}
+    # Its weights are the initial ones, so trained and untrained are one network here.
+    wide = stored.pivot(index=["case", "scale", "within"], columns="control", values="ratio")
+    assert (wide[attention.TRAINED] == wide[attention.UNTRAINED]).all()
+    attention.hook(finished(run, network, cohort, tmp_path))
     assert (tmp_path / attention.TABLE).read_bytes() == content
-    for other, one in ((RunSpec("attention2d-constant"), network), (RunSpec("unet2d"), network), (run, None)):
-        (tmp_path / attention.TABLE).write_text("old")
-        assert attention.leave(one, other, images, cohort, MACHINE, tmp_path) is None
-        assert not (tmp_path / attention.TABLE).exists()
+    for model in ("attention2d-constant", "unet2d", "atlas-no-image"):
+        attention.hook(finished(RunSpec(model), None, cohort, tmp_path / "others"))
+    assert not (tmp_path / "others").exists()
 
 
 def ratios(seeds=None):
@@ -384,15 +384,14 @@ def test_intervals_and_differences_are_over_people(seeds):
 
 def test_smallest_third_goes_by_true_volume():
     volumes = {1: 30.0, 2: 10.0, 3: 20.0, 4: 20.0, 5: 50.0, 6: 40.0, 7: 60.0}
-    rows = [{"case": case, "label": label, "volume_true": volume if label == "union" else 0.0}
-            for case, volume in volumes.items() for label in ("union", "mean")]  # fmt: skip
-    assert attention_summary.smallest_third(pd.DataFrame(rows)) == [2, 3]
-    assert attention_summary.smallest_third(pd.DataFrame(rows[:2])) == [1]
+    assert attention_summary.smallest_third(pd.Series(volumes)) == [2, 3]
+    assert attention_summary.smallest_third(pd.Series({1: 30.0})) == [1]
 
 
 def dice_rows(models, seeds=3):
     return pd.DataFrame(
-        [{"model": model, "seed": seed, "case": case, "subject": case, "setting": "one",
+        [{"model": model, "seed": seed, "case": case, "subject": case, "label": "mean", "steps": 1,
+          **dict.fromkeys(compare.SETTING, "same"),
           "dice": 0.8 + gain + 0.001 * ((3 * case + seed) % 5) + 0.01 * case}
          for model, gain in models.items() for seed in range(seeds) for case in range(1, 9)]
     )  # fmt: skip
@@ -418,19 +417,13 @@ def test_declared_comparisons_are_one_family():
 
 
 def test_comparisons_are_made_on_all_cases_and_on_the_smallest():
-    setting = dict.fromkeys((*SETTING, *MACHINE_FACTS), "same")
-    rows = dice_rows({"unet2d": 0.0, "attention2d": 0.02}).assign(label="mean")
-    runs = [
-        SimpleNamespace(
-            run=RunSpec(model, seed=seed), config=setting, cases=group[["case", "subject", "label", "dice"]]
-        )
-        for (model, seed), group in rows.groupby(["model", "seed"])
-    ]
-    found = attention_summary.by_size(runs, [2, 5, 7])
+    rows = dice_rows({"unet2d": 0.0, "attention2d": 0.02})
+    found = attention_summary.by_size(rows, [2, 5, 7])
     pair = "attention2d minus unet2d"
     assert list(found.index) == [("all 8 volumes", pair), ("the 3 smallest", pair)]
     assert found["people"].tolist() == [8, 3] and found["verdict"].tolist() == ["ahead", "ahead"]
-    assert attention_summary.by_size(runs[:3], [2]).empty and attention_summary.by_size([], [2]).empty
+    assert attention_summary.by_size(rows[rows["model"] == "unet2d"], [2]).empty
+    assert attention_summary.by_size(rows[:0], [2]).empty
 
 
 # Figures

@@ -17,7 +17,7 @@ def change(settings: Classic, seed: int = 0):
     return classic(IMAGES, LABELS, 3, settings, seeded(seed))
 
 
-def test_nothing_asked_nothing_changed():
+def test_nothing_switched_on_changes_nothing():
     found, ours = change(Classic()), augment(IMAGES, LABELS, 3, Augmentation(), seeded(0))
     assert torch.equal(found.images, IMAGES) and torch.equal(found.targets, ours.targets)
     assert torch.equal(found.points, ours.points)

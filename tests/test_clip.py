@@ -357,7 +357,7 @@ def test_three_dimensions_have_a_guided_head_and_no_tower():
         made(vectors="words", image=TOWER)
 
 
-# The floor
+# The lowest loss
 
 
 def test_lowest_loss_by_hand():

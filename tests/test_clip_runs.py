@@ -1,33 +1,31 @@
 """Runs of CLIPs and of what they guide: one needs the other, and both learn from the same people."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from stored_runs import invented, three
 
-from hipposeg import files
 from hipposeg.data.captions import AREA_STEP, AXIS
 from hipposeg.data.prompts import KINDS, SETS
-from hipposeg.experiments import RunSpec, guidance, plan, train_or_load
-from hipposeg.experiments import run as runs
+from hipposeg.experiments import RunSpec, guidance, plan
 from hipposeg.experiments.registry import MODELS, NUMERICS
+from hipposeg.experiments.run import STATE, folder_of, train
 from hipposeg.experiments.samples import make_samples, shared
 from hipposeg.experiments.spec import needed_by, numerics_of, run_key
 from hipposeg.experiments.zoo_clip import SHARES
+from hipposeg.files import read_json
 from hipposeg.models import guided, published
-from hipposeg.results import compare, tables
-from hipposeg.results.scoring import CASES
-from hipposeg.results.table import MACHINE as MACHINE_FACTS
-from hipposeg.results.table import SETTING
+from hipposeg.results import compare, load, store, tables
 from hipposeg.training.machine import Machine
 from hipposeg.workspace import Workspace
 from hipposeg_lab.studies import clip_study, clip_summary, retrieval
 
 MACHINE = Machine("cpu", "fp32", 1)
-RUN = RunSpec("clip2d-guided", schedule="smoke")
+RUN = RunSpec("clip2d-guided", schedule="smoke", hardware="fp32")
+(GUIDE,) = needed_by(RUN)
 
 
 @pytest.fixture(scope="module")
@@ -38,18 +36,17 @@ def small(phantom_people):
 @pytest.fixture(scope="module")
 def made(small, tmp_path_factory):
     ws = Workspace(tmp_path_factory.mktemp("made"), "phantom", "smoke")
-    return ws, train_or_load(RUN, small.cohort, small.folds, ws, MACHINE)
+    return ws, train(RUN, small.cohort, small.folds, ws)
 
 
 def test_the_guide_is_trained_first_and_its_tower_stays(small, made):
     ws, result = made
-    (guide,) = needed_by(RUN)
-    assert guide == RunSpec("hippoclip", schedule="smoke") and (ws.artifacts / "runs" / guide.name / CASES).is_file()
-    tower = guidance.finished(guide, small.cohort, ws.work / "runs").tower.state_dict()
+    assert replace(RUN, model="hippoclip") == GUIDE and load.get(ws, GUIDE.name)
+    tower = guidance.finished(GUIDE, small.cohort, ws.work / "runs").tower.state_dict()
     led = guidance.finished(RUN, small.cohort, ws.work / "runs")
     assert all(torch.equal(value, tower[name]) for name, value in led.tower.state_dict().items())
     said = guidance.class_prompts("geometric", RUN, small.cohort, small.folds["grouped"][0]["train"])
-    text = guidance.finished(guide, small.cohort, ws.work / "runs").vectors(said)
+    text = guidance.finished(GUIDE, small.cohort, ws.work / "runs").vectors(said)
     assert torch.allclose(led.classes, text, atol=1e-6)
     assert result.config["source"] == "trained here on captions from labels"
     assert np.allclose(result.config["cosines"], (text @ text.T).numpy(), atol=2e-4)
@@ -61,27 +58,24 @@ def test_the_guide_is_trained_first_and_its_tower_stays(small, made):
 def test_trained_twice_gives_the_same_bytes(small, made, tmp_path):
     ws, result = made
     other = Workspace(tmp_path, "phantom", "smoke")
-    again = train_or_load(RUN, small.cohort, small.folds, other, MACHINE)
+    again = train(RUN, small.cohort, small.folds, other)
     assert again.config["weights_sha256"] == result.config["weights_sha256"]
-    for name in (CASES, "history.jsonl", *clip_study.TABLES):
-        for model in (RUN.name, "hippoclip.grouped0.s0.smoke"):
-            paths = [one.artifacts / "runs" / model / name for one in (ws, other)]
-            assert paths[0].is_file() == paths[1].is_file() == (model != RUN.name or name not in clip_study.TABLES)
-            assert not paths[0].is_file() or paths[0].read_bytes() == paths[1].read_bytes()
+    written = [path.relative_to(ws.artifacts) for path in ws.artifacts.rglob("*") if path.is_file()]
+    assert len(written) == 9 and "studies/cosines.csv.gz" in map(str, written)
+    for path in written:
+        if path.name != store.RUNS:  # has the training time
+            assert (ws.artifacts / path).read_bytes() == (other.artifacts / path).read_bytes(), path
 
 
 def test_costs_count_the_guide(small, made):
     ws, result = made
-    (guide,) = needed_by(RUN)
-    took = [files.read_json(ws.work / "runs" / one.name / "provenance.json")["train_s"] for one in (RUN, guide)]
+    took = [read_json(folder_of(one, ws) / STATE)["row"]["train_s"] for one in (RUN, GUIDE)]
     assert took[0] > took[1] == guidance.spent(RUN, ws.work / "runs") > 0
     led = guidance.finished(RUN, small.cohort, ws.work / "runs")
     frozen = sum(weight.numel() for weight in led.tower.parameters())
     assert result.config["params"] == sum(weight.numel() for weight in led.parameters()) > frozen > 0
-    clip = runs.load(ws, guide)
-    assert clip.config["params"] == sum(
-        weight.numel() for weight in guidance.finished(guide, small.cohort, ws.work / "runs").parameters()
-    )
+    clip = guidance.finished(GUIDE, small.cohort, ws.work / "runs")
+    assert load.get(ws, GUIDE.name).config["params"] == sum(weight.numel() for weight in clip.parameters())
 
 
 def test_permuted_labels_of_the_scored_cases_change_no_prediction(small, made, tmp_path):
@@ -91,11 +85,10 @@ def test_permuted_labels_of_the_scored_cases_change_no_prediction(small, made, t
         label = cases[number].label
         cases[number] = replace(cases[number], label=np.where(label > 0, 3 - label, 0)[::-1].copy())
     swapped = replace(small.cohort, cases=cases, sha256="permuted")
-    other = train_or_load(RUN, swapped, small.folds, Workspace(tmp_path, "phantom", "smoke"), MACHINE)
-    for path in result.predictions.iterdir():
-        assert (other.predictions / path.name).read_bytes() == path.read_bytes()
+    other = train(RUN, swapped, small.folds, Workspace(tmp_path, "phantom", "smoke"))
+    assert all(np.array_equal(other.masks[number], mask) for number, mask in result.masks.items())
     assert other.config["weights_sha256"] == result.config["weights_sha256"]
-    assert not other.cases.equals(result.cases)  # the labels really were others
+    assert not other.rows["volume_true"].equals(result.rows["volume_true"]), "the labels really were others"
 
 
 def test_captions_go_with_their_slices(small):
@@ -115,7 +108,7 @@ def test_captions_go_with_their_slices(small):
         guidance.measured(small.cohort, replace(prep, axis=0), cases)
 
 
-def test_shares_are_nested_whole_people_and_the_same_for_both_arms(small):
+def test_shares_are_nested_whole_subjects_and_the_same_for_both_models(small):
     cohort, train = small.cohort, small.folds["grouped"][0]["train"]
     found = [shared(cohort, train, share, 0) for share in (0.3, 0.5, 0.8, 1.0)]
     for fewer, more in zip(found, found[1:], strict=False):
@@ -132,25 +125,25 @@ def test_shares_are_nested_whole_people_and_the_same_for_both_arms(small):
                    for model, recipe in zip(plan.FEW, recipes, strict=True))  # fmt: skip
 
 
-def test_a_clips_run_leaves_its_studies(small, made):
-    ws, _ = made
-    folder = ws.artifacts / "runs" / "hippoclip.grouped0.s0.smoke"
-    scored = small.folds["grouped"][0]["scored"]
-    table = pd.read_csv(folder / clip_study.RETRIEVAL)
-    assert list(table.columns) == list(retrieval.COLUMNS) and sorted(table.case.unique()) == scored
-    moved = pd.read_csv(folder / clip_study.TRANSFER)
+def test_the_hook_keeps_the_studies_of_a_clip(small, made):
+    ws, led = made
+    clip, scored = load.get(ws, GUIDE.name), small.folds["grouped"][0]["scored"]
+    table = clip_study.read(ws, clip_study.RETRIEVAL, clip.rows)
+    assert list(table.columns) == ["run", *retrieval.COLUMNS, "seed"] and sorted(table.case.unique()) == scored
+    moved = clip_study.read(ws, clip_study.TRANSFER, clip.rows)
     assert len(moved) == len(scored) * len(KINDS) * 3
-    own = pd.read_csv(folder / CASES).set_index(["case", "label"])["dice"]
+    own = clip.rows.set_index(["case", "label"])["dice"]
     first = moved[moved["prompts"] == "geometric"].set_index(["case", "label"])["dice"]
     for key, value in first.items():
         assert value == pytest.approx(own[key], abs=1e-6), "its own scores are those of the first set of prompts"
-    cosines = json.loads((folder / clip_study.COSINES).read_text())
-    assert cosines.keys() == set(KINDS) and all(np.allclose(np.diag(one), 1, atol=1e-3) for one in cosines.values())
-    assert not (ws.artifacts / "runs" / RUN.name / clip_study.RETRIEVAL).exists()
-    angles = clip_summary.angles(runs.load(ws, needed_by(RUN)[0]), ("background", "anterior", "posterior"))
+    assert list(clip_summary.by_prompts(moved).index) == list(KINDS)
+    assert clip_study.read(ws, clip_study.RETRIEVAL, led.rows).empty, "only CLIPs are studied"
+    cosines = clip_study.read(ws, clip_study.COSINES, clip.rows)
+    angles = clip_summary.angles(cosines, ("background", "anterior", "posterior"))
     assert list(angles.columns) == ["background, anterior", "background, posterior", "anterior, posterior"]
-    assert set(angles.index) == set(KINDS)
-    assert angles.loc["words"].tolist() == [cosines["words"][i][j] for i, j in ((0, 1), (0, 2), (1, 2))]
+    assert list(angles.index) == list(KINDS)
+    last = cosines[(cosines["prompts"] == "words") & (cosines["first"] == 1) & (cosines["second"] == 2)]
+    assert angles.loc["words", "anterior, posterior"] == last["cosine"].item()
 
 
 def test_examples_show_the_slices_that_their_captions_are_of(small):
@@ -169,9 +162,7 @@ def test_similarity_is_what_a_network_or_a_clip_predicts_by(small, made, run):
     number = small.folds["grouped"][0]["scored"][0]
     image = small.cohort.cases[number].image
     found = clip_study.similarity(network, run.definition.prep, image, MACHINE)
-    import nibabel
-
-    mask = np.asarray(nibabel.load(runs.load(ws, run).predictions / small.cohort.spec.file_name(number)).dataobj)
+    mask = load.get(ws, run.name).masks[number]
     assert found.shape == (3, *mask.shape) and np.nanmax(np.abs(found)) <= 1.0001
     known = ~np.isnan(found[0])
     assert (found.argmax(0)[known] == mask[known]).mean() > 0.9999
@@ -179,12 +170,12 @@ def test_similarity_is_what_a_network_or_a_clip_predicts_by(small, made, run):
 
 def test_the_key_follows_the_guide_and_leaves_others_alone(small, monkeypatch):
     fold = small.folds["grouped"][0]
-    plain, before = (run_key(RunSpec(model), small.cohort, fold, MACHINE) for model in ("unet2d", "clip2d-guided"))
-    recipe = MODELS["hippoclip"].schedules
-    changed = replace(MODELS["hippoclip"], recipes=recipe | {"standard": replace(recipe["standard"], lr=9e-4)})
+    plain, before = (run_key(RunSpec(model), small.cohort.sha256, fold) for model in ("unet2d", "clip2d-guided"))
+    known = MODELS["hippoclip"].schedules
+    changed = replace(MODELS["hippoclip"], schedules=known | {"standard": replace(known["standard"], lr=9e-4)})
     monkeypatch.setitem(MODELS, "hippoclip", changed)
-    assert run_key(RunSpec("clip2d-guided"), small.cohort, fold, MACHINE) != before
-    assert run_key(RunSpec("unet2d"), small.cohort, fold, MACHINE) == plain
+    assert run_key(RunSpec("clip2d-guided"), small.cohort.sha256, fold) != before
+    assert run_key(RunSpec("unet2d"), small.cohort.sha256, fold) == plain
     version = numerics_of(MODELS["clip2d-guided"])
     monkeypatch.setitem(NUMERICS, "clip", NUMERICS["clip"] + 1)
     assert numerics_of(MODELS["clip2d-guided"]) != version
@@ -192,18 +183,17 @@ def test_the_key_follows_the_guide_and_leaves_others_alone(small, monkeypatch):
 
 def test_the_key_follows_the_words(small, monkeypatch):
     fold, models = small.folds["grouped"][0], ("unet2d", "hippoclip", "clip2d-guided")
-    before = [run_key(RunSpec(model), small.cohort, fold, MACHINE) for model in models]
+    before = [run_key(RunSpec(model), small.cohort.sha256, fold) for model in models]
     monkeypatch.setitem(SETS, "words", SETS["words"] | {"anterior": ("front",)})
-    after = [run_key(RunSpec(model), small.cohort, fold, MACHINE) for model in models]
+    after = [run_key(RunSpec(model), small.cohort.sha256, fold) for model in models]
     assert [old == new for old, new in zip(before, after, strict=True)] == [True, False, False]
 
 
 def test_features_are_computed_once_and_kept(small, tmp_path, monkeypatch):
-    model = MODELS["clip2d-guided"]
     torch.manual_seed(0)
-    model = model.build(3, 3)
+    model = RUN.definition.build(3, 3)
     images = {number: case.image for number, case in small.cohort.cases.items()}
-    samples = make_samples(images, small.cohort, model.prep, small.folds["grouped"][0]["train"][:1])
+    samples = make_samples(images, small.cohort, RUN.definition.prep, small.folds["grouped"][0]["train"][:1])
     first, seconds = guidance.with_context(model, samples, MACHINE, tmp_path)
     assert torch.allclose(first.context, model.context(samples.images), atol=1e-5)
     monkeypatch.setattr(type(model.tower), "forward", lambda *_: pytest.fail("computed again"))
@@ -228,21 +218,22 @@ def test_a_published_clip_is_a_run_without_training(small, tmp_path, monkeypatch
     torch.save(open_clip.model.CLIP(**config).state_dict(), tmp_path / "weights.bin")
     monkeypatch.setenv(published.VARIABLE, str(tmp_path / "weights.bin"))
     ws = Workspace(tmp_path, "phantom", "smoke")
-    run = RunSpec("clip2d-guided+published", schedule="smoke")
-    result = train_or_load(run, small.cohort, small.folds, ws, MACHINE)
-    theirs = runs.load(ws, RunSpec("clip+published", schedule="smoke"))
+    run = replace(RUN, model="clip2d-guided+published")
+    result = train(run, small.cohort, small.folds, ws)
+    theirs = load.get(ws, replace(RUN, model="clip+published").name)
     assert "open_clip's ViT-B-32, weights.bin" in theirs.config["source"] == result.config["source"]
-    assert theirs.config["steps"] == 0 and theirs.history == [] and len(theirs.cases)
+    assert theirs.config["steps"] == 0 and theirs.history == [] and len(theirs.rows)
     assert guidance.spent(run, ws.work / "runs") == 0
-    key = run_key(run, small.cohort, small.folds["grouped"][0], MACHINE)
+    fold = small.folds["grouped"][0]
+    key = run_key(run, small.cohort.sha256, fold)
     torch.save(open_clip.model.CLIP(**config).state_dict(), tmp_path / "weights.bin")
-    assert run_key(run, small.cohort, small.folds["grouped"][0], MACHINE) != key, "other weights are another run"
+    assert run_key(run, small.cohort.sha256, fold) != key, "other weights are another run"
     monkeypatch.setenv(published.VARIABLE, str(tmp_path / "gone.bin"))
     with pytest.raises(FileNotFoundError, match="gone.bin is not there"):
-        train_or_load(run, small.cohort, small.folds, ws, MACHINE)
+        train(run, small.cohort, small.folds, ws)
 
 
-def test_the_series_declares_every_arm_with_three_seeds_and_its_twin():
+def test_the_plan_has_every_model_with_three_seeds_and_its_twin():
     declared = plan.declared("06")
     assert all(run.schedule in run.definition.schedules for run in declared)
     own = {model.name for model in MODELS.values() if model.notebook == "06" and not model.name.endswith("+published")}
@@ -262,37 +253,22 @@ def test_the_series_declares_every_arm_with_three_seeds_and_its_twin():
     assert MODELS["clip3d-guided"].training("standard") == MODELS["unet3d"].training("standard")
 
 
-def made_up(tmp_path, model, schedule, seed, gain):
-    """A run as it is read back, with Dice made up for eight people."""
-    generator = np.random.default_rng([seed, len(schedule)])
-    rows = [
-        {"case": n, "subject": n, "label": "mean", "dice": 0.8 + gain + generator.normal(0, 0.001)} for n in range(8)
-    ]
-    config = dict.fromkeys((*SETTING, *MACHINE_FACTS), "same")
-    return runs.RunResult(
-        RunSpec(model, seed=seed, schedule=schedule), config, pd.DataFrame(rows), [], tmp_path, tmp_path
-    )
-
-
-def test_label_efficiency_compares_within_a_share(tmp_path):
-    found = []
-    for schedule, gain in (("p5", 0.05), ("standard", 0.0)):
-        for seed in range(3):
-            found.append(made_up(tmp_path, "clip2d-guided", schedule, seed, gain))
-            found.append(made_up(tmp_path, "clip2d-unguided", schedule, seed, 0.0))
+def test_label_efficiency_compares_within_a_share():
+    found = pd.concat([three("clip2d-guided", 0.85, "p5"), three("clip2d-unguided", 0.8, "p5"),
+                       three("clip2d-guided", 0.8, "standard"), three("clip2d-unguided", 0.8, "standard")])  # fmt: skip
     table = clip_summary.share_differences(found)
     assert list(table.index) == ["5% of the people", "all training people"]
     assert table["verdict"].tolist() == ["ahead", "equivalent"]
     assert table.loc["5% of the people", "difference"] == pytest.approx(0.05, abs=0.002)
-    alone = compare.differences(compare.scores([one for one in found if one.run.schedule == "p5"]), "clip2d-unguided")
+    alone = compare.differences(found[found["schedule"] == "p5"], "clip2d-unguided")
     expected = min(1, 5 * alone["p_holm"].iloc[0])
-    assert table.loc["5% of the people", "p_holm"] == pytest.approx(expected), "five shares were declared"
+    assert table.loc["5% of the people", "p_holm"] == pytest.approx(expected), "five shares were planned"
     lines = clip_summary.by_share(found)
     assert len(lines) == 4 and set(lines["series"]) == {"clip2d-guided", "clip2d-unguided"}
     told = tables.differences_in_words(table)
-    assert told.startswith("5% of the people: **+0.05") and told.count("; ") == 1 and told.endswith("equivalent)")
-    assert clip_summary.share_differences([]).empty and clip_summary.by_share([]).empty
-    assert files.plain(clip_summary.by_prompts([]).to_dict()) == {}
+    assert told.startswith("5% of the people: **+0.0") and told.count("; ") == 1 and told.endswith("equivalent)")
+    other = invented("unet2d", 0.8)
+    assert clip_summary.share_differences(other).empty and clip_summary.by_share(other).empty
 
 
 def test_a_batch_holds_no_more_slices_than_people(small):
@@ -304,7 +280,7 @@ def test_a_batch_holds_no_more_slices_than_people(small):
 
 
 def judged(**verdicts):
-    """A table as `seeds.by_family` gives it, with nothing but verdicts."""
+    """A table as `compare.by_family` gives it, with nothing but verdicts."""
     models = {"unguided": "clip2d-unguided", "angles": "clip2d-same-angles", "rotated": "clip2d-rotated"}
     index = pd.MultiIndex.from_tuples([("a family", models[name]) for name in verdicts], names=[None, None])
     return pd.DataFrame({"verdict": list(verdicts.values())}, index=index)

@@ -1,8 +1,6 @@
 """Conformal intervals: quantiles by hand, coverage that is known, and no look at what is scored."""
 
 import csv
-import gzip
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -29,8 +27,7 @@ from hipposeg.predict.intervals import (
     scale_of,
     terciles,
 )
-from hipposeg.results.scoring import CASES
-from hipposeg.results.table import RunError
+from hipposeg.results import load
 from hipposeg.workspace import Workspace
 from hipposeg_lab.studies import conformal
 
@@ -146,47 +143,45 @@ def test_rows_of_the_coverage_table():
 
 
 def rows(path):
-    with gzip.open(path, "rt", newline="") if path.suffix == ".gz" else path.open(newline="") as stream:
+    with path.open(newline="") as stream:
         return list(csv.DictReader(stream))
 
 
 def test_study_writes_intervals_table_and_card(served):
-    found = rows(served.folder / conformal.INTERVALS)
+    ws, cohort = served.context.ws, served.context.cohort
+    found = rows(ws.artifacts / conformal.INTERVALS)
     assert list(found[0]) == ["case", "label", "predicted", "lower", "upper"]
-    assert [int(row["case"]) for row in found[::3]] == served.cohort.numbers
+    assert [int(row["case"]) for row in found[::3]] == cohort.numbers
     assert [row["label"] for row in found[:3]] == ["anterior", "posterior", "union"]
-    scored = {
-        (row["case"], row["label"]): row["volume_predicted"]
-        for fold in range(5)
-        for row in rows(served.folder / "runs" / f"blobs.grouped{fold}.s0.smoke" / CASES)
-    }
-    assert all(row["predicted"] == scored[row["case"], row["label"]] for row in found)
+    scored = load.load(ws).set_index(["case", "label"])["volume_predicted"]
+    assert all(float(row["predicted"]) == scored[int(row["case"]), row["label"]] for row in found)
     assert all(float(row["lower"]) <= float(row["predicted"]) <= float(row["upper"]) for row in found)
-    assert list(rows(served.folder / conformal.COVERAGE)[0]) == [
+    assert list(rows(ws.artifacts / conformal.COVERAGE)[0]) == [
         "label", "method", "group", "coverage", "low", "high", "width", "people"
     ]  # fmt: skip
-    one = card.read(card.path_of(served.ws))
-    assert one.people == 14 and one.volumes == len(served.cohort.cases) and one.level == 0.9
-    shapes = np.array([case.image.shape[1:] for case in served.cohort.cases.values()])
+    one = card.read(ws.work / card.NAME)
+    assert one.people == 14 and one.volumes == len(cohort.cases) and one.level == 0.9
+    shapes = np.array([case.image.shape[1:] for case in cohort.cases.values()])
     assert one.boxes.smallest == tuple(shapes.min(0)) and one.boxes.largest == tuple(shapes.max(0))
     assert one.boxes.axes == "RAS" and one.boxes.spacing == (1, 1, 1)
-    config = json.loads((served.folder / "runs" / "blobs.grouped3.s0.smoke" / "config.json").read_text())
-    assert one.runs["blobs.grouped3.s0.smoke"] == config["weights_sha256"]
+    name = "blobs.grouped3.s0.standard"
+    assert one.runs[name] == load.get(ws, name).config["weights_sha256"]
 
 
-def test_study_repeats_itself_without_asking_the_networks_again(served, monkeypatch):
-    names = (conformal.INTERVALS, conformal.COVERAGE, conformal.MEASURES, card.NAME)
-    before = {name: (served.folder / name).read_bytes() for name in names}
-    monkeypatch.setattr(conformal, "answer", lambda *_: pytest.fail("the weights are the same"))
-    served.write()
-    assert {name: (served.folder / name).read_bytes() for name in names} == before
+def test_study_repeats_itself_without_predicting_again(served, monkeypatch):
+    ws = served.context.ws
+    paths = [ws.work / card.NAME]
+    paths += [ws.artifacts / name for name in (conformal.INTERVALS, conformal.COVERAGE, conformal.MEASURES)]
+    before = [path.read_bytes() for path in paths]
+    monkeypatch.setattr(conformal, "predict", lambda *_: pytest.fail("the weights are the same"))
+    conformal.write(served.context, "blobs")
+    assert [path.read_bytes() for path in paths] == before
 
 
 def test_quantiles_of_the_card_are_of_all_folds(served):
-    spec = PHANTOM_SPEC
-    runs = conformal.out_of_fold(served.ws, spec, "blobs", "smoke")
-    found = conformal.residuals(runs, conformal.measures(served.ws, runs, spec), spec)
-    one = card.read(card.path_of(served.ws))
+    runs = conformal.out_of_fold(served.context, "blobs")
+    found = conformal.residuals(runs, conformal.measures(served.context, runs), PHANTOM_SPEC)
+    one = card.read(served.folder / card.NAME)
     for label, q in one.quantiles.items():
         scores = found.scores(one.scale)[found.labels.index(label)]
         # 14 people: 0.9 x 15 = 13.5, so the greatest score of those drawn.
@@ -195,19 +190,19 @@ def test_quantiles_of_the_card_are_of_all_folds(served):
 
 
 def test_missing_runs_and_cards_say_what_makes_them(served, tmp_path):
-    with pytest.raises(FileNotFoundError, match="hipposeg series 04"):
-        conformal.write(Workspace(tmp_path, "phantom", "full"), "blobs", "smoke")
-    with pytest.raises(FileNotFoundError, match="hipposeg study conformal"):
-        card.read(tmp_path / "conformal.json")
-    (tmp_path / "conformal.json").write_text("{}")
+    with pytest.raises(FileNotFoundError, match="hipposeg train --plan 04"):
+        conformal.write(replace(served.context, ws=Workspace(tmp_path, "phantom", "smoke")), "blobs")
+    with pytest.raises(FileNotFoundError, match="hipposeg-lab study conformal"):
+        card.read(tmp_path / card.NAME)
+    (tmp_path / card.NAME).write_text("{}")
     with pytest.raises(ValueError, match="not a card"):
-        card.read(tmp_path / "conformal.json")
+        card.read(tmp_path / card.NAME)
 
 
-def test_a_run_scored_by_other_code_is_refused(served, monkeypatch):
-    monkeypatch.setattr(conformal, "current_numerics", lambda: {"blobs": "another"})
-    with pytest.raises(RunError, match="older than the code"):
-        served.write()
+def test_a_run_of_another_version_is_refused(served, monkeypatch):
+    monkeypatch.setattr("hipposeg.experiments.spec.metrics.NUMERICS", 99)
+    with pytest.raises(FileNotFoundError, match="no current blobs.grouped0"):
+        conformal.write(served.context, "blobs")
 
 
 def mask():
@@ -241,7 +236,7 @@ def test_flags_name_what_is_beyond_the_limits():
     ]
     cut = quality.measure(mask()[:, :, 3:], (1.0, 1.0, 1.0), CALM, PHANTOM_SPEC)
     assert [flag.split(" (")[0] for flag in quality.flags(cut, within)] == [
-        "voxels between the hippocampus and the nearest side of the box: 0"
+        "voxels between the hippocampus and the nearest side of the crop: 0"
     ]
     doubtful = quality.measure(mask(), (1.0, 1.0, 1.0), CALM | {"union": 40.0}, PHANTOM_SPEC)
     assert (

@@ -21,7 +21,7 @@ SMALL = {"embed": 8, "width": 32, "layers": 1, "side": 16, "patch": 8}
 
 
 def samples(people=12, each=4):
-    """Slices whose brightness tells their place: each person has the places 0, 30, 60 and 90, and so on."""
+    """Slices whose brightness tells their place: each subject has the places 0, 30, 60 and 90, and so on."""
     generator = torch.Generator().manual_seed(0)
     facts = [Facts(30 * n, ("anterior",), 100, "small") for n in range(each - 1)] + [Facts(BEHIND, ())]
     images = torch.cat([0.1 * torch.randn(each, 1, 16, 16, generator=generator) for _ in range(people)])
@@ -46,7 +46,7 @@ def trained(folder, config=CONFIG, build=hippoclip, seed=0):
     return fit(network(build), samples(), config, MACHINE, seed, folder, "k", kind=Contrasting)
 
 
-def test_a_batch_has_no_person_and_no_facts_twice():
+def test_a_batch_has_no_subject_and_no_facts_twice():
     data = samples(people=12, each=6)
     for seed in range(30):
         chosen = drawn(data, 5, seeded(seed))
@@ -57,10 +57,10 @@ def test_a_batch_has_no_person_and_no_facts_twice():
     assert drawn(data, 5, seeded(1)) == drawn(data, 5, seeded(1)) != drawn(data, 5, seeded(2))
 
 
-def test_people_who_can_add_nothing_new_are_left_out():
+def test_subjects_who_can_add_nothing_new_are_left_out():
     data = samples(people=12, each=2)
-    assert len(drawn(data, 10, seeded(0))) == 2, "there are two facts among all people"
-    assert len(drawn(samples(people=3, each=4), 64, seeded(0))) == 3, "and no more slices than people"
+    assert len(drawn(data, 10, seeded(0))) == 2, "there are two facts among all subjects"
+    assert len(drawn(samples(people=3, each=4), 64, seeded(0))) == 3, "and no more slices than subjects"
 
 
 def test_an_epoch_takes_as_many_steps_as_would_show_every_slice_once(tmp_path):

@@ -51,7 +51,7 @@ def run():
 
 def test_study_adds_up_to_the_decomposition_by_kind(run):
     made = cohort()
-    wrong = errors.of_run(shifted(2), made)
+    wrong = errors.of_run(run, made)
     table = errors.study([run], {run.name: wrong}, made)
     assert tuple(table.columns) == errors.COLUMNS
     totals = {kind: np.mean([metrics.error_masks(shifted(2)[c], truth(c))[kind].sum() for c in SCORED])
@@ -66,6 +66,15 @@ def test_study_adds_up_to_the_decomposition_by_kind(run):
     assert tissue.iloc[0] == tissue.iloc[-1] == 0
     far = table[table["by"] == "distance"].groupby("bin", sort=False)["mm3"].sum()
     assert far["up to 1 mm"] > 0 and far["up to 2 mm"] > 0 == far["farther"]
+
+
+def test_mistakes_are_counted_by_class_and_kind(run):
+    found = errors.mistakes([run], cohort())[run.name]
+    true, predicted = (np.concatenate([part[case].ravel() for case in SCORED]) for part in (shifted(0), run.masks))
+    assert found.confusion[1, 2] == np.sum((true == 1) & (predicted == 2)) > 0
+    assert found.confusion.sum() == true.size
+    assert found.volumes.to_numpy().sum() == len(found.depths) == np.sum(true != predicted)
+    assert list(found.volumes.index) == list(SCORED) and found.depths.min() == 1.0
 
 
 def rows(kind, count, distance, position):
@@ -92,7 +101,7 @@ def test_words_where_nothing_stands_out():
 
 
 def test_every_case_gets_its_sentence(run):
-    wrong = errors.of_run(shifted(2), cohort())
+    wrong = errors.of_run(run, cohort())
     table = words.study([run], {run.name: wrong})
     assert tuple(table.columns) == words.COLUMNS and table["case"].tolist() == list(SCORED)
     mine = wrong[wrong["case"] == SCORED[0]]

@@ -1,7 +1,6 @@
-"""The explorer's files: whole, the same each time, chosen by rule, and refused where they are damaged."""
+"""The explorer's files: complete, the same each time, chosen by rule, and refused where they are damaged."""
 
 import gzip
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +11,9 @@ from hipposeg.data.cohort import Cohort
 from hipposeg.data.read import Case
 from hipposeg.data.spec import MSD_HIPPOCAMPUS
 from hipposeg.experiments.registry import FLAGSHIP
-from hipposeg.files import read_json
-from hipposeg.results.table import FLOOR, Run, RunError
+from hipposeg.files import read_json, write_bytes
+from hipposeg.results import store
+from hipposeg.results.load import ATLAS, ResultsError, Run
 from hipposeg.workspace import Workspace
 from hipposeg_lab.studies import explorer
 
@@ -21,7 +21,7 @@ SHAPE = (9, 11, 7)
 
 
 def volume(seed: int, models: int = 2) -> explorer.Volume:
-    """Label maps of noise: the hardest thing to store. The image is smooth, as tissue is beside it."""
+    """Label maps of noise, the hardest to store, and a smooth image."""
     rng = np.random.default_rng(seed)
     masks = [rng.integers(0, 3, SHAPE, dtype=np.uint8) for _ in range(models + 1)]
     grey = np.add.outer(np.add.outer(9 * np.arange(9), 8 * np.arange(11)), 5 * np.arange(7) + seed).astype(np.uint8)
@@ -29,11 +29,10 @@ def volume(seed: int, models: int = 2) -> explorer.Volume:
 
 
 def run(model: str, notebook: str = "03", seed: int = 0, schedule: str = "standard", folder: Path = Path()) -> Run:
-    """A stored run that scored cases 3 and 4."""
-    name = f"{model}.grouped0.s{seed}.{schedule}"
-    config = {"run": name, "model": model, "notebook": notebook, "seed": seed, "schedule": schedule}
+    """A finished run that scored cases 3 and 4."""
+    config = {"model": model, "notebook": notebook, "seed": seed, "schedule": schedule}
     cases = pd.DataFrame([{"case": case, "subject": 2, "label": "mean", "dice": 0.8} for case in (3, 4)])
-    return Run(name, config, cases, [], False, folder / name)
+    return Run(f"{model}.grouped0.s{seed}.{schedule}", cases, config, folder)
 
 
 def test_what_is_packed_comes_back() -> None:
@@ -64,32 +63,29 @@ def test_damaged_files_are_refused() -> None:
 
 def test_models_are_chosen_by_rule() -> None:
     others = [run(f"model{number:02d}", "03") for number in range(12)]
-    runs = [run(FLOOR, "01"), run("unet2d", "03"), run("unet2d", "03", seed=1), run("unet2d", "03", schedule="S"),
+    runs = [run(ATLAS, "01"), run("unet2d", "03"), run("unet2d", "03", seed=1), run("unet2d", "03", schedule="S"),
             run(FLAGSHIP, "04")]  # fmt: skip
-    assert [one.model for one in explorer.chosen(runs)] == [FLAGSHIP, "unet2d", FLOOR]
+    assert [one.model for one in explorer.chosen(runs)] == [FLAGSHIP, "unet2d", ATLAS]
     many = [one.model for one in explorer.chosen([*runs, *others])]
-    assert len(many) == explorer.MOST_MODELS and many[0] == FLAGSHIP and many[-1] == FLOOR
-    with pytest.raises(RunError, match="run notebook 03 first"):
+    assert len(many) == explorer.MOST_MODELS and many[0] == FLAGSHIP and many[-1] == ATLAS
+    with pytest.raises(ResultsError, match="run notebook 03 first"):
         explorer.chosen([run("unet2d", seed=1)])
 
 
 def test_cases_are_written_as_they_are(tmp_path: Path) -> None:
-    import nibabel
-
     rng = np.random.default_rng(0)
-    cases, runs = {}, [run("unet2d", folder=tmp_path), run(FLOOR, folder=tmp_path)]
+    cases, runs = {}, [run("unet2d", folder=tmp_path), run(ATLAS, folder=tmp_path)]
     for number in (3, 4):
         label = rng.integers(0, 3, SHAPE, dtype=np.uint8)
         image = rng.normal(size=(1, *SHAPE)).astype(np.float32)
         cases[number] = Case(number, 2, image, label, np.eye(4), (1.0, 1.0, 1.0), "float32", "0")
-        for one in runs:
-            one.predictions.mkdir(exist_ok=True)
-            moved = np.roll(label, len(one.model), axis=0)
-            nibabel.save(nibabel.Nifti1Image(moved, np.eye(4)), one.predictions / MSD_HIPPOCAMPUS.file_name(number))
+    for one in runs:
+        masks = {number: np.roll(case.label, len(one.model), axis=0) for number, case in cases.items()}
+        write_bytes(tmp_path / "masks" / f"{one.name}.npz", store.packed(masks))
     cohort = Cohort(MSD_HIPPOCAMPUS, tmp_path, "msd", cases, (), "0")
     ws = Workspace(tmp_path, "msd", "standard")
     (ws.artifacts / "explorer").mkdir(parents=True)
-    (ws.artifacts / "explorer" / "099.gz").write_bytes(b"of a case that is not shown any more")
+    (ws.artifacts / "explorer" / "099.gz").write_bytes(b"of a case that is no longer shown")
     (ws.artifacts / "explorer" / "099.webp").write_bytes(b"nor this")
 
     path = explorer.write(ws, cohort, runs)
@@ -97,7 +93,7 @@ def test_cases_are_written_as_they_are(tmp_path: Path) -> None:
     assert sorted(one.name for one in path.parent.iterdir()) == [
         "003.gz", "003.webp", "004.gz", "004.webp", "index.json",
     ]  # fmt: skip
-    assert [model["model"] for model in index["models"]] == ["unet2d", FLOOR]
+    assert [model["model"] for model in index["models"]] == ["unet2d", ATLAS]
     for entry in index["cases"]:
         found = explorer.read(path.parent, entry["name"], entry["shape"])
         label = cases[entry["case"]].label
@@ -105,5 +101,5 @@ def test_cases_are_written_as_they_are(tmp_path: Path) -> None:
         for one, mask in zip(runs, found.masks, strict=True):
             assert np.array_equal(mask, np.roll(label, len(one.model), axis=0))
     before = {one.name: one.read_bytes() for one in path.parent.iterdir()}
-    explorer.write(ws, replace(cohort), runs)
+    explorer.write(ws, cohort, runs)
     assert {one.name: one.read_bytes() for one in path.parent.iterdir()} == before

@@ -1,11 +1,11 @@
 """A golden trajectory of the first model of each family in 2D and in 3D: three short epochs on a phantom batch.
 
 If one of these fails after a refactoring, the refactoring changed numerics. Either undo that, or raise NUMERICS (of the
-family in runs/models.py, or of the loop in engine/train.py) and write the new values with
+family in experiments/registry.py, or of the loop in training/loop.py) and write the new values with
 
     python tests/test_golden.py
 
-Runs that were made before are then marked as older, which is the purpose: changed numerics cannot hide.
+Keys of the runs that were made before are then outdated.
 """
 
 import sys
@@ -64,32 +64,32 @@ def trajectory(name: str, cohort: cohorts.Cohort, **changes: float | str) -> dic
         samples, kind = captioned(samples, cohort, prep, cohort.numbers), Contrasting
     chosen, size = (slice(8, 32, 2), 12) if model.dims == 2 else (slice(None), 2)
     if name in CAPTIONED:
-        chosen = slice(None, None, 8)  # of everybody: there is nothing to tell apart in one slice a batch
+        chosen = slice(None, None, 8)  # of every subject, since a batch of one slice teaches nothing
     more = {what: getattr(samples, what)[chosen] for what in ("people", "facts") if name in CAPTIONED}
     batch = replace(samples, images=samples.images[chosen], labels=samples.labels[chosen], **more)
     config = replace(model.training("standard"), epochs=6, batch=size, warmup=0.5, **changes)
     torch.manual_seed(0)
-    model = model.build(model.prep.channels(1), cohort.spec.n_classes)
-    first = [value.detach().clone() for value in model.parameters()]
-    training = kind(model, config, MACHINE, seed=0)
+    built = model.build(model.prep.channels(1), cohort.spec.n_classes)
+    first = [value.detach().clone() for value in built.parameters()]
+    training = kind(built, config, MACHINE, seed=0)
     with tqdm(disable=True) as bar:
         # Epochs 3 to 5 of 6 stand at the top of the one-cycle schedule.
         losses = [training.epoch(batch, number, bar)["loss"] for number in (3, 4, 5)]
     found = {"numerics": numerics_of(model), **{f"loss{i + 1}": value for i, value in enumerate(losses)}}
-    for what, network in {"moved": model, "average_moved": training.average.module}.items():
+    for what, network in {"moved": built, "average_moved": training.average.module}.items():
         moved = zip(network.parameters(), first, strict=True)
         found[what] = sum((now.double() - before.double()).abs().sum().item() for now, before in moved)
     network = training.averaged(batch)
     with torch.inference_mode():
         found["output"] = network(batch.images).double().abs().mean().item()
-    if name == "unet3d":  # how the flagship is asked: in eight moved views
+    if name == "unet3d":  # the flagship averages eight moved copies
         image = next(iter(images.values()))
         found["views"] = probabilities(network, replace(prep, views=True), image, MACHINE)[1:].astype(float).mean()
     if model.family == "inr" and model.dims == 3:
         case = next(iter(cohort.cases.values()))
         for query in (HEAD, TRILINEAR):
-            asked = off_grid(network, prep, case.image, case.spacing, MACHINE, query)
-            found[query] = asked[1:].astype(float).mean()
+            found_off = off_grid(network, prep, case.image, case.spacing, MACHINE, query)
+            found[query] = found_off[1:].astype(float).mean()
     return found
 
 
@@ -102,7 +102,7 @@ def atlas_values(cohort: cohorts.Cohort) -> dict[str, float | str]:
 
 
 def near(golden: float) -> object:
-    """Loose enough for another processor's kernels, tighter than a change of recipe or arithmetic."""
+    """Loose enough for another processor's kernels, tighter than a change of configuration or arithmetic."""
     return pytest.approx(golden, rel=3e-3)
 
 

@@ -1,11 +1,21 @@
-"""Importing the package is cheap: what is heavy loads where it is used."""
+"""Importing the package is cheap: heavy libraries load where they are used."""
 
 import subprocess
 import sys
 
 import pytest
 
-HEAVY = ("monai", "SimpleITK", "pyvista", "vtk", "open_clip", "segmentation_models_pytorch", "timm", "sklearn")
+HEAVY = (
+    "monai",
+    "SimpleITK",
+    "pyvista",
+    "vtk",
+    "open_clip",
+    "segmentation_models_pytorch",
+    "timm",
+    "sklearn",
+    "distributed",
+)
 
 
 def loaded(statement: str) -> set[str]:
@@ -18,12 +28,12 @@ def loaded(statement: str) -> set[str]:
 @pytest.mark.parametrize(
     "module", ["hipposeg", "hipposeg.workspace", "hipposeg.files", "hipposeg.data.locate", "hipposeg.cli"]
 )
-def test_what_make_asks_loads_no_torch(module):
+def test_what_make_calls_loads_no_torch(module):
     assert not loaded(f"import {module}") & {"torch", "matplotlib", "pandas", "nibabel", *HEAVY}
 
 
 def test_training_and_sessions_load_torch_and_nothing_heavier():
-    modules = loaded("import hipposeg.notebook, hipposeg.runs, hipposeg.metrics, hipposeg.models, hipposeg.inference")
+    modules = loaded("import hipposeg.notebook, hipposeg.experiments.run, hipposeg.inference")
     assert "torch" in modules
     assert not modules & set(HEAVY)
 

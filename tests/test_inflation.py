@@ -6,9 +6,9 @@ from sklearn.metrics import f1_score
 from stored_runs import SCORED, TRAIN, cohort, run_of, shifted, truth
 
 from hipposeg import stats
-from hipposeg.results.table import FLOOR
-from hipposeg_lab.page.published import CLAIMS
+from hipposeg.results.load import ATLAS
 from hipposeg_lab.studies import inflation
+from hipposeg_lab.studies.published import CLAIMS
 
 N = 3
 
@@ -86,9 +86,8 @@ def test_a_crop_around_the_truth_makes_a_guess_right_wherever_the_truth_lies():
 
 @pytest.fixture(scope="module")
 def table():
-    runs = [run_of(FLOOR, shifted(3)), run_of("unet2d", shifted(1), history=(0.5, 0.8, 0.7))]
-    masks = {runs[0].name: shifted(3), runs[1].name: shifted(1)}
-    return inflation.study([[run] for run in runs], lambda run: masks[run.name], cohort(), TRAIN)
+    runs = [run_of(ATLAS, shifted(3)), run_of("unet2d", shifted(1), history=(0.5, 0.8, 0.7))]
+    return inflation.study([[run] for run in runs], cohort(), TRAIN)
 
 
 def test_study_has_every_practice_and_adds_up(table):
@@ -113,27 +112,19 @@ def test_study_of_one_practice_by_hand(table):
     )
     assert tuple(rows.loc["best-epoch", ["honest", "shown"]]) == (0.7, 0.8)
     assert rows.loc["pooled-nothing", "honest"] == 0 < rows.loc["pooled-nothing", "shown"]
-    floor = table[table["run"].str.startswith(FLOOR)].set_index("practice")
-    assert rows.loc["truth-crop-no-image", "honest"] == floor.loc["honest", "shown"]
+    atlas = table[table["run"].str.startswith(ATLAS)].set_index("practice")
+    assert rows.loc["truth-crop-no-image", "honest"] == atlas.loc["honest", "shown"]
     assert (rows["people"] == 3).all()
 
 
 def test_seeds_are_averaged_and_drawn():
     runs = [run_of("unet2d", shifted(by), seed=by) for by in (0, 1, 2)]
-    masks = {run.name: shifted(by) for by, run in enumerate(runs)} | {"floor": shifted(3)}
-    floor = [run_of(FLOOR, shifted(3))]
-    three = inflation.study([floor, runs], lambda run: masks.get(run.name, masks["floor"]), cohort(), TRAIN).set_index(
-        ["run", "practice"]
-    )
-    each = [
-        inflation.study([floor, [run]], lambda run: masks.get(run.name, masks["floor"]), cohort(), TRAIN).set_index(
-            ["run", "practice"]
-        )
-        for run in runs
-    ]
+    atlas, keys = [run_of(ATLAS, shifted(3))], ["run", "practice"]
+    together = inflation.study([atlas, runs], cohort(), TRAIN).set_index(keys)
+    each = [inflation.study([atlas, [run]], cohort(), TRAIN).set_index(keys) for run in runs]
     for practice in ("background", "pooled-slices", "pooled-volumes", "union-slices", "nsd2"):
         mean = np.mean([one.loc[(run.name, practice), "shown"] for one, run in zip(each, runs, strict=True)])
-        row = three.loc[(runs[0].name, practice)]
+        row = together.loc[(runs[0].name, practice)]
         assert row["shown"] == pytest.approx(mean) and row["seeds"] == 3
         # Shifts by 0, 1 and 2 voxels differ far more than people do.
         assert row["high"] - row["low"] > each[1].loc[(runs[1].name, practice), ["low", "high"]].diff().iloc[-1]

@@ -1,4 +1,4 @@
-"""INR heads: what they share, where they may be asked, and that the control is what interpolation gives."""
+"""INR heads: what they share, where they can be evaluated, and that the control is what interpolation gives."""
 
 import numpy as np
 import pytest
@@ -109,7 +109,7 @@ def test_siren_starts_as_the_paper_says():
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_asked_on_its_own_grid_the_query_is_the_forward_pass(head):
+def test_on_its_own_grid_the_query_is_the_forward_pass(head):
     model, x = network(head).eval(), images(6, 8, 10)
     with torch.inference_mode():
         points = lattice((6, 8, 10), SPACING).expand(2, -1, -1, -1, -1)
@@ -173,11 +173,11 @@ def test_positions_travel_with_the_tissue(settings):
 
 
 def test_training_a_head_lowers_its_loss():
-    # Muon and AdamW at the recipe's own rates: a SIREN must not blow up under them.
+    # Muon and AdamW at the configured rates: a SIREN must not blow up under them.
     from hipposeg.training.losses import segmentation_loss
     from hipposeg.training.optimiser import optimisers
 
-    recipe = MODELS["unet3d-inr-siren-xyz"].training("standard")
+    config = MODELS["unet3d-inr-siren-xyz"].training("standard")
     x = images(8, 8, 8)
     target = torch.stack([(x[:, 0] <= 0.3).float(), (x[:, 0] > 0.3).float(), torch.zeros(2, 8, 8, 8)], 1)
     for head in HEADS:
@@ -185,13 +185,13 @@ def test_training_a_head_lowers_its_loss():
         model = INRUNet(
             head, 1, 3, channels=(16, 32)
         ).train()  # wide enough that Muon takes what it takes in the models
-        steps = optimisers(model, recipe.lr, recipe.weight_decay, recipe.muon)
+        steps = optimisers(model, config.lr, config.weight_decay, config.muon)
         losses = []
         for _ in range(30):
-            loss = segmentation_loss(model(x), target, recipe.loss, recipe.foreground_weight)
+            loss = segmentation_loss(model(x), target, config.loss, config.foreground_weight)
             model.zero_grad(set_to_none=True)
             loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
+            nn.utils.clip_grad_norm_(model.parameters(), config.clip)
             for optimiser in steps:
                 optimiser.step()
             losses.append(loss.item())

@@ -1,30 +1,32 @@
-"""Leaks on purpose: folds that differ in the leak alone, slices held back for good, and what a leak is worth."""
+"""Deliberate leaks: folds that differ in the leak alone, slices that are held back, and the effect of a leak."""
 
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from hipposeg.data import cohort as cohorts
 from hipposeg.data import folds as folding
 from hipposeg.data.leak_folds import scored_part
 from hipposeg.data.locate import case_numbers, locate
 from hipposeg.data.spec import MSD_HIPPOCAMPUS
-from hipposeg.experiments import RunSpec, train_or_load
+from hipposeg.experiments import RunSpec
 from hipposeg.experiments.plan import LEAKS, SEEDS, declared
 from hipposeg.experiments.registry import MODELS
-from hipposeg.experiments.run import RunResult
+from hipposeg.experiments.run import train
 from hipposeg.experiments.samples import make_samples, training_slices
 from hipposeg.experiments.spec import run_key
 from hipposeg.files import read_json, write_json
+from hipposeg.results import store
+from hipposeg.results.compare import VERDICTS
 from hipposeg.results.scoring import score_all
 from hipposeg.training.machine import Machine
 from hipposeg.workspace import Workspace, project_root
 from hipposeg_lab.studies import leaks
 
 MACHINE = Machine("cpu", "fp32", 1)
+LABELS = ("anterior", "posterior", "union", "mean")
 SLICES = MODELS["unet2d"].prep
 SYNTHETIC = [*range(1, 181), *range(202, 361, 2)]
 
@@ -102,25 +104,21 @@ def test_an_older_file_gets_the_new_kinds_and_keeps_its_bytes(small, tmp_path):
         folding.read_or_write(path, small.cohort)
 
 
-# The torchvision that belongs to a torch: a part of the key where it moved the samples.
+# The torchvision that belongs to a torch; it is a part of the key of runs that used it for augmentation.
 TORCHVISION = {"2.11": "0.26.0", "2.15": "0.29.2"}
 
 
 def test_committed_runs_keep_their_keys(msd_dir, monkeypatch):
     cohort = cohorts.load(locate("full"))
     made = folding.make(cohort.spec, cohort.numbers)
-    ws = Workspace(project_root(), "msd", "full")
-    checked = 0
-    for path in sorted((ws.artifacts / "runs").glob("*/config.json")):
-        config = read_json(path)
-        monkeypatch.setattr(torch, "__version__", config["torch"])
-        vision = TORCHVISION[config["torch"][:4]]
+    table = store.read_runs(Workspace(project_root(), "msd"))
+    assert len(table) >= 300
+    for row in table.itertuples():
+        vision = TORCHVISION[row.torch[:4]]
         monkeypatch.setattr("hipposeg.experiments.spec.metadata.version", lambda package, found=vision: found)
-        run = RunSpec(*(config[name] for name in ("model", "folds", "fold", "seed", "schedule")))
-        machine = Machine(config["device"], config["precision"], config["threads"])
-        assert run_key(run, cohort, made[run.folds][run.fold], machine) == config["key"], run.name
-        checked += 1
-    assert checked >= 10
+        run = RunSpec(row.model, row.folds, row.fold, row.seed, row.schedule)
+        run = replace(run, hardware=row.run[len(run.name) + 1 :])
+        assert run_key(run, cohort.sha256, made[run.folds][run.fold]) == row.key, run.name
 
 
 def numbered(cohort):
@@ -162,13 +160,12 @@ def test_networks_on_other_samples_are_refused(small, prep):
         training_slices(small.cohort, prep, small.folds["leak-slices"][0])
 
 
-def test_the_floor_and_a_fold_that_is_not_there_are_refused(small, tmp_path):
+def test_the_atlas_and_a_missing_fold_are_refused(small, tmp_path):
     ws = Workspace(tmp_path, "phantom", "smoke")
     with pytest.raises(ValueError, match="holds slices across axis 1 back"):
-        floor = RunSpec("atlas-no-image", "leak-slices", schedule="smoke")
-        train_or_load(floor, small.cohort, small.folds, ws, MACHINE)
-    with pytest.raises(ValueError, match="fold 3 of `leak-slices` was asked for, and there are 2"):
-        train_or_load(RunSpec("unet2d", "leak-slices", 3), small.cohort, small.folds, ws, MACHINE)
+        train(RunSpec("atlas-no-image", "leak-slices", schedule="smoke"), small.cohort, small.folds, ws, MACHINE)
+    with pytest.raises(ValueError, match="there is no fold 3 of `leak-slices`; it has 2"):
+        train(RunSpec("unet2d", "leak-slices", 3), small.cohort, small.folds, ws, MACHINE)
 
 
 def test_only_held_slices_are_scored(small):
@@ -195,14 +192,14 @@ def test_labels_of_held_slices_reach_no_weight(small, tmp_path):
         cases[number] = replace(cases[number], label=label)
     other = replace(small.cohort, cases=cases, sha256="permuted")
     first, second = (
-        train_or_load(run, cohort, small.folds, Workspace(tmp_path / name, "phantom", "smoke"), MACHINE)
+        train(run, cohort, small.folds, Workspace(tmp_path / name, "phantom", "smoke"), MACHINE)
         for name, cohort in (("a", small.cohort), ("b", other))
     )
     assert first.config["weights_sha256"] == second.config["weights_sha256"]
     assert first.mean() > second.mean()
 
 
-def test_the_series_is_declared_with_three_seeds_on_every_fold():
+def test_three_seeds_are_planned_on_every_fold():
     runs = declared("07")
     for kind, (model, count) in LEAKS.items():
         mine = {(run.fold, run.seed) for run in runs if (run.folds, run.model) == (kind, model)}
@@ -215,20 +212,19 @@ def result(fold, seed, dice):
     cases = pd.DataFrame({"case": np.arange(1, 25, 2) + fold // 2})
     cases["subject"] = (cases["case"] + 1) // 2
     cases["dice"] = dice + 0.01 * cases["subject"]
-    rows = pd.concat([cases.assign(label=label) for label in ("anterior", "posterior", "union", "mean")])
-    config = dict.fromkeys(("folds", "schedule", "data_sha256", "device", "precision", "torch"), "same") | {
-        "fold": fold
-    }
-    return RunResult(RunSpec("unet3d", "leak-volumes", fold, seed), config, rows, [], None, None)
+    rows = pd.concat([cases.assign(label=label) for label in LABELS])
+    same = dict.fromkeys(("schedule", "data_sha256", "device", "precision"), "same")
+    return rows.assign(model="unet3d", folds="leak-volumes", fold=fold, seed=seed, steps=9, **same)
 
 
-def test_a_leak_is_worth_the_paired_difference_over_people_and_both_sides():
+def test_the_effect_is_the_paired_difference_over_subjects_and_both_sides():
     leak, clean = {0: 0.80, 2: 0.84}, {1: 0.79, 3: 0.81}
-    runs = [result(fold, seed, dice) for fold, dice in (leak | clean).items() for seed in range(3)]
-    table = pd.DataFrame(leaks.rows(runs, "leak-volumes", MSD_HIPPOCAMPUS)).set_index("label")
+    runs = pd.concat([result(fold, seed, dice) for fold, dice in (leak | clean).items() for seed in range(3)])
+    table = pd.DataFrame(leaks.rows(runs, LABELS)).set_index("label")
     one = table.loc["mean"]
-    assert one["difference"] == pytest.approx((0.01 + 0.03) / 2) and one["verdict"] == "ahead"
+    assert one["difference"] == pytest.approx((0.01 + 0.03) / 2) and one["verdict"] == VERDICTS[0]
     assert (one["people"], one["seeds"]) == (12, 3)
+    assert (one["kind"], one["model"]) == ("leak-volumes", "unet3d")
     assert one["leak"] == pytest.approx(0.82 + 0.01 * 6.5) and one["clean"] == pytest.approx(0.80 + 0.01 * 6.5)
-    assert list(table.index) == ["anterior", "posterior", "union", "mean"]
+    assert tuple(table.index) == LABELS
     assert set(leaks.COLUMNS) == set(table.reset_index().columns)

@@ -1,21 +1,15 @@
-"""Where the data comes from, in which order, and what is said when it is not there."""
+"""Where the data set comes from, in which order, and the message when it is missing."""
 
-import hashlib
-import io
 import json
 import os
 import subprocess
 import sys
-import tarfile
-import threading
 import time
-from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
+from hipposeg import cli
 from hipposeg.data import cohort, download, locate, phantom
 from hipposeg.data.spec import MSD_HIPPOCAMPUS, PHANTOM_SPEC, DataError
 
@@ -29,12 +23,12 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HIPPOSEG_OUT", str(tmp_path / "out"))
     monkeypatch.setenv("HIPPOSEG_OFFLINE", "1")
     monkeypatch.setattr(locate, "project_root", lambda: tmp_path)
-    monkeypatch.setattr(locate, "PHANTOM_SUBJECTS", {"smoke": 1, "standard": 2, "full": 2})
+    monkeypatch.setattr(locate, "PHANTOM_SUBJECTS", 1)
     return tmp_path
 
 
 def standing_in(folder: Path) -> Path:
-    """260 cases in the real layout; their contents are not looked at by `locate`, so a few bytes each will do."""
+    """Write 260 cases in the real layout; `locate` does not read their contents, so one byte each is enough."""
     names = [MSD_HIPPOCAMPUS.file_name(case) for case in range(1, 261)]
     for side in ("imagesTr", "labelsTr"):
         (folder / side).mkdir(parents=True)
@@ -94,23 +88,39 @@ def test_smoke_takes_the_phantom_even_where_the_data_is(
     monkeypatch.setenv("HIPPOSEG_DATA", str(standing_in(root / "data" / FOLDER)))
     source = locate.locate("smoke")
     assert source.dataset == "phantom" and source.spec == PHANTOM_SPEC
-    assert source.folder == root / "out" / ".work" / "phantom-smoke" / "data" / FOLDER
-    assert capsys.readouterr().err == "", "nothing is missing under smoke, so nothing is warned of"
-
-
-def test_offline_ends_in_the_phantom_with_a_warning(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    source = locate.locate("standard")
-    said = capsys.readouterr().err
-    assert source.dataset == "phantom" and "phantom-standard" in str(source.folder)
-    assert cohort.load(source).numbers == locate.case_numbers(source.folder, source.spec)
-    assert "NOTHING BELOW COMES FROM PATIENTS" in said and "HIPPOSEG_OFFLINE=1" in said and "HIPPOSEG_DATA" in said
-    assert len({len(line) for line in said.strip().splitlines()}) == 1, "the box is closed"
-    locate.locate("standard", quiet=True)
+    assert source.folder == root / "out" / ".work" / "phantom" / "data" / FOLDER
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize("profile", ["stored", "standard", "full"])
+def test_without_data_and_network_two_lines_name_the_remedies(
+    root: Path, profile: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = locate.locate(profile)
+    assert source == locate.locate("smoke"), "one phantom for all profiles"
+    assert cohort.load(source).numbers == locate.case_numbers(source.folder, source.spec)
+    first, second = capsys.readouterr().err.splitlines()
+    assert "nothing below comes from patients" in first and "HIPPOSEG_OFFLINE=1" in first
+    assert "HIPPOSEG_DATA" in second and "`make data`" in second
+    locate.locate(profile, quiet=True)
+    assert capsys.readouterr().err == ""
+
+
+def test_the_command_prints_data_set_profile_fingerprint_and_folder(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["data", "--profile", "full"]) == 0
+    assert capsys.readouterr().out.split()[:2] == ["phantom", "smoke"]
+    monkeypatch.setenv("HIPPOSEG_DATA", str(standing_in(root / "a b")))
+    assert cli.main(["data", "--profile", "full"]) == 0
+    first = capsys.readouterr().out
+    assert first.startswith("msd full ") and first.endswith(f" {root / 'a b'}\n")
+    assert cli.main(["data", "--profile", "full", "--retry"]) == 0
+    assert capsys.readouterr().out == first
+
+
 def test_an_unknown_profile_is_refused(root: Path) -> None:
-    with pytest.raises(ValueError, match="choose one of smoke, standard, full"):
+    with pytest.raises(ValueError, match="choose one of smoke, stored, standard, full"):
         locate.locate("huge")
 
 
@@ -120,17 +130,16 @@ def test_a_failed_attempt_is_remembered_for_an_hour(
     monkeypatch.setenv("HIPPOSEG_OFFLINE", "0")
     tried = []
 
-    def fail(archive: download.Archive, folder: Path) -> None:
-        tried.append(archive)
-        raise download.NoNetworkError("the archive could not be reached: no route")
+    def fail(folder: Path) -> None:
+        tried.append(folder)
+        raise download.NoNetworkError("the archive cannot be reached: no route")
 
     monkeypatch.setattr(download, "fetch", fail)
     assert locate.locate("standard").dataset == "phantom"
     assert "no route" in capsys.readouterr().err
     assert locate.locate("standard").dataset == "phantom"
-    assert len(tried) == 1 and tried[0] == download.MSD_ARCHIVE
-    said = " ".join(capsys.readouterr().err.replace("#", "").split())
-    assert "not tried again within the hour" in said and "`make data`" in said
+    assert tried == [root / "data" / FOLDER]
+    assert "no route, 0 minutes ago" in capsys.readouterr().err
     memory = root / ".work" / "network-failed"
     memory.write_text(json.dumps({"at": time.time() - 3700, "reason": "old"}))
     locate.locate("standard")
@@ -146,9 +155,7 @@ def test_a_failed_attempt_is_remembered_for_an_hour(
 
 
 def test_a_broken_download_is_an_error_and_not_the_phantom(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The network is there, so a person should know that the data did not come."""
-
-    def fail(archive: download.Archive, folder: Path) -> None:
+    def fail(folder: Path) -> None:
         raise DataError("found MD5 a, expected b")
 
     monkeypatch.setenv("HIPPOSEG_OFFLINE", "0")
@@ -157,39 +164,14 @@ def test_a_broken_download_is_an_error_and_not_the_phantom(root: Path, monkeypat
         locate.locate("standard")
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    """Serves a folder and says nothing."""
-
-    def log_message(self, *args: object) -> None:
-        """Say nothing."""
-
-
-@pytest.fixture
-def served(root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A loopback server with an archive of 260 stand-in cases in the place of the published one."""
-    (root / "web").mkdir()
-    content = io.BytesIO()
-    with tarfile.open(fileobj=content, mode="w") as tar:
-        tar.add(standing_in(root / "made" / FOLDER), FOLDER)
-    (root / "web" / "a.tar").write_bytes(content.getvalue())
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+def test_a_missing_data_set_is_downloaded_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HIPPOSEG_OFFLINE", "0")
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(root / "web"))) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        md5 = hashlib.md5(content.getvalue()).hexdigest()
-        archive = download.Archive(f"http://127.0.0.1:{server.server_port}/a.tar", md5)
-        monkeypatch.setattr(download, "MSD_ARCHIVE", archive)
-        yield root
-        server.shutdown()
-
-
-def test_a_missing_data_set_is_downloaded_once(served: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (served / ".work").mkdir()
-    (served / ".work" / "network-failed").write_text(json.dumps({"at": time.time() - 4000, "reason": "old"}))
+    monkeypatch.setattr(download, "fetch", standing_in)
+    (root / ".work").mkdir()
+    (root / ".work" / "network-failed").write_text(json.dumps({"at": time.time() - 4000, "reason": "old"}))
     source = locate.locate("standard")
-    assert (source.dataset, source.folder) == ("msd", served / "data" / FOLDER)
-    assert [path.name for path in (served / "data").iterdir()] == [FOLDER]
-    assert not (served / ".work" / "network-failed").exists()
+    assert (source.dataset, source.folder) == ("msd", root / "data" / FOLDER)
+    assert not (root / ".work" / "network-failed").exists()
     monkeypatch.setenv("HIPPOSEG_OFFLINE", "1")
     assert locate.locate("standard") == source
 
@@ -207,11 +189,10 @@ def test_the_fingerprint_follows_the_files(root: Path, monkeypatch: pytest.Monke
 
 
 def test_locating_loads_no_heavy_library(root: Path) -> None:
-    """Make asks for the data on every call."""
     standing_in(root / "a")
     code = (
         "import sys; from hipposeg.data import locate; s = locate.locate('standard'); locate.fingerprint(s);"
-        "print(sorted({'torch', 'nibabel', 'scipy', 'numpy', 'matplotlib', 'requests'} & set(sys.modules)))"
+        "print(sorted({'torch', 'nibabel', 'scipy', 'numpy', 'matplotlib', 'requests', 'pooch'} & set(sys.modules)))"
     )
     environment = {**os.environ, "HIPPOSEG_DATA": str(root / "a")}
     ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)

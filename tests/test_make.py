@@ -1,4 +1,4 @@
-"""What the Makefile runs and what it leaves alone, seen with a stand-in for `hipposeg` that notes its calls."""
+"""What the Makefile runs and when it runs nothing, with a stand-in for `hipposeg` that records its calls."""
 
 import os
 import shutil
@@ -13,20 +13,19 @@ pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="there is n
 
 STAND_IN = """#!/bin/sh
 echo "$*" >>calls
-profile=standard
-for word in "$@"; do profile=$word; done
-ws=artifacts/phantom-$profile
-work=.work/phantom-$profile
+[ -n "$HIPPOSEG_OUT" ] || HIPPOSEG_OUT=.
+dataset=$(cat dataset)
+out=$HIPPOSEG_OUT ws=$HIPPOSEG_OUT/artifacts
+[ $dataset = msd ] || out=$HIPPOSEG_OUT/.work/phantom/artifacts ws=$HIPPOSEG_OUT/.work/phantom/artifacts
 case $1 in
-data)
-    mkdir -p $work && [ -f $work/data.json ] || echo {} >$work/data.json
-    echo phantom ;;
+data) echo "$dataset $3 0123" ;;
 execute)
     if grep -q broken notebooks/$2_*.py; then echo "cell 3 failed" >&2; exit 1; fi
-    mkdir -p $ws/notebooks && echo {} >$ws/notebooks/$2_made.ipynb ;;
-report) mkdir -p "artifacts/phantom-$3" && echo page >"artifacts/phantom-$3/project.html" ;;
+    mkdir -p "$ws/notebooks" && echo {} >"$ws/notebooks/$2_made.ipynb" ;;
+page) mkdir -p "$out" && echo page >"$out/project.html" ;;
 esac
 """
+ALL = ["train", "01", "02", "07", "page"]
 
 
 class Project:
@@ -36,32 +35,36 @@ class Project:
         self.folder = folder
         for name in ("Makefile", "requirements.lock", "pyproject.toml"):
             shutil.copy(project_root() / name, folder / name)
-        for name in ("notebooks", "src", ".venv/bin"):
-            (folder / name).mkdir(parents=True)
-        (folder / "src" / "module.py").write_text("")
-        for number in ("01", "02", "07"):
-            (folder / "notebooks" / f"{number}_made.py").write_text("")
-        command = folder / ".venv" / "bin" / "hipposeg"
-        command.write_text(STAND_IN)
-        command.chmod(0o755)
-        self.age()
+        files = (
+            *("src/hipposeg/module.py", "src/hipposeg_lab/studies/module.py", "src/hipposeg_lab/page/base.css"),
+            *(f"notebooks/{number}_made.py" for number in ("01", "02", "07")),
+        )
+        for name in files:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text("")
+        (folder / ".venv" / "bin").mkdir(parents=True)
+        for name in ("hipposeg", "hipposeg-lab"):
+            (folder / ".venv" / "bin" / name).write_text(STAND_IN)
+            (folder / ".venv" / "bin" / name).chmod(0o755)
+        (folder / "dataset").write_text("msd")
+        for path in folder.rglob("*"):  # what is touched later is newer even on a coarse clock
+            os.utime(path, (time.time() - 1000, time.time() - 1000))
         (folder / ".venv" / ".stamp").touch()
 
-    def age(self):
-        """Make every file old, so that one touched later is newer even on a coarse clock."""
-        for path in self.folder.rglob("*"):
-            if path.is_file():
-                os.utime(path, (time.time() - 1000, time.time() - 1000))
+    def touch(self, name):
+        os.utime(self.folder / name, (time.time() + 5, time.time() + 5))
 
-    def make(self, *words, status=0):
-        """Run make; returns its output and the notebooks and pages that were made."""
+    def make(self, *words, fails=False, **variables):
+        """Run make; return its output and what it ran: training, notebooks and pages."""
         (self.folder / "calls").unlink(missing_ok=True)
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("HIPPOSEG", "MAKE", "MFLAGS", "PROFILE"))}
-        done = subprocess.run(["make", *words], cwd=self.folder, capture_output=True, text=True, env=clean)
-        assert (done.returncode == 0) == (status == 0), done.stdout + done.stderr
+        done = subprocess.run(
+            ["make", *words], cwd=self.folder, capture_output=True, text=True, env=clean | variables, check=False
+        )
+        assert (done.returncode != 0) == fails, done.stdout + done.stderr
         calls = (self.folder / "calls").read_text().splitlines() if (self.folder / "calls").exists() else []
-        made = [call.split()[1] if call.startswith("execute") else "page" for call in calls if call[:4] != "data"]
-        return done.stdout + done.stderr, made
+        made = [call.split()[1] if call.startswith("execute") else call.split()[0] for call in calls]
+        return done.stdout + done.stderr, [name for name in made if name != "data"]
 
 
 @pytest.fixture
@@ -70,79 +73,98 @@ def project(tmp_path) -> Project:
 
 
 def test_all_runs_everything_in_order_and_then_nothing(project):
-    assert project.make("all")[1] == ["01", "02", "07", "page"]
+    assert project.make("-j8", "all")[1] == ALL
     output, made = project.make("all")
-    assert made == []
-    assert "Nothing to do: artifacts/phantom-standard is up to date" in output
+    assert made == [] and output.strip() == "Nothing to do: all is up to date."
 
 
-def test_touching_one_notebook_reruns_it_and_what_depends_on_it(project):
+def test_a_changed_notebook_reruns_it_and_what_depends_on_it(project):
     project.make("all")
-    project.age()
-    (project.folder / ".venv" / ".stamp").touch()
-    project.make("all")
-    (project.folder / "notebooks" / "02_made.py").touch()
-    os.utime(project.folder / "notebooks" / "02_made.py", (time.time() + 5, time.time() + 5))
+    project.touch("notebooks/02_made.py")
     assert project.make("all")[1] == ["02", "07", "page"]
 
 
-@pytest.mark.parametrize("changed", ["src/module.py", ".work/phantom-standard/data.json"])
-def test_package_and_data_concern_every_notebook(project, changed):
+@pytest.mark.parametrize(
+    ("changed", "rerun"),
+    [
+        ("src/hipposeg/module.py", ALL),
+        ("src/hipposeg_lab/studies/module.py", ALL[1:]),
+        ("src/hipposeg_lab/page/base.css", ["page"]),
+        (".venv/.stamp", ALL),
+    ],
+)
+def test_code_reruns_what_depends_on_it(project, changed, rerun):
     project.make("all")
-    os.utime(project.folder / changed, (time.time() + 5, time.time() + 5))
-    assert project.make("all")[1] == ["01", "02", "07", "page"]
+    project.touch(changed)
+    assert project.make("all")[1] == rerun
 
 
-def test_profile_is_part_of_every_stamp(project):
-    project.make("all", "PROFILE=smoke")
-    assert project.make("all")[1] == ["01", "02", "07", "page"]
+def test_another_data_set_or_profile_reruns_everything(project):
+    project.make("all")
+    (project.folder / "dataset").write_text("phantom")
+    assert project.make("all")[1] == ALL
+    assert project.make("all", "PROFILE=stored")[1] == ALL[1:], "nothing is trained"
+    (project.folder / "dataset").write_text("msd")
+    assert project.make("all", "PROFILE=full")[1] == ["train", "study", *ALL[1:]]
+
+
+def test_tables_changed_by_a_training_or_a_study_rerun_the_notebooks(project):
+    project.make("all")
+    (project.folder / "artifacts" / "runs.csv").write_text("run\n")
+    project.touch("artifacts/runs.csv")
+    assert project.make("all")[1] == ALL[1:]
+
+
+def test_smoke_has_stamps_of_its_own(project):
+    project.make("all")
+    (project.folder / "dataset").write_text("phantom")
+    assert project.make("smoke")[1] == ALL
+    assert "train --plan smoke" in (project.folder / "calls").read_text()
     assert project.make("smoke")[1] == []
+    assert project.make("all", "PROFILE=smoke")[1] == []
 
 
-def test_failing_notebook_stops_make_and_is_run_again(project):
+def test_a_failing_notebook_stops_make_and_runs_again(project):
     (project.folder / "notebooks" / "02_made.py").write_text("broken")
-    output, made = project.make("all", status=2)
-    assert made == ["01", "02"]
-    assert "cell 3 failed" in output
-    assert project.make("all", status=2)[1] == ["02"]
+    output, made = project.make("all", fails=True)
+    assert made == ["train", "01", "02"] and "cell 3 failed" in output
+    assert project.make("all", fails=True)[1] == ["02"]
     (project.folder / "notebooks" / "02_made.py").write_text("mended")
     assert project.make("all")[1] == ["02", "07", "page"]
 
 
-def test_lost_output_is_made_again(project):
+@pytest.mark.parametrize("out", ["", "a folder with blanks"])
+def test_lost_output_is_made_again(project, out):
+    variables = {"HIPPOSEG_OUT": str(project.folder / out)} if out else {}
+    assert project.make("all", **variables)[1] == ALL
+    assert project.make("all", **variables)[1] == []
+    (project.folder / out / "project.html").unlink()
+    assert project.make("all", **variables)[1] == ["page"]
+    (project.folder / out / "artifacts" / "notebooks" / "01_made.ipynb").unlink()
+    assert project.make("all", **variables)[1] == ["01", "07", "page"]
+
+
+def test_each_output_folder_has_its_own_stamps(project):
     project.make("all")
-    (project.folder / "artifacts" / "phantom-standard" / "project.html").unlink()
-    assert project.make("all")[1] == ["page"]
-    (project.folder / "artifacts" / "phantom-standard" / "notebooks" / "01_made.ipynb").unlink()
-    assert project.make("all")[1] == ["01", "07", "page"]
+    assert project.make("all", f"HIPPOSEG_OUT={project.folder}/else where")[1] == ALL
+    assert project.make("all")[1] == []
 
 
-def test_one_notebook_alone_and_one_that_is_not_written(project):
-    assert project.make("02")[1] == ["02"]
-    assert "Nothing to do" in project.make("02")[0]
-    output, made = project.make("05")
-    assert made == []
-    assert "Notebook 05 is not written yet" in output
-    assert project.make("07")[1] == ["01", "07"]
-
-
-def test_trainings_never_run_side_by_side(project):
-    assert project.make("-j8", "all")[1] == ["01", "02", "07", "page"]
-
-
-def test_dataset_in_the_environment_means_nothing(project, monkeypatch):
-    monkeypatch.setenv("DATASET", "msd")
-    assert project.make("all")[1] == ["01", "02", "07", "page"]
+def test_one_notebook_alone(project):
+    assert project.make("02")[1] == ["train", "02"]
+    assert project.make("02") == ("Nothing to do: 02 is up to date.\n", [])
+    assert project.make("figures")[1] == ["01", "07"]
 
 
 def test_help_is_the_default_and_lists_every_target(project):
     output, _ = project.make()
-    for target in ("setup", "data", "all", "figures", "smoke", "report", "test", "lint", "verify", "lab", "clean"):
+    for target in ("setup", "data", "all", "01 02 07", "figures", "smoke", "report", "test", "test-install", "lint"):
         assert f"\n  {target} " in output
-    assert "01 02 03 04 05 06 07" in output
+    for target in ("verify", "bench", "speed", "lab", "sync", "lock", "clean"):
+        assert f"\n  {target} " in output
 
 
-def test_old_python_is_told_what_to_do(project):
+def test_an_old_python_is_refused_with_advice(project):
     shutil.copytree(project_root() / ".ci", project.folder / ".ci")
     shutil.rmtree(project.folder / ".venv")
     old = project.folder / "old"

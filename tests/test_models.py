@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from hipposeg.data.spec import MSD_HIPPOCAMPUS
-from hipposeg.experiments.model import Arm
-from hipposeg.experiments.registry import ARMS, with_imagenet
+from hipposeg.experiments.model import Model
+from hipposeg.experiments.registry import MODELS, with_imagenet
 from hipposeg.experiments.zoo2d import MOBILENET
 from hipposeg.models import atlas, cost
 from hipposeg.models.encoders import EncoderUNet, imagenet_weights
@@ -14,13 +14,14 @@ from hipposeg.models.transformer import UNETR
 from hipposeg.models.unet import ResidualBlock, UNet
 from hipposeg.training.losses import segmentation_loss
 
-# Every network of the arms, once, under the name of the first arm that has it.
-ZOO: dict[str, Arm] = {}
-for _arm in ARMS.values():
-    theirs = _arm.name.endswith(("+imagenet", "+published"))  # weights that are not on every machine
-    # A CLIP is no segmentation network, though it can be asked like one (test_clip).
-    if _arm.build and not theirs and _arm.family != "clip" and _arm.network not in {a.network for a in ZOO.values()}:
-        ZOO[_arm.name] = _arm
+# Every network once, under the name of the first model that has it.
+ZOO: dict[str, Model] = {}
+for _one in MODELS.values():
+    _published = _one.name.endswith(("+imagenet", "+published"))  # weights that are not on every machine
+    _known = {one.network for one in ZOO.values()}
+    # A CLIP is no segmentation network, though it can be used as one (test_clip).
+    if _one.build and not _published and _one.family != "clip" and _one.network not in _known:
+        ZOO[_one.name] = _one
 
 # Trainable parameters for one channel and three classes. Two are also counted by hand below.
 GOLDEN = {
@@ -66,19 +67,19 @@ GOLDEN = {
 }
 
 
-def build(arm: Arm, channels: int = 1, classes: int = 3) -> nn.Module:
+def build(member: Model, channels: int = 1, classes: int = 3) -> nn.Module:
     torch.manual_seed(0)
-    return arm.build(arm.prep.channels(channels), classes)
+    return member.build(member.prep.channels(channels), classes)
 
 
-def images(arm: Arm, model: nn.Module, channels: int = 1, more: int = 0) -> torch.Tensor:
+def images(member: Model, network: nn.Module, channels: int = 1, more: int = 0) -> torch.Tensor:
     """The smallest batch that trains, its sides different from one another."""
-    sides = [model.divisor * (n + 1) + more for n in (1, 2, 1)[: arm.dims]]
-    return torch.randn(2, arm.prep.channels(channels), *sides, generator=torch.Generator().manual_seed(1))
+    sides = [network.divisor * (n + 1) + more for n in (1, 2, 1)[: member.dims]]
+    return torch.randn(2, member.prep.channels(channels), *sides, generator=torch.Generator().manual_seed(1))
 
 
 @pytest.fixture(params=ZOO)
-def member(request: pytest.FixtureRequest) -> Arm:
+def member(request: pytest.FixtureRequest) -> Model:
     return ZOO[request.param]
 
 
@@ -130,19 +131,19 @@ def test_odd_sides_are_refused_or_given_back(member):
 
 
 @pytest.mark.parametrize(("classes", "channels"), [(1, 1), (5, 1), (2, 2)])
-def test_arms_follow_the_data_set(member, classes, channels):
+def test_networks_follow_the_data_set(member, classes, channels):
     model = build(member, channels, classes + 1).eval()
     x = images(member, model, channels)[:1]
     with torch.inference_mode():
         assert model(x).shape == (1, classes + 1, *x.shape[2:])
 
 
-def test_every_arm_fits_its_input():
-    divisors = {arm.network: build(arm).divisor for arm in ZOO.values()}
-    for arm in ARMS.values():
-        if arm.network in divisors:
-            sides = [side for axis, side in enumerate(arm.prep.size) if axis != arm.prep.axis]
-            assert len(sides) == arm.dims and not any(side % divisors[arm.network] for side in sides), arm.name
+def test_every_model_fits_its_input():
+    divisors = {one.network: build(one).divisor for one in ZOO.values()}
+    for one in MODELS.values():
+        if one.network in divisors:
+            sides = [side for axis, side in enumerate(one.prep.size) if axis != one.prep.axis]
+            assert len(sides) == one.dims and not any(side % divisors[one.network] for side in sides), one.name
 
 
 @pytest.mark.parametrize(("dims", "inputs", "widths"), [(2, 3, (16, 32, 64, 128)), (3, 1, (32, 64, 128, 256))])
@@ -258,7 +259,7 @@ def test_encoder_takes_weights_from_a_file(tmp_path):
     assert all(torch.equal(loaded[key], published[key]) for key in shared)
 
 
-def test_absent_weights_are_said_and_not_an_error(monkeypatch, caplog):
+def test_absent_weights_are_logged_and_no_error(monkeypatch, caplog):
     import huggingface_hub
 
     def unreachable(*args, **kwargs):

@@ -1,4 +1,4 @@
-"""The notebooks: their style, the pairing of sources and .ipynb files, and a smoke run of all of them from scratch."""
+"""The notebooks: their style, the paired .ipynb files, and a smoke run of all of them from scratch."""
 
 import ast
 import json
@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from hipposeg import sources
+from hipposeg import cli, sources, workspace
 from hipposeg.workspace import REPOSITORY, Workspace, project_root
 
 ROOT = project_root()
@@ -45,10 +45,10 @@ def test_header_title_and_first_cells(path):
 
 
 @each_notebook
-def test_header_says_what_it_reads_writes_and_takes(path):
+def test_header_names_input_output_and_run_time(path):
     title = cells(path)[0].source.lower()
     for word in ("question", "learn", "reads", "writes", "run time"):
-        assert word in title, f"the first cell does not say: {word}"
+        assert word in title, f"the first cell lacks: {word}"
 
 
 @each_notebook
@@ -124,6 +124,23 @@ def test_sync_finds_edits_and_writes_the_address_once(tmp_path):
     assert sources.sync(tmp_path) == ["98_made.ipynb", "97_alone.ipynb"]
 
 
+@pytest.mark.parametrize("description", ["", '[project]\nname = "other"\ndependencies = ["hipposeg"]\n'])
+def test_sync_and_execute_leave_another_project_alone(tmp_path, monkeypatch, capsys, description):
+    files = {"pyproject.toml": description, "notebooks/03_own.py": "# %%\nprint(1)\n", "notebooks/03_own.ipynb": "own"}
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(workspace, "__file__", str(tmp_path / "lib" / "hipposeg" / "workspace.py"))  # not editable
+    assert not workspace.is_project(tmp_path)
+    for command in (["sync"], ["execute", "03"]):
+        assert cli.main(command) == 1
+        assert "is not a checkout of hipposeg" in capsys.readouterr().err
+    assert {name: (tmp_path / name).read_text() for name in files} == files
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "hipposeg"\n')
+    assert workspace.is_project(tmp_path) and workspace.project_root() == tmp_path
+
+
 def test_jupytext_itself_sees_the_pair_as_one(tmp_path):
     import jupytext
 
@@ -137,17 +154,26 @@ def test_jupytext_itself_sees_the_pair_as_one(tmp_path):
 
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory) -> Workspace:
-    """All notebooks in order and the page, from scratch, through the command that make calls."""
-    root = tmp_path_factory.mktemp("smoke")
-    # A data folder that does not exist: the smoke profile must never look at it.
-    environment = {**os.environ, "HIPPOSEG_OUT": str(root), "HIPPOSEG_OFFLINE": "1"}
-    commands = [["data"], *(["execute", path.stem.split("_")[0]] for path in PATHS), ["report"]]
-    for command in commands:
-        line = [sys.executable, "-m", "hipposeg.cli", *command, "--profile", "smoke"]
-        done = subprocess.run(line, capture_output=True, text=True, cwd=ROOT, env=environment)
-        assert done.returncode == 0, (
-            f"hipposeg {' '.join(command)} failed:\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
+    """All runs, all notebooks in order and the page, from scratch, by the commands that make calls."""
+    root = tmp_path_factory.mktemp("smoke run")  # a path with a blank
+    # A data folder that does not exist: the profile smoke must never read it.
+    environment = {
+        **os.environ,
+        "HIPPOSEG_OUT": str(root),
+        "HIPPOSEG_OFFLINE": "1",
+        "HIPPOSEG_DATA": str(root / "none"),
+    }
+    numbers = [path.stem.split("_")[0] for path in PATHS]
+    for command in (
+        ["hipposeg.cli", "data", "--profile", "smoke"],
+        ["hipposeg.cli", "train", "--plan", "smoke"],
+        *(["hipposeg.cli", "execute", number, "--profile", "smoke"] for number in numbers),
+        ["hipposeg_lab.cli", "page", "--dataset", "phantom", "--profile", "smoke"],
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", *command], capture_output=True, text=True, cwd=ROOT, env=environment, check=False
         )
+        assert done.returncode == 0, f"{' '.join(command)} failed:\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
     return Workspace(root, "phantom", "smoke")
 
 
@@ -175,11 +201,7 @@ def test_smoke_run_builds_page_tables_and_manifest(smoke):
     assert "phantom" in page.read_text().lower()
     manifest = json.loads((smoke.artifacts / "manifest.json").read_text())
     listed = manifest["files"]
-    assert {"results.csv", "cases.csv", "project.html", "folds.json"} <= set(listed)
+    assert {"runs.csv", "scores.csv.gz", "project.html", "folds.json"} <= set(listed)
     assert {f"notebooks/{path.stem}.ipynb" for path in PATHS} <= set(listed)
-    rows = (smoke.artifacts / "results.csv").read_text().splitlines()
-    assert "atlas-no-image" in rows[1]
-
-
-def test_smoke_run_writes_nothing_into_the_project(smoke):
-    assert not (ROOT / "artifacts" / "msd-smoke").exists()
+    assert any(line.startswith("atlas-no-image.") for line in (smoke.artifacts / "runs.csv").read_text().splitlines())
+    assert not (smoke.root / "artifacts").exists() and not (smoke.root / "project.html").exists()

@@ -16,8 +16,10 @@ from hipposeg.data import grid, phantom
 from hipposeg.data.locate import Source
 from hipposeg.data.rescale import rescale, rescale_label
 from hipposeg.data.spec import PHANTOM_SPEC
-from hipposeg.experiments import RunSpec, train_or_load
+from hipposeg.experiments import RunSpec
+from hipposeg.experiments.hooks import Finished
 from hipposeg.experiments.registry import MODELS
+from hipposeg.experiments.run import train
 from hipposeg.experiments.samples import make_samples
 from hipposeg.experiments.weights import initial
 from hipposeg.inference import HEAD, TRILINEAR, Prep, asker, off_grid, predictor
@@ -129,7 +131,10 @@ def test_outside_the_networks_box_is_background():
 
 @pytest.fixture(scope="module")
 def studied(small, tmp_path_factory):
-    """The study of an untrained network: random classes, so that the two ways of asking differ."""
+    """The study of an untrained network, whose random classes differ between the two queries.
+
+    It has another head than the run of the picture, because that one predicts a single class untrained.
+    """
     model, cases = initial(RunSpec("unet3d-inr-mlp-xyz"), PHANTOM_SPEC).eval(), small.cohort.numbers[1:3]
     predict, masks, scores = predictor(asker(model, PREP, MACHINE)), {}, []
     for number in cases:
@@ -138,12 +143,13 @@ def studied(small, tmp_path_factory):
         rows = metrics.score_case(masks[number], case.label, ONE, PHANTOM_SPEC)
         scores += [{"case": number, "subject": case.subject, **row} for row in rows]
     work = tmp_path_factory.mktemp("studied")
-    offgrid.study(model, PREP, MACHINE, small.images, small.cohort, scores, work)
+    images = {number: small.images[number] for number in cases}
+    offgrid.hook(Finished(RUN, model, small.cohort, {}, images, scores, MACHINE, work))
     return SimpleNamespace(model=model, cases=cases, masks=masks, scores=pd.DataFrame(scores), work=work)
 
 
 def test_every_case_is_scored_by_both_queries(small, studied):
-    rows = pd.read_csv(studied.work / "offgrid.csv.gz")
+    rows = pd.read_csv(studied.work / offgrid.TABLE)
     assert tuple(rows.columns) == offgrid.COLUMNS
     counts = rows.groupby(["query", "case"]).size()
     assert counts.index.tolist() == [(query, case) for query in offgrid.QUERIES for case in studied.cases]
@@ -160,7 +166,7 @@ def test_every_case_is_scored_by_both_queries(small, studied):
 
 
 def test_the_picture_can_be_drawn_without_weights(small, studied):
-    case, maps = offgrid.picture(studied.work)
+    case, maps = offgrid.picture(studied.work / offgrid.PICTURE)
     assert case == min(studied.cases)
     assert set(maps) == {(query, size) for query in offgrid.QUERIES for size in offgrid.DRAWN_MM}
     native = small.cohort.cases[case].label.shape
@@ -170,8 +176,6 @@ def test_the_picture_can_be_drawn_without_weights(small, studied):
     assert np.array_equal(maps[HEAD, 1.0][0], studied.masks[case])
     assert maps[HEAD, 0.5][0].shape == tuple(2 * side for side in native)
     assert (maps[HEAD, 2.0][0] != maps[TRILINEAR, 2.0][0]).mean() < 1e-3
-    with pytest.raises(FileNotFoundError, match="only runs of the study"):
-        offgrid.picture(studied.work / "elsewhere")
 
 
 def test_the_picture_of_a_real_shape_is_small(small):
@@ -183,12 +187,14 @@ def test_the_picture_of_a_real_shape_is_small(small):
 
 def test_a_run_publishes_its_study(small, tmp_path):
     ws = Workspace(tmp_path, "phantom", "smoke")
-    result = train_or_load(RUN, small.cohort, small.folds, ws, MACHINE)
-    rows = pd.read_csv(result.folder / "offgrid.csv.gz")
-    head = rows[rows["query"] == HEAD].drop(columns="query").reset_index(drop=True)
-    pd.testing.assert_frame_equal(head, result.cases[list(head.columns)])
-    assert offgrid.picture(result.folder)[0] == min(small.folds["grouped"][0]["scored"])
-    assert result.config["numerics"].startswith("inr") and "2.0" in result.config["config"]["network"]
+    run = train(RUN, small.cohort, small.folds, ws, MACHINE)
+    rows = pd.read_csv(ws.artifacts / "studies" / "offgrid.csv.gz")
+    assert set(rows["run"]) == {RUN.name}
+    head = rows[rows["query"] == HEAD].set_index(["case", "label"]).sort_index()
+    scores = run.rows.set_index(["case", "label"]).sort_index()
+    pd.testing.assert_frame_equal(head[["dice", "nsd1", "nsd2"]], scores[["dice", "nsd1", "nsd2"]])
+    case, _ = offgrid.picture(ws.artifacts / "studies" / "offgrid.npz")
+    assert case == min(small.folds["grouped"][0]["scored"])
 
 
 def test_the_same_maps_give_the_same_bytes():
@@ -197,17 +203,15 @@ def test_the_same_maps_give_the_same_bytes():
 
 
 def test_the_control_agrees_with_interpolation(small):
-    model, model = initial(RunSpec("unet3d-inr-conv"), PHANTOM_SPEC).eval(), MODELS["unet3d-inr-conv"]
+    network, model = initial(RunSpec("unet3d-inr-conv"), PHANTOM_SPEC).eval(), MODELS["unet3d-inr-conv"]
     image = small.images[small.cohort.numbers[0]]
-    head, trilinear = (off_grid(model, model.prep, image, ONE, MACHINE, query) for query in offgrid.QUERIES)
+    head, trilinear = (off_grid(network, model.prep, image, ONE, MACHINE, query) for query in offgrid.QUERIES)
     assert np.allclose(head, trilinear, atol=1e-5)
 
 
-def test_other_runs_leave_nothing_and_remove_what_is_left(small, tmp_path):
-    for name in (offgrid.TABLE, offgrid.PICTURE):
-        (tmp_path / name).write_text("old")
-    twin = initial(RunSpec("unet3d-inr-1mm"), PHANTOM_SPEC)
-    assert offgrid.is_off_grid(twin, PREP, small.cohort)
-    offgrid.study(twin, MODELS["unet3d-inr-1mm"].prep, MACHINE, {}, small.cohort, [], tmp_path)
-    offgrid.study(None, PREP, MACHINE, {}, small.cohort, [], tmp_path)
+def test_other_runs_leave_nothing(small, tmp_path):
+    for name in ("unet3d-inr-1mm", "unet3d", "atlas-no-image"):
+        run = RunSpec(name, schedule="smoke")
+        network = initial(run, PHANTOM_SPEC) if name != "atlas-no-image" else None
+        offgrid.hook(Finished(run, network, small.cohort, {}, {}, [], MACHINE, tmp_path))
     assert not list(tmp_path.iterdir())

@@ -2,9 +2,9 @@
 
 import base64
 import json
-import os
 from pathlib import Path
 
+import axe_playwright_python
 import pytest
 from browser import Browser, program
 from fake_artifacts import fill, fill_explorer, fill_series, fill_studies
@@ -13,7 +13,7 @@ from hipposeg.workspace import Workspace, project_root
 from hipposeg_lab.page import build
 
 WIDTHS = (360, 390, 768, 1024, 1920)
-AXE = Path(os.environ.get("HIPPOSEG_AXE", "axe.min.js"))
+AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js")
 pytestmark = pytest.mark.skipif(program() is None, reason="no Chromium on this machine (Debian: apt install chromium)")
 DRAWN = "Surface.gl === null || (Surface.sides ?? []).length === 2"  # or there is no WebGL
 
@@ -56,7 +56,7 @@ def ready(tab: Browser) -> None:
     tab.until("document.querySelectorAll('#v-scores tbody tr').length === 4")
 
 
-def test_every_column_sorts_and_the_floor_stays_first(open_page: Browser) -> None:
+def test_every_column_sorts_and_the_atlas_stays_first(open_page: Browser) -> None:
     heads = open_page.js("document.querySelectorAll('#runs thead button').length")
     assert heads == 11
     for column in range(1, heads + 1):
@@ -69,18 +69,18 @@ def test_every_column_sorts_and_the_floor_stays_first(open_page: Browser) -> Non
     shown = f"{cells}.map((cell) => Number(cell.querySelector('data').value))"
     open_page.key("#runs th:nth-child(4) button", "Enter")
     values = open_page.js(shown)
-    assert values == sorted(values, reverse=True) and len(values) == 14
+    assert values == sorted(values, reverse=True) and len(values) == 16
 
 
 def test_the_table_filters(open_page: Browser) -> None:
     seen = "[...document.querySelectorAll('#runs tbody tr')].filter((r) => !r.hidden).map((r) => r.dataset.run)"
-    own = open_page.js(seen)
-    assert len(own) == 4 and all(".standard" in run for run in own), "the workspace's own runs at first"
+    main = open_page.js(seen)
+    assert len(main) == 5 and all(".grouped0.s0.standard" in run for run in main), "the main runs at first"
     open_page.click("form[data-filters=runs] button[type=reset]")
-    assert len(open_page.js(seen)) == 15
+    assert len(open_page.js(seen)) == 17
     open_page.key("form[data-filters=runs] input", *"flip")
     assert open_page.js(seen) == [f"unet3d+flip.grouped0.s{seed}.standard" for seed in (2, 1, 0)]
-    assert open_page.js("document.querySelector('form[data-filters=runs] output').textContent") == "3 of 15 rows"
+    assert open_page.js("document.querySelector('form[data-filters=runs] output').textContent") == "3 of 17 rows"
     open_page.click("form[data-filters=runs] button[type=reset]")
     open_page.choose("form[data-filters=runs] select[data-field=folds]", 3)
     kept = open_page.js(seen)
@@ -287,7 +287,7 @@ def test_without_script_tables_and_figures_show(tab: Browser, page: Path) -> Non
         }
     finally:
         tab.send("Emulation.setScriptExecutionDisabled", value=False)
-    assert counts["#runs tbody tr"] == 15 and counts[".lightbox svg.slice"] == 12
+    assert counts["#runs tbody tr"] == 17 and counts[".lightbox svg.slice"] == 12
     assert counts["[data-choice]"] == 6 and counts["[hidden]"] == 0
     assert counts["details.album img"] >= 12
 
@@ -302,7 +302,6 @@ def test_it_prints(open_page: Browser) -> None:
     open_page.send("Emulation.setEmulatedMedia", media="")
 
 
-@pytest.mark.skipif(not AXE.is_file(), reason="axe-core is not here: HIPPOSEG_AXE=path/to/axe.min.js")
 @pytest.mark.parametrize("width", [360, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing(open_page: Browser, scheme: str, width: int) -> None:

@@ -1,6 +1,9 @@
-"""The phantom: its statistics beside the real data's, its determinism, and that it is not too easy."""
+"""The phantom: its statistics beside the real data's, its determinism, and its difficulty."""
 
 import hashlib
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +18,7 @@ from hipposeg.files import read_json, write_json
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> cohort.Cohort:
-    """Forty people, sixty volumes."""
+    """Forty subjects, sixty volumes."""
     folder = tmp_path_factory.mktemp("phantom")
     phantom.generate(folder, n_subjects=40, seed=5)
     return cohort.load(Source("phantom", folder, PHANTOM_SPEC))
@@ -69,7 +72,7 @@ def test_siblings_are_alike_and_strangers_are_not(many: cohort.Cohort) -> None:
 
 
 def test_a_scan_is_recognised_by_its_quantisation_step(many: cohort.Cohort) -> None:
-    """As in the real data: both sides share dtype and step, and float steps differ between people."""
+    """As in the real data: both sides share dtype and step, and float steps differ between subjects."""
     assert {case.stored_dtype for case in many.cases.values()} == {"uint8", "float32"}
     steps = {n: np.median(np.diff(np.unique(case.image))) for n, case in many.cases.items()}
     pairs = [cases for cases in many.people.values() if len(cases) == 2]
@@ -108,15 +111,39 @@ def test_it_is_learnable_because_the_border_can_be_seen(many: cohort.Cohort) -> 
     assert np.mean(contrasts) > 1.2
 
 
-def test_equal_parameters_give_equal_bytes(tmp_path: Path) -> None:
-    def digest(folder: Path) -> str:
-        files = sorted(path for path in folder.rglob("*") if path.is_file())
-        parts = [path.relative_to(folder).as_posix().encode() + path.read_bytes() for path in files]
-        return hashlib.sha256(b"".join(parts)).hexdigest()
+def digest(folder: Path) -> str:
+    """SHA-256 over names and bytes of all files."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    parts = [path.relative_to(folder).as_posix().encode() + path.read_bytes() for path in files]
+    return hashlib.sha256(b"".join(parts)).hexdigest()
 
-    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        phantom.generate(tmp_path / name, n_subjects=2, seed=seed)
-    assert digest(tmp_path / "a") == digest(tmp_path / "b") != digest(tmp_path / "c")
+
+def test_other_parameters_give_other_bytes(tmp_path: Path) -> None:
+    for seed in (1, 2):
+        phantom.generate(tmp_path / str(seed), n_subjects=1, seed=seed)
+    assert digest(tmp_path / "1") != digest(tmp_path / "2")
+
+
+WITH_THREADS = """
+import hashlib, pathlib, sys
+import numpy as np
+from hipposeg.data import anatomy, phantom
+
+for scale in (1.6, 2.5, 5.0, 22.0):
+    field = anatomy.smooth_field(np.random.default_rng(0), anatomy.CANVAS, scale)
+    print(hashlib.sha256(field.tobytes()).hexdigest())
+phantom.generate(pathlib.Path(sys.argv[1]), n_subjects=2)
+"""
+
+
+def test_one_and_two_threads_give_equal_bytes(tmp_path: Path) -> None:
+    fields = []
+    for threads in ("1", "2"):
+        environment = {**os.environ, "OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
+        command = [sys.executable, "-c", WITH_THREADS, str(tmp_path / threads)]
+        fields.append(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
+    assert fields[0] == fields[1]
+    assert digest(tmp_path / "1") == digest(tmp_path / "2")
 
 
 def test_ensure_generates_once_and_again_only_for_other_parameters(tmp_path: Path) -> None:
@@ -135,7 +162,7 @@ def test_ensure_generates_once_and_again_only_for_other_parameters(tmp_path: Pat
     assert [path.name for path in tmp_path.iterdir()] == ["Task04_Hippocampus"]
 
 
-def test_a_generation_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_generation_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*args: object) -> None:
         raise KeyboardInterrupt
 

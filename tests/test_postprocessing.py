@@ -74,7 +74,7 @@ def test_study_tells_what_a_stray_piece_costs():
     for mask in masks.values():
         mask[0, 0, 0] = 1
     run = run_of("unet2d", masks)
-    table = post.study([run], {run.name: masks}, cohort()).set_index(["step", "label"])
+    table = post.study([run], cohort()).set_index(["step", "label"])
     assert tuple(table.reset_index().columns.drop(["step", "label"])) == tuple(
         name for name in post.COLUMNS if name not in ("step", "label")
     )

@@ -12,12 +12,12 @@ import pytest
 
 from hipposeg import cli
 from hipposeg.data.spec import PHANTOM_SPEC, DataError
-from hipposeg.experiments import RunSpec
-from hipposeg.experiments.prediction import answer
+from hipposeg.experiments import RunSpec, prediction
 from hipposeg.experiments.weights import initial, predict_with
 from hipposeg.inference import predictor
-from hipposeg.predict import batch
+from hipposeg.predict import batch, ensemble
 from hipposeg.predict.scan import read_scan
+from hipposeg.results import load
 from hipposeg.training.machine import Machine
 from hipposeg.workspace import project_root
 
@@ -26,11 +26,11 @@ MACHINE = Machine("cpu", "fp32", 1)
 
 @pytest.fixture
 def model(served):
-    return ensembles.load_ensemble(served.folder)
+    return ensemble.load_ensemble(served.folder)
 
 
 def predict(served, *images, out):
-    return cli.main(["predict", *map(str, images), "-o", str(out), "--model", str(served.folder)])
+    return cli.main(["predict", *map(str, images), "-o", str(out), "--weights", str(served.folder)])
 
 
 def table(out):
@@ -81,7 +81,10 @@ def test_mask_is_of_the_mean_of_all_folds_and_intervals_of_the_card(served, mode
     scan = read_scan(served.image(1), model.card.boxes, PHANTOM_SPEC)
     found = model.segment(scan)
     assert len(model.networks) == 5
-    each = [answer(run.definition, net, scan.image, scan.spacing, MACHINE) for run, net in model.networks.items()]
+    each = [
+        prediction.predict(run.definition, net, scan.image, scan.spacing, MACHINE)
+        for run, net in model.networks.items()
+    ]
     assert np.array_equal(found.mask, sum(one.probabilities for one in each).argmax(0))
     volume = found.volumes["union"]
     factor = model.card.quantiles["union"]
@@ -93,18 +96,18 @@ def test_mask_is_of_the_mean_of_all_folds_and_intervals_of_the_card(served, mode
 
 
 def test_one_fold_alone_gives_the_masks_that_were_scored(served, model):
-    alone = ensembles.load_ensemble(served.folder, folds=(2,), machine=MACHINE)
+    alone = ensemble.load_ensemble(served.folder, folds=(2,), machine=MACHINE)
     (run,) = alone.networks
-    for path in sorted((served.folder / "predictions" / run.name).iterdir()):
-        scan = read_scan(served.cohort.folder / "imagesTr" / path.name, alone.card.boxes, PHANTOM_SPEC)
-        assert np.array_equal(alone.segment(scan).mask, np.asarray(nib.load(path).dataobj))
+    for case, mask in load.get(served.context.ws, run.name).masks.items():
+        scan = read_scan(served.image(case), alone.card.boxes, PHANTOM_SPEC)
+        assert np.array_equal(alone.segment(scan).mask, mask)
 
 
-def test_a_fused_arm_is_asked_through_its_members():
+def test_an_ensemble_predicts_by_its_members():
     run = RunSpec("unet2d-fusion")
     network = initial(run, PHANTOM_SPEC).eval()
     image = np.random.default_rng(0).normal(size=(1, 33, 44, 30)).astype(np.float32)
-    found = answer(run.definition, network, image, (1.0, 1.0, 1.0), MACHINE)
+    found = prediction.predict(run.definition, network, image, (1.0, 1.0, 1.0), MACHINE)
     mask = predict_with(run.definition, network, MACHINE)(image, (1.0, 1.0, 1.0))
     assert np.mean(found.probabilities.argmax(0) == mask) > 0.9999  # a mean and a sum may round a tie apart
     assert found.voxels.shape == (3, 3) and (found.voxels.sum(1) == image.size).all()
@@ -136,14 +139,20 @@ EYE = np.eye(4)
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 REFUSALS = {
     "spacing": (lambda p, v: saved(p, v, np.diag([0.8, 1, 1.2, 1])), r"voxels of 0\.8 x 1 x 1\.2 mm .*Resample"),
-    "too large": (lambda p, v: saved(p, np.tile(v, (2, 2, 2)), EYE), r"found a box of .*Cut a box .*The box matters"),
-    "too small": (lambda p, v: saved(p, v[:20, :20, :20], EYE), r"found a box of 20 x 20 x 20 voxels.*The box matters"),
+    "too large": (
+        lambda p, v: saved(p, np.tile(v, (2, 2, 2)), EYE),
+        r"found a crop of .*Crop the scan .*The crop matters",
+    ),
+    "too small": (
+        lambda p, v: saved(p, v[:20, :20, :20], EYE),
+        r"found a crop of 20 x 20 x 20 voxels.*The crop matters",
+    ),
     "orientation": (lambda p, v: saved(p, v, LPS), r"found axes LPS, expected RAS .*right, front, top.*Reorient"),
     "turned": (
         lambda p, v: saved(p, v, turned(15)),
-        r"turned by 15\.0 degrees, expected 10 at most .*Resample the whole",
+        r"rotated by 15\.0 degrees, expected 10 at most .*Resample the whole",
     ),
-    "turned far": (lambda p, v: saved(p, v, turned(44, (1, 2))), r"turned by 44\.0 degrees, expected 10 at most"),
+    "turned far": (lambda p, v: saved(p, v, turned(44, (1, 2))), r"rotated by 44\.0 degrees, expected 10 at most"),
     "label map": (
         lambda p, v: saved(p, np.digitize(v, np.quantile(v, [0.5, 0.9])).astype(np.uint8), EYE),
         r"only 3 different values, .*label map.*Name",
@@ -198,7 +207,7 @@ def test_a_box_turned_as_far_as_in_training_is_taken(served, model, tmp_path):
         saved(path, voxels, affine)
         read_scan(path, model.card.boxes, PHANTOM_SPEC)
     saved(path, voxels, turned(10.5))
-    with pytest.raises(DataError, match=r"turned by 10\.5 degrees"):
+    with pytest.raises(DataError, match=r"rotated by 10\.5 degrees"):
         read_scan(path, model.card.boxes, PHANTOM_SPEC)
 
 
@@ -221,7 +230,7 @@ def test_sizes_and_spacings_up_to_the_margin_are_taken(served, model, tmp_path):
     read_scan(path, boxes, PHANTOM_SPEC)
     for voxels in (np.pad(noise, ((0, 1), (0, 0), (0, 0))), noise[:, :, : boxes.smallest[2] - 4]):
         saved(path, voxels, EYE)
-        with pytest.raises(DataError, match="The box matters"):
+        with pytest.raises(DataError, match="The crop matters"):
             read_scan(path, boxes, PHANTOM_SPEC)
 
 
@@ -254,22 +263,28 @@ def test_names(tmp_path):
     assert len(set(batch.names([a / "x.nii", a / "x.nii.gz"]))) == 2
 
 
-def test_weights_that_are_missing_or_not_the_cards(served, tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HIPPOSEG_OUT", str(tmp_path))
-    monkeypatch.setattr(ensembles, "project_root", lambda: tmp_path)
-    assert cli.main(["predict", str(served.image(1)), "-o", str(tmp_path / "out")]) == 1
-    said = capsys.readouterr().err
-    assert "no networks in" in said and "--model" in said and not (tmp_path / "out").exists()
+def test_weights_that_are_missing_or_not_the_cards(served, tmp_path, capsys):
+    arguments = ["-o", str(tmp_path / "out"), "--weights", str(tmp_path)]
+    assert cli.main(["predict", str(served.image(1)), *arguments]) == 1
+    assert f"{tmp_path / 'card.json'} is missing" in capsys.readouterr().err
     copy = tmp_path / "copy"
     shutil.copytree(served.folder, copy)
-    path = sorted(copy.glob("weights/*"))[1]
+    path = sorted(copy.glob("*.safetensors"))[1]
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(ValueError, match="not the file that conformal.json was made for"):
-        ensembles.load_ensemble(copy)
+    with pytest.raises(ValueError, match=r"not the file that card.json was made for"):
+        ensemble.load_ensemble(copy)
     path.unlink()
-    with pytest.raises(FileNotFoundError, match="is not there"):
-        ensembles.load_ensemble(copy)
+    with pytest.raises(FileNotFoundError, match="is missing, which .*card.json names"):
+        ensemble.load_ensemble(copy)
+
+
+@pytest.mark.parametrize(
+    "run", [RunSpec("unet3d-fast"), RunSpec("search-lr0.001-b16-wd0.1", "leak-volumes", 3, 12, "p5", "cuda.fp32")]
+)
+def test_a_run_is_parsed_from_its_name(run):
+    assert ensemble._parsed(run.name) == run
+    with pytest.raises(ValueError, match="expected one such as"):
+        ensemble._parsed("weights")
 
 
 def test_the_command_of_the_readme_is_one_that_the_program_takes():

@@ -6,11 +6,12 @@ import pytest
 
 from hipposeg import cli
 from hipposeg.predict import batch
+from hipposeg.predict.ensemble import Ensemble
 from hipposeg.viz import qc
 
 
 def predict(served, *images, out):
-    return cli.main(["predict", *map(str, images), "-o", str(out), "--model", str(served.folder)])
+    return cli.main(["predict", *map(str, images), "-o", str(out), "--weights", str(served.folder)])
 
 
 def table(out):
@@ -19,7 +20,7 @@ def table(out):
 
 
 def no_work(*_, **__):
-    raise AssertionError("networks were loaded before the folder was looked at")
+    raise AssertionError("networks were loaded before the folder was checked")
 
 
 def test_an_output_that_is_no_folder_is_refused_before_any_work(served, tmp_path, monkeypatch, capsys):
@@ -75,7 +76,7 @@ def test_a_table_that_cannot_be_written_is_said_in_a_sentence(served, tmp_path, 
 @pytest.mark.parametrize("where", ["segment", "save", "draw"])
 def test_an_error_in_the_middle_of_a_batch_is_that_files_alone(served, tmp_path, monkeypatch, capsys, where):
     holder, name = {
-        "segment": (ensembles.Ensemble, "segment"), "save": (batch, "save_mask"), "draw": (qc, "picture")
+        "segment": (Ensemble, "segment"), "save": (batch, "save_mask"), "draw": (qc, "picture")
     }[where]  # fmt: skip
     right, calls = getattr(holder, name), []
 

@@ -1,4 +1,4 @@
-"""When a training stops early: conditions by hand, and people who are watched are not trained on."""
+"""When a training stops early: conditions by hand, and inner subjects are not trained on."""
 
 from types import SimpleNamespace
 
@@ -44,10 +44,10 @@ def test_senseless_rules_are_refused(wrong):
         StopRule(**wrong)
 
 
-def test_inner_people_are_not_trained_on():
+def test_inner_subjects_are_not_trained_on():
     cohort = SimpleNamespace(cases={number: SimpleNamespace(subject=(number + 1) // 2) for number in range(1, 25)})
     cases = [number for number in cohort.cases if number % 7]
     trained, inner = inner_part(cohort, cases, 5)
     assert sorted(trained + inner) == cases and trained and inner
     people = [{cohort.cases[number].subject for number in part} for part in (trained, inner)]
-    assert not people[0] & people[1] and len(people[1]) == 3  # of the 12 people: the first, the sixth, the eleventh
+    assert not people[0] & people[1] and len(people[1]) == 3  # of the 12 subjects: the first, the sixth, the eleventh

@@ -11,7 +11,7 @@ PEOPLE = 40
 
 
 def scored(shared, own, seed=0):
-    """Rows of cases.csv: 40 people with two volumes, three with one. shared, own: SD of errors."""
+    """Rows of scores: 40 people with two volumes, three with one. shared, own: SD of errors."""
     rng, rows = np.random.default_rng(seed), []
     for person in range(1, PEOPLE + 4):
         head, both = rng.normal(3000, 300), rng.normal(0, shared)

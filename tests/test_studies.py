@@ -1,4 +1,4 @@
-"""Studies of stored networks: changes that can be undone, tables that are kept, and one way through on a phantom."""
+"""Studies of stored networks: changes and their inverse, kept tables, and a whole study on a phantom."""
 
 import shutil
 from dataclasses import replace
@@ -8,16 +8,18 @@ import pandas as pd
 import pytest
 import torch
 
-from hipposeg import cli, metrics
+from hipposeg import metrics
 from hipposeg.data.locate import Source
 from hipposeg.data.spec import PHANTOM_SPEC
-from hipposeg.experiments import RunSpec, train_or_load
+from hipposeg.experiments import RunSpec
 from hipposeg.experiments.registry import MODELS
+from hipposeg.experiments.run import folder_of, train
 from hipposeg.inference import probabilities
 from hipposeg.models.unet import UNet
-from hipposeg.results.scoring import CASES
+from hipposeg.results import load
 from hipposeg.training.machine import Machine
 from hipposeg.workspace import Workspace
+from hipposeg_lab import cli
 from hipposeg_lab.studies import catalogue, changes, making, sensitivity, uncertainty
 from hipposeg_lab.studies.making import Context, Study, Unit
 
@@ -32,9 +34,9 @@ def small(phantom_people):
 
 @pytest.fixture(scope="module")
 def context(small, tmp_path_factory):
-    """The `full` workspace of the phantom with one trained run of a model with dropout."""
-    ws = Workspace(tmp_path_factory.mktemp("full"), "phantom", "full")
-    train_or_load(RUN, small.cohort, small.folds, ws, MACHINE)
+    """A workspace of the phantom with one trained run of a model with dropout."""
+    ws = Workspace(tmp_path_factory.mktemp("studies"), "phantom", "smoke")
+    train(RUN, small.cohort, small.folds, ws, MACHINE)
     return Context(ws, small.cohort, small.folds, MACHINE)
 
 
@@ -157,7 +159,7 @@ def counting(calls, names=("a", "b"), runs=(), **options):
 
 
 def test_a_study_is_made_once_and_goes_on_with_what_is_new(context, tmp_path):
-    at = replace(context, ws=Workspace(tmp_path, "phantom", "full"))
+    at = replace(context, ws=Workspace(tmp_path, "phantom", "smoke"))
     calls = []
     assert making.make(counting(calls), at) == {"a": "made", "b": "made"}
     folder = at.ws.artifacts / "studies"
@@ -170,28 +172,39 @@ def test_a_study_is_made_once_and_goes_on_with_what_is_new(context, tmp_path):
     assert [len(pd.read_csv(folder / f"{name}.csv")) for name in ("first", "second")] == [2, 4]
     (folder / "second.csv").unlink()
     assert set(making.make(counting(calls, "ab", settings={"more": 1}), at).values()) == {"made"}
-    assert making.read(replace(at.ws, profile="standard"), "first")["run"].tolist() == ["a", "b"]
-    assert making.read(at.ws, "nothing") is None and "hipposeg study box" in making.absent("box")
+    assert making.read(at.ws, "first")["run"].tolist() == ["a", "b"]
+    assert making.read(at.ws, "nothing") is None and "hipposeg-lab study box" in making.absent("box")
 
 
 def test_rows_hold_without_weights_and_go_when_they_hold_no_longer(context, tmp_path):
     root = tmp_path / "copy"
     shutil.copytree(context.ws.root, root)
-    at = replace(context, ws=Workspace(root, "phantom", "full"))
+    at = replace(context, ws=Workspace(root, "phantom", "smoke"))
     calls = []
     study = counting(calls, "a", runs=(RUN,))
     assert making.state_of(study, study.units[0], at) == "to make"
     assert making.make(study, at) == {"a": "made"}
-    shutil.rmtree(at.ws.work)
+    shutil.rmtree(folder_of(RUN, at.ws))
     assert making.make(study, at) == {"a": "kept"}, "a clean clone has no weights, and needs none"
     changed = replace(study, settings={"other": 1})
     (state,) = making.make(changed, at).values()
-    assert "weights of unet3d+dropout.grouped0.s0.smoke not on this machine" in state and "--weights" in state
+    assert "weights of unet3d+dropout.grouped0.s0.smoke not on this machine" in state and "--retrain" in state
     assert making.read(at.ws, "first") is None and calls == ["a"]
     (state,) = making.make(counting(calls, "a", runs=(RunSpec("unet3d"),)), at).values()
-    assert "unet3d.grouped0.s0.standard not there" in state
+    assert "unet3d.grouped0.s0.standard missing" in state
     with pytest.raises(FileNotFoundError, match="weights of unet3d.grouped0.s0.standard"):
-        at.network(RunSpec("unet3d"))
+        making.network_of(at, RunSpec("unet3d"))
+
+
+def test_a_run_of_this_machines_precision_stands_in(context, monkeypatch):
+    planned = RunSpec("unet3d+dropout", schedule="standard")
+    assert making._stored_weights(context, planned) == (planned, None)
+    monkeypatch.setattr(making, "native", lambda run: RUN)
+    found, path = making._stored_weights(context, planned)
+    assert found == RUN and path.is_file()
+    study = counting([], "a", runs=(planned,))
+    key, own = (making._key(study, study.units[0], context, planned=one) for one in (False, True))
+    assert key != own
 
 
 def test_box_and_uncertainty_of_a_trained_network(context, monkeypatch):
@@ -209,8 +222,7 @@ def test_box_and_uncertainty_of_a_trained_network(context, monkeypatch):
         and rows["change"].nunique() == 14
     )
     unchanged = rows[(rows["severity"] == 0) & (rows["label"] == "mean")]["dice"]
-    stored = pd.read_csv(context.ws.artifacts / "runs" / RUN.name / CASES).query("label == 'mean'")
-    own = stored[stored["case"].isin(asked)]["dice"].mean()
+    own = load.get(context.ws, RUN.name).values()[asked].mean()
     assert unchanged.to_numpy() == pytest.approx(own, abs=1e-6), "severity 0 is the run's own score"
 
     monkeypatch.setattr(uncertainty, "DRAWS", 2)
@@ -222,31 +234,31 @@ def test_box_and_uncertainty_of_a_trained_network(context, monkeypatch):
 
 
 def test_dropout_draws_differ_and_repeat(context):
-    network, case = context.network(RUN), context.cohort.cases[context.folds["grouped"][0]["scored"][0]]
+    network, case = making.network_of(context, RUN), context.cohort.cases[context.folds["grouped"][0]["scored"][0]]
     calm = uncertainty.members(context, RUN, network, uncertainty.PLAIN, case)[0]
     first = uncertainty.members(context, RUN, network, uncertainty.DROPOUT, case)
     assert len(first) == uncertainty.DRAWS and not np.array_equal(first[0], first[1])
     assert not np.array_equal(first[0], calm)
-    again = uncertainty.members(context, RUN, context.network(RUN), uncertainty.DROPOUT, case)
+    again = uncertainty.members(context, RUN, making.network_of(context, RUN), uncertainty.DROPOUT, case)
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
 
 
 def test_mirrored_members_come_back_to_the_images_grid(context):
-    network, case = context.network(RUN), context.cohort.cases[context.folds["grouped"][0]["scored"][0]]
+    network, case = making.network_of(context, RUN), context.cohort.cases[context.folds["grouped"][0]["scored"][0]]
     mirror = replace(case, image=np.ascontiguousarray(case.image[:, ::-1]))
     stored, turned = uncertainty.members(context, RUN, network, uncertainty.FLIPS, case)
     other, back = uncertainty.members(context, RUN, network, uncertainty.FLIPS, mirror)
     assert np.array_equal(turned[:, ::-1], other) and np.array_equal(stored, back[:, ::-1])
 
 
-def test_methods_and_networks_of_the_studies_are_declared_runs():
+def test_networks_of_the_studies_are_defined():
     for study in catalogue.STUDIES.values():
         names = [unit.name for unit in study.units]
         assert len(set(names)) == len(names)
         for unit in study.units:
             assert all(run.schedule in MODELS[run.model].schedules for run in unit.runs)
     for method in uncertainty.METHODS:
-        # Nobody scored by a method may have been seen by its networks.
+        # No network of a method has seen its test subjects.
         assert {(run.folds, run.fold) for run in method.runs} == {("grouped", 0)}
 
 
@@ -260,7 +272,7 @@ def test_the_command_lists_and_refuses(context, monkeypatch, capsys):
     for name, study in catalogue.STUDIES.items():
         assert name in listed and study.question in listed
     assert cli.main(["study", "boxes"]) == 1
-    assert "no study is called boxes; there are leaks, box" in capsys.readouterr().err
+    assert "there is no study boxes; choose among leaks, box" in capsys.readouterr().err
     assert cli.main(["study"]) == 1
-    assert cli.main(["study", "leaks"]) == 1, "what had to be left out is no success"
-    assert "not there; `hipposeg train unet3d --folds leak-volumes" in capsys.readouterr().out
+    assert cli.main(["study", "leaks"]) == 1, "a unit was left out"
+    assert "missing; `hipposeg train unet3d --folds leak-volumes" in capsys.readouterr().out

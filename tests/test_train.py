@@ -80,7 +80,7 @@ def test_plateau_falls_after_an_epoch_without_a_new_low():
 
 
 @pytest.mark.parametrize("empty", [0.0, 0.3, 1.0])
-def test_the_share_of_empty_samples_is_what_was_asked_for(empty):
+def test_the_share_of_empty_samples_is_as_configured(empty):
     data = samples()
     data.labels[:6] = 0  # six of ten hold nothing
     order = drawn(data, 0, 1, empty)
@@ -151,7 +151,7 @@ def test_resume_between_epochs_gives_the_same_bytes(tmp_path, changes):
     [{"muon": 0.0}, {"muon": 0.01}, {"loss": "dice+focal"}, {"foreground_weight": 2.0}, {"clip": 0.1}],
     ids=str,
 )
-def test_each_part_of_the_recipe_counts(tmp_path, changes):
+def test_each_part_of_the_configuration_counts(tmp_path, changes):
     first, _, _ = fit(network(), samples(), CONFIG, MACHINE, 0, tmp_path / "a", "k")
     other, _, _ = fit(network(), samples(), replace(CONFIG, **changes), MACHINE, 0, tmp_path / "b", "k")
     assert weights(other) != weights(first)
@@ -202,7 +202,7 @@ def test_a_rule_stops_training_where_an_uninterrupted_run_stops(tmp_path):
 
 
 def test_a_rule_without_an_inner_part_is_an_error(tmp_path):
-    with pytest.raises(ValueError, match="give `inner`"):
+    with pytest.raises(ValueError, match="the argument `inner`"):
         fit(network(), samples(), replace(CONFIG, stop=StopRule(reach=0.7)), MACHINE, 0, tmp_path, "k")
 
 
@@ -227,7 +227,7 @@ def test_checkpoint_of_another_run_is_not_resumed(tmp_path):
     assert weights(resumed) == weights(fresh)
 
 
-def test_a_damaged_checkpoint_is_said_and_costs_no_more_than_time(tmp_path, caplog):
+def test_a_damaged_checkpoint_is_logged_and_costs_no_more_than_time(tmp_path, caplog):
     fresh, _, _ = fit(network(), samples(), CONFIG, MACHINE, 0, tmp_path, "k")
     checkpoint = tmp_path / "checkpoint.pt"
     for content in (b"", checkpoint.read_bytes()[:-200], b"no checkpoint"):

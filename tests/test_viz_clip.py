@@ -32,7 +32,7 @@ def figures():
     yield pictures.captioned([pictures.Said(image[:, 5], label[:, 5], "a caption")], SPEC)
     yield pictures.space(points, points + 3, np.where(np.arange(30) < 6, np.nan, np.arange(30) * 3.0))
     yield pictures.courses({"one": [{"epoch": 1, "loss": 2.0, "scale": 14.0}]}, 14.3)
-    yield pictures.floors({"close": ([1, 10], [1.2, 0.4])}, {"fixed": (1.0, 1.3)})
+    yield pictures.lowest_losses({"close": ([1, 10], [1.2, 0.4])}, {"fixed": (1.0, 1.3)})
 
 
 def test_every_figure_saves_to_the_same_bytes_twice(tmp_path):
@@ -66,9 +66,9 @@ def test_courses_begin_where_the_scale_began():
     assert right[0].get_xydata().tolist() == [[0, 14.3], [1, 15], [2, 16], [3, 17]] and len(right[1].get_xydata()) == 3
 
 
-def test_floors_mark_where_trainings_ended():
+def test_lowest_losses_mark_where_trainings_ended():
     lines = {"close": ([1, 10], [1.2, 0.4]), "apart": ([1, 10], [0.9, 0.1])}
-    ax = pictures.floors(lines, {"fixed": (1.0, 1.3)}).axes[0]
+    ax = pictures.lowest_losses(lines, {"fixed": (1.0, 1.3)}).axes[0]
     assert ax.get_xscale() == "log" and [1.0, 1.3] in [line.get_xydata()[0].tolist() for line in ax.lines]
     assert {"fixed", "no scale"} <= {text.get_text() for text in ax.texts}
 

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.usefixtures("house_style")
 
 
 def compared(**differences):
-    """A table as `seeds.differences` makes it, from `stats.paired` on 20 people: name -> (shift, spread, seeds)."""
+    """A table as `compare.differences` makes it, from `stats.paired` on 20 people: name -> (shift, spread, seeds)."""
     rng = np.random.default_rng(0)
     base, rows = rng.normal(0.85, 0.03, 20), {}
     for name, (shift, spread, seeds) in differences.items():

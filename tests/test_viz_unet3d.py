@@ -8,7 +8,6 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
-import safetensors.torch
 import torch
 
 matplotlib.use("Agg")
@@ -17,19 +16,12 @@ import matplotlib.pyplot as plt
 from matplotlib.colors import to_rgb
 from same_bytes import saved_twice
 
-from hipposeg import files
 from hipposeg.data.spec import MSD_HIPPOCAMPUS as SPEC
-from hipposeg.experiments import RunSpec
-from hipposeg.experiments.run import finished
-from hipposeg.experiments.spec import current_numerics
-from hipposeg.experiments.weights import initial
 from hipposeg.inference import Prep
-from hipposeg.results import compare
-from hipposeg.results.scoring import CASES
+from hipposeg.results import compare, tables
 from hipposeg.training.machine import Machine
 from hipposeg.viz import intervals, surface
 from hipposeg.viz.style import use_style
-from hipposeg.workspace import Workspace
 from hipposeg_lab.figures import offgrid, outcomes, receptive, shares
 from hipposeg_lab.studies import probe
 
@@ -164,8 +156,8 @@ def test_every_figure_saves_to_the_same_bytes_twice(tmp_path):
     assert first == second and len(first) == 8
 
 
-def test_names_of_arms_that_cost_and_score_alike_do_not_cover_each_other():
-    names = [f"an-model-with-a-long-name-{n}" for n in range(7)]
+def test_names_of_models_that_cost_and_score_alike_do_not_cover_each_other():
+    names = [f"a-model-with-a-long-name-{n}" for n in range(7)]
     table = pd.DataFrame({"minutes": np.linspace(7, 7.4, 7), "value": 0.89, "low": 0.88, "high": 0.9, "dims": 3}, names)
     fig = intervals.dice_by_minutes(table)
     fig.draw_without_rendering()
@@ -231,101 +223,51 @@ def test_effective_field_lies_around_the_middle_voxel(axis):
     assert [(int(at.min()), int(at.max())) for at in np.nonzero(field)] == [(3, 5), (3, 5), (2, 4)]
 
 
-def test_weights_are_loaded_only_if_they_are_those_that_were_scored(tmp_path):
-    ws, run = Workspace(tmp_path, "phantom", "smoke"), RunSpec("unet2d", schedule="smoke")
-    machine = Machine("cpu", "fp32", 1)
-    assert probe.trained_network(ws, run, SPEC, machine) is None and not finished(ws, [run])
-    content = safetensors.torch.save(initial(run, SPEC).state_dict())
-    files.write_bytes(ws.work / "runs" / run.name / "weights.safetensors", content)
-    config = ws.artifacts / "runs" / run.name / "config.json"
-    facts = {"weights_sha256": files.sha256_bytes(content), "numerics": current_numerics()[run.model]}
-    files.write_json(config, facts)
-    files.write_csv(config.parent / CASES, ("case", "label", "dice"), [{"case": 1, "label": "mean", "dice": 0.5}])
-    assert not probe.trained_network(ws, run, SPEC, machine).training
-    assert [one.mean() for one in finished(ws, [run])] == [0.5]
-    files.write_json(config, {"weights_sha256": "other", "numerics": "older"})
-    assert probe.trained_network(ws, run, SPEC, machine) is None and not finished(ws, [run])
+def scores_of(model, dice, seed=0, fold=0, **columns):
+    """Rows as `results.load` gives them: one run on four cases of two subjects."""
+    setting = {"folds": "grouped", "schedule": "standard", "data_sha256": "d", "device": "cpu", "precision": "bf16",
+               "processor": "a CPU", "dims": 3, "params": 10, "gflops": 1.5, "steps": 100, "train_s": 120}  # fmt: skip
+    rows = [{"case": n, "subject": (n + 1) // 2, "label": label, "dice": dice + 0.01 * n, "iou": dice / 2, "nsd1": 0.9,
+             "hd95": 1.5} for n in (1, 2, 3, 4) for label in ("anterior", "mean")]  # fmt: skip
+    run = {"run": f"{model}.{fold}.{seed}", "model": model, "fold": fold, "seed": seed}
+    return pd.DataFrame(rows).assign(**run, **(setting | columns))
 
 
-def result(model, dice, seed=0, fold=0, folder=None, **config):
-    """A run of four cases of two people."""
-    cases = [{"case": n, "subject": (n + 1) // 2, "label": label, "dice": dice + 0.01 * n,
-              "iou": dice / 2, "nsd1": 0.9, "hd95": 1.5}
-             for n in (1, 2, 3, 4) for label in ("anterior", "mean")]  # fmt: skip
-    base = {"folds": "grouped", "fold": fold, "schedule": "standard", "data_sha256": "d", "device": "cpu",
-            "precision": "bf16", "torch": "2", "dims": 3, "params": 10, "gflops": 1.5, "steps": 100}  # fmt: skip
-    table, run = pd.DataFrame(cases), RunSpec(model, fold=fold, seed=seed)
-
-    def mean(label="mean", metric="dice"):
-        return float(table.loc[table.label == label, metric].mean())
-
-    return SimpleNamespace(run=run, config=base | config, cases=table, folder=folder, mean=mean)
-
-
-def test_verdict_needs_three_seeds_and_one_setting():
-    runs = [result("a", 0.80, seed) for seed in range(3)] + [result("b", 0.85, seed) for seed in range(3)]
-    runs += [result("c", 0.9), result("d", 0.9, device="cuda")]
-    found = compare.differences(compare.scores(runs), "a")
+def test_a_conclusion_needs_three_seeds_and_one_setting():
+    runs = [scores_of("a", 0.80, seed) for seed in range(3)] + [scores_of("b", 0.85, seed) for seed in range(3)]
+    frame = pd.concat([*runs, scores_of("c", 0.9), scores_of("d", 0.9, device="cuda")]).query("label == 'mean'")
+    found = compare.differences(frame, "a")
     assert list(found.index) == ["b", "c", "d"] and list(found.columns) == list(compare.DIFFERENCES)
     assert found.loc["b", "difference"] == pytest.approx(0.05) and found.loc["b", "verdict"] == "ahead"
     assert found.loc["c", "verdict"] == "none: 1 seed"
     assert found.loc["d", "verdict"] == "not compared: another setting" and np.isnan(found.loc["d", "difference"])
-    assert compare.differences(compare.scores([]), "a").empty
-    assert compare.differences(compare.scores(runs), "nobody").empty
+    assert compare.differences(frame[:0], "a").empty and compare.differences(frame, "nobody").empty
+    twice = pd.concat([frame[frame["run"] == "a.0.0"], frame[frame["run"] == "a.0.1"][:2]])
+    with pytest.raises(ValueError, match="every case once"):
+        compare.stacked(twice)
 
 
-def test_table_of_arms_averages_seeds_and_reads_minutes(tmp_path):
-    files.write_json(tmp_path / "provenance.json", {"train_s": 120.0})
-    runs = [result("a", 0.8, 0, folder=tmp_path), result("a", 0.9, 1, folder=tmp_path), result("b", 0.7, fold=1)]
-    table = compare.models(runs, ["anterior"])
+def test_table_of_models_averages_seeds_and_minutes():
+    frame = pd.concat([scores_of("a", 0.8), scores_of("a", 0.9, 1), scores_of("b", 0.7, fold=1)])
+    table = tables.costs(frame, ["anterior"])
     assert list(table.index) == ["a"]
-    assert table.loc["a", ["value", "anterior", "minutes", "seeds", "params"]].tolist() == pytest.approx(
-        [0.875, 0.875, 2, 2, 10]
-    )
-    assert table.loc["a", ["iou", "nsd1", "hd95"]].tolist() == pytest.approx([0.425, 0.9, 1.5])
-    text = compare.readable(table.assign(hd95=np.nan))
-    assert text.loc["a", ["parameters", "minutes", "Dice, anterior", "NSD 1 mm", "HD95 (mm)"]].tolist() == [
-        "10", "2.0", "0.875", "0.900", "",
-    ]  # fmt: skip
-    assert text.loc["a", "mean Dice (95 % interval)"].startswith("0.8750 (")
-    both = compare.beside(
-        [*runs[:2], *(result("c", 0.75, seed, folder=tmp_path) for seed in (0, 1))], "a", ["anterior"], "grouped"
-    )
+    columns = ["value", "anterior", "minutes", "seeds", "params", "iou", "nsd1", "hd95"]
+    assert table.loc["a", columns].tolist() == pytest.approx([0.875, 0.875, 2, 2, 10, 0.425, 0.9, 1.5])
+    text = tables.readable_costs(table.assign(hd95=np.nan)).loc["a"]
+    columns = ["parameters", "minutes", "Dice, anterior", "NSD 1 mm", "HD95 (mm)"]
+    assert text[columns].tolist() == ["10", "2.0", "0.875", "0.900", ""]
+    assert text["mean Dice (95 % interval)"].startswith("0.8750 (")
+    both = pd.concat([frame, scores_of("c", 0.75), scores_of("c", 0.75, 1)])
+    both = tables.beside(both, "a", ["anterior"], "grouped")
     assert both.index.tolist() == ["a", "c"] and both.loc["c", "minus a"].startswith("-0.1000 (")
     assert both.loc["a", "mean Dice"].startswith("0.8750 (") and pd.isna(both.loc["a", "minus a"])
-    assert compare.beside(runs, "a", ["anterior"], "nnunet").empty
-    assert compare.models(runs, ["anterior"], "nnunet").empty
-    assert np.isnan(compare.minutes(result("d", 0.9, folder=tmp_path, device="cuda"))), "a GPU's"
-    measured = compare.models(runs, ["anterior"], idle={table.index[0]: 3.5})["minutes"]
-    assert measured.iloc[0] == 3.5 and measured.iloc[1:].isna().all(), "times of two kinds are not mixed"
-    with pytest.raises(ValueError, match="every case once"):
-        compare.stacked(pd.concat([compare.scores(runs[:1]), compare.scores(runs[:1]).assign(seed=1)[:2]]))
+    assert tables.beside(frame, "a", ["anterior"], "nnunet").empty and tables.costs(frame, ["x"], "nnunet").empty
+    assert tables.minutes(scores_of("d", 0.9, device="cuda")).isna().all(), "a GPU's"
+    assert tables.costs(frame, ["anterior"], idle={"a": 3.5}).loc["a", "minutes"] == 3.5
+    assert np.isnan(tables.costs(frame, ["anterior"], idle={"b": 3.5}).loc["a", "minutes"]), "no mix of two kinds"
 
 
-def test_machines_count_the_networks_that_they_trained(tmp_path):
-    for name in ("a GPU", "a CPU"):
-        files.write_json(tmp_path / name / "provenance.json", {"machine": name, "train_s": 1.0})
-    trained = [result("unet2d", 0.9, seed, folder=tmp_path / "a GPU") for seed in (0, 1)]
-    others = [result(model, 0.9, folder=tmp_path / "a CPU") for model in ("unet3d", "unet2d-fusion", "atlas-no-image")]
-    assert compare.machines([*trained, *others]) == "a CPU: 1; a GPU: 2", "an average and the floor train nothing"
-
-
-def test_side_tables_are_joined_to_their_runs(tmp_path):
-    rows = pd.DataFrame([{"case": n, "subject": n, "label": "mean", "query": q, "dice": 0.5 + n / 10}
-                         for n in (1, 2) for q in ("head", "trilinear")])  # fmt: skip
-    files.write_text(tmp_path / "offgrid.csv", rows.to_csv(index=False))
-    found = compare.side_table(
-        [result("a", 0.8, folder=tmp_path), result("b", 0.8, folder=tmp_path / "none")], "offgrid.csv"
-    )
-    assert set(found.model) == {"a"} and len(found) == 4
-    assert list(compare.means(found, "query").index) == ["head", "trilinear"]
-    assert compare.differences(found, "trilinear", by="query").loc["head", "difference"] == 0
-    assert compare.side_table([], "offgrid.csv").empty
-
-
-def test_words_name_the_chapter_and_every_arm_of_it():
-    from hipposeg.experiments.registry import MODELS
-    from hipposeg_lab.page.words import CHAPTERS, model_text
-
-    assert "04_unet3d" in [chapter.name for chapter in CHAPTERS]
-    assert all(model_text(name) and "with " + name.split("+")[-1] not in model_text(name) for name in MODELS)
+def test_machines_count_the_networks_that_they_trained():
+    others = [scores_of("unet3d", 0.9), scores_of("atlas-no-image", 0.9, steps=0)]
+    trained = [scores_of("unet2d", 0.9, seed, processor="a GPU") for seed in (0, 1)]
+    assert tables.machines(pd.concat([*trained, *others])) == "a CPU: 1; a GPU: 2"

@@ -1,13 +1,15 @@
 """Writing files so that a killed process or a full disk never leaves half of one behind."""
 
 import csv
-import fcntl
 import gzip
 import hashlib
 import io
 import json
 import math
 import os
+import re
+import shutil
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +20,7 @@ from typing import Any
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it over `path` on success, delete it on failure.
 
-    The temporary name ends as `path` does, because nibabel and matplotlib choose a format by the suffix.
+    The temporary file is hidden, and has the suffix of `path`, by which nibabel and matplotlib choose a format.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{os.getpid()}.part.{path.name}")
@@ -29,13 +31,24 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-@contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """Hold the lock file `path` while the block runs; others that want it wait. A killed process frees it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
+def remove_parts(*folders: Path) -> None:
+    """Delete what `replacing` left below `folders` when its process was killed: `.<process id>.part.<name>`."""
+    found = (Path(place, name) for folder in folders for place, *names in os.walk(folder) for name in sum(names, []))
+    for path in sorted(path for path in found if re.fullmatch(r"\.\d+\.part\..+", path.name)):
+        old = path.exists() and time.time() - path.stat().st_mtime > 3600
+        if old or not _runs(int(path.name.split(".")[1])):
+            shutil.rmtree(path, ignore_errors=True)
+            path.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass  # it belongs to someone else
+    return True
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -50,7 +63,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def plain(value: Any) -> Any:
-    """Turn numpy scalars and arrays, paths and tuples into what JSON holds; NaN and infinities become None."""
+    """Convert numpy scalars and arrays, paths and tuples to JSON's types; NaN and infinities become None."""
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -80,9 +93,12 @@ def read_json(path: Path) -> Any:
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> None:
-    """Write dictionaries as CSV atomically, compressed if the name ends in .gz.
+    """Write dictionaries as CSV atomically.
 
-    Floats keep at most six decimals, NaN and None are empty fields.
+    Args:
+        path: the file, compressed if its name ends in .gz.
+        columns: names in the header; other keys of the rows are left out.
+        rows: floats keep at most six decimals; NaN and None become empty fields.
     """
 
     def field(value: Any) -> Any:
@@ -115,14 +131,12 @@ def sha256_file(path: Path) -> str:
 
 
 def smaller_png(content: bytes) -> bytes:
-    """A PNG reduced to a palette of 256 colours on white, or the PNG itself where that is no smaller.
-
-    Maximum coverage keeps the label colours true where most of a picture is grey; the default greys them.
-    """
+    """Reduce a PNG to a palette of 256 colours on white; return the PNG itself if it is smaller."""
     from PIL import Image
 
     image = Image.open(io.BytesIO(content)).convert("RGBA")
     flat = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    # Maximum coverage keeps the label colours where most of a picture is grey; the default greys them.
     reduced = flat.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     stream = io.BytesIO()
     reduced.save(stream, "PNG", optimize=True)
@@ -130,7 +144,7 @@ def smaller_png(content: bytes) -> bytes:
 
 
 def smaller_svg(content: bytes) -> bytes:
-    """The same drawing without what no reader sees: comments, metadata, long names, digits beyond the fifth (scour)."""
+    """Remove comments, metadata, long names and digits beyond the fifth from an SVG (scour)."""
     from scour import scour
 
     options = scour.sanitizeOptions()

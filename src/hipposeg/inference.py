@@ -1,4 +1,4 @@
-"""From an image and its spacing to a segmentation on the image's own grid. Nothing here can see a label."""
+"""Inference: from an image and its spacing to a segmentation on the image's own grid, without any label."""
 
 import itertools
 import math
@@ -16,7 +16,7 @@ from hipposeg.models.inr import lattice
 from hipposeg.training.augmentation import centred_points, rotation, sample
 from hipposeg.training.machine import Machine
 
-# Raise by hand when the way from an image to a mask changes: runs made before are then marked as older.
+# Increase when the way from an image to a mask changes: keys of earlier runs then differ.
 NUMERICS = 1
 
 # (C, X, Y, Z) float32 and a spacing in mm -> class probabilities (K, X, Y, Z) float32, or a mask (X, Y, Z) uint8.
@@ -26,13 +26,17 @@ Predictor = Callable[[np.ndarray, tuple[float, float, float]], np.ndarray]
 
 @dataclass(frozen=True)
 class Prep:
-    """How a volume becomes a network's input.
+    """Input of a network.
 
-    size: the box that volumes are padded or cropped to, in voxels. axis: the slicing axis of a 2D network, None in 3D.
-    neighbours: slices on either side that a 2D network gets as further channels. spacing: mm that the network works in.
-    n4: the network was trained on bias corrected images (`data.n4`) and must be given such. views: average the
-    probabilities over `VIEWS`, slightly moved copies of the box (a 2D network then sees slices of them). view_degrees,
-    view_voxels: how far each is moved.
+    Attributes:
+        size: grid that volumes are padded or cropped to, in voxels.
+        axis: slicing axis of a 2D network; None in 3D.
+        neighbours: slices on either side that a 2D network gets as channels.
+        spacing: voxel size in mm that the network works in.
+        n4: whether images are bias corrected (`data.n4`).
+        views: whether probabilities are averaged over VIEWS, transformed copies of the volume (test-time augmentation).
+        view_degrees: rotation of each copy.
+        view_voxels: shift of each copy.
     """
 
     size: tuple[int, int, int]
@@ -45,7 +49,7 @@ class Prep:
     view_voxels: float = 3.0
 
     def takes(self, spacing: tuple[float, float, float]) -> bool:
-        """Whether an image of this spacing in mm goes in as it is; any other is rescaled there and back."""
+        """Whether an image of this spacing (mm) needs no resampling."""
         return np.allclose(spacing, self.spacing, atol=1e-3)
 
     def channels(self, image_channels: int) -> int:
@@ -53,17 +57,17 @@ class Prep:
         return image_channels * (1 + 2 * self.neighbours)
 
     def place(self, image: np.ndarray) -> tuple[Tensor, grid.Placement]:
-        """(C, X, Y, Z) -> z-scored samples of the whole box: 3D (1, C, *size), 2D (slices, C', *size without axis)."""
+        """Samples of a volume (C, X, Y, Z): 3D (1, C, *size), 2D (slices, C', *size without axis), z-scored."""
         volume, placement = self.box(image)
         return self.stack(volume), placement
 
     def box(self, image: np.ndarray) -> tuple[Tensor, grid.Placement]:
-        """(C, X, Y, Z) -> the z-scored box (1, C, *size)."""
+        """The z-scored volume on the network's grid, (1, C, *size)."""
         boxed, placement = grid.place(grid.zscore(image), self.size)
         return torch.from_numpy(np.ascontiguousarray(boxed))[None], placement
 
     def stack(self, volume: Tensor) -> Tensor:
-        """(1, C, *size) -> samples of the network: itself in 3D, in 2D its slices with their neighbours as channels."""
+        """(1, C, *size) to samples: itself in 3D; in 2D its slices with their neighbours as channels."""
         if self.axis is None:
             return volume
         slices = volume[0].movedim(self.axis + 1, 0)  # (slices, C, H, W)
@@ -73,7 +77,7 @@ class Prep:
         return torch.cat(stacked, dim=1).contiguous()
 
     def unstack(self, samples: Tensor) -> Tensor:
-        """Network outputs for the samples of `place`, (N, K, ...) -> (K, *size)."""
+        """Network outputs for samples (N, K, ...) to (K, *size)."""
         return samples[0] if self.axis is None else samples.movedim(0, self.axis + 1)
 
 
@@ -83,7 +87,7 @@ VIEWS = tuple(itertools.product((-1.0, 1.0), repeat=3))
 
 
 def moved(volume: Tensor, corner: tuple[float, float, float], prep: Prep, back: bool = False) -> Tensor:
-    """One view of (B, C, X, Y, Z), linearly interpolated, zero outside the box; `back` undoes it for an output."""
+    """One transformed copy of (B, C, X, Y, Z), linearly interpolated, zero outside; `back` inverts the transform."""
     points = _view_points(tuple(volume.shape[2:]), corner, prep, back)
     return sample(volume, points.expand(len(volume), *points.shape))
 
@@ -91,7 +95,7 @@ def moved(volume: Tensor, corner: tuple[float, float, float], prep: Prep, back: 
 @lru_cache(maxsize=2 * len(VIEWS))
 @torch.inference_mode(False)  # what is kept must serve callers outside of it, too
 def _view_points(sides: tuple[int, ...], corner: tuple[float, float, float], prep: Prep, back: bool) -> Tensor:
-    """Where `moved` samples, (*sides, 3) in voxels from the centre; the same for every volume and network."""
+    """Where `moved` samples, (*sides, 3) in voxels from the centre."""
     turns = torch.tensor([[math.radians(prep.view_degrees) * side for side in corner]])
     matrix, shift = rotation(turns)[0], torch.tensor(corner) * prep.view_voxels
     if back:
@@ -100,10 +104,15 @@ def _view_points(sides: tuple[int, ...], corner: tuple[float, float, float], pre
 
 
 def each_view(forward: Callable[[Tensor], Tensor], volume: Tensor, prep: Prep, together: int = 1) -> Iterator[Tensor]:
-    """The probabilities (1, K, X, Y, Z) that `forward` gives for each view of (1, C, X, Y, Z), brought back to the box.
+    """Yield the probabilities (1, K, X, Y, Z) of each transformed copy, transformed back.
 
-    What a view does not cover counts as background, whose share the caller takes as what the other classes leave.
-    together: views that `forward` gets as one batch.
+    Voxels outside a copy count as background; the caller sets background to one minus the other classes.
+
+    Args:
+        forward: probabilities (B, K, X, Y, Z) of a batch.
+        volume: (1, C, X, Y, Z).
+        prep: input of the network.
+        together: copies a batch.
     """
     for first in range(0, len(VIEWS), together):
         corners = VIEWS[first : first + together]
@@ -114,16 +123,17 @@ def each_view(forward: Callable[[Tensor], Tensor], volume: Tensor, prep: Prep, t
 
 @torch.inference_mode()
 def opinions(model: nn.Module, prep: Prep, image: np.ndarray, machine: Machine, batch: int = 48) -> list[np.ndarray]:
-    """Class probabilities on the image's grid of each view, or of the box as it stands where there are no views.
-
-    Each (K, X, Y, Z) float32; voxels that were cropped away are background.
+    """Class probabilities of each transformed copy, or of the volume alone without test-time augmentation.
 
     Args:
-        model: a network in evaluation mode, on the machine's device.
-        prep: the input that the network was trained with.
+        model: network in evaluation mode on the machine's device.
+        prep: its input.
         image: (C, X, Y, Z) float32 in the network's spacing.
         machine: device and precision.
         batch: samples a forward pass.
+
+    Returns:
+        Arrays (K, X, Y, Z) float32 on the image's grid; voxels that were cropped away are background.
     """
     volume, placement = prep.box(image)
 
@@ -142,12 +152,12 @@ def opinions(model: nn.Module, prep: Prep, image: np.ndarray, machine: Machine, 
 
 
 def probabilities(model: nn.Module, prep: Prep, image: np.ndarray, machine: Machine, batch: int = 48) -> np.ndarray:
-    """The mean of `opinions`, (K, X, Y, Z) float32, of the same arguments."""
+    """Mean of `opinions`, (K, X, Y, Z) float32; arguments as there."""
     return pooled(opinions(model, prep, image, machine, batch))
 
 
 def pooled(found: Sequence[np.ndarray]) -> np.ndarray:
-    """The mean of probabilities (K, X, Y, Z); what the other classes leave is background."""
+    """Mean of probabilities (K, X, Y, Z); background is one minus the other classes."""
     return _background_first(sum(found) / len(found))
 
 
@@ -167,17 +177,19 @@ def off_grid(
 ) -> np.ndarray:  # fmt: skip
     """Class probabilities of an `INRUNet` on another grid than its own, (K, X, Y, Z) float32.
 
-    The image is brought to the network's voxels about a centre that both grids and the box share, so that a position in
-    mm means the same on each. What lies outside the network's box is background.
+    The image is resampled about a centre that both grids share. Outside the network's grid is background.
 
     Args:
-        model: in evaluation mode, on the machine's device. prep: its input; 3D.
-        image: (C, X, Y, Z) float32. spacing: its voxel size in mm.
+        model: network in evaluation mode on the machine's device.
+        prep: its input, in 3D.
+        image: (C, X, Y, Z) float32.
+        spacing: voxel size of the image in mm.
         machine: device and precision.
-        query: HEAD asks the head at every point, of features interpolated there; TRILINEAR interpolates the logits.
-        at: voxel size in mm of the grid asked for, which covers the image; by default the image's own grid.
+        query: HEAD evaluates the head at every point on interpolated features; TRILINEAR interpolates the logits.
+        at: voxel size in mm of the output, which covers the image; by default the image's own grid.
 
-    Raises ValueError on an unknown query.
+    Raises:
+        ValueError: unknown query.
     """
     if query not in (HEAD, TRILINEAR):
         raise ValueError(f"query is {query!r}; choose {HEAD!r} or {TRILINEAR!r}")
@@ -207,10 +219,10 @@ def off_grid(
 
 
 def asker(model: nn.Module, prep: Prep, machine: Machine) -> Asker:
-    """A function of an image and its spacing that gives class probabilities on the image's grid.
+    """A function from an image and its spacing to class probabilities on the image's grid.
 
-    An image of another spacing is rescaled to the network's. Its probabilities come back interpolated; a volume network
-    that can be asked anywhere is asked at the image's own voxels.
+    An image in another spacing is resampled, and its probabilities are interpolated back; an INR network is evaluated
+    at the image's own voxels.
     """
 
     def ask(image: np.ndarray, spacing: tuple[float, float, float]) -> np.ndarray:
@@ -225,7 +237,7 @@ def asker(model: nn.Module, prep: Prep, machine: Machine) -> Asker:
 
 
 def predictor(*askers: Asker) -> Predictor:
-    """A function of an image and its spacing that gives the most probable class; of several askers, by their mean."""
+    """A function from an image and its spacing to the most probable class, by the mean of several `asker` functions."""
 
     def predict(image: np.ndarray, spacing: tuple[float, float, float]) -> np.ndarray:
         total = askers[0](image, spacing)

@@ -1,16 +1,14 @@
-"""How a prediction is scored: per case, per label, on the native grid, in the file's own spacing.
+"""Scoring: per case, per label, on the native grid, in the file's own spacing.
 
-One module and one policy for the whole project:
+- Background is never averaged in. `union` (all foreground as one structure) and `mean` (average of the foreground
+  classes) are separate labels.
+- Both masks empty: every value is NaN.
+- One mask empty: overlaps (Dice, IoU, NSD) are 0, distances (HD95, MSD) are NaN and counted beside their mean.
 
-- Background is never averaged in. `union` (all foreground as one structure) and `mean` (the average of the foreground
-  classes) are rows of their own and never mixed.
-- Both masks empty: every value is NaN, there is nothing to score.
-- One mask empty: overlap scores (Dice, IoU, NSD) are 0, distances (HD95, MSD) are NaN and counted beside their mean.
-
-Dice and IoU are computed here; the surface measures are MONAI's. NSD is the surfel definition of Nikolov et al. 2021
-(doi 10.2196/26151), in which each surface element carries its area; HD95 is the larger of the two directed 95th
-percentiles; MSD is the symmetric mean distance over both surfaces' voxels. What each measure rewards, and its traps, is
-in Maier-Hein et al. 2024, Metrics Reloaded (doi 10.1038/s41592-023-02151-z).
+Dice and IoU are computed here, surface measures by MONAI. NSD is the surfel definition of Nikolov et al. 2021
+(doi:10.2196/26151), in which each surface element has its area; HD95 is the larger of the two directed 95th
+percentiles; MSD is the symmetric mean distance over both surfaces' voxels. Maier-Hein et al. 2024, Metrics Reloaded
+(doi:10.1038/s41592-023-02151-z), describe what each measure rewards.
 """
 
 import warnings
@@ -20,7 +18,7 @@ import numpy as np
 
 from hipposeg.data.spec import DatasetSpec
 
-# Raise by hand when a score's arithmetic changes: runs scored before are then marked as older.
+# Increase when a score's arithmetic changes: keys of earlier runs then differ.
 NUMERICS = 1
 
 METRICS = ("dice", "iou", "nsd1", "nsd2", "hd95", "msd", "volume_bias", "volume_abs_error")
@@ -33,11 +31,18 @@ ERROR_KINDS = ("swap", "false_positive", "missed")
 def score_case(prediction: np.ndarray, truth: np.ndarray, spacing: Sequence[float], spec: DatasetSpec) -> list[dict]:
     """Score one case on its own grid.
 
-    prediction, truth: integer label maps (X, Y, Z). spacing: voxel size in mm, 3 values.
-    Returns one dictionary per label, in the order of `labels_of(spec)`, with `label`, the values named in METRICS
-    (floats; distances in mm, volumes in mm3, NaN by the module's policy), `volume_true` and `volume_predicted`.
-    `mean` averages the foreground classes and skips NaN.
-    Raises ValueError on different shapes, unknown label values or an impossible spacing.
+    Args:
+        prediction: integer label map (X, Y, Z).
+        truth: integer label map (X, Y, Z).
+        spacing: voxel size in mm.
+        spec: names the labels.
+
+    Returns:
+        One dictionary per label of `labels_of(spec)`: label, METRICS (distances in mm, volumes in mm3), volume_true and
+        volume_predicted. `mean` averages the foreground classes without NaN.
+
+    Raises:
+        ValueError: different shapes, unknown label values or an impossible spacing.
     """
     prediction, truth, spacing = _checked(prediction, truth, spacing, spec)
     prediction, truth = prediction[box := _box(prediction, truth)], truth[box]
@@ -99,8 +104,8 @@ def confusion(prediction: np.ndarray, truth: np.ndarray, n_classes: int) -> np.n
 def border_distance(truth: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
     """Distance in mm of each voxel (X, Y, Z) from the nearest voxel of another true class.
 
-    1 mm on an isotropic 1 mm grid means that the voxel touches the true border. A label map of one class has no border:
-    all its distances are infinite.
+    On an isotropic 1 mm grid, 1 mm means that the voxel touches the true border. Without a border all distances are
+    infinite.
     """
     from scipy.ndimage import distance_transform_edt
 
@@ -111,7 +116,7 @@ def border_distance(truth: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
 
 
 def error_masks(prediction: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray]:
-    """Split a case's wrong voxels by kind, each a boolean (X, Y, Z): ERROR_KINDS.
+    """Wrong voxels of a case by kind, each a boolean (X, Y, Z): ERROR_KINDS.
 
     `swap`: one foreground class taken for another; `false_positive`: background taken for foreground; `missed`:
     foreground taken for background.
@@ -141,10 +146,7 @@ def _mean(values: Iterator[float]) -> float:
 
 
 def _box(prediction: np.ndarray, truth: np.ndarray) -> tuple[slice, ...]:
-    """The bounding box of all foreground, one voxel wider where the grid allows.
-
-    Surfaces, distances and areas depend only on the masks: leaving out empty margins saves time, and changes no value.
-    """
+    """Bounding box of all foreground, one voxel wider where the grid allows; empty margins only cost time."""
     found = np.nonzero((prediction > 0) | (truth > 0))
     if not found[0].size:
         return (slice(0, 1),) * prediction.ndim
@@ -154,7 +156,7 @@ def _box(prediction: np.ndarray, truth: np.ndarray) -> tuple[slice, ...]:
 def _checked(
     prediction: np.ndarray, truth: np.ndarray, spacing: Sequence[float], spec: DatasetSpec
 ) -> tuple[np.ndarray, np.ndarray, tuple[float, ...]]:
-    """Refuse what cannot be scored: a silent broadcast or a stray label would give a number that means nothing."""
+    """Refuse what cannot be scored, such as shapes that numpy would broadcast."""
     prediction, truth = np.asarray(prediction), np.asarray(truth)
     if prediction.shape != truth.shape or truth.ndim != 3:
         raise ValueError(

@@ -18,6 +18,7 @@ from hipposeg.data import folds as folding
 from hipposeg.data import locate
 from hipposeg.experiments import plan, weights
 from hipposeg.experiments import run as runs
+from hipposeg.experiments.registry import MODELS
 from hipposeg.experiments.spec import RunSpec
 from hipposeg.results import load, tables
 from hipposeg.results.load import ResultsError, Run
@@ -82,30 +83,21 @@ class Session:
         """All finished runs (`results.load`), checked; runs trained here take the place of those they repeat."""
         frame = load.load(self.ws)
         load.check(frame, self.spec, self.folds)
-        return load.with_stand_ins(frame, self._stand_ins())
-
-    def _stand_ins(self) -> dict[str, str]:
-        if self.ws.profile == "stored":
-            return {}
-        found = {}
-        for run in plan.standard(self.ws.profile):
-            here = runs.native(run)
-            if here != run and (runs.folder_of(here, self.ws) / runs.STATE).is_file():
-                found[here.name] = run.name
-        return found
+        return load.with_stand_ins(frame, runs.stand_ins(self.ws))
 
     def planned(self) -> pd.DataFrame:
         """The rows of this notebook's finished planned runs; prints how many there are."""
         found, declared = plan.of_notebook(self.results, self.number), plan.declared(self.number)
         count = len(plan.finished(self.results, declared)["run"].unique())
         self.facts(series_declared=len(declared), series_found=count)
-        where = f" (networks trained on {tables.machines(found)})" if len(found) else ""
+        networks = found[[not MODELS[model].members for model in found["model"]]]
+        where = f" (networks trained on {tables.machines(networks)})" if len(networks) else ""
         rest = f"; `hipposeg train --plan {self.number}` trains the others" if count < len(declared) else ""
         self.say(f"**{count} of {len(declared)} planned runs are finished**{where}{rest}.")
         return found
 
     def network(self, run: Run) -> nn.Module | None:
-        """A run's network with the weights that were scored, in evaluation mode; None if they are not on this machine."""
+        """A run's network with the scored weights, in evaluation mode; None if they are not on this machine."""
         spec = RunSpec(*(run.config[name] for name in ("model", "folds", "fold", "seed", "schedule")))
         path = self.ws.work / "runs" / run.name / runs.WEIGHTS
         if not path.is_file() or files.sha256_file(path) != run.config["weights_sha256"]:

@@ -1,7 +1,7 @@
-"""The notebooks' percent sources: finding them, reading them with fixed cell ids, writing the paired .ipynb files.
+"""Percent sources of the notebooks: find them, read them with fixed cell ids, write the paired .ipynb files.
 
 A notebook's source is `notebooks/NN_slug.py`. The `.ipynb` beside it, for Jupyter and Colab, holds the same cells
-without outputs; it is written by `hipposeg sync`, never by hand.
+without outputs. `hipposeg sync` writes it; edit the source.
 """
 
 import re
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hipposeg.files import sha256_bytes, write_text
-from hipposeg.workspace import REPOSITORY, project_root
+from hipposeg.workspace import REPOSITORY, is_project, project_root
 
 FORMATS = "ipynb,py:percent"
 COLAB = "<!-- colab -->"
@@ -17,9 +17,17 @@ INSTALL = "# Only on Colab: install the package."
 CELL_START = re.compile(r"^# %%", re.MULTILINE)
 
 
+def home() -> Path:
+    """Find the folder of the notebooks. Raises FileNotFoundError outside of a checkout of this project."""
+    root = project_root()
+    if not is_project(root):
+        raise FileNotFoundError(f"{root} is not a checkout of hipposeg; change to the folder that holds its notebooks/")
+    return root / "notebooks"
+
+
 def find(number: str, folder: Path | None = None) -> Path:
-    """The source of a notebook ("03"). Raises FileNotFoundError if there is none, or more than one."""
-    folder = folder or project_root() / "notebooks"
+    """Find the source of a notebook ("03"). Raises FileNotFoundError if there is none, or more than one."""
+    folder = folder or home()
     found = sorted(folder.glob(f"{number}_*.py"))
     if len(found) != 1:
         names = ", ".join(path.name for path in found) or "nothing"
@@ -28,7 +36,7 @@ def find(number: str, folder: Path | None = None) -> Path:
 
 
 def read(path: Path) -> Any:
-    """A percent file as an nbformat notebook whose cell ids depend on the cells' text alone."""
+    """Read a percent file as an nbformat notebook; its cell ids depend only on the cells' text."""
     import jupytext
 
     notebook = jupytext.reads(path.read_text(encoding="utf-8"), fmt="py:percent")
@@ -46,14 +54,14 @@ def give_ids(notebook: Any) -> None:
 
 
 def dump(notebook: Any) -> str:
-    """A notebook as JSON text, the same for equal notebooks."""
+    """Serialise a notebook as JSON; equal notebooks give equal text."""
     import nbformat
 
     return nbformat.writes(notebook, version=4).rstrip("\n") + "\n"
 
 
 def cell_line(path: Path, index: int) -> int | None:
-    """Line of a percent file at which cell `index` begins; None if its cells are not all marked with `# %%`."""
+    """Find the line where cell `index` of a percent file begins; None if a cell lacks its `# %%`."""
     text = path.read_text(encoding="utf-8")
     starts = [match.start() for match in CELL_START.finditer(text)]
     if len(starts) != len(read(path).cells):
@@ -62,13 +70,13 @@ def cell_line(path: Path, index: int) -> int | None:
 
 
 def badge(stem: str) -> str:
-    """The link that opens a notebook on Colab."""
+    """Markdown of the link that opens a notebook on Colab."""
     image = "https://colab.research.google.com/assets/colab-badge.svg"
     return f"[![Open in Colab]({image})](https://colab.research.google.com/github/{REPOSITORY}/blob/main/notebooks/{stem}.ipynb)"
 
 
 def install_cell() -> str:
-    """The first code cell of every notebook: plain Python, because a magic inside an `if` is not valid in a script."""
+    """Source of the first code cell: plain Python, because a magic inside an `if` is not valid in a script."""
     return f"""{INSTALL}
 import sys
 
@@ -81,7 +89,7 @@ if "google.colab" in sys.modules:
 
 
 def with_address(text: str, stem: str) -> str:
-    """A percent source with its badge and its install cell as `config.REPOSITORY` wants them."""
+    """Write the address of `workspace.REPOSITORY` into the badge and the install cell of a percent source."""
     lines = rf"^# {re.escape(COLAB)}\n(?:# \[!\[Open in Colab\].*\n)?"
     text = re.sub(lines, lambda _: f"# {COLAB}\n# {badge(stem)}\n", text, flags=re.MULTILINE)
     cell = rf"^{re.escape(INSTALL)}\n.*?(?=^# %%|\Z)"
@@ -89,17 +97,21 @@ def with_address(text: str, stem: str) -> str:
 
 
 def paired_text(path: Path) -> str:
-    """What the `.ipynb` beside a source must hold."""
+    """Text of the `.ipynb` beside a source."""
     notebook = read(path)
     notebook.metadata.get("jupytext", {}).pop("text_representation", None)
     return dump(notebook)
 
 
 def sync(folder: Path, check: bool = False) -> list[str]:
-    """Bring address, badge and `.ipynb` of every source in `folder` up to date.
+    """Update address, badge and `.ipynb` of every source in `folder`.
 
-    Returns the names of the files that were not, having written them unless `check`. An `.ipynb` without a source is
-    named too, and left alone.
+    Args:
+        folder: the notebooks.
+        check: write nothing.
+
+    Returns:
+        Names of the files that were out of date, and of every `.ipynb` without a source, which is never changed.
     """
     stale = []
     for path in sorted(folder.glob("[0-9][0-9]_*.py")):

@@ -1,11 +1,11 @@
-"""Uncertainty and comparisons, with the person as the unit.
+"""Intervals and comparisons with the subject as the unit.
 
-Both hippocampi of a person are cut from one scan and agree closely (volumes correlate at about 0.9), so two volumes are
-not two independent observations. Every interval here resamples people, and every test compares people. Several seeds of
-a model are averaged in an estimate and resampled in its interval (crossed factors: Owen 2007, doi 10.1214/07-AOAS122).
+Both hippocampi of a subject come from one scan and agree closely (their volumes correlate at about 0.9), so they are
+not two independent observations. Every interval resamples subjects, and every test compares subjects. Several seeds of
+a model are averaged in an estimate and resampled in its interval (crossed factors: Owen 2007, doi:10.1214/07-AOAS122).
+p-values average over seeds and ignore seed-to-seed variation.
 
-Pure functions of arrays. NaN values are skipped and never invented. Random draws come from a generator made from the
-given seed, so equal inputs give equal bytes.
+NaN values are skipped. Random draws depend on the given seed alone, so equal inputs give equal bytes.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ SEEDS_FOR_A_VERDICT = 3
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with its 95 % percentile interval; all NaN if there was nothing to average."""
+    """An estimate with its 95 % percentile interval; NaN if there was nothing to average."""
 
     value: float
     low: float
@@ -31,13 +31,13 @@ class Interval:
 
     @property
     def width(self) -> float:
-        """From end to end."""
+        """Width of the interval."""
         return self.high - self.low
 
 
 @dataclass(frozen=True)
 class Paired:
-    """Difference a - b on the same people: mean over people, 95 % interval, and Wilcoxon's p (NaN if it has none)."""
+    """Difference a - b on the same subjects: mean over subjects, 95 % interval, Wilcoxon's p (NaN if it has none)."""
 
     difference: float
     low: float
@@ -60,15 +60,22 @@ class Agreement:
 
 
 def signed(value: float, decimals: int = 4) -> str:
-    """A difference as text, with its sign; what rounds to zero has none."""
+    """A difference as text with its sign; what rounds to zero has none."""
     text = f"{value:+.{decimals}f}"
     return text if float(text) else text[1:]
 
 
 def interval(values: np.ndarray, subjects: Sequence[int], resamples: int = RESAMPLES, seed: int = SEED) -> Interval:
-    """Mean over cases, with an interval from resampled people: a person's cases are drawn together or not at all.
+    """Mean over cases with a 95 % interval over subjects, whose cases are drawn together.
 
-    values: (cases,) or (seeds, cases). subjects: (cases,) person numbers. Raises ValueError on mismatched lengths.
+    Args:
+        values: (cases,) or (seeds, cases).
+        subjects: subject of each case, (cases,).
+        resamples: number of bootstrap resamples.
+        seed: of the random draws.
+
+    Raises:
+        ValueError: lengths differ.
     """
     sums, counts = _by_person(values, subjects)
     total = counts.sum()
@@ -85,9 +92,15 @@ def of_cases(
     statistic: Callable[[np.ndarray, np.ndarray], float], subjects: Sequence[int], seeds: int = 1,
     resamples: int = FEW_RESAMPLES,
 ) -> Interval:  # fmt: skip
-    """What is no mean over cases: a statistic of (indices of cases, indices of seeds), with an interval.
+    """Interval of a statistic that is not a mean over cases.
 
-    People are drawn, each with all cases, and seeds, if there are several. Slower than `interval`, so fewer resamples.
+    Subjects are resampled with all their cases, and seeds if there are several. Slower than `interval`.
+
+    Args:
+        statistic: function of indices of cases and indices of seeds.
+        subjects: subject of each case, (cases,).
+        seeds: number of seeds.
+        resamples: number of bootstrap resamples.
     """
     rng, subjects = np.random.default_rng(SEED), np.asarray(subjects)
     cases = [np.flatnonzero(subjects == person) for person in np.unique(subjects)]
@@ -102,10 +115,18 @@ def paired(
 ) -> Paired:
     """Compare two runs, or two models with several seeds each, on the same cases in the same order.
 
-    a, b: (cases,) or (seeds, cases); the numbers of seeds may differ. subjects: (cases,) person numbers.
-    Seeds are averaged first, then a person's volumes, then Wilcoxon's signed-rank test (doi 10.2307/3001968) runs over
-    people. The interval resamples people, and each side's seeds. A case that is NaN on either side is left out.
-    Raises ValueError if the two do not cover the same number of cases.
+    Seeds are averaged, then a subject's volumes; Wilcoxon's signed-rank test (doi:10.2307/3001968) runs over subjects.
+    The interval resamples subjects and each side's seeds. A case that is NaN on either side is left out.
+
+    Args:
+        a: (cases,) or (seeds, cases).
+        b: the same; numbers of seeds may differ.
+        subjects: subject of each case, (cases,).
+        resamples: number of bootstrap resamples.
+        seed: of the random draws.
+
+    Raises:
+        ValueError: the numbers of cases differ.
     """
     a, b = np.atleast_2d(np.asarray(a, dtype=float)), np.atleast_2d(np.asarray(b, dtype=float))
     if a.shape[1] != b.shape[1]:
@@ -124,13 +145,13 @@ def paired(
 
 
 def person_means(values: np.ndarray, subjects: Sequence[int]) -> np.ndarray:
-    """Average each person's cases, skipping NaN: (seeds, cases) -> (seeds, people), people in ascending order."""
+    """Mean of each subject's cases without NaN: (seeds, cases) -> (seeds, subjects), subjects ascending."""
     sums, counts = _by_person(values, subjects)
     return np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
 
 
 def wilcoxon_p(differences: np.ndarray) -> float:
-    """Two-sided p of Wilcoxon's signed-rank test; NaN with fewer than 6 people or if all differences are zero."""
+    """Two-sided p of Wilcoxon's signed-rank test; NaN with fewer than 6 subjects or without any difference."""
     from scipy.stats import wilcoxon
 
     if len(differences) < 6 or not np.any(differences):
@@ -139,9 +160,11 @@ def wilcoxon_p(differences: np.ndarray) -> float:
 
 
 def holm(p_values: Sequence[float], declared: int = 0) -> np.ndarray:
-    """Holm's step-down adjustment for one declared family of tests (Holm 1979, jstor 4615733). NaN stays, uncounted.
+    """Holm's step-down adjustment for one family of tests (Holm 1979, jstor 4615733); NaN are kept and not counted.
 
-    declared: the family's size, if more tests were declared than have been made; those to come count as made.
+    Args:
+        p_values: of the tests that were made.
+        declared: number of planned tests, if larger.
     """
     p = np.asarray(p_values, dtype=float)
     adjusted = np.full(p.shape, np.nan)
@@ -154,9 +177,9 @@ def holm(p_values: Sequence[float], declared: int = 0) -> np.ndarray:
 
 
 def verdict(result: Paired, margin: float = EQUIVALENCE_MARGIN) -> str | None:
-    """`ahead` or `behind` if the interval excludes 0, `equivalent` if it lies within +/- margin, else `undecided`.
+    """`ahead` or `behind` if the interval excludes 0, `equivalent` if it is within +/- margin, else `undecided`.
 
-    None with fewer than 3 seeds a side: one training run says little about its recipe.
+    None with fewer than 3 seeds a side, because one training run says little about its configuration.
     """
     if result.n_seeds < SEEDS_FOR_A_VERDICT or np.isnan(result.low):
         return None
@@ -166,11 +189,16 @@ def verdict(result: Paired, margin: float = EQUIVALENCE_MARGIN) -> str | None:
 
 
 def icc(ratings: np.ndarray) -> dict[str, float]:
-    """Single-rater intraclass correlations of Shrout & Fleiss 1979 (doi 10.1037/0033-2909.86.2.420).
+    """Single-rater intraclass correlations of Shrout & Fleiss 1979 (doi:10.1037/0033-2909.86.2.420).
 
-    ratings: (targets, raters). Returns `icc1` (raters differ per target), `icc2` (random raters, absolute agreement)
-    and `icc3` (fixed raters, consistency). Rows with NaN are left out.
-    Raises ValueError on fewer than 2 rows or columns.
+    Args:
+        ratings: (targets, raters); rows with NaN are left out.
+
+    Returns:
+        icc1 (raters differ per target), icc2 (random raters, absolute agreement), icc3 (fixed raters, consistency).
+
+    Raises:
+        ValueError: fewer than 2 rows or columns.
     """
     x = np.asarray(ratings, dtype=float)
     x = x[~np.isnan(x).any(axis=1)]
@@ -192,9 +220,14 @@ def icc(ratings: np.ndarray) -> dict[str, float]:
 
 
 def agreement(measured: np.ndarray, true: np.ndarray) -> Agreement:
-    """Bland-Altman bias (measured - true) with limits bias +/- 1.96 SD (doi 10.1016/S0140-6736(86)90837-8), and ICCs.
+    """Bland-Altman bias and limits, bias +/- 1.96 SD (doi:10.1016/S0140-6736(86)90837-8), and ICCs.
 
-    measured, true: (cases,). `icc_agreement` is ICC(2,1), which a constant bias lowers; `icc_consistency` is ICC(3,1).
+    Args:
+        measured: (cases,).
+        true: (cases,).
+
+    Returns:
+        icc_agreement is ICC(2,1), which a constant bias lowers; icc_consistency is ICC(3,1).
     """
     measured, true = np.asarray(measured, dtype=float), np.asarray(true, dtype=float)
     difference = measured - true
@@ -204,9 +237,16 @@ def agreement(measured: np.ndarray, true: np.ndarray) -> Agreement:
 
 
 def correlation(x: np.ndarray, y: np.ndarray, resamples: int = RESAMPLES, seed: int = SEED) -> Interval:
-    """Pearson's r of two values a person, with an interval from resampled people: x, y (people,), without NaN.
+    """Pearson's r of two values per subject, with a 95 % interval over subjects; NaN if one side does not vary.
 
-    NaN if either side does not vary. Raises ValueError on different lengths or fewer than 3 people.
+    Args:
+        x: (subjects,) without NaN.
+        y: (subjects,) without NaN.
+        resamples: number of bootstrap resamples.
+        seed: of the random draws.
+
+    Raises:
+        ValueError: lengths differ, or fewer than 3 subjects.
     """
     x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
     if x.shape != y.shape or len(x) < 3:
@@ -226,7 +266,7 @@ def correlation(x: np.ndarray, y: np.ndarray, resamples: int = RESAMPLES, seed: 
 
 
 def _by_person(values: np.ndarray, subjects: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Sum and number of non-NaN values: two (seeds, people) arrays."""
+    """Sum and number of values that are not NaN: two arrays (seeds, subjects)."""
     table, subjects = np.atleast_2d(np.asarray(values, dtype=float)), np.asarray(subjects)
     if table.shape[1:] != subjects.shape:
         raise ValueError(f"{table.shape[1]} values a seed but {subjects.size} subjects; expected one subject per case")
@@ -238,10 +278,7 @@ def _by_person(values: np.ndarray, subjects: Sequence[int]) -> tuple[np.ndarray,
 
 @lru_cache(maxsize=32)
 def _draws(seed: int, resamples: int, *sizes: int) -> tuple[np.ndarray, ...]:
-    """How often each unit was drawn, with replacement, in each resample: one (resamples, n) array per size.
-
-    A group of one unit stays as it is. Kept between calls, because a table asks for the same draws hundreds of times.
-    """
+    """How often each unit was drawn, with replacement, in each resample: one array (resamples, n) per size."""
     rng = np.random.default_rng(seed)
     return tuple(
         rng.multinomial(n, np.full(n, 1.0 / n), size=resamples).astype(float) if n > 1 else np.ones((resamples, 1))

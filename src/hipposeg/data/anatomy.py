@@ -1,9 +1,9 @@
 """The phantom's anatomy: a curved hippocampus with head and tail, and the tissue around it.
 
 The shape is a bent tube with elliptical cross-sections, from tail (low axis 1) to head (high axis 1). Its course and
-its half-widths follow averages measured on the 260 real label maps; a second lobe stands for the uncus. What surrounds
-it is painted layer by layer: white matter below, cortex of nearly the hippocampus's intensity below that, the amygdala
-touching the head, fluid above and beside. A threshold therefore finds all grey matter, never the hippocampus alone.
+half-widths follow averages over the 260 real label maps; a second lobe stands for the uncus. The surroundings are
+painted layer by layer: white matter below, cortex with nearly the hippocampus's intensity below that, the amygdala next
+to the head, fluid above and beside. A threshold therefore selects all grey matter and cannot isolate the hippocampus.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ CENTRE_X = np.array([3.6, 1.9, -0.8, -2.1, -2.9, -3.1, -2.2, -0.2, 1.2, 3.1, 5.0
 CENTRE_Z = np.array([9.4, 8.0, 5.0, 2.9, 1.3, 0.0, -1.4, -2.5, -3.7, -5.2, -6.4])
 HALF_X = np.array([2.8, 6.1, 6.1, 6.3, 6.2, 6.3, 7.0, 7.8, 7.8, 6.8, 2.8])
 HALF_Z = np.array([2.3, 4.2, 3.8, 3.6, 3.6, 3.8, 4.3, 5.0, 5.1, 4.4, 2.2])
-# How far the average centre line climbs; a subject's own `rise` rescales it.
+# Height difference along the average centre line; a subject's own `rise` rescales it.
 RISE = float(CENTRE_Z[0] - CENTRE_Z[-1])
 CANVAS = (52, 70, 62)
 
@@ -25,11 +25,17 @@ TISSUES = ("white", "grey", "fluid", "hippocampus", "amygdala", "thalamus", "ves
 
 @dataclass(frozen=True)
 class Shape:
-    """One hippocampus: extents in voxels, volumes in voxels, small angles in radians.
+    """One hippocampus.
 
-    head_volume, tail_volume: voxels in front of and behind `split` (relative position along axis 1). length: extent
-    along axis 1. rise: how far the centre line climbs from head to tail. bend: factor on its sideways course. roll:
-    rotation of the cross-sections. uncus: size of the medial lobe at the head, as a factor.
+    Attributes:
+        head_volume: voxels in front of `split`.
+        tail_volume: voxels behind `split`.
+        length: extent along axis 1 in voxels.
+        rise: height difference of the centre line from head to tail in voxels.
+        bend: factor on its sideways course.
+        roll: rotation of the cross-sections in radians.
+        split: border between head and tail, as relative position along axis 1.
+        uncus: factor on the size of the medial lobe at the head.
     """
 
     head_volume: float
@@ -44,10 +50,15 @@ class Shape:
 
 @dataclass(frozen=True)
 class Tube:
-    """A shape laid out on the canvas. All arrays float32, broadcastable to the canvas.
+    """A shape on the canvas. All arrays are float32 and broadcast to the canvas.
 
-    distance: signed distance to the true surface in voxels, negative inside. position: relative position along axis 1.
-    across, up: offsets from the local centre along axes 0 and 2. half_x, half_z: local half-widths.
+    Attributes:
+        distance: signed distance to the true surface in voxels, negative inside.
+        position: relative position along axis 1.
+        across: offset from the local centre along axis 0 in voxels.
+        up: offset from the local centre along axis 2 in voxels.
+        half_x: local half-width along axis 0 in voxels.
+        half_z: local half-width along axis 2 in voxels.
     """
 
     distance: np.ndarray
@@ -58,13 +69,13 @@ class Tube:
     half_z: np.ndarray
 
     def crop(self, box: tuple[slice, slice, slice]) -> "Tube":
-        """The same inside a box of the canvas."""
+        """Crop every array to a box of the canvas."""
         full = [np.broadcast_to(part, CANVAS)[box] for part in self.__dict__.values()]
         return Tube(*full)
 
 
 def smooth_field(generator: np.random.Generator, shape: tuple[int, ...], scale: float) -> np.ndarray:
-    """A smooth random field (float32, mean 0, standard deviation 1) whose bumps are about `scale` voxels wide."""
+    """Draw a smooth random field (float32, mean 0, standard deviation 1) that varies over about `scale` voxels."""
     bases = []
     for size in shape:
         knots = np.arange(-2 * scale, size + 2 * scale, scale)
@@ -73,15 +84,24 @@ def smooth_field(generator: np.random.Generator, shape: tuple[int, ...], scale: 
     field = generator.standard_normal([basis.shape[1] for basis in bases], dtype=np.float32)
     for basis in bases:
         # Each pass contracts the leading axis and appends the grown one, so three passes restore the order.
-        field = np.tensordot(field, basis, axes=(0, 1))
+        # A plain sum, because the last digits of a BLAS product depend on the number of threads.
+        field = sum(values[..., None] * weights for values, weights in zip(field, basis.T, strict=True))
     return field
 
 
 def make_label(shape: Shape, generator: np.random.Generator, n_labels: int) -> tuple[np.ndarray, Tube]:
-    """The label map (uint8, canvas) with `n_labels` parts, 1 the most anterior, and the tube that it was drawn from.
+    """Draw a label map.
 
-    The two halves are widened until their volumes are those asked for. The label follows the surface less exactly than
-    the tissue does, as a human outline would.
+    Head and tail are widened until their volumes are those of `shape`. The label follows the surface less exactly than
+    the tissue, as a manual outline does.
+
+    Args:
+        shape: the hippocampus.
+        generator: source of the outline's irregularities.
+        n_labels: number of parts along axis 1.
+
+    Returns:
+        The label map (canvas, uint8; 1 is the most anterior part), and the tube that it was drawn from.
     """
     ripple = 0.75 * smooth_field(generator, CANVAS, 5.0) + 0.3 * smooth_field(generator, CANVAS, 2.5)
     outline = 0.35 * smooth_field(generator, CANVAS, 1.6)
@@ -98,7 +118,7 @@ def make_label(shape: Shape, generator: np.random.Generator, n_labels: int) -> t
 
 
 def _tube(shape: Shape, head: float, tail: float, ripple: np.ndarray) -> Tube:
-    """Lay the shape out on the canvas with its halves widened by the factors `head` and `tail`."""
+    """Compute the tube on the canvas, widened by the factors `head` and `tail`."""
     x, y, z = (np.arange(size, dtype=np.float32) - (size - 1) / 2 for size in CANVAS)
     x, y, z = x[:, None, None], y[None, :, None], z[None, None, :]
     position = y / shape.length + 0.5
@@ -122,7 +142,7 @@ def _tube(shape: Shape, head: float, tail: float, ripple: np.ndarray) -> Tube:
 
 
 def _ellipse(u: np.ndarray, v: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Signed distance to an ellipse, to first order: exact on its axes' ends, close elsewhere."""
+    """Signed distance to an ellipse, to first order: exact at the ends of its axes."""
     radius = np.sqrt((u / a) ** 2 + (v / b) ** 2) + 1e-6
     slope = np.sqrt((u / a**2) ** 2 + (v / b**2) ** 2) + 1e-6
     return radius * (radius - 1) / slope
@@ -141,9 +161,9 @@ def _soft(distance: np.ndarray, width: float = 0.4) -> np.ndarray:
 
 
 def paint(tube: Tube, generator: np.random.Generator) -> dict[str, np.ndarray]:
-    """Fractions of each tissue in every voxel of the tube's box (float32, summing to 1).
+    """Compute the fraction of each tissue in every voxel of the tube's crop (float32; they sum to 1).
 
-    Later layers cover earlier ones, the hippocampus last. Random fields decide where cortex folds and fluid gathers.
+    Later layers cover earlier ones. Random fields place the folds of the cortex and the fluid.
     """
     across, up, position, outside = tube.across, tube.up, tube.position, tube.distance
     shape = outside.shape

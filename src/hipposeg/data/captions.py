@@ -1,9 +1,8 @@
-"""Captions of coronal slices, made from a label map and its geometry: what HippoCLIP learns to read.
+"""Captions of coronal slices, made from a label map: the training text of HippoCLIP.
 
-A caption tells where on the long axis a slice lies, which parts of the hippocampus it cuts, how large their area is,
-and how that compares with other people's slices of about the same place. All of it comes from LABELS: a network that
-learns from these captions learns from the annotators' outlines, put into words. Only training people may be captioned
-for training; captions of held-out people are for evaluation.
+A caption states where on the long axis a slice lies, which parts of the hippocampus it contains, their area, and how
+that compares with other subjects' slices at about the same place. All of it comes from labels: a network that learns
+from captions learns from the annotators' outlines. Captions of test subjects are used for evaluation only.
 """
 
 from collections.abc import Sequence
@@ -43,14 +42,20 @@ SIZED = ("{} for this place", "of {} size", "a {} cut")
 
 
 def constants() -> list[object]:
-    """All of the above: what decides the facts of a slice and the words for them."""
+    """All constants that decide the facts of a slice and their wording."""
     steps = [AXIS, PLACE_STEP, AREA_STEP, BINS]
     return [*steps, BEHIND, IN_FRONT, SIZES, CALLED, OPENINGS, ALONE, TOGETHER, NOTHING, PLACES, ENDS, AREAS, SIZED]
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A slice as measured: percent of the long axis (below 0 behind it, above 100 in front), parts by name, mm2."""
+    """Measurements of a slice.
+
+    Attributes:
+        percent: of the long axis; below 0 behind it, above 100 in front of it.
+        parts: names of the visible ones.
+        area: mm2.
+    """
 
     percent: float
     parts: tuple[str, ...]
@@ -59,10 +64,13 @@ class Measured:
 
 @dataclass(frozen=True)
 class Facts:
-    """All that a caption says of a slice; slices with equal facts have equal captions, up to the wording.
+    """Everything that a caption states; slices with equal facts have equal captions, up to the wording.
 
-    place: percent of the long axis in steps of PLACE_STEP, or BEHIND or IN_FRONT of the hippocampus. parts: names of
-    the visible ones. area: mm2 in steps of AREA_STEP. size: one of SIZES, empty where nothing is visible.
+    Attributes:
+        place: percent of the long axis in steps of PLACE_STEP, or BEHIND or IN_FRONT of the hippocampus.
+        parts: names of the visible ones.
+        area: mm2 in steps of AREA_STEP.
+        size: one of SIZES, empty where nothing is visible.
     """
 
     place: int | str
@@ -73,19 +81,28 @@ class Facts:
 
 @dataclass(frozen=True)
 class Terciles:
-    """For each fifth of the long axis, the two areas in mm2 that cut the training slices there into SIZES."""
+    """For each fifth of the long axis, the two areas in mm2 that divide the training slices there into SIZES."""
 
     edges: tuple[tuple[float, float], ...]
 
     def size(self, slice_: Measured) -> str:
-        """The size of a slice among training slices of about the same place."""
+        """Size of a slice among training slices at about the same place."""
         return SIZES[int(np.searchsorted(self.edges[_bin(slice_)], slice_.area, side="right"))]
 
 
 def measure(label: np.ndarray, spec: DatasetSpec, spacing: Sequence[float]) -> list[Measured]:
-    """Each slice across the long axis of a label map (X, Y, Z), spacing in mm: one entry per index of axis 1.
+    """Measure each slice across the long axis of a label map.
 
-    Raises ValueError for a label map without hippocampus: there is no long axis to measure along.
+    Args:
+        label: (X, Y, Z).
+        spec: names the labels.
+        spacing: mm.
+
+    Returns:
+        One entry per index of axis 1.
+
+    Raises:
+        ValueError: the label map has no hippocampus.
     """
     slices = np.moveaxis(label, AXIS, 0)
     holding = np.flatnonzero((slices > 0).any(axis=(1, 2)))
@@ -102,7 +119,7 @@ def measure(label: np.ndarray, spec: DatasetSpec, spacing: Sequence[float]) -> l
 
 
 def terciles(slices: Sequence[Measured]) -> Terciles:
-    """The sizes of training slices; a fifth of the long axis without any has those of all slices."""
+    """Sizes of training slices; a fifth of the long axis without any uses all slices."""
     visible = [one for one in slices if one.parts]
     if not visible:
         raise ValueError(f"none of {len(slices)} slices shows any hippocampus; sizes need some")
@@ -119,7 +136,7 @@ def _bin(slice_: Measured) -> int:
 
 
 def facts(slice_: Measured, sizes: Terciles) -> Facts:
-    """What a slice's caption says: rounded, so that slices of different people can share it."""
+    """Facts of a slice, rounded so that slices of different subjects can share them."""
     if slice_.percent < 0 or slice_.percent > 100:
         return Facts(BEHIND if slice_.percent < 0 else IN_FRONT, ())
     place = int(round(slice_.percent / PLACE_STEP)) * PLACE_STEP
@@ -130,10 +147,7 @@ def facts(slice_: Measured, sizes: Terciles) -> Facts:
 
 
 def caption(said: Facts, words: np.random.Generator) -> str:
-    """One of many ways to say the facts, all of them; wording and order are drawn from `words`.
-
-    Whatever is drawn, different facts give different captions.
-    """
+    """One of many wordings of the facts, in an order drawn from `words`; different facts give different captions."""
     clauses = [_pick(ENDS[said.place], words) if said.place in ENDS else _pick(PLACES, words).format(said.place)]
     clauses.append(_visible(said.parts, words))
     if said.parts:
@@ -154,9 +168,9 @@ def _pick(options: Sequence[str], words: np.random.Generator) -> str:
 
 
 def attributes(said: Facts, names: Sequence[str]) -> np.ndarray:
-    """The same facts without language, (len(names) + 3,) float32: what the control without text learns from.
+    """The facts as numbers, (len(names) + 3,) float32: what the control without text learns from.
 
-    For each part 1 if it is visible, else 0; place as a share of the long axis (a fifth beyond its ends for slices
+    For each part 1 if it is visible, else 0; place as a fraction of the long axis (a fifth beyond its ends for slices
     behind and in front); area in 100 mm2; size as -1, 0 or 1, and 0 where nothing is visible.
     """
     place = {BEHIND: -0.2, IN_FRONT: 1.2}[said.place] if said.place in ENDS else said.place / 100

@@ -1,4 +1,4 @@
-"""All labelled cases of a data set in memory: 260 boxes of a hippocampus take about 100 MB."""
+"""All labelled cases of a data set in memory: 260 crops take about 100 MB."""
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
@@ -18,9 +18,15 @@ READERS = 4
 
 @dataclass(frozen=True)
 class Cohort:
-    """The labelled cases, sorted by number, that passed every reading check.
+    """Labelled cases, sorted by number, that passed every reading check.
 
-    dataset: "msd" or "phantom". warnings: what was clamped while reading. sha256: over all cases' contents.
+    Attributes:
+        spec: description of the data set.
+        folder: where it is.
+        dataset: "msd" or "phantom".
+        cases: number -> case.
+        warnings: what was clamped while reading.
+        sha256: over all cases' contents.
     """
 
     spec: DatasetSpec
@@ -37,7 +43,7 @@ class Cohort:
 
     @property
     def people(self) -> dict[int, list[int]]:
-        """Person number -> that person's case numbers, both sorted."""
+        """Subject number -> its case numbers, both sorted."""
         people: dict[int, list[int]] = {}
         for number, case in self.cases.items():
             people.setdefault(case.subject, []).append(number)
@@ -45,7 +51,7 @@ class Cohort:
 
 
 def load(source: Source) -> Cohort:
-    """Read every labelled case of `source`. Raises DataError at the first file that fails a check."""
+    """Read every labelled case. Raises DataError at the first file that fails a check."""
     numbers = case_numbers(source.folder, source.spec)
     with ThreadPoolExecutor(READERS) as pool:
         cases = dict(zip(numbers, pool.map(lambda n: read_case(source.folder, source.spec, n), numbers), strict=True))

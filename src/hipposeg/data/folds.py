@@ -1,9 +1,9 @@
-"""Which cases train and which are scored: `grouped` by person, `nnunet` as published, `dev` and `inner` for choosing.
+"""Training and scored cases: `grouped` by subject, `nnunet` as published, `dev` and `inner` for choices.
 
-Case numbers come in pairs from one person, so folds that ignore people (nnU-Net's `splits_final.json`) have the sibling
-of most scored volumes in training. `grouped` is the primary split here; `nnunet` stands beside it for comparison. The
-training people of grouped fold 0 are cut into five again, `inner`, for searches; the first of these folds is `dev`. What
-leaks are worth is measured on folds of their own (`data.leak_folds`).
+Case numbers come in pairs from one subject, so folds that ignore subjects (nnU-Net's `splits_final.json`) have the
+sibling of most scored volumes in training. `grouped` is the primary split; `nnunet` is for comparison. The training
+subjects of grouped fold 0 are divided into five again, `inner`, for searches; the first of these folds is `dev`.
+`data.leak_folds` has folds that measure the effect of leaks.
 """
 
 from collections.abc import Sequence
@@ -23,11 +23,15 @@ Fold = dict[str, list[int]]
 
 
 def make(spec: DatasetSpec, case_numbers: Sequence[int]) -> dict[str, list[Fold]]:
-    """Five folds each of `grouped`, `nnunet` and `inner`, `dev`, and those of `leak_folds`.
+    """Make all folds: five each of `grouped`, `nnunet` and `inner`, one `dev`, and those of `leak_folds`.
 
-    Each is {"train": [...], "scored": [...]}, sorted; `leak-slices` have more entries.
+    A pure function of the case numbers and the subject rule.
 
-    A pure function of the case numbers and the subject rule. Raises DataError with fewer people or cases than folds.
+    Returns:
+        Kind -> folds; each fold is {"train": [...], "scored": [...]}, sorted; `leak-slices` have more entries.
+
+    Raises:
+        DataError: fewer subjects than folds.
     """
     cases = sorted(case_numbers)
     people: dict[int, list[int]] = {}
@@ -43,7 +47,7 @@ def make(spec: DatasetSpec, case_numbers: Sequence[int]) -> dict[str, list[Fold]
 
 
 def _shuffled(people: dict[int, list[int]]) -> tuple[list[int], list[int]]:
-    """People with several volumes and people with one: each list sorted, then shuffled by one generator in turn."""
+    """Subjects with several volumes and subjects with one: each list sorted, then shuffled by one generator."""
     generator = np.random.RandomState(SEED)
     several = sorted(person for person, cases in people.items() if len(cases) > 1)
     single = sorted(person for person, cases in people.items() if len(cases) == 1)
@@ -53,14 +57,14 @@ def _shuffled(people: dict[int, list[int]]) -> tuple[list[int], list[int]]:
 
 
 def _grouped(people: dict[int, list[int]]) -> list[Fold]:
-    """Both lists dealt round-robin, so that every fold has as many volumes and as many pairs as the others."""
+    """Deal both lists round-robin, so that all folds have about the same number of volumes and pairs."""
     several, single = _shuffled(people)
     hands = [[*several[fold::N_FOLDS], *single[fold::N_FOLDS]] for fold in range(N_FOLDS)]
     return [_split(people, set(hand)) for hand in hands]
 
 
 def _nnunet(cases: list[int]) -> list[Fold]:
-    """nnU-Net's own splits (Isensee et al. 2021, doi:10.1038/s41592-020-01008-z): cases, not people."""
+    """nnU-Net's splits (Isensee et al. 2021, doi:10.1038/s41592-020-01008-z): cases, not subjects."""
     order = np.arange(len(cases))
     np.random.RandomState(SEED).shuffle(order)
     folds = []
@@ -72,7 +76,7 @@ def _nnunet(cases: list[int]) -> list[Fold]:
 
 
 def _split(people: dict[int, list[int]], scored: set[int]) -> Fold:
-    """A fold from the set of scored people; both volumes of a person stay on one side."""
+    """A fold from the set of scored subjects; both volumes of a subject stay on one side."""
     return {
         "train": sorted(case for person, cases in people.items() if person not in scored for case in cases),
         "scored": sorted(case for person, cases in people.items() if person in scored for case in cases),
@@ -80,12 +84,12 @@ def _split(people: dict[int, list[int]], scored: set[int]) -> Fold:
 
 
 def read_or_write(path: Path, cohort: Cohort) -> dict[str, list[Fold]]:
-    """The cohort's folds, written to `path` the first time and compared with it ever after.
+    """The cohort's folds, written to `path` the first time and compared with it afterwards.
 
-    Kinds of folds that an older file lacks are added to it; all else in it stays as it is.
+    Kinds of folds that an older file lacks are added.
 
-    Raises DataError if the file is damaged, or holds other folds than this cohort gives: runs that were scored on the
-    folds in the file could not be compared with new ones.
+    Raises:
+        DataError: the file is damaged or holds other folds, with which runs could not be compared.
     """
     folds = make(cohort.spec, cohort.numbers)
     content = {
@@ -117,5 +121,5 @@ def read_or_write(path: Path, cohort: Cohort) -> dict[str, list[Fold]]:
 
 
 def folds_sha256(fold: Fold) -> str:
-    """SHA-256 of one fold's training and scored cases: part of a run's key."""
+    """SHA-256 of one fold: part of a run's key."""
     return sha256_bytes(to_json(fold).encode())

@@ -1,10 +1,8 @@
-"""From a scan's own grid to the one a network takes, and back without loss.
+"""From a scan's own grid to a network's grid and back without loss, without any label.
 
-Nothing here reads a label: the same steps work on a scan that nobody has segmented. Intensities are scaled per box
-(`zscore`), the box is padded or cropped about its centre (`place`), and `Placement.restore` is the exact inverse that
-brings a prediction back to the native grid, whose header is then the file's own. Scans whose voxels have another size
-are brought to the network's first (`data.rescale`). Arrays may carry any number of leading axes; the last three are
-space (X, Y, Z).
+Intensities are scaled per volume (`zscore`), the volume is padded or cropped about its centre (`place`), and
+`Placement.restore` is the exact inverse that brings a prediction back to the native grid. Scans with another voxel size
+are resampled first (`data.rescale`). Arrays may have any number of leading axes; the last three are space (X, Y, Z).
 """
 
 from dataclasses import dataclass
@@ -16,10 +14,16 @@ Spacing = tuple[float, float, float]
 
 
 def zscore(image: np.ndarray) -> np.ndarray:
-    """Scale each channel to mean 0 and standard deviation 1 over the whole box.
+    """Scale each channel to mean 0 and standard deviation 1 over the whole volume.
 
-    image: (C, X, Y, Z), any real dtype. Returns float32 (C, X, Y, Z). Sums run in float64, because stored intensities
-    reach millions. Raises ValueError if a channel is constant or holds a value that is not finite.
+    Args:
+        image: (C, X, Y, Z), any real dtype.
+
+    Returns:
+        (C, X, Y, Z) float32. Sums run in float64, because stored intensities reach millions.
+
+    Raises:
+        ValueError: a channel is constant or not finite.
     """
     if image.ndim != 4:
         raise ValueError(f"image has shape {image.shape}; expected (channels, X, Y, Z)")
@@ -42,24 +46,24 @@ def _check_space(shape: tuple[int, ...], expected: Triple, what: str) -> None:
 
 @dataclass(frozen=True)
 class Placement:
-    """How a box of shape `native` lies, centred, in a grid of shape `size` (both in voxels)."""
+    """A volume of shape `native` centred in a grid of shape `size`, both in voxels."""
 
     native: Triple
     size: Triple
 
     @property
     def offset(self) -> Triple:
-        """Index in the grid of the box's first voxel; negative along an axis that is cropped."""
+        """Index in the grid of the volume's first voxel; negative along an axis that is cropped."""
         return tuple((size - native) // 2 for native, size in zip(self.native, self.size, strict=True))
 
     @property
     def cropped(self) -> bool:
-        """True if some of the box does not fit into the grid."""
+        """True if part of the volume does not fit into the grid."""
         return any(native > size for native, size in zip(self.native, self.size, strict=True))
 
     @property
     def inside_native(self) -> tuple[slice, slice, slice]:
-        """The kept part, as indices into the box."""
+        """The kept part, as indices into the volume."""
         return tuple(slice(max(0, -o), min(n, s - o))
                      for o, n, s in zip(self.offset, self.native, self.size, strict=True))  # fmt: skip
 
@@ -85,10 +89,12 @@ class Placement:
 
 
 def place(array: np.ndarray, size: Triple, fill: float = 0) -> tuple[np.ndarray, Placement]:
-    """Pad and/or crop the last three axes to `size` voxels about the centre; no label is read.
+    """Pad or crop the last three axes to `size` voxels about the centre.
 
-    Returns the new array (..., *size), same dtype, and the Placement whose `restore` undoes it. After `zscore` a fill
-    of 0 is the box's mean intensity. Where the difference is odd, the extra voxel goes to the high end.
+    Where the difference is odd, the extra voxel is at the high end. After `zscore` a fill of 0 is the mean intensity.
+
+    Returns:
+        The new array (..., *size) of the same dtype, and the Placement whose `restore` inverts it.
     """
     size = tuple(int(n) for n in size)
     if array.ndim < 3 or len(size) != 3 or min(size) < 1:

@@ -1,12 +1,13 @@
-"""Folds that leak on purpose, each beside a clean twin: what do scored people gain from what they left in training?
+"""Folds that leak on purpose, each with a clean control, to measure what a leak gains.
 
-Folds come in twos that score the same: an even one leaks, the odd one after it does not. Both train on as many volumes
-of as many people and share all of them but the last ones added.
+Folds come in pairs that score the same cases: an even one leaks, the odd one after it does not. Both train on as many
+volumes of as many subjects and share all but the last ones added.
 
-- `leak-volumes`: scored is one volume each of half the people who have two. The leaking fold trains on their other
-  volumes, too; the clean one on those of as many people with one volume. Folds 2 and 3 swap the sides.
-- `leak-slices`: scored is every fifth slice of the volumes that leak-volumes 0 scores, and nothing else of them. The
-  leaking fold trains on their other slices; the clean one on as many slices of other people.
+- `leak-volumes`: half of the subjects with two volumes are scored with one of them. The leaking fold also trains on
+their
+  other volumes; the clean one on volumes of as many subjects with one. Folds 2 and 3 swap the sides.
+- `leak-slices`: every fifth slice of the volumes of leak-volumes 0 is scored. The leaking fold trains on their other
+  slices; the clean one on as many slices of other subjects.
 """
 
 from collections.abc import Mapping, Sequence
@@ -49,10 +50,7 @@ def _fold(base: Sequence[int], added: Sequence[int], scored: Sequence[int]) -> F
 
 
 def scored_part(fold: Fold) -> tuple[tuple[slice, slice, slice], tuple[int, int, int]]:
-    """Which part of a scored volume (X, Y, Z) counts, as an index, and the steps between its voxels along each axis.
-
-    Everything, but for folds that hold slices back: of these every so-manieth slice across one axis.
-    """
+    """Which part of a scored volume (X, Y, Z) counts, as an index, and the steps between its voxels."""
     part, steps = [slice(None)] * 3, [1, 1, 1]
     if "held" in fold:
         axis, first, step = fold["held"]

@@ -1,10 +1,9 @@
 """Where the data set comes from: a named folder, the project's folder, a download, or at last the phantom.
 
-Imports neither torch nor nibabel: make asks it on every call, so it must answer in a fraction of a second.
+Imports neither torch nor nibabel: make calls it before every target, so it must return in a fraction of a second.
 """
 
 import json
-import logging
 import os
 import sys
 import time
@@ -12,24 +11,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hipposeg.workspace import PROFILES, Workspace, output_root, project_root
+from filelock import FileLock
+
 from hipposeg.data.spec import MSD_HIPPOCAMPUS, PHANTOM_SPEC, DataError, DatasetSpec
-from hipposeg.files import alone, read_json, sha256_bytes, write_json
+from hipposeg.files import read_json, sha256_bytes, write_json
+from hipposeg.workspace import PROFILES, Workspace, output_root, project_root
 
 __all__ = ["DataError", "Source", "case_numbers", "fingerprint", "forget_failed_attempt", "locate"]
 
-log = logging.getLogger(__name__)
-
 FOLDER = "Task04_Hippocampus"
 NETWORK_MEMORY_S = 3600.0
-# Subjects of the phantom for each profile.
-PHANTOM_SUBJECTS = {"smoke": 13, "standard": 50, "full": 50}
+PHANTOM_SUBJECTS = 13
 PHANTOM_SEED = 20180405
 
 
 @dataclass(frozen=True)
 class Source:
-    """A data set that was found: which one ("msd" or "phantom"), its folder and its description."""
+    """A data set that was found.
+
+    Attributes:
+        dataset: "msd" or "phantom".
+        folder: where it is.
+        spec: its description.
+    """
 
     dataset: str
     folder: Path
@@ -39,34 +43,43 @@ class Source:
 def locate(profile: str, quiet: bool = False) -> Source:
     """Find the data set for a profile, downloading or generating it where need be.
 
-    smoke always takes the phantom. Otherwise: the folder named by HIPPOSEG_DATA, the project's data folder, a download
-    (not if HIPPOSEG_OFFLINE=1), and last the phantom, with a warning on stderr that `quiet` leaves out.
-    Raises DataError if HIPPOSEG_DATA or the project's data folder is there but not a valid data set, and if a download
-    begins and does not end in a valid archive.
+    The profile smoke always takes the phantom. The others take the first of: the folder named by HIPPOSEG_DATA, the
+    project's data folder, a download (unless HIPPOSEG_OFFLINE=1), and the phantom, with a warning on stderr.
+
+    Args:
+        profile: one of PROFILES.
+        quiet: leave the warning out.
+
+    Raises:
+        DataError: HIPPOSEG_DATA or the project's data folder is not a valid data set, or a download broke off.
     """
     if profile not in PROFILES:
         raise ValueError(f"profile is {profile!r}; choose one of {', '.join(PROFILES)}")
     if profile == "smoke":
-        return _phantom(profile)
+        return _phantom()
     named = os.environ.get("HIPPOSEG_DATA")
     if named:
         return _valid(Path(named).expanduser().resolve(), "Set HIPPOSEG_DATA to a complete copy of it, or unset it.")
     folder = project_root() / "data" / FOLDER
-    if folder.exists():
-        return _valid(folder, "Delete that folder; it is then downloaded again.")
-    reason = _download(folder)
+    reason = None if folder.exists() else _download(folder)
     if reason is None:
         return _valid(folder, "Delete that folder; it is then downloaded again.")
     if not quiet:
-        sys.stderr.write(_box(reason))
-    return _phantom(profile)
+        sys.stderr.write(
+            f"PHANTOM DATA: nothing below comes from patients. The real data set is missing ({reason}).\n"
+            f"Set HIPPOSEG_DATA to the folder {FOLDER}, or connect to the network and run `make data`.\n"
+        )
+    return _phantom()
 
 
 def case_numbers(folder: Path, spec: DatasetSpec) -> list[int]:
-    """Check the layout of a data set and return its labelled cases' numbers, sorted.
+    """Check the layout of a data set and return the numbers of its labelled cases, sorted.
 
-    dataset.json must be readable and agree with the description; imagesTr and labelsTr must hold exactly the files that
-    it lists. Names beginning with a dot (macOS `._*`) are skipped. Raises DataError.
+    dataset.json must agree with the description; imagesTr and labelsTr must hold exactly the files that it lists. Names
+    beginning with a dot (macOS `._*`) are skipped.
+
+    Raises:
+        DataError: the layout is another one.
     """
     listing = _read_listing(folder)
     _check_listing(folder, listing, spec)
@@ -99,7 +112,7 @@ def fingerprint(source: Source) -> str:
 
 
 def forget_failed_attempt() -> None:
-    """Let the next `locate` try the network at once, though it failed within the last hour: someone asked for it."""
+    """Let the next `locate` try the network at once, although it failed within the last hour."""
     _network_memory().unlink(missing_ok=True)
 
 
@@ -109,7 +122,7 @@ def _network_memory() -> Path:
 
 
 def _valid(folder: Path, advice: str) -> Source:
-    """The real data set in `folder`; DataError with `advice` if it is something else."""
+    """Return the real data set in `folder`; raise DataError with `advice` if it is something else."""
     try:
         if "phantom" in _read_listing(folder):
             raise DataError(f"{folder / 'dataset.json'}: found the synthetic phantom, expected the real data set.")
@@ -135,7 +148,7 @@ def _read_listing(folder: Path) -> dict[str, Any]:
 
 
 def _check_listing(folder: Path, listing: dict[str, Any], spec: DatasetSpec) -> None:
-    """Classes and channels must be those of the description. MSD's misspelt `relase` is not looked at."""
+    """Compare classes and channels with the description."""
     path = folder / "dataset.json"
     labels = {str(key): str(value).lower() for key, value in dict(listing.get("labels", {})).items()}
     wanted = {"0": "background", **{str(label.value): label.name.lower() for label in spec.labels}}
@@ -152,7 +165,7 @@ def _check_listing(folder: Path, listing: dict[str, Any], spec: DatasetSpec) -> 
 
 
 def _compare(folder: Path, found: set[str], wanted: set[str]) -> None:
-    """DataError that names the first missing or extra file."""
+    """Raise DataError with the name of the first missing or extra file."""
     for kind, names, advice in (
         ("missing", sorted(wanted - found), "Fetch the data set again."),
         ("extra", sorted(found - wanted), "Remove it, or list it in dataset.json."),
@@ -166,9 +179,9 @@ def _compare(folder: Path, found: set[str], wanted: set[str]) -> None:
 
 
 def _download(folder: Path) -> str | None:
-    """Try the network. None if the data set is now in `folder`, else why it is not."""
+    """Download the data set to `folder`. Returns None, or the reason why the network failed."""
     if os.environ.get("HIPPOSEG_OFFLINE") == "1":
-        return "HIPPOSEG_OFFLINE=1: no download was tried"
+        return "HIPPOSEG_OFFLINE=1"
     memory = _network_memory()
     remembered = _remembered(memory)
     if remembered:
@@ -176,7 +189,7 @@ def _download(folder: Path) -> str | None:
     from hipposeg.data import download
 
     try:
-        download.fetch(download.MSD_ARCHIVE, folder)
+        download.fetch(folder)
     except download.NoNetworkError as error:
         write_json(memory, {"at": time.time(), "reason": str(error)})
         return str(error)
@@ -185,7 +198,7 @@ def _download(folder: Path) -> str | None:
 
 
 def _remembered(memory: Path) -> str | None:
-    """Why the network failed within the last hour, if it did: repeated make calls should not wait each time."""
+    """The reason of a failure within the last hour, so that repeated calls of make do not wait each time."""
     try:
         noted = read_json(memory)
         minutes = (time.time() - float(noted["at"])) / 60
@@ -194,37 +207,15 @@ def _remembered(memory: Path) -> str | None:
         return None
     if not 0 <= minutes * 60 < NETWORK_MEMORY_S:
         return None
-    return f"{reason} ({minutes:.0f} minutes ago; not tried again within the hour, unless by `make data`)"
+    return f"{reason}, {minutes:.0f} minutes ago"
 
 
-def _phantom(profile: str) -> Source:
-    """The phantom cohort of a profile, generated if it is not there or was made by other parameters."""
-    folder = Workspace(output_root(), "phantom", profile).work / "data" / FOLDER
+def _phantom() -> Source:
+    """The phantom cohort, generated if it is missing or was made with other parameters."""
+    folder = Workspace(output_root(), "phantom", "smoke").work / "data" / FOLDER
     from hipposeg.data import phantom
 
-    with alone(folder.with_suffix(".lock")):  # of several programs that find it missing, one makes it
-        phantom.ensure(folder, PHANTOM_SPEC, PHANTOM_SUBJECTS[profile], PHANTOM_SEED)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_suffix(".lock")):
+        phantom.ensure(folder, PHANTOM_SPEC, PHANTOM_SUBJECTS, PHANTOM_SEED)
     return Source("phantom", folder, PHANTOM_SPEC)
-
-
-def _box(reason: str) -> str:
-    """A warning that stands out between the lines that make prints."""
-    lines = [
-        "PHANTOM DATA: NOTHING BELOW COMES FROM PATIENTS",
-        "",
-        "The real data set (Medical Segmentation Decathlon, Task04 Hippocampus) is not here.",
-        *_wrapped(f"Why: {reason}."),
-        "What to do: set HIPPOSEG_DATA to the folder Task04_Hippocampus, or run `make data` with network",
-        "and without HIPPOSEG_OFFLINE: it tries at once.",
-        "Until then every figure and number describes synthetic shapes.",
-    ]
-    width = max(len(line) for line in lines)
-    edge = "#" * (width + 6)
-    body = "".join(f"## {line:<{width}} ##\n" for line in lines)
-    return f"\n{edge}\n{body}{edge}\n\n"
-
-
-def _wrapped(text: str) -> list[str]:
-    import textwrap
-
-    return textwrap.wrap(text, 96)

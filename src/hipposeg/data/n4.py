@@ -1,8 +1,8 @@
-"""N4 bias field correction, set up for boxes of some 35 x 50 x 36 mm instead of whole heads.
+"""N4 bias field correction for crops of some 35 x 50 x 36 mm instead of whole heads.
 
-A scanner's coils brighten one part of a head more than another. N4 estimates that slow field from the image alone
-(Tustison et al. 2010, DOI 10.1109/TMI.2010.2046908) and divides it out. In so small a box it cannot know a slow field
-from a slow change of tissue, so every parameter below leans towards correcting too little. SimpleITK does the work.
+A scanner's coils brighten one part of a head more than another. N4 estimates that slow field from the image (Tustison
+et al. 2010, doi:10.1109/TMI.2010.2046908) and divides it out. A small crop cannot separate a slow field from a slow
+change of tissue, so all parameters lean towards correcting too little. SimpleITK does the work.
 """
 
 import os
@@ -28,18 +28,19 @@ SMALLEST_POOL = 8
 
 @dataclass(frozen=True)
 class N4Params:
-    """Settings of N4, each with the reason for its default in so small a box.
+    """Settings of N4, with the reason for each default.
 
-    mask_percentile: voxels at or below this percentile of the box take no part in the estimate. They are mostly fluid,
-        whose logarithm is noise. Otsu's threshold, usual for heads, is wrong here: there is no air in the box, and it
-        would separate white matter from the rest, the hippocampus included.
-    shrink: the field is estimated on every n-th voxel along each axis (at least 8 are kept). So smooth a field needs no
-        more, and the time falls with the cube of n. The field itself is then evaluated on every voxel.
-    spline_mm: aimed size of a spline element on the first level. At 50 mm a box holds one element along each axis, so
-        the field is one cubic polynomial, about as fine as whole-head settings are at their last level.
-    levels: fitting levels. Each further one halves the elements, and the field begins to follow anatomy.
-    iterations, tolerance: the most iterations on a level, and the change below which it ends earlier.
-    fwhm: width of the Gaussian by which N4 sharpens the histogram, as in the paper, in log intensity.
+    Attributes:
+        mask_percentile: voxels at or below this percentile are left out. They are mostly fluid, whose logarithm is
+            noise. Otsu's threshold, usual for heads, fails here: without air in the crop it separates white matter from
+            the rest.
+        shrink: the field is estimated on every n-th voxel along each axis (at least 8 are kept) and evaluated on all.
+        spline_mm: aimed size of a spline element on the first level. 50 mm gives one cubic polynomial per axis, about
+            as fine as whole-head settings are at their last level.
+        levels: fitting levels; each further one halves the elements, and the field begins to follow anatomy.
+        iterations: the most iterations on a level.
+        tolerance: change below which a level ends.
+        fwhm: width of the Gaussian by which N4 sharpens the histogram, in log intensity.
     """
 
     mask_percentile: float = 10.0
@@ -52,16 +53,23 @@ class N4Params:
 
 
 def estimation_mask(image: np.ndarray, params: N4Params) -> np.ndarray:
-    """The voxels that N4 may learn from: bool, the shape of `image` (X, Y, Z)."""
+    """Voxels that N4 uses: bool, the shape of `image` (X, Y, Z)."""
     return (image > np.percentile(image, params.mask_percentile)) & (image > 0)
 
 
 def bias_field(image: np.ndarray, spacing: tuple[float, float, float], params: N4Params) -> np.ndarray:
-    """Estimate the multiplicative field of one channel.
+    """Estimate the multiplicative field of one channel, on one thread.
 
-    image: (X, Y, Z), intensities >= 0 as stored (not z-scored). spacing: mm. Returns float32 (X, Y, Z), positive, with
-    geometric mean 1 over the mask, so that dividing by it keeps the overall brightness. Runs on one thread: the same
-    input gives the same bytes. Raises ValueError for negative intensities or an empty mask.
+    Args:
+        image: (X, Y, Z), intensities >= 0 as stored (not z-scored).
+        spacing: mm.
+        params: settings.
+
+    Returns:
+        float32 (X, Y, Z), positive, with geometric mean 1 over the mask.
+
+    Raises:
+        ValueError: negative intensities or an empty mask.
     """
     import SimpleITK as sitk  # noqa: N813
 
@@ -92,7 +100,7 @@ def bias_field(image: np.ndarray, spacing: tuple[float, float, float], params: N
 
 
 def n4(image: np.ndarray, spacing: tuple[float, float, float], params: N4Params | None = None) -> np.ndarray:
-    """Correct an image (C, X, Y, Z), each channel on its own. Returns float32 of the same shape; see `bias_field`."""
+    """Correct each channel of an image (C, X, Y, Z). Returns float32 of the same shape; see `bias_field`."""
     if image.ndim != 4:
         raise ValueError(f"image has shape {image.shape}; expected (channels, X, Y, Z)")
     params = params or N4Params()
@@ -100,7 +108,7 @@ def n4(image: np.ndarray, spacing: tuple[float, float, float], params: N4Params 
 
 
 def cache_path(case: Case, params: N4Params, cache_dir: Path) -> Path:
-    """Where a corrected case lies: the name holds a hash of its contents, the parameters and SimpleITK's version."""
+    """Where a corrected case is cached: the name has a hash of contents, parameters and SimpleITK's version."""
     what = {"version": VERSION, "simpleitk": version("SimpleITK"), "params": asdict(params), "case": case.sha256}
     return cache_dir / f"{case.name}-{sha256_bytes(to_json(what).encode())[:24]}.npy"
 
@@ -109,9 +117,8 @@ def n4_cohort(cohort: Cohort, params: N4Params | None, cache_dir: Path, jobs: in
               progress: bool = True) -> dict[int, np.ndarray]:  # fmt: skip
     """Correct every case: case number -> float32 (C, X, Y, Z), in the cohort's order.
 
-    What `cache_dir` holds for these parameters and contents is read; the rest is computed on `jobs` processes (all
-    cores by default) of one thread each, and written as it is finished, so that a killed run loses nothing. The bytes
-    do not depend on the number of processes.
+    Cached cases are read; the rest is computed on `jobs` processes (all cores by default) and written as it finishes.
+    The bytes do not depend on the number of processes.
     """
     params = params or N4Params()
     paths = {number: cache_path(case, params, cache_dir) for number, case in cohort.cases.items()}
@@ -148,7 +155,7 @@ def _compute(cases: dict[int, Case], params: N4Params, jobs: int, progress: bool
 
 
 def _read(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
-    """A cached volume, or None if it is not there or not whole."""
+    """A cached volume, or None if it is missing or incomplete."""
     try:
         corrected = np.load(path)
     except (OSError, ValueError, EOFError):
@@ -157,13 +164,13 @@ def _read(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
 
 
 def _cores() -> int:
-    """The cores this process may use, which can be fewer than the machine has."""
+    """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager
 def _one_thread(sitk) -> Iterator[None]:
-    """Let ITK use a single thread inside; sums over threads would round differently from run to run."""
+    """Let ITK use a single thread; sums over threads round differently from run to run."""
     before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     try:

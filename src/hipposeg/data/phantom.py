@@ -1,12 +1,11 @@
 """A synthetic cohort in MSD's folder layout, for machines without the data and for tests.
 
-Seeded, and built to the measured statistics of the real 260 volumes: box sizes, label volumes, margins, two hippocampi
-a person (correlated), one scanner a person (both stored dtypes, no common intensity scale, a quantisation step that
-marks the scan). It teaches and tests the pipeline; its scores say nothing about patients.
+It follows the statistics of the real 260 volumes: crop sizes, label volumes, margins, two correlated hippocampi per
+subject, one scanner per subject (both stored dtypes, no common intensity scale, a quantisation step that identifies the
+scan). It demonstrates and tests the pipeline; its scores have no clinical meaning.
 """
 
 import gzip
-import logging
 import os
 import shutil
 from pathlib import Path
@@ -18,24 +17,22 @@ from hipposeg.data.anatomy import CANVAS, TISSUES, Shape, make_label, paint, smo
 from hipposeg.data.spec import PHANTOM_SPEC, DataError, DatasetSpec
 from hipposeg.files import read_json, write_bytes, write_json
 
-log = logging.getLogger(__name__)
+# Raise it when the same parameters give other volumes; existing phantoms are then generated again.
+GENERATOR_VERSION = 3
 
-# Raised by hand whenever the same parameters would give other volumes; folders made before are then made anew.
-GENERATOR_VERSION = 2
-
-# Mean and SD over the real data: label volumes in mm3, length along axis 1 in voxels; the others are tuned so that box
-# sizes and the score of the mean label map come out as on the real data.
+# Mean and SD over the real data: label volumes in mm3, length along axis 1 in voxels; the others are tuned to the
+# crop sizes and the score of the mean label map on the real data.
 HEAD_VOLUME = (1715.0, 300.0, 1054.0, 2593.0)
 TAIL_VOLUME = (1580.0, 225.0, 993.0, 2169.0)
 LENGTH = (38.8, 3.2, 30.0, 47.0)
 RISE = (19.2, 4.2, 6.0, 32.0)
-# How alike the two sides of one person are.
+# Correlation between the two sides of one subject.
 SIBLING = 0.95
 LOW_MARGIN = ((5.85, 1.40), (5.20, 0.75), (4.80, 0.80))
 HIGH_MARGIN = ((7.50, 1.60), (5.95, 1.05), (5.40, 0.85))
 SMALLEST, LARGEST = (31, 40, 24), (43, 59, 47)
 BYTE_SHARE = 0.21
-# Mean intensity of each of TISSUES, in their order: first as in T1-weighting, then, for further channels, as in T2.
+# Mean intensity of each of TISSUES, in their order: T1-weighted, then, for further channels, T2-weighted.
 CONTRAST = (
     dict(zip(TISSUES, (0.96, 0.46, 0.12, 0.50, 0.52, 0.80, 2.20), strict=True)),
     dict(zip(TISSUES, (0.35, 0.62, 1.40, 0.60, 0.59, 0.42, 0.10), strict=True)),
@@ -43,17 +40,17 @@ CONTRAST = (
 
 
 def parameters(spec: DatasetSpec, n_subjects: int, seed: int) -> dict[str, Any]:
-    """What decides a phantom's contents; stands in its dataset.json, where `ensure` finds it."""
+    """Return what determines a phantom's contents, as its dataset.json records it."""
     classes, channels = list(spec.names), list(spec.channels)
     return {"version": GENERATOR_VERSION, "subjects": n_subjects, "seed": seed, "labels": classes, "channels": channels}
 
 
 def ensure(folder: Path, spec: DatasetSpec, n_subjects: int, seed: int) -> None:
-    """Generate the phantom in `folder`, unless it is there already and was made by the same parameters."""
+    """Generate the phantom in `folder`, unless it holds one made with the same parameters."""
     wanted = parameters(spec, n_subjects, seed)
     if _made_by(folder, wanted):
         return
-    temporary = folder.with_name(f".{os.getpid()}.{folder.name}")
+    temporary = folder.with_name(f".{os.getpid()}.part.{folder.name}")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         generate(temporary, spec, n_subjects, seed)
@@ -75,21 +72,32 @@ def _made_by(folder: Path, wanted: dict[str, Any]) -> bool:
 
 
 def generate(folder: Path, spec: DatasetSpec = PHANTOM_SPEC, n_subjects: int = 20, seed: int = 0) -> list[int]:
-    """Write `n_subjects` people to `folder` in MSD's layout and return the case numbers.
+    """Write a phantom in MSD's layout.
 
-    Every other person has both hippocampi labelled (cases 2s - 1 and 2s), the rest one, in an order that the seed
-    decides. Works for any number of classes and channels in `spec`. dataset.json is written last.
+    Half of the subjects, drawn at random, have both hippocampi labelled (cases 2s - 1 and 2s), the others one.
+
+    Args:
+        folder: where to write; dataset.json is written last.
+        spec: classes and channels, any number of them.
+        n_subjects: number of subjects.
+        seed: of everything drawn.
+
+    Returns:
+        The case numbers.
+
+    Raises:
+        DataError: `n_subjects` is less than 1.
     """
     if n_subjects < 1:
-        raise DataError(f"found {n_subjects} subjects asked for, expected at least 1")
+        raise DataError(f"n_subjects is {n_subjects}; it must be at least 1")
     order = np.random.default_rng(seed).permutation(n_subjects) + 1
     both = set(order[: (n_subjects + 1) // 2].tolist())
     cases = []
     for subject in range(1, n_subjects + 1):
-        person = np.random.default_rng([seed, subject])
-        scanner = _scanner(person)
-        traits = person.standard_normal(8)
-        chosen = int(person.integers(2))
+        shared = np.random.default_rng([seed, subject])
+        scanner = _scanner(shared)
+        traits = shared.standard_normal(8)
+        chosen = int(shared.integers(2))
         for side in (0, 1):
             if subject in both or side == chosen:
                 case = 2 * subject - 1 + side
@@ -114,7 +122,7 @@ def generate(folder: Path, spec: DatasetSpec = PHANTOM_SPEC, n_subjects: int = 2
 
 
 def _scanner(generator: np.random.Generator) -> dict[str, float]:
-    """How a person's scan was stored and how good it is: shared by both sides, as in the real data."""
+    """Draw storage and quality of a subject's scan, shared by both sides as in the real data."""
     scale = float(np.clip(np.exp(generator.normal(7.6, 2.6)), 150.0, 0.9e6))
     return {
         "byte": float(generator.random() < BYTE_SHARE),
@@ -127,7 +135,7 @@ def _scanner(generator: np.random.Generator) -> dict[str, float]:
 
 
 def _shape(traits: np.ndarray, generator: np.random.Generator) -> Shape:
-    """One side's shape: the person's traits, and a little of its own."""
+    """Draw one side's shape: the subject's traits, and variation of its own."""
     own = np.sqrt(SIBLING) * traits + np.sqrt(1 - SIBLING) * generator.standard_normal(traits.size)
     head, tail, length, rise, bend, roll, split, uncus = own
     # Head and tail volumes correlate by 0.29 in the real data, length and rise by about -0.6.
@@ -153,7 +161,7 @@ def _draw(deviate: float, law: tuple[float, float, float, float]) -> float:
 def _write_case(
     folder: Path, spec: DatasetSpec, case: int, traits: np.ndarray, scanner: dict[str, float], side: np.random.Generator
 ) -> None:
-    """Draw one hippocampus, cut its box, paint and store it."""
+    """Draw one hippocampus, crop and paint it, and write image and label."""
     label, tube = make_label(_shape(traits, side), side, len(spec.labels))
     box = _box(label, side)
     fractions = paint(tube.crop(box), side)
@@ -168,7 +176,7 @@ def _write_case(
 
 
 def _box(label: np.ndarray, generator: np.random.Generator) -> tuple[slice, slice, slice]:
-    """A box around the label with the margins of the real data, within its smallest and largest box."""
+    """Draw a crop around the label with the margins of the real data, between its smallest and largest crop."""
     slices = []
     for axis in range(3):
         found = np.flatnonzero(label.any(axis=tuple({0, 1, 2} - {axis})))
@@ -184,7 +192,7 @@ def _box(label: np.ndarray, generator: np.random.Generator) -> tuple[slice, slic
 def _acquire(
     fractions: dict[str, np.ndarray], contrast: dict[str, float], scanner: dict[str, float], side: np.random.Generator
 ) -> np.ndarray:
-    """One channel as a scanner would store it: tissue texture, bias field, noise, quantisation."""
+    """Simulate one stored channel: tissue texture, bias field, noise, quantisation."""
     shape = fractions["white"].shape
     image = np.zeros(shape, np.float32)
     for name in TISSUES:
@@ -200,7 +208,7 @@ def _acquire(
 
 
 def _write_nifti(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
-    """Write .nii.gz whose bytes do not depend on the clock."""
+    """Write .nii.gz without a time stamp."""
     import nibabel as nib
 
     write_bytes(path, gzip.compress(nib.Nifti1Image(array, affine).to_bytes(), 1, mtime=0))

@@ -1,8 +1,8 @@
-"""What is said of each class when words shall guide a segmentation: sets of prompts, background first.
+"""Class prompts for text guidance: sets of prompts, background first.
 
-A class's vector is the mean of its prompts' embeddings. The sets are an experiment: sentences of the kind that the
-published student project used, single words, sentences in the very form of the captions, and words that have nothing to
-do with the matter. Statistics in them come from training slices, never from a scored case.
+A class's vector is the mean of its prompts' embeddings. The sets are an experiment: sentences as in the published
+student project, single words, sentences in the form of the captions, and unrelated words. Statistics in them come from
+training slices.
 """
 
 from collections.abc import Sequence
@@ -38,26 +38,27 @@ SETS: dict[str, dict[str, tuple[str, ...]]] = {
     "words": {name: (name,) for name in SENTENCES},
     "unrelated": {name: tuple(f"a photo of a {thing}" for thing in things) for name, things in _THINGS.items()},
 }
-# In the form of the captions: what the guided models read unless a model says otherwise. How far apart the classes of each
-# set lie on `dev`, where such things may be chosen, is left by the run of `hippoclip` there.
+# In the form of the captions: what the guided models read unless a model says otherwise. How far apart the classes of
+# each set lie on `dev`, where such things may be chosen, is left by the run of `hippoclip` there.
 GEOMETRIC = "geometric"
 KINDS = (GEOMETRIC, *SETS)
 
 
 def digest() -> str:
-    """SHA-256 of all words and numbers that decide what captions and prompts say, not of the code that joins them.
-
-    A run that learned from text, or was guided by it, is another one if these change.
-    """
+    """SHA-256 of all words and numbers behind captions and prompts: part of the key of a run that uses text."""
     return sha256_bytes(to_json([SETS, captions.constants()]).encode())
 
 
 def prompts(kind: str, names: Sequence[str], seen: Sequence[Facts]) -> list[tuple[str, ...]]:
     """Prompts of the background and of each class, in order.
 
-    kind: one of KINDS. names: of the foreground classes. seen: facts of training slices, read by "geometric" alone.
-    Raises ValueError for an unknown kind, a class that no prompt is written for, or, if geometric, one that no training
-    slice shows alone.
+    Args:
+        kind: one of KINDS.
+        names: of the foreground classes.
+        seen: facts of training slices, used by "geometric" alone.
+
+    Raises:
+        ValueError: unknown kind, a class without prompts, or, if geometric, one that no training slice shows alone.
     """
     if kind == GEOMETRIC:
         return [_said(seen, ()), *(_said(seen, (name,)) for name in names)]
@@ -70,7 +71,7 @@ def prompts(kind: str, names: Sequence[str], seen: Sequence[Facts]) -> list[tupl
 
 
 def _said(seen: Sequence[Facts], parts: tuple[str, ...]) -> tuple[str, ...]:
-    """Captions of the typical training slice that shows just these parts, in six wordings that are always the same."""
+    """Captions of the typical training slice that shows exactly these parts, in six fixed wordings."""
     alike = [one for one in seen if one.parts == parts]
     if not alike:
         raise ValueError(

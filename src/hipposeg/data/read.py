@@ -1,8 +1,8 @@
-"""Reading one case with every check that a training run relies on.
+"""Reading one case with every check that a training relies on.
 
-A volume that is subtly wrong (a truncated download, a label of another shape, a stray class) trains without complaint
-and shows up only as a bad score. Each check here therefore ends in a `DataError` that names the file, says what was
-found and what was expected, and what to do about it.
+A volume that is subtly wrong (truncated, of another shape, with a stray class) trains without complaint and shows up
+only as a bad score. Each check raises a `DataError` that names the file, what was found, what was expected and what to
+do.
 """
 
 import gzip
@@ -30,9 +30,17 @@ FETCH_AGAIN = "Fetch this file again, or delete the data folder and run `make da
 class Case:
     """One labelled volume.
 
-    image: float32 (C, X, Y, Z), C-contiguous, intensities as the file means them. label: uint8 (X, Y, Z), or None.
-    affine: float64 (4, 4), voxel index to mm. spacing: mm along X, Y, Z. stored_dtype: the image's dtype on disk.
-    sha256: over voxels, shape, dtype, affine and label; compressing the file anew does not change it.
+    Attributes:
+        number: of the case.
+        subject: its subject.
+        image: float32 (C, X, Y, Z), intensities scaled as the file says.
+        label: uint8 (X, Y, Z), or None.
+        affine: float64 (4, 4), voxel index to mm.
+        spacing: mm along X, Y, Z.
+        stored_dtype: dtype of the image on disk.
+        sha256: over voxels, shape, dtype, affine and label, independent of compression.
+        prefix: of the file name.
+        warnings: what was clamped.
     """
 
     number: int
@@ -55,8 +63,10 @@ class Case:
 def read_case(folder: Path, spec: DatasetSpec, case: int) -> Case:
     """Read `imagesTr/<case>` and `labelsTr/<case>` below `folder` in MSD's layout, with every check.
 
-    Raises DataError, naming the file, for whatever is wrong with the image, the label or their agreement. Label values
-    outside the description are clamped with a warning only for cases that the description lists as known.
+    Label values outside the description are clamped with a warning for cases that the description lists as known.
+
+    Raises:
+        DataError: anything is wrong with the image, the label or their agreement.
     """
     path = folder / "imagesTr" / spec.file_name(case)
     image, affine, spacing, stored = read_image(path, spec)
@@ -93,9 +103,9 @@ def read_image(
 
 
 def _load(path: Path) -> tuple[np.ndarray, np.ndarray, tuple[float, ...], str]:
-    """Voxels (scaled), affine, header spacing of the first three axes, dtype name. Reads the file to its last byte.
+    """Voxels (scaled), affine, header spacing of the first three axes, dtype name; reads the file to its last byte.
 
-    nibabel alone stops at the last voxel and would not notice a missing end; the gzip checksum is in that end.
+    nibabel alone stops at the last voxel and would miss a truncated end, which holds the gzip checksum.
     """
     if not path.is_file():
         raise DataError(f"{path}: found no such file, expected a NIfTI volume. {FETCH_AGAIN}")
@@ -144,7 +154,7 @@ def _channels_first(path: Path, voxels: np.ndarray, spec: DatasetSpec) -> np.nda
 
 
 def _check_spacing(path: Path, spacing: tuple[float, ...], affine: np.ndarray, spec: DatasetSpec) -> None:
-    """Header and affine must both say what the description says: metrics in mm are wrong otherwise."""
+    """Header and affine must both have the expected spacing; metrics in mm would be wrong otherwise."""
     for where, found in (("header", np.asarray(spacing)), ("affine", voxel_sizes(affine))):
         if not np.allclose(found, spec.spacing, atol=SPACING_TOLERANCE_MM, rtol=0):
             shown = " x ".join(f"{size:g}" for size in found)
@@ -185,5 +195,5 @@ def _read_label(
 
 
 def _bytes(array: np.ndarray, dtype: str) -> bytes:
-    """The array's bytes in a fixed byte order, so that a hash means the same on every machine."""
+    """The array's bytes in a fixed byte order, so that hashes agree between machines."""
     return np.ascontiguousarray(array, dtype=dtype).tobytes()

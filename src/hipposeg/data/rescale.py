@@ -1,8 +1,8 @@
-"""To voxels of another size about the same centre: means where they grow, linear interpolation where they shrink.
+"""Resampling about a common centre: means over larger voxels, linear interpolation to smaller ones.
 
-A larger voxel of a scanner holds the mean of the tissue in it. Interpolation alone would look at the nearest eight old
-voxels and miss what lies between them (aliasing), and a Gaussian has a width to choose; a mean over the new voxel has
-none, and serves images and label shares alike. It is exact for a ramp, and never leaves the range of the old values.
+A scanner's larger voxel holds the mean of the tissue in it. Interpolation alone would use the nearest eight old voxels
+and alias. The mean needs no width to choose, suits images and soft labels alike, is exact for a ramp, and never leaves
+the range of the old values.
 """
 
 from dataclasses import dataclass
@@ -16,19 +16,27 @@ SLACK = 1e-3
 
 
 def covering(native: Triple, spacing: Spacing, new_spacing: Spacing, like: Triple) -> Triple:
-    """The smallest grid of new voxels that covers the native one, its sides as odd or even as those of `like`.
+    """The smallest grid of new voxels that covers the native one, with sides as odd or even as those of `like`.
 
-    Padding or cropping such a grid to `like` then moves no centre, not even by half a voxel (`grid.place`).
+    Padding or cropping it to `like` then moves no centre, not even by half a voxel (`grid.place`).
     """
     least = [int(np.ceil(n * s / t - SLACK)) for n, s, t in zip(native, spacing, new_spacing, strict=True)]
     return tuple(n + (n - side) % 2 for n, side in zip(least, like, strict=True))
 
 
 def weights(count: int, side: float, new_count: int, new_side: float) -> np.ndarray:
-    """(new_count, count) float64: the part that each old voxel has in each new one along one axis; rows add up to 1.
+    """Weight of each old voxel in each new one along one axis: (new_count, count) float64; rows add up to 1.
 
-    side, new_side: voxel sizes in mm. A new voxel that sticks out of the old grid takes the part that it covers. Raises
-    ValueError if one lies outside altogether.
+    A new voxel that exceeds the old grid uses the part that it covers.
+
+    Args:
+        count: number of old voxels.
+        side: their size in mm.
+        new_count: number of new voxels.
+        new_side: their size in mm.
+
+    Raises:
+        ValueError: a new voxel lies outside the old grid.
     """
     old = (np.arange(count) - (count - 1) / 2) * side  # centres, in mm from the common centre
     new = (np.arange(new_count) - (new_count - 1) / 2) * new_side
@@ -46,10 +54,7 @@ def weights(count: int, side: float, new_count: int, new_side: float) -> np.ndar
 
 @dataclass(frozen=True)
 class Resampling:
-    """Two grids over the same region that share their centre: `native` voxels of `spacing`, `size` of `new_spacing`.
-
-    Sharing the centre (not the first voxel) keeps the region covered equally on both sides when sizes are rounded.
-    """
+    """Two grids over one region with a common centre: `native` voxels of `spacing`, `size` of `new_spacing` (mm)."""
 
     native: Triple
     size: Triple
@@ -57,9 +62,10 @@ class Resampling:
     new_spacing: Spacing
 
     def restore(self, array: np.ndarray) -> np.ndarray:
-        """Floats (..., *size) -> (..., *native), interpolated linearly; beyond the outermost voxels, their value.
+        """Floats (..., *size) -> (..., *native), linearly interpolated; outermost voxels are repeated.
 
-        Raises ValueError if the last three axes are not `size`.
+        Raises:
+            ValueError: the last three axes are not `size`.
         """
         from scipy.ndimage import affine_transform
 
@@ -70,20 +76,22 @@ class Resampling:
         flat = array.reshape(-1, *self.size)
         out = np.empty((len(flat), *self.native), dtype=array.dtype)
         for target, volume in zip(out, flat, strict=True):
-            target[...] = affine_transform(volume.astype(np.float64), ratio, offset, self.native, order=1, mode="nearest")
+            volume = volume.astype(np.float64)
+            target[...] = affine_transform(volume, ratio, offset, self.native, order=1, mode="nearest")
         return out.reshape(*array.shape[:-3], *self.native)
 
 
 def rescale(array: np.ndarray, spacing: Spacing, new_spacing: Spacing, like: Triple) -> tuple[np.ndarray, Resampling]:
-    """Bring the last three axes from voxels of `spacing` to voxels of `new_spacing` (mm).
+    """Resample the last three axes from voxels of `spacing` to voxels of `new_spacing`.
 
     Args:
-        array: (..., X, Y, Z), any real dtype; of labels, their one-hot maps, which become shares.
-        spacing, new_spacing: mm along X, Y, Z.
+        array: (..., X, Y, Z), any real dtype; one-hot labels become soft labels.
+        spacing: mm along X, Y, Z.
+        new_spacing: mm along X, Y, Z.
         like: a grid whose sides are odd or even as the new ones shall be (`covering`).
 
     Returns:
-        The new array, float32, and the Resampling whose `restore` leads back to the native grid.
+        The new array, float32, and the Resampling whose `restore` leads back.
     """
     native = tuple(int(n) for n in array.shape[-3:])
     size = covering(native, spacing, new_spacing, like)
@@ -100,11 +108,11 @@ def rescale(array: np.ndarray, spacing: Spacing, new_spacing: Spacing, like: Tri
 def rescale_label(
     label: np.ndarray, spacing: Spacing, new_spacing: Spacing, like: Triple, n_classes: int
 ) -> tuple[np.ndarray, Resampling]:
-    """A label map (X, Y, Z) of integers on larger voxels, uint8: whole voxels, as a rater would draw.
+    """Resample a label map (X, Y, Z) to larger voxels, uint8.
 
     A voxel is foreground if at least half of it is, and then of the class that fills most of it (the lower at a tie).
-    The largest share of all classes would give many a half-filled voxel to the background and shrink thin structures.
-    Arguments and Resampling as for `rescale`; n_classes with the background.
+    The largest of all fractions would give half-filled voxels to the background and shrink thin structures. Arguments
+    as of `rescale`; n_classes counts the background.
     """
     shares, how = rescale(np.stack([label == k for k in range(n_classes)]), spacing, new_spacing, like)
     filled = shares[1:].sum(0) >= 0.5 - 1e-6

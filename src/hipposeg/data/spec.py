@@ -1,4 +1,4 @@
-"""One description of a data set: everything that a second data set would change."""
+"""Description of a data set: everything that a second data set would change."""
 
 import re
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 
 class DataError(ValueError):
-    """The data set on disk is not what its description says. The message names the file and what to do."""
+    """The data set on disk differs from its description. The message names the file and what to do."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Label:
 
 
 def pairs(case: int) -> int:
-    """Task04's subject rule: cases (odd, odd + 1) are the two hippocampi of one person."""
+    """Task04's subject rule: cases (odd, odd + 1) are the two hippocampi of one subject."""
     return (case + 1) // 2
 
 
@@ -27,11 +27,17 @@ def pairs(case: int) -> int:
 class DatasetSpec:
     """What a data set holds.
 
-    labels: foreground classes, values 1..K in order. channels: names of the input channels.
-    spacing: expected voxel size in mm. subject: case number -> person number; subject_rule says it in words.
-    n_cases: expected number of labelled cases, None if any number is fine.
-    known_bad_labels: cases whose stray label values are known in the published archive, clamped with a warning.
-    axes: for each voxel axis, the letters at its low and high end ("" where unknown).
+    Attributes:
+        title: its name.
+        prefix: of its file names.
+        labels: foreground classes, values 1..K in order.
+        channels: names of the input channels.
+        spacing: expected voxel size in mm.
+        subject: case number -> subject number.
+        subject_rule: the same in words.
+        n_cases: expected number of labelled cases; None for any.
+        known_bad_labels: cases with known stray label values in the published archive, clamped with a warning.
+        axes: letters at the low and high end of each voxel axis, "" where unknown.
     """
 
     title: str

@@ -1,16 +1,9 @@
-"""Runs: the models of the series, training or loading one, and the table of all of them."""
+"""Experiments: models and their training configurations, the plan of all runs, training one run and many.
 
-from typing import Any
+`registry.MODELS` holds every model by name, one line a variant (`zoo2d`, `zoo3d`, ...); `plan` lists which runs exist;
+`run` trains one of them and puts it into the tables; `many` trains several side by side.
+"""
 
 from hipposeg.experiments.spec import RunSpec
 
-__all__ = ["RunResult", "RunSpec", "train_or_load"]
-
-
-def __getattr__(name: str) -> Any:
-    """Load `runs.run` on first use: it brings pandas along, a second that predicting a scan need not wait."""
-    if name in __all__:
-        from hipposeg.experiments import run
-
-        return getattr(run, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__all__ = ["RunSpec"]

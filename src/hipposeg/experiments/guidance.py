@@ -1,4 +1,4 @@
-"""From one run to the next: captions for what learns from them, and a finished guide for what is guided."""
+"""Text guidance between runs: captions for CLIP, and its finished run as teacher of a text-guided network."""
 
 import time
 from dataclasses import replace
@@ -25,9 +25,10 @@ from hipposeg.training.machine import Machine
 
 
 def measured(cohort: Cohort, prep: Prep, cases: list[int]) -> dict[int, list[Measured]]:
-    """Case -> its slices as `make_samples` cuts them, measured in their labels.
+    """Measure the labels of each case's slices as `make_samples` cuts them.
 
-    Raises ValueError if the model slices along another axis, or works in other voxels than the files'.
+    Raises:
+        ValueError: the model slices along another axis, or works in another spacing than the files'.
     """
     found = {}
     for number in cases:
@@ -40,14 +41,14 @@ def measured(cohort: Cohort, prep: Prep, cases: list[int]) -> dict[int, list[Mea
 
 
 def training_facts(cohort: Cohort, prep: Prep, cases: list[int]) -> dict[int, list[Facts]]:
-    """Case -> what captions say of its slices, sizes compared among these cases alone."""
+    """Facts that captions state of each case's slices; sizes are compared among these cases alone."""
     slices = measured(cohort, prep, cases)
     sizes = terciles([one for of in slices.values() for one in of])
     return {number: [facts(one, sizes) for one in of] for number, of in slices.items()}
 
 
 def captioned(samples: Samples, cohort: Cohort, prep: Prep, cases: list[int]) -> Captioned:
-    """The samples of these cases, in this order, with their people and facts."""
+    """Samples of these cases, in this order, with their subjects and facts."""
     said = training_facts(cohort, prep, cases)
     people = [cohort.cases[number].subject for number, of in said.items() for _ in of]
     every = tuple(one for of in said.values() for one in of)
@@ -60,16 +61,16 @@ def captioned(samples: Samples, cohort: Cohort, prep: Prep, cases: list[int]) ->
 
 
 def finished(run: RunSpec, cohort: Cohort, runs: Path) -> nn.Module:
-    """The network of a finished run with its weights. runs: the work folder that holds all runs."""
+    """The network of a finished run with its weights. `runs` is the folder with all runs."""
     network = initial(run, cohort.spec)
     network.load_state_dict(safetensors.torch.load((runs / run.name / "weights.safetensors").read_bytes()))
     return network.eval()
 
 
 def class_prompts(kind: str, run: RunSpec, cohort: Cohort, cases: list[int]) -> list[tuple[str, ...]]:
-    """The prompts of a set for a run that learns from these cases; statistics in them are of these cases.
+    """Class prompts of a set, for a run that learns from these cases; statistics in them are of these cases.
 
-    They speak of the slices of the run, or of its guide, if its own network sees volumes.
+    They describe the slices of the run, or of its teacher if its own network works on volumes.
     """
     preps = [one.definition.prep for one in (run, *needed_by(run)) if one.definition.prep.axis == AXIS]
     seen = [one for of in training_facts(cohort, preps[0], cases).values() for one in of] if kind == GEOMETRIC else []
@@ -77,7 +78,7 @@ def class_prompts(kind: str, run: RunSpec, cohort: Cohort, cases: list[int]) -> 
 
 
 def guide(network: GuidedUNet, run: RunSpec, cohort: Cohort, cases: list[int], runs: Path) -> None:
-    """Give the network what its guide has learned from the same people."""
+    """Copy what the teacher has learned from the same subjects into the network."""
     other = needed_by(run)[0]
     network.adopt(
         finished(other, cohort, runs), lambda kind: class_prompts(kind, run, cohort, cases), seeded(run.seed, "guide")
@@ -85,10 +86,13 @@ def guide(network: GuidedUNet, run: RunSpec, cohort: Cohort, cases: list[int], r
 
 
 def with_context(network: GuidedUNet, samples: Samples, machine: Machine, cache: Path) -> tuple[Samples, float]:
-    """The samples with the frozen tower's features (N, D), computed once and kept in the folder `cache`; the seconds.
+    """Add the frozen image tower's features (N, D) to the samples, computed once and cached.
 
-    The file is named by the tower's weights, the images and the machine's precision: all that the features depend on.
-    It holds the seconds that they took as well, so that every run that needs them has the same cost.
+    The cached file is named by the tower's weights, the images and the machine's precision. It stores its own computing
+    time as well, so that every run that uses it has the same cost.
+
+    Returns:
+        The samples, and the seconds that the features took.
     """
     weights = safetensors.torch.save({n: v.cpu().contiguous() for n, v in network.tower.state_dict().items()})
     name = files.sha256_bytes(weights, samples.images.numpy().tobytes(), repr(machine).encode())
@@ -106,12 +110,12 @@ def with_context(network: GuidedUNet, samples: Samples, machine: Machine, cache:
 
 
 def spent(run: RunSpec, runs: Path) -> float:
-    """Seconds that the training of a run's guide took, none for a published one. runs: the folder of all runs."""
+    """Seconds that training the run's teacher took; 0 for a published one."""
     return sum(files.read_json(runs / other.name / "run.json")["row"]["train_s"] for other in needed_by(run))
 
 
 def settle(network: nn.Module, run: RunSpec, cohort: Cohort, cases: list[int]) -> dict[str, Any]:
-    """After training: a CLIP reads what the classes are called. Returns what config.json shall say of guidance."""
+    """Let a CLIP encode its class prompts after training; return what configs.json stores about guidance."""
     if isinstance(network, Clip):
         network.classes.copy_(network.vectors(class_prompts(GEOMETRIC, run, cohort, cases)))
     said: dict[str, Any] = {}

@@ -1,8 +1,8 @@
 """What studies keep of a run while its network is at hand.
 
 A hook is a function of a `Finished` run that writes files into its folder: `<name>.csv`, whose rows are appended to
-`artifacts/studies/<name>.csv.gz`, or any other file, which is copied to `artifacts/studies/`. Packages register hooks as
-entry points of the group `hipposeg.hooks`; the training code knows none of them.
+`artifacts/studies/<name>.csv.gz`, or any other file, which is copied to `artifacts/studies/`. Packages register hooks
+as entry points of the group `hipposeg.hooks`; the training code knows none of them.
 """
 
 from collections.abc import Callable

@@ -29,7 +29,7 @@ class FailedRunsError(ValueError):
 
 @dataclass(frozen=True)
 class Planned:
-    """A planned run, as it would be trained here. state: "done" (nothing to do), "outdated" or "to train"."""
+    """A planned run and its state: "done" (nothing to do), "outdated" or "to train"."""
 
     run: RunSpec
     state: str
@@ -41,7 +41,7 @@ def planned(source: Source, ws: Workspace, name: str, only: str = "", retrain: b
     Args:
         source: the data set.
         ws: whose tables and cache count.
-        name: "standard" (done means trained on this machine), "full", or a notebook's number (done means in the tables).
+        name: "standard" (done: trained on this machine), "full", or a notebook's number (done: in the tables).
         only: keep runs whose name contains this text.
         retrain: nothing counts as done.
 
@@ -61,7 +61,9 @@ def planned(source: Source, ws: Workspace, name: str, only: str = "", retrain: b
     if not wanted:
         raise ValueError(f"the plan {name} has no run whose name contains {only!r}")
     people, folds = _data(source, ws)
-    return [Planned(run, "to train" if retrain else _state(run, name == "standard", people, folds, ws)) for run in wanted]
+    return [
+        Planned(run, "to train" if retrain else _state(run, name == "standard", people, folds, ws)) for run in wanted
+    ]
 
 
 def _state(run: RunSpec, here: bool, people: cohorts.Cohort, folds: runs.Folds, ws: Workspace) -> str:
@@ -160,5 +162,3 @@ def _note(ws: Workspace, before: pd.DataFrame, finished: Sequence[dict]) -> None
             "precision": new["precision"].iloc[0],
         }  # fmt: skip
     files.write_csv(path, REPRODUCED_COLUMNS, [rows[name] for name in sorted(rows)])
-
-

@@ -1,5 +1,6 @@
 """A model of the comparison: a network, its input, and the training configurations it can be trained by."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -56,10 +57,18 @@ class Model:
         return f"{self.build.func.__module__}.{self.build.func.__name__}({', '.join(options)})"
 
     def training(self, schedule: str) -> TrainConfig:
-        """The training configuration of a schedule. Raises KeyError with the names of all schedules."""
-        if schedule not in self.schedules:
-            raise KeyError(f"model {self.name} has no schedule {schedule!r}; choose one of {', '.join(self.schedules)}")
-        return self.schedules[schedule]
+        """The training configuration of a schedule; "e3" is the standard one in three epochs, for any number.
+
+        Raises:
+            KeyError: there is no such schedule; the message lists all.
+        """
+        if schedule in self.schedules:
+            return self.schedules[schedule]
+        if "standard" in self.schedules and re.fullmatch(r"e[1-9]\d*", schedule):
+            epochs = int(schedule[1:])
+            return replace(self.schedules["standard"], epochs=epochs, watch_every=epochs)
+        known = ", ".join([*self.schedules, "e<epochs>"])
+        raise KeyError(f"model {self.name} has no schedule {schedule!r}; choose one of {known}")
 
 
 def schedules(standard: TrainConfig, **others: TrainConfig) -> Schedules:

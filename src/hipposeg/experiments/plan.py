@@ -21,15 +21,15 @@ from hipposeg.results.load import ATLAS
 
 SEEDS = (0, 1, 2)
 HEADS = tuple(f"unet3d-inr-{head}" for head in ("conv", "mlp", "mlp-xyz", "siren-xyz", "1mm"))
-# Compared with `unet2d` at the short schedule. A model on a ready-made encoder has a recipe of its own; others change one
-# thing.
+# Compared with `unet2d` at the short schedule. Models with ready-made encoders have their own configuration; the others
+# change one thing.
 SLICES_2D = ("unet2d-axis0", "unet2d-axis2", "unet2d-1slice", "unet2d-5slices")
 ENCODERS_2D = ("unet2d-mobilenetv3", "unet2d-efficientnetb0")
 NETWORKS_2D = ("unet2d-batchnorm", *ENCODERS_2D)
 SAMPLING_2D = ("unet2d+empty0", "unet2d+empty50")
 AUGMENTATIONS = tuple(f"unet2d+aug-{name}" for name in ("none", "flip", "rotation", "noise"))
 LOSSES = tuple(f"unet2d+{name}" for name in ("dice", "ce", "dice-ce-70-30", "unweighted", "focal", "bce"))
-# The declared families of comparisons with `unet2d`.
+# Groups of comparisons with `unet2d`.
 FAMILIES_2D = {
     "slices": SLICES_2D,
     "preprocessing": ("unet2d+n4",),
@@ -38,28 +38,28 @@ FAMILIES_2D = {
     "augmentation": AUGMENTATIONS,
     "loss": LOSSES,
 }
-# A coordinate head against the plain one, both with little decay.
+# A coordinate head against the plain one, both with little weight decay.
 HEADS_2D = ("unet2d-inr0", "unet2d-inr48")
 SHORT_2D = ("unet2d", *(model for family in FAMILIES_2D.values() for model in family))
-# Every step of the usual augmentation against none, which `unet2d` as the reference does not tell.
+# Each step of the usual augmentation against none.
 STEPS_2D = (AUGMENTATIONS[0], AUGMENTATIONS[1:])
-# Of two families some are repeated at the main models' schedule: what is best after a few epochs may not be after many. The
-# model of each family that is best under the short schedule follows, so each of its models may be there and is counted.
+# Two groups are repeated at the standard schedule, because the best variant after a few epochs need not be the best
+# after many: some of their models, and the best of each group at the short schedule.
 FAMILIES_2D_LONG = {"augmentation": AUGMENTATIONS, "loss": LOSSES}
 LONG_2D = ("unet2d", "unet2d+aug-none", "unet2d+aug-noise", "unet2d+dice", *ENCODERS_2D)
 PLANES = ("unet2d", "unet2d-axis0", "unet2d-axis2", "unet2d+views", "unet2d-fusion", "unet2d-fusion+views")
-# The averages last, so that they need not wait for a member that is being trained.
+# Ensembles last, after their members.
 PLANES_AND_ENCODER = (*PLANES[:3], "unet2d-mobilenetv3", *PLANES[3:])
 OTHERS = ("recipe-a", "recipe-b", "recipe-d")
 ATTENTION = (
     *("unet2d", "attention2d", "attention2d-constant", "unet2d-mobilenetv3", "scse2d"),
     *("unet3d", "attention3d", "attention3d-constant"),
 )
-# What leaks are worth: every leaking fold and its clean twin, by the plain models at their usual schedule.
+# Effect of leaks: every leaking fold and its clean control, by the plain models at the standard schedule.
 LEAKS = {"leak-volumes": ("unet3d", 4), "leak-slices": ("unet2d", 2)}
 # Trained in both precisions.
 PRECISION = ("unet2d", "unet3d")
-# CLIP guidance: each family in one comparison with `clip2d-guided`, from which a model differs in one thing.
+# CLIP guidance: each model differs from `clip2d-guided` in one thing.
 FAMILIES_CLIP = {
     "guidance switched off": ("clip2d-unguided", "clip2d-image-only", "clip2d-image-zeroed"),
     "class vectors without the text": ("clip2d-learned", "clip2d-same-angles", "clip2d-rotated"),
@@ -68,10 +68,10 @@ FAMILIES_CLIP = {
     "an untrained tower": ("clip2d-untrained",),
     "scale": ("clip2d-fixed-scale",),
 }
-# A tower trained without language against one trained with it, neither model with text in its head.
+# An image tower trained without language against one trained with it; neither model has text in its head.
 TOWERS_CLIP = ("clip2d-learned", ("clip2d-attributes",))
 CLIPS = ("hippoclip", "hippoclip-attributes")
-# Label efficiency: the guided network and its twin, each with what the same few people give.
+# Label efficiency: the guided network and its control, on the same few subjects.
 FEW = ("hippoclip", "clip2d-guided", "clip2d-unguided")
 
 PLANNED: dict[str, tuple[RunSpec, ...]] = {
@@ -88,7 +88,7 @@ PLANNED: dict[str, tuple[RunSpec, ...]] = {
         *(RunSpec(FLAGSHIP, folds, fold) for folds in ("nnunet", "grouped") for fold in range(5)),
         *(RunSpec(FLAGSHIP, "dev", seed=seed) for seed in SEEDS),
         *(RunSpec(FLAGSHIP, "dev", schedule=name, hardware="fp32") for name in (*(f"e{n}" for n in EPOCHS), "a8")),
-        # 12 epochs: the fewest within 0.001 of 16 on `dev`, found before any of these was scored.
+        # 12 epochs: the fewest within 0.001 Dice of 16 on `dev`, chosen before any of these was scored.
         *(RunSpec(FLAGSHIP, *at, schedule="e12", hardware="fp32") for at in product(("nnunet", "grouped"), range(5))),
         *(RunSpec("unet3d-long", folds, fold) for folds in ("nnunet", "grouped") for fold in range(5)),
         *(RunSpec(model, seed=seed) for model in ("unet3d", "unet3d+flip", *HEADS) for seed in SEEDS),
@@ -100,9 +100,9 @@ PLANNED: dict[str, tuple[RunSpec, ...]] = {
         *(RunSpec(model, "dev") for model in ("unet3d", "unet3d+adamw", "unet3d-long", *FUSIONS[0].members)),
         *(RunSpec(fusion.name, "dev") for fusion in FUSIONS),
     ),
-    # Attention, each model beside its twin without.
+    # Attention, each model with its control.
     "05": tuple(RunSpec(model, seed=seed) for model in ATTENTION for seed in SEEDS),
-    # CLIPs first: what they guide waits for them.
+    # CLIPs first, then the networks that they teach.
     "06": (
         *(RunSpec(model, seed=seed) for model in CLIPS for seed in SEEDS),
         *(RunSpec("clip2d-guided", seed=seed) for seed in SEEDS),
@@ -112,7 +112,7 @@ PLANNED: dict[str, tuple[RunSpec, ...]] = {
         *(RunSpec(model, seed=seed, schedule=share) for share in SHARES for model in FEW for seed in SEEDS),
         *(RunSpec(model, seed=seed) for model in ("unet3d", "clip3d-guided") for seed in SEEDS),
     ),
-    # Leaks, and the twin with dropout that the study of uncertainty asks.
+    # Leaks, and the model with dropout for the study of uncertainty.
     "07": (
         *(
             RunSpec(model, kind, fold, seed)
@@ -165,7 +165,7 @@ def winners(frame: pd.DataFrame) -> list[RunSpec]:
 
 def finished(frame: pd.DataFrame, runs: Sequence[RunSpec]) -> pd.DataFrame:
     """The rows of these runs in what `results.load` gave, in their order."""
-    order = {run.name: place for place, run in enumerate(runs)}
+    order = {run.name: place for place, run in enumerate(dict.fromkeys(runs))}
     rows = frame[frame["planned"].isin(order)]
     return rows.iloc[rows["planned"].map(order).argsort(kind="stable")]
 

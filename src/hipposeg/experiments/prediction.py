@@ -1,7 +1,6 @@
-"""What a model says of one image: class probabilities, and how far apart the opinions are that they average.
+"""Predict one image: mean probabilities of a model's predictions, and their spread.
 
-A model's opinions are its views' or, of a fused model, its members' and their views'. Their spread costs nothing beside
-the prediction, and needs no second training.
+A model's predictions are those of its transformed copies (test-time augmentation) or of the members of an ensemble.
 """
 
 from dataclasses import dataclass
@@ -18,14 +17,19 @@ from hipposeg.training.machine import Machine
 
 
 @dataclass(frozen=True)
-class Answer:
-    """probabilities: (K, X, Y, Z) float32, the mean over a model's networks. voxels: (opinions, K) class sizes."""
+class Prediction:
+    """Prediction of one image.
+
+    Attributes:
+        probabilities: (K, X, Y, Z) float32, the mean over all predictions.
+        voxels: (predictions, K) number of voxels of each class in each prediction.
+    """
 
     probabilities: np.ndarray
     voxels: np.ndarray
 
     def spread(self, spacing: tuple[float, float, float], spec: DatasetSpec) -> dict[str, float]:
-        """Standard deviation in mm3 over opinions of each class's volume and the union's; NaN for one opinion alone."""
+        """Standard deviation over predictions of the volumes of classes and union in mm3; NaN for one prediction."""
         names = (*spec.names, UNION)
         if len(self.voxels) < 2:
             return dict.fromkeys(names, float("nan"))
@@ -34,13 +38,17 @@ class Answer:
         return dict(zip(names, (sizes.std(axis=0, ddof=1) * np.prod(spacing)).tolist(), strict=True))
 
 
-def answer(
+def predict(
     model: Model, network: nn.Module, image: np.ndarray, spacing: tuple[float, float, float], machine: Machine
-) -> Answer:
-    """Ask a model's network, or a fused model's networks, in evaluation mode on the machine's device.
+) -> Prediction:
+    """Predict an image with the network of a model, or the networks of an ensemble.
 
-    image: (C, X, Y, Z) float32, bias corrected if the model asks for it. spacing: mm. A network of other voxels counts as
-    one opinion.
+    Args:
+        model: the model.
+        network: its network, in evaluation mode on the machine's device.
+        image: (C, X, Y, Z) float32, bias corrected if the model needs that.
+        spacing: voxel size in mm. A network that works in another spacing counts as one prediction.
+        machine: device and precision.
     """
     total, sizes = 0, []
     networks = asked(model, network)
@@ -50,4 +58,4 @@ def answer(
         )
         total = total + pooled(found)
         sizes += [np.bincount(opinion.argmax(0).ravel(), minlength=len(opinion)) for opinion in found]
-    return Answer(total / len(networks), np.array(sizes))
+    return Prediction(total / len(networks), np.array(sizes))

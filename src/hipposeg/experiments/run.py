@@ -21,6 +21,7 @@ from filelock import FileLock
 from hipposeg import files
 from hipposeg.data.cohort import Cohort
 from hipposeg.data.folds import Fold
+from hipposeg.experiments import plan
 from hipposeg.experiments.hooks import Finished, registered
 from hipposeg.experiments.registry import ALL_SEEDS, FLAGSHIP, SERVING, WITH_MASKS
 from hipposeg.experiments.samples import images_of
@@ -34,7 +35,8 @@ from hipposeg.results.scoring import score_all
 from hipposeg.training.machine import Machine, processor_name, this_machine
 from hipposeg.workspace import Workspace
 
-STATE, WEIGHTS, MASKS, SCORES, HISTORY = "run.json", "weights.safetensors", "masks.npz", "scores.csv", "history.jsonl"
+STATE, WEIGHTS, MASKS, SCORES = "run.json", "weights.safetensors", "masks.npz", "scores.csv"
+HISTORY, CHECKPOINT = "history.jsonl", "checkpoint.pt"
 
 
 Folds = Mapping[str, Sequence[Fold]]
@@ -61,7 +63,7 @@ def train(run: RunSpec, cohort: Cohort, folds: Folds, ws: Workspace, machine: Ma
     if not is_cached(run, key, machine, ws):
         for other in needed_by(run):
             train(other, cohort, folds, ws, machine)
-    with FileLock(work.with_suffix(".lock")):
+    with FileLock(work.with_name(f"{run.name}.lock")):
         if not is_cached(run, key, machine, ws):
             _make(run, cohort, _fold(run, folds), ws, machine, key)
         _publish(run, ws)
@@ -74,6 +76,9 @@ def obtain(run: RunSpec, cohort: Cohort, folds: Folds, ws: Workspace, retrain: b
     retrain: train even if the tables hold it. Arguments and errors as of `train`.
     """
     found = None if retrain else in_tables(run, cohort, folds, ws)
+    if retrain:
+        for name in (STATE, CHECKPOINT):
+            (folder_of(native(run), ws) / name).unlink(missing_ok=True)
     return found or train(native(run), cohort, folds, ws)
 
 
@@ -89,6 +94,13 @@ def in_tables(run: RunSpec, cohort: Cohort, folds: Folds, ws: Workspace) -> Run 
 def native(run: RunSpec) -> RunSpec:
     """The run as this machine trains it: a plan that names no hardware means bfloat16 on a CPU where there is that."""
     return run if run.hardware else replace(run, hardware=this_machine().kind)
+
+
+def stand_ins(ws: Workspace) -> dict[str, str]:
+    """Runs of the main sections that this machine trained in its own precision -> the committed runs they repeat."""
+    planned = plan.standard(ws.profile) if ws.profile != "stored" else []
+    found = {native(run): run for run in planned if native(run) != run}
+    return {here.name: run.name for here, run in found.items() if (folder_of(here, ws) / STATE).is_file()}
 
 
 def machine_for(run: RunSpec) -> Machine:
@@ -113,7 +125,7 @@ def folder_of(run: RunSpec, ws: Workspace) -> Path:
 
 
 def is_cached(run: RunSpec, key: str, machine: Machine, ws: Workspace) -> bool:
-    """Whether this machine has trained the run, as it is configured now, with this build of torch and as many threads."""
+    """Whether this machine has trained the run as it is configured now, with this torch and as many threads."""
     folder = folder_of(run, ws)
     try:
         state = files.read_json(folder / STATE)
@@ -184,7 +196,7 @@ def _publish(run: RunSpec, ws: Workspace) -> None:
 
 
 def history_of(folder: Path) -> pd.DataFrame:
-    """history.jsonl of a run's folder as a table: epoch, step, lr, loss, and what else was noted, one column a value."""
+    """history.jsonl of a run's folder as a table: one row an epoch, one column a value."""
     path = folder / HISTORY
     lines = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
     return pd.json_normalize(lines, sep="_") if lines else pd.DataFrame()

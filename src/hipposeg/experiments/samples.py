@@ -1,4 +1,4 @@
-"""Cases become training samples, resident in memory."""
+"""Turn cases into training samples in memory."""
 
 from collections.abc import Mapping
 
@@ -16,7 +16,7 @@ from hipposeg.workspace import Workspace
 
 
 def images_of(cohort: Cohort, prep: Prep, ws: Workspace) -> dict[int, np.ndarray]:
-    """Case -> image (C, X, Y, Z) float32 on its native grid, bias corrected if the model asks for it."""
+    """Case -> image (C, X, Y, Z) float32 on its native grid, bias corrected if the model's input needs that."""
     if prep.n4:
         return n4_cohort(cohort, N4Params(), ws.work / "cache" / "n4")
     return {number: case.image for number, case in cohort.cases.items()}
@@ -26,11 +26,17 @@ def make_samples(
     images: dict[int, np.ndarray], cohort: Cohort, prep: Prep, cases: list[int],
     only: Mapping[int, np.ndarray] | None = None,
 ) -> Samples:  # fmt: skip
-    """Stack the training cases: volumes in 3D, every slice of every native box in 2D, or of some cases `only` some.
+    """Stack training cases: whole volumes in 3D, every slice of every crop in 2D.
 
-    Slices without hippocampus stay in, in their natural share: a 2D network meets them in every new scan. A network of
-    another spacing than the files' gets images and labels rescaled, as images are at inference. only: as of
-    `training_slices`.
+    Slices without hippocampus are kept in their natural proportion: a 2D network meets them in every new scan. For a
+    network that works in another spacing, images and labels are rescaled as images are at inference.
+
+    Args:
+        images: case -> (C, X, Y, Z) float32.
+        cohort: the labelled cases.
+        prep: input of the network.
+        cases: which cases to use.
+        only: case -> indices of its slices, see `training_slices`; by default all slices.
     """
     inputs, targets = [], []
     for number in cases:
@@ -53,9 +59,10 @@ def make_samples(
 
 
 def shared(cohort: Cohort, cases: list[int], share: float, seed: int) -> list[int]:
-    """Cases of a share of the training people, at least two of them, all of them for 1.
+    """Cases of a fraction of the training subjects, at least two subjects.
 
-    Shares are nested: people come in one order a seed, and a larger share goes on where a smaller one ends.
+    Fractions are nested: the order of subjects depends on the seed alone, and a larger fraction continues a smaller
+    one.
     """
     if share >= 1:
         return cases
@@ -66,7 +73,7 @@ def shared(cohort: Cohort, cases: list[int], share: float, seed: int) -> list[in
 
 
 def inner_part(cohort: Cohort, cases: list[int], every: int) -> tuple[list[int], list[int]]:
-    """Cases of the training people split by person into (trained, inner): every `every`-th person is inner."""
+    """Split cases by subject into (trained, inner); every `every`-th subject is inner."""
     people = sorted({cohort.cases[number].subject for number in cases})
     inside = set(people[::every])
     split = [[number for number in cases if (cohort.cases[number].subject in inside) is held] for held in (False, True)]
@@ -74,12 +81,13 @@ def inner_part(cohort: Cohort, cases: list[int], every: int) -> tuple[list[int],
 
 
 def training_slices(cohort: Cohort, prep: Prep, fold: Fold) -> dict[int, np.ndarray]:
-    """Which slices of a case train where a fold says that not all do: case -> indices among those in the network's box.
+    """Slices that train, for folds that hold slices back: case -> indices among the slices in the network's grid.
 
-    Of the scored volumes (`leak_folds`), all that are not held back. Where other volumes are added in their place, as
-    many of these volumes' slices, evenly spaced. Empty for folds that hold nothing back.
+    Of the scored volumes (`leak_folds`), all that are not held back. If other volumes replace them, the same number of
+    evenly spaced slices of these. Empty for folds that hold nothing back.
 
-    Raises ValueError if the network takes other samples than those slices, or the added volumes have too few.
+    Raises:
+        ValueError: the network takes other samples than those slices, or the added volumes have too few.
     """
     if "held" not in fold:
         return {}

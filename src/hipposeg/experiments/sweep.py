@@ -47,9 +47,7 @@ class Sweep:
 
     def second(self, finalists: list[str]) -> list[RunSpec]:
         """The best cells on the other inner folds."""
-        return [
-            RunSpec(cell, "inner", fold, schedule=self.schedule) for fold in range(1, FOLDS) for cell in finalists
-        ]
+        return [RunSpec(cell, "inner", fold, schedule=self.schedule) for fold in range(1, FOLDS) for cell in finalists]
 
     def rows(self, frame: pd.DataFrame) -> pd.DataFrame:
         """The mean Dice rows of this search in what `results.load` gave."""

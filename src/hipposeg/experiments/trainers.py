@@ -1,4 +1,4 @@
-"""The ways to a predictor: train a network, take a published one, average networks or label maps that are there."""
+"""Four ways to a predictor: train a network, use a published one, average networks, average label maps."""
 
 import time
 from collections.abc import Callable
@@ -29,7 +29,15 @@ from hipposeg.training.machine import Machine
 
 @dataclass(frozen=True)
 class Trained:
-    """What training leaves: a predictor, tensors to store, numbers for config.json, the seconds, and the network."""
+    """Result of a training.
+
+    Attributes:
+        predict: image and spacing -> label map.
+        weights: tensors to store.
+        numbers: params, gflops, steps, samples and others for the tables.
+        seconds: of training.
+        network: in evaluation mode; None for the atlas.
+    """
 
     predict: Predictor
     weights: dict[str, Tensor]
@@ -43,7 +51,7 @@ def _stored(network: torch.nn.Module) -> dict[str, Tensor]:
 
 
 def _frozen(network: torch.nn.Module) -> int:
-    """Parameters of a frozen tower, which was trained elsewhere, and without which the network cannot predict."""
+    """Number of frozen parameters, trained elsewhere and needed for predictions."""
     tower = getattr(network, "tower", torch.nn.Identity())
     return sum(weight.numel() for weight in tower.parameters() if not weight.requires_grad)
 
@@ -51,7 +59,7 @@ def _frozen(network: torch.nn.Module) -> int:
 def trained(
     run: RunSpec, cohort: Cohort, fold: Fold, images: dict[int, np.ndarray], machine: Machine, work: Path, key: str
 ) -> Trained:  # fmt: skip
-    """Make the run's predictor in the way that its model asks for; arguments and errors as of `train_network`."""
+    """Make the run's predictor in the way that its model requires; arguments and errors as of `train_network`."""
     model = run.definition
     if model.members:
         return average_networks(run, cohort.spec, machine, work.parent)
@@ -65,11 +73,23 @@ def trained(
 def train_network(
     run: RunSpec, cohort: Cohort, fold: Fold, images: dict[int, np.ndarray], machine: Machine, work: Path, key: str
 ) -> Trained:
-    """Train a network on the fold, or go on with it: checkpoints and history stand in `work` under `key`.
+    """Train a network on a fold, or resume: checkpoint and history are in `work` under `key`.
 
-    Costs count what guides it as well: the seconds of the guide's training and of its tower's look at the slices, and
-    the tower's parameters, frozen here. images: case -> (C, X, Y, Z) float32. Raises FloatingPointError if the loss is
-    not finite, ValueError if the fold holds slices back and the network takes none.
+    Costs include the teacher: the seconds of its training and of computing its features, and the frozen tower's
+    parameters.
+
+    Args:
+        run: which run.
+        cohort: the labelled cases.
+        fold: training and scored cases.
+        images: case -> (C, X, Y, Z) float32.
+        machine: device and precision.
+        work: the run's folder in the cache.
+        key: of the checkpoint.
+
+    Raises:
+        FloatingPointError: the loss became infinite or NaN.
+        ValueError: the fold holds slices back and the network takes none.
     """
     model, spec = run.definition, cohort.spec
     recipe = model.training(run.schedule)
@@ -121,7 +141,7 @@ def train_network(
 
 
 def as_published(run: RunSpec, cohort: Cohort, fold: Fold, machine: Machine) -> Trained:
-    """A published CLIP without any training: it only reads what the classes are called."""
+    """Use a published CLIP without training; it only encodes the class prompts."""
     network, prep = machine.place(initial(run, cohort.spec)).eval(), run.definition.prep
     numbers = guidance.settle(network, run, cohort, fold["train"]) | {
         "params": 0,
@@ -151,9 +171,10 @@ def average_networks(run: RunSpec, spec: DatasetSpec, machine: Machine, runs: Pa
 
 
 def average_labels(run: RunSpec, cohort: Cohort, fold: Fold) -> Trained:
-    """The floor needs no training: it averages label maps of the fold's training cases.
+    """Average the label maps of the training cases: the image-free atlas.
 
-    Raises ValueError for a fold that holds slices back: whole label maps would hold them.
+    Raises:
+        ValueError: the fold holds slices back, which whole label maps would contain.
     """
     training_slices(cohort, run.definition.prep, fold)
     started = time.perf_counter()

@@ -1,7 +1,7 @@
-"""A run's weights: initial ones, and the half precision that they are stored in.
+"""A run's weights: initial values, and storage in half precision.
 
-Weights are rounded to half precision when training ends, before anything is predicted: what is stored is what was
-scored, at half the size.
+Weights are rounded to half precision when training ends, before anything is predicted. So the stored weights are those
+that were scored, at half the size.
 """
 
 from dataclasses import replace
@@ -21,7 +21,7 @@ from hipposeg.training.machine import Machine
 
 
 def initial(run: RunSpec, spec: DatasetSpec) -> nn.Module:
-    """The run's network with its initial weights, drawn from its seed alone; of a fused model, its members by name."""
+    """The run's network with initial weights, which depend on its seed alone; of an ensemble, its members by name."""
     model = run.definition
     if model.members:
         return nn.ModuleDict({member.model: initial(member, spec) for member in members_of(run)})
@@ -31,9 +31,9 @@ def initial(run: RunSpec, spec: DatasetSpec) -> nn.Module:
 
 
 def asked(model: Model, network: nn.Module) -> list[tuple[nn.Module, Prep]]:
-    """The networks behind a model, each with the input it is asked with: its own, or a fused model's members'.
+    """The networks of a model, each with its input; of an ensemble, its members.
 
-    A fused model that is asked from several views asks all its members so.
+    An ensemble with test-time augmentation applies it to every member.
     """
     if not model.members:
         return [(network, model.prep)]
@@ -42,38 +42,35 @@ def asked(model: Model, network: nn.Module) -> list[tuple[nn.Module, Prep]]:
 
 
 def predict_with(model: Model, network: nn.Module, machine: Machine) -> Predictor:
-    """A predictor of a trained network, in evaluation mode on the machine's device, or of a fused model's networks."""
+    """A predictor from a trained network (or an ensemble's) in evaluation mode on the machine's device."""
     return predictor(*(asker(one, prep, machine) for one, prep in asked(model, network)))
 
 
 @torch.no_grad()
 def halve(network: nn.Module) -> None:
-    """Round all trained parameters in place to what float16 can hold; frozen ones and statistics stay as they are."""
+    """Round all trained parameters in place to float16; frozen ones and statistics stay as they are."""
     for weight in network.parameters():
         if weight.requires_grad:
             weight.copy_(weight.half())
 
 
 def store(weights: dict[str, Tensor]) -> bytes:
-    """Weights as safetensors, float16 wherever that loses nothing."""
+    """Weights as safetensors, float16 wherever that is exact."""
     halves = {name: value.half() for name, value in weights.items() if value.dtype == torch.float32}
     return safetensors.torch.save(
         {n: halves[n] if n in halves and torch.equal(halves[n].float(), v) else v for n, v in weights.items()}
     )
 
 
-def restore(path: Path, run: RunSpec, spec: DatasetSpec, machine: Machine) -> Predictor:
-    """A predictor from a stored file. Raises what `load` raises."""
-    return predict_with(run.definition, load(path, run, spec, machine), machine)
-
-
 def load(path: Path, run: RunSpec, spec: DatasetSpec, machine: Machine) -> nn.Module:
-    """The network of a stored file (of a fused model, all by name), in evaluation mode on the machine's device.
+    """Load the network of a stored file, in evaluation mode on the machine's device.
 
-    Raises FileNotFoundError, or ValueError if the file is not of this network.
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it does not hold the weights of this network.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is not there; `hipposeg train {run.model}` or the full series writes it")
+        raise FileNotFoundError(f"found no weights at {path}; `hipposeg train {run.model} --retrain` trains them")
     network = initial(run, spec)
     try:
         network.load_state_dict(safetensors.torch.load(path.read_bytes()))

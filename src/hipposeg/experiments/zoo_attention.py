@@ -1,4 +1,4 @@
-"""The models of notebook 05: each is the twin of a model without attention, and differs from it in the network alone."""
+"""Models of notebook 05: each differs from a model without attention in the network alone."""
 
 from dataclasses import replace
 from functools import partial
@@ -12,14 +12,14 @@ _TWINS = {model.name: model for model in (*ZOO_2D, *ZOO_3D)}
 
 
 def _twin(of: str, name: str, family: str, build: partial) -> Model:
-    """The model `of` with another network: its input and its two usual recipes stay."""
+    """The model `of` with another network, and the same input and schedules."""
     model = _TWINS[of]
     kept = {schedule: model.schedules[schedule] for schedule in ("standard", "smoke")}
     return replace(model, name=name, notebook="05", family=family, build=build, schedules=kept)
 
 
 def _gated(of: str) -> tuple[Model, Model]:
-    """A plain U-Net with gates, and with gates that give all places of a sample one weight: the control."""
+    """A U-Net with attention gates, and its control: gates with one weight for the whole sample."""
     plain = _TWINS[of].build
     gates = partial(AttentionUNet, *plain.args, **plain.keywords)
     constant = partial(gates, spatial=False)

@@ -1,7 +1,7 @@
-"""The models of notebook 06: CLIPs, networks that they guide, and controls that take one thing of the guidance away.
+"""Models of notebook 06: CLIPs, networks with a text-guided head, and controls that remove one part of the guidance.
 
-All guided models and their twin have the recipe of `unet2d`, shortened, and see the same slices in the same order. The
-schedules p5 to p50 learn from that share of the training people, their CLIP included, in about as many steps.
+All of them train like `unet2d` for a third of its epochs, on the same slices in the same order. The schedules p5 to p50
+use that percentage of the training subjects, for the CLIP as well, in about as many steps.
 """
 
 from dataclasses import replace
@@ -18,7 +18,7 @@ from hipposeg.training.augmentation import Augmentation
 from hipposeg.training.contrastive import ATTRIBUTES, CONTRASTIVE
 from hipposeg.training.loop import TrainConfig
 
-# What HippoCLIP sees of a slice may be turned, moved and otherwise grey, but not made larger: captions tell areas.
+# No scaling, because captions state areas.
 _KEEPING_AREAS = Augmentation(rotate=10, shift=3, gain=0.25, offset=0.25, gamma=0.3, noise=0.15)
 _CLIP = TrainConfig(
     epochs=8,
@@ -36,13 +36,13 @@ CHANNELS = (16, 32, 64, 128)
 SHARES = {"p5": 0.05, "p10": 0.1, "p20": 0.2, "p50": 0.5}
 
 
-def _schedules(recipe: TrainConfig) -> Schedules:
-    """The main schedule, and shares of the people in about as many steps."""
+def _schedules(config: TrainConfig) -> Schedules:
+    """The standard schedule, and fractions of the subjects in about as many steps."""
     fewer = {}
     for name, share in SHARES.items():
-        epochs = round(recipe.epochs / share)
-        fewer[name] = replace(recipe, epochs=epochs, share=share, watch_every=epochs // 2)
-    return schedules(recipe, **fewer)
+        epochs = round(config.epochs / share)
+        fewer[name] = replace(config, epochs=epochs, share=share, watch_every=epochs // 2)
+    return schedules(config, **fewer)
 
 
 def _guided(name: str, guide: str = "hippoclip", **parts: object) -> Model:
@@ -65,26 +65,26 @@ ZOO_CLIP = (
     _clip("hippoclip-attributes", attribute_tower, ATTRIBUTES),
     _guided("clip2d-guided"),
     _plain("clip2d-unguided"),
-    # Parts switched off, or empty.
+    # One part of the guidance removed.
     _guided("clip2d-image-only", vectors=NONE),
     _guided("clip2d-image-zeroed", image=ZEROED),
-    # Other vectors for the classes.
+    # Other class vectors.
     _guided("clip2d-learned", vectors=LEARNED),
     _guided("clip2d-same-angles", vectors=GRAM),
     _guided("clip2d-rotated", vectors=ROTATED),
     _guided("clip2d-unrelated", prompts="unrelated"),
     _guided("clip2d-words", prompts="words"),
     _guided("clip2d-sentences", prompts="sentences"),
-    # Other towers: never trained; or trained on the same facts without any text, neither in the head.
+    # Other image towers: untrained; trained on the same facts without text.
     _guided("clip2d-untrained", image=UNTRAINED),
     _guided("clip2d-attributes", "hippoclip-attributes", vectors=LEARNED),
     _guided("clip2d-fixed-scale", scale=1.0),
-    # The text head in 3D, where a tower of slices sees nothing; its twin is `unet3d`.
+    # The text head alone in 3D; its control is `unet3d`.
     Model(
         "clip3d-guided", "06", "guided", 3, VOLUME, partial(GuidedUNet, 3, image=NONE), schedules(UNET3D),
         guide="hippoclip",
     ),
-    # Weights that others trained, where they are on this machine: taken as they are, and guiding.
+    # Published weights, where they are on this machine: used as they are, and as a teacher.
     Model("clip+published", "06", "clip", 2, SLICES, partial(published_clip, _PUBLISHED), published=_PUBLISHED),
     _guided("clip2d-guided+published", "clip+published", tower=_PUBLISHED, embed=512),
 )  # fmt: skip

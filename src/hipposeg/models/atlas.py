@@ -1,6 +1,6 @@
-"""The floor of every table: the mean training label map, stretched to the box. The image is never read.
+"""The image-free atlas: the mean training label map, stretched to the crop.
 
-It measures what the data set's boxes alone give away, because they were cut around the truth (notebook 01).
+It measures what the crops alone reveal, because they were cut around the ground truth (notebook 01).
 """
 
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from torch.nn.functional import interpolate, one_hot
 
 
 def stretch(maps: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
-    """(K, X, Y, Z) float -> (K, *shape), trilinear, box edge on box edge."""
+    """(K, X, Y, Z) float -> (K, *shape), trilinear, edge to edge."""
     return interpolate(maps[None], size=tuple(shape), mode="trilinear", align_corners=False)[0]
 
 
@@ -27,5 +27,5 @@ def mean_map(labels: Iterable[NDArray[np.uint8]], n_classes: int, shape: tuple[i
 
 
 def from_box(atlas: torch.Tensor, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
-    """The most frequent class at every voxel of a box of this shape: (X, Y, Z) uint8."""
+    """The most frequent class at every voxel of a crop of this shape: (X, Y, Z) uint8."""
     return stretch(atlas, shape).argmax(0).numpy().astype(np.uint8)

@@ -1,9 +1,7 @@
-"""Attention gates on the skips of a U-Net: what the coarse view says decides how much of the fine view gets through.
+"""Attention gates on the skip connections of a U-Net (Oktay et al. 2018, arXiv:1804.03999).
 
-Oktay et al. 2018 (arXiv:1804.03999). A U-Net hands every fine feature over to its decoder, wherever in the image it is.
-A gate multiplies them, place by place, by a weight between 0 and 1 that it computes from the skip itself and from the
-next coarser decoder feature, which has seen more of the surroundings. Nothing tells a gate where the organ is: it
-learns from the segmentation loss alone.
+A gate multiplies the fine features by weights between 0 and 1, one for each place, computed from the skip itself and
+from the next coarser decoder feature, which has a larger receptive field. It learns from the segmentation loss alone.
 """
 
 from collections.abc import Sequence
@@ -16,11 +14,11 @@ from hipposeg.models.unet import CONV, UNet
 
 
 def doubled(x: Tensor) -> Tensor:
-    """(B, C, *S) -> (B, C, *2S): twice the voxels along each axis, linearly interpolated.
+    """(B, C, *S) -> (B, C, *2S), linearly interpolated.
 
-    The same values as `interpolate(scale_factor=2, align_corners=False)`, whose backward pass is not deterministic on
-    every device; that of slices and sums is. A new voxel's centre lies a quarter of an old voxel off the old one's;
-    beyond the border the outermost voxel repeats itself. Values never leave the range of those that were given.
+    Equal to `interpolate(scale_factor=2, align_corners=False)`, whose backward pass is not deterministic on every
+    device. The centre of a new voxel is a quarter of an old voxel off the old one's; beyond the border the outermost
+    voxel is repeated.
     """
     for axis in range(2, x.ndim):
         first, last = x.narrow(axis, 0, 1), x.narrow(axis, x.shape[axis] - 1, 1)
@@ -32,18 +30,19 @@ def doubled(x: Tensor) -> Tensor:
 
 
 class AttentionGate(nn.Module):
-    """Additive attention: map = sigmoid(psi(relu(w_x(skip) + w_g(gate)))), at the gate's resolution, then doubled.
+    """Additive attention: map = sigmoid(psi(relu(w_x(skip) + w_g(gate)))) at the gate's resolution, then doubled.
 
     Args:
         dims: 2 or 3.
-        skip, gate: channels of the encoder's feature and of the decoder feature of half its resolution.
+        skip: channels of the encoder feature.
+        gate: channels of the decoder feature of half its resolution.
         inner: channels in which the two are added.
-        spatial: False averages over space what enters the sigmoid, so that all places of a sample get one weight: the
-            control of equal layers and parameters, which can scale a skip and cannot choose places.
+        spatial: False averages the score over space, so that a sample has one weight: a control with the same layers
+            and parameters, which can scale a skip and cannot choose places.
 
-    As in the paper, a strided convolution brings the skip down to the gate's resolution, and the map goes up linearly.
-    The authors' code (github.com/ozan-oktay/Attention-Gated-Networks) has a further convolution with batch norm behind
-    the product; here that is the first convolution of the U-Net's own block, which follows at once.
+    As in the paper, a strided convolution brings the skip to the gate's resolution and the map is interpolated
+    linearly. The authors' code (github.com/ozan-oktay/Attention-Gated-Networks) adds a convolution with batch
+    normalisation behind the product; here the first convolution of the U-Net's block has that place.
     """
 
     def __init__(self, dims: int, skip: int, gate: int, inner: int, spatial: bool = True) -> None:
@@ -54,7 +53,7 @@ class AttentionGate(nn.Module):
         self.spatial = spatial
 
     def forward(self, skip: Tensor, gate: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, skip, *S), (B, gate, *S/2) -> what gets through (B, skip, *S), and the map (B, 1, *S) in [0, 1]."""
+        """(B, skip, *S), (B, gate, *S/2) -> gated skip (B, skip, *S) and map (B, 1, *S) in [0, 1]."""
         score = self.psi((self.w_x(skip) + self.w_g(gate)).relu())  # (B, 1, *S/2)
         if not self.spatial:
             score = score.mean(dim=tuple(range(2, score.ndim)), keepdim=True).expand_as(score)
@@ -63,14 +62,17 @@ class AttentionGate(nn.Module):
 
 
 class AttentionUNet(UNet):
-    """The plain U-Net with a gate on every skip; all else, initial weights included, is as in `UNet`.
+    """The U-Net with a gate on every skip connection, otherwise equal to `UNet`, initial weights included.
 
     Args:
-        dims, in_channels, n_classes, channels: as for `UNet`, which takes `options` too.
-        spatial: as for `AttentionGate`.
+        dims: as of `UNet`.
+        in_channels: as of `UNet`.
+        n_classes: as of `UNet`.
+        channels: as of `UNet`.
+        spatial: as of `AttentionGate`.
+        **options: further arguments of `UNet`.
 
-    A gate adds its skip and its gate in as many channels as the skip has, as in the authors' code. Input, output and
-    errors are those of `UNet`; `maps` gives the gates' maps.
+    A gate has as many inner channels as its skip, as in the authors' code.
     """
 
     def __init__(
@@ -103,5 +105,5 @@ class AttentionUNet(UNet):
         return self.gated(x)[0]
 
     def maps(self, x: Tensor) -> list[Tensor]:
-        """(B, in_channels, *S) -> what each gate lets through, 0 to 1, finest first: (B, 1, *S / 2**i)."""
+        """(B, in_channels, *S) -> map of each gate in [0, 1], finest first: (B, 1, *S / 2**i)."""
         return self.gated(x)[1]

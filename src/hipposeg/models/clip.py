@@ -1,10 +1,8 @@
-"""CLIP through open_clip: a small one made for this project's slices; `models.published` has those of others.
+"""CLIP through open_clip: a small one for this project's slices; `models.published` loads published ones.
 
-CLIP (Radford et al. 2021, arXiv:2103.00020) has two towers, one for images and one for text, that end in one space: an
-image and its caption shall point the same way there, and other captions elsewhere. open_clip (Ilharco et al. 2021,
-doi:10.5281/zenodo.5143773) has the towers, the tokenizer and the loss; nothing here needs the network.
-
-open_clip is imported only when a tower is built.
+CLIP (Radford et al. 2021, arXiv:2103.00020) trains an image tower and a text tower whose embeddings of an image and its
+caption have the same direction. open_clip (Ilharco et al. 2021, doi:10.5281/zenodo.5143773) provides towers, tokenizer
+and loss, without network access; it is imported only when a tower is built.
 """
 
 from collections.abc import Sequence
@@ -22,15 +20,15 @@ VOCABULARY, END_OF_TEXT = 4096, 49407
 
 
 def exact(like: Tensor) -> AbstractContextManager:
-    """Cosines are multiplied by up to a hundred: within this context they are computed in float32."""
+    """Context in which cosines, which are multiplied by up to a hundred, are computed in float32."""
     return torch.autocast(like.device.type, enabled=False)
 
 
 class Tower(nn.Module):
-    """A visual tower that takes this project's slices: z-scored, the slice with its neighbours as channels.
+    """Image tower for z-scored slices with their neighbours as channels.
 
-    A tower made here gets the slice about the middle of its own, slightly larger image. A published one wants a
-    photograph: it gets the middle channel alone, as grey, enlarged.
+    The tower made here pads the slice to its own image size. A published one receives the middle channel as a grey,
+    enlarged photograph.
     """
 
     def __init__(self, visual: nn.Module, photograph: bool = False) -> None:
@@ -38,7 +36,7 @@ class Tower(nn.Module):
         self.visual, self.photograph = visual, photograph
 
     def prepared(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) -> what the visual tower takes, (B, C or 3, *its sides)."""
+        """(B, C, H, W) -> input of the tower, (B, C or 3, *its sides)."""
         sides = self.visual.image_size
         if self.photograph:
             from open_clip import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
@@ -62,8 +60,8 @@ class Tower(nn.Module):
     def patches(self, images: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, D, h, w) float32 of length 1: each patch in the space that images and text share.
 
-        Where a tower averages its patches, as the one made here does, the image's feature is the mean of these (before
-        they get length 1). Raises what `check_patches` raises.
+        Where a tower averages its patches, as the one made here does, the image's embedding is their mean before
+        normalisation.
         """
         check_patches(self.visual)
         found = self.visual.forward_intermediates(
@@ -74,10 +72,10 @@ class Tower(nn.Module):
 
 
 def check_patches(visual: nn.Module) -> None:
-    """Raise ValueError unless a visual tower's patches lie in the space of its images: they do in open_clip's own ViT.
+    """Raise ValueError unless a tower's patches lie in the space of its images, as in open_clip's own ViT.
 
-    There one projection follows tokens of either kind. A tower of timm keeps its projection behind its pooling, and an
-    attention that pools is one more layer between patches and image.
+    There one projection follows both. A timm tower has its projection behind its pooling, and attention pooling is one
+    more layer between patches and image.
     """
     if getattr(visual, "proj", None) is None or getattr(visual, "attn_pool", None) is not None:
         raise ValueError(
@@ -87,11 +85,14 @@ def check_patches(visual: nn.Module) -> None:
 
 
 class Clip(nn.Module):
-    """Both towers, and a vector in their space for each class that text was written for.
+    """Both towers, and one vector per class in their space. Called with images it segments by text alone.
 
-    model: open_clip's. n_classes: background included. source: where the weights come from, in words.
-
-    Called with images it segments without any decoder: each patch's similarity to the classes' vectors.
+    Args:
+        model: open_clip's.
+        n_classes: number of classes with the background.
+        source: origin of the weights, in words.
+        photograph: as of `Tower`.
+        name: of the tokenizer.
     """
 
     divisor = 1
@@ -105,15 +106,15 @@ class Clip(nn.Module):
 
     @property
     def scale(self) -> Tensor:
-        """What similarities are multiplied by: the inverse of the temperature, learned."""
+        """Learned factor of the similarities, the inverse of a temperature."""
         return self.text.logit_scale.exp().clamp(max=HIGHEST_SCALE)
 
     def noted(self) -> dict[str, float]:
-        """For the history."""
+        """Numbers for the history."""
         return {"scale": float(self.scale.detach())}
 
     def tokens(self, texts: Sequence[str]) -> Tensor:
-        """(N, L) int64. Raises ValueError for a text that is longer than the tower made here reads."""
+        """(N, L) int64. Raises ValueError for a text that is too long for the tower made here."""
         length = self.text.context_length
         found = _tokenizer(self.name)(list(texts), context_length=length)
         if self.name:
@@ -140,26 +141,23 @@ class Clip(nn.Module):
         return self._read(self.tokens(texts).to(self.classes.device))
 
     def vectors(self, prompts: Sequence[Sequence[str]]) -> Tensor:
-        """Prompts of each class -> (K, D) of length 1, each the mean of its prompts' directions."""
+        """Prompts of each class -> (K, D) of length 1, the mean direction of its prompts."""
         return normalize(torch.stack([self.read(said).mean(0) for said in prompts]), dim=-1)
 
     def similarity(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) -> cosines of patches with `classes` (B, K, H, W), float32, linearly enlarged."""
+        """(B, C, H, W) -> cosines of patches with `classes`, (B, K, H, W) float32, linearly enlarged."""
         patches = self.tower.patches(images)
         with exact(images):
             found = torch.einsum("bdhw,kd->bkhw", patches, self.classes)
             return _enlarged(found, images.shape[2:], self.tower)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, K, H, W) logits: the scaled similarity of patches to the classes."""
+        """(B, C, H, W) -> (B, K, H, W) logits: scaled similarity of patches to the classes."""
         return self.scale * self.similarity(images)
 
 
 class AttributeTower(nn.Module):
-    """The same visual tower, trained to give the captions' facts as numbers: supervised, without any language.
-
-    Called with images it segments as far as its patches tell which parts they show: the control of `Clip.forward`.
-    """
+    """The same image tower, trained to predict the captions' facts as numbers: a control without language."""
 
     divisor = 1
     source = "trained here on the captions' facts as numbers, without text"
@@ -176,7 +174,7 @@ class AttributeTower(nn.Module):
             return mse_loss(self.head(features), attributes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, K, H, W): a part where its attribute says visible rather than not, else background."""
+        """(B, C, H, W) -> (B, K, H, W): a part where its attribute is nearer to visible, else background."""
         patches = self.tower.patches(images)
         with exact(images):
             found = self.head(patches.movedim(1, -1)).movedim(-1, 1)  # (B, A, h, w)
@@ -186,7 +184,7 @@ class AttributeTower(nn.Module):
 
 
 def _enlarged(patches: Tensor, sides: Sequence[int], tower: Tower) -> Tensor:
-    """Values of patches (B, K, h, w) as of pixels (B, K, *sides), linearly; undoes `Tower.prepared`."""
+    """Values of patches (B, K, h, w) as of pixels (B, K, *sides), linearly; inverts `Tower.prepared`."""
     if tower.photograph:
         return interpolate(patches, size=tuple(sides), mode="bilinear", align_corners=False)
     whole = interpolate(patches, size=tower.visual.image_size, mode="bilinear", align_corners=False)
@@ -198,7 +196,7 @@ def _enlarged(patches: Tensor, sides: Sequence[int], tower: Tower) -> Tensor:
 
 
 def _model(channels: int, embed: int, width: int, layers: int, side: int, patch: int) -> nn.Module:
-    """open_clip's model in small: a ViT over slices of `side` voxels and a text tower that reads captions."""
+    """open_clip's model with a small ViT for slices of `side` voxels and a small text tower."""
     from open_clip.model import CLIP
 
     visual = {"image_size": side, "patch_size": patch, "width": width, "layers": layers, "head_width": 32}
@@ -213,7 +211,7 @@ def _model(channels: int, embed: int, width: int, layers: int, side: int, patch:
 def hippoclip(
     channels: int, n_classes: int, embed: int = 64, width: int = 64, layers: int = 4, side: int = 40, patch: int = 5
 ) -> Clip:
-    """HippoCLIP, untrained: `embed` dimensions, a ViT of `layers` of `width` over `side` / `patch` patches a side."""
+    """HippoCLIP, untrained: `embed` dimensions, `layers` layers of `width`, `side` / `patch` patches a side."""
     return Clip(_model(channels, embed, width, layers, side, patch), n_classes, "trained here on captions from labels")
 
 
@@ -224,17 +222,17 @@ def attribute_tower(channels: int, n_classes: int, **options: int) -> AttributeT
 
 @lru_cache(maxsize=4)
 def _tokenizer(name: str) -> Any:
-    """open_clip's own tokenizer, or, for a published model, the one that belongs to it."""
+    """open_clip's own tokenizer, or that of a published model."""
     import open_clip
 
     return open_clip.get_tokenizer(name) if name else open_clip.SimpleTokenizer()
 
 
 def folded(tokens: Tensor) -> Tensor:
-    """open_clip's numbers of tokens (up to 49407) as rows of a small table; unlike words may share one.
+    """Map open_clip's token numbers (up to 49407) to rows of a small table.
 
-    None of the words of captions and prompts do. Padding stays 0; the token that ends a text stays the highest, which
-    is how the tower finds it.
+    No two words of captions and prompts share a row. Padding stays 0; the end-of-text token stays the highest, by which
+    the tower finds it.
     """
     found = tokens % (VOCABULARY - 3) + 1
     found[tokens == 0] = 0

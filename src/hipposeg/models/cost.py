@@ -1,4 +1,4 @@
-"""What a network costs: parameters and floating-point operations, counted by code."""
+"""Cost of a network: parameters and floating-point operations."""
 
 import math
 
@@ -20,9 +20,14 @@ def gflops(
 ) -> float:
     """Billions of floating-point operations of one forward pass over the reference volume.
 
-    channels: of the network's input. axis: slicing axis of a 2D network, which then runs over all slices; None in 3D.
-    spacing: voxel sides in mm that the network works in. Sides are rounded up to what it takes. A multiplication and an
-    addition count as two, as in torch's counter.
+    A multiplication and an addition count as two, as in torch's counter; sides are rounded up to multiples of
+    `divisor`.
+
+    Args:
+        model: the network.
+        channels: of its input.
+        axis: slicing axis of a 2D network, which runs over all slices; None in 3D.
+        spacing: voxel size in mm that the network works in.
     """
     sides, count = [math.ceil(mm / side) for mm, side in zip(REFERENCE_VOLUME, spacing, strict=True)], 1
     if axis is not None:

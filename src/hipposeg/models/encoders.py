@@ -1,8 +1,7 @@
-"""U-Nets on encoders from segmentation-models-pytorch (Iakubovskii 2019), for slices of about 50 voxels a side.
+"""U-Nets with encoders from segmentation-models-pytorch (Iakubovskii 2019), for slices of about 50 voxels a side.
 
-Ready-made encoders halve the resolution in their first layer and keep no skip at full resolution. On photographs that
-costs little; on a structure that is ten voxels thick it costs the border. So one light block looks at the slice at full
-resolution beside the encoder, and joins the decoder's output at the end.
+These encoders halve the resolution in their first layer and have no skip at full resolution. On photographs that costs
+little; on a structure ten voxels thick it costs the border. So a light branch at full resolution joins the decoder.
 """
 
 import logging
@@ -21,9 +20,10 @@ log = logging.getLogger(__name__)
 
 
 def imagenet_weights(encoder: str) -> Path | None:
-    """File with an encoder's published ImageNet weights, from the local cache or the hub, or None with a warning.
+    """File with an encoder's ImageNet weights, from the local cache or the hub; None with a warning if there is none.
 
-    encoder: smp's name of a timm encoder, "tu-<name>". With HIPPOSEG_OFFLINE=1 only the cache is looked at.
+    Args:
+        encoder: smp's name of a timm encoder, "tu-<name>". With HIPPOSEG_OFFLINE=1 only the cache is used.
     """
     import timm
     from huggingface_hub import constants, hf_hub_download
@@ -38,7 +38,7 @@ def imagenet_weights(encoder: str) -> Path | None:
 
 
 def imagenet_digest(encoder: str) -> str:
-    """SHA-256 of an encoder's published ImageNet weights. Raises FileNotFoundError if they cannot be had."""
+    """SHA-256 of an encoder's ImageNet weights. Raises FileNotFoundError if they are not available."""
     path = imagenet_weights(encoder)
     if path is None:
         raise FileNotFoundError(
@@ -49,7 +49,7 @@ def imagenet_digest(encoder: str) -> str:
 
 
 def _has_network(address: str) -> bool:
-    """Whether the name of a server can be looked up: without a network the hub's client would try for half a minute."""
+    """Whether a server's name resolves; otherwise the hub's client would retry for half a minute."""
     try:
         socket.getaddrinfo(urlsplit(address).hostname, None)
     except OSError:
@@ -58,9 +58,13 @@ def _has_network(address: str) -> bool:
 
 
 def trim(encoder: nn.Module) -> None:
-    """Drop, in place, what a timm encoder has behind the last stage that is asked for: it would run for nobody.
+    """Remove, in place, the layers of a timm encoder behind its last used stage.
 
-    encoder: made by timm with `features_only`, its stages in a sequence. Raises ValueError if it is built otherwise.
+    Args:
+        encoder: made by timm with `features_only`, its stages in a sequence.
+
+    Raises:
+        ValueError: it is built otherwise.
     """
     stages, _, last = encoder.feature_info.module_name()[-1].partition(".")
     if not (last.isdecimal() and isinstance(getattr(encoder, stages, None), nn.Sequential)):
@@ -69,17 +73,17 @@ def trim(encoder: nn.Module) -> None:
 
 
 class EncoderUNet(nn.Module):
-    """smp's U-Net, and a full-resolution branch that joins its last decoder stage.
+    """smp's U-Net with a full-resolution branch that joins its last decoder stage.
 
     Args:
         encoder: smp's name of a timm encoder, such as "tu-tf_mobilenetv3_small_100".
-        in_channels, n_classes: as for `UNet`.
+        in_channels: as of `UNet`.
+        n_classes: as of `UNet`.
         weights: file with the encoder's weights (`imagenet_weights`), or None for random ones.
         decoder: widths of the decoder's stages; their number is the encoder's depth.
-        attention: what smp puts around each decoder stage, "scse" (Roy et al. 2018, arXiv:1803.02579), or None.
+        attention: smp's decoder attention, "scse" (Roy et al. 2018, arXiv:1803.02579), or None.
 
-    Input (B, in_channels, H, W), output (B, n_classes, H, W) logits. H and W must be divisible by `divisor`: smp raises
-    RuntimeError where an uneven side leaves its skips behind, and lets others pass.
+    Input (B, in_channels, H, W), output (B, n_classes, H, W) logits. H and W must be divisible by `divisor`.
     """
 
     def __init__(

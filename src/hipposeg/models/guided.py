@@ -1,14 +1,15 @@
-"""A U-Net guided by CLIP: what a frozen tower sees of the whole slice, and classes as directions in CLIP's space.
+"""A U-Net with a text-guided head: CLIP's embedding of the whole slice, and classes as directions in CLIP's space.
 
-The design is that of a published student project (notebook 06 names it), with two parts that can be switched:
+After a published student project (named in notebook 06), with two parts that can be switched:
 
-- The image's feature from CLIP's frozen visual tower is projected, laid over every place of the bottleneck and merged.
-- Each pixel is embedded in CLIP's space, and its logits are cosines with one vector a class, the mean embedding of the
-  class's prompts, times a scale. A cosine lies between -1 and 1, so without a scale no softmax can be sure of anything
-  and the loss meets a floor (`lowest_loss`); here the scale, the inverse of a temperature, is learned, as in CLIP.
+- The frozen image tower's embedding is projected, repeated over the bottleneck and merged.
+- Each pixel is embedded in CLIP's space; its logits are cosines with one vector per class, the mean embedding of the
+  class's prompts, times a scale. Without a scale the loss has a lower bound above zero (`lowest_loss`), because a
+      cosine
+  is at most 1; here the scale is learned, as in CLIP.
 
-What text can do in the second part is narrow. The embedding is learned: turn all class vectors by one rotation, turn
-the embedding with them, and every logit stays. So no direction means anything, only the angles between the classes do.
+Text can do little in the second part. The pixel embedding is learned, so a rotation of all class vectors can be undone
+by it: directions carry no information, only the angles between the classes do.
 """
 
 import math
@@ -33,18 +34,23 @@ FIRST_SCALE, SPEED = 1 / 0.07, 10
 
 
 class GuidedUNet(UNet):
-    """The plain U-Net with CLIP's guidance; its initial weights are those of `UNet`, the further parts come after.
+    """The U-Net with CLIP's guidance; initial weights as of `UNet`, further parts after them.
 
     Args:
-        dims, in_channels, n_classes, channels: as for `UNet`. In 3D only the head is guided: a tower sees slices.
-        vectors: TEXT, GRAM, ROTATED, LEARNED or NONE. prompts: which set of `data.prompts` is read.
+        dims: as of `UNet`; in 3D only the head is guided, because the tower works on slices.
+        in_channels: as of `UNet`.
+        n_classes: as of `UNet`.
+        channels: as of `UNet`.
+        vectors: TEXT, GRAM, ROTATED, LEARNED or NONE.
+        prompts: set of `data.prompts`.
         image: TOWER, UNTRAINED, ZEROED or NONE.
-        scale: a fixed one; None learns it from FIRST_SCALE on.
-        embed: dimensions of CLIP's space. tower: a published model of open_clip, "" for HippoCLIP's.
+        scale: a fixed one; None learns it, starting at FIRST_SCALE.
+        embed: dimensions of CLIP's space.
+        tower: a published model of open_clip, "" for HippoCLIP's.
 
-    Input (B, in_channels, *S) and, optionally, the frozen tower's features of the unchanged images (B, embed); without
-    them the network computes them. Output (B, n_classes, *S) logits. Until `adopt` the tower is untrained and the class
-    vectors are random. Raises ValueError on an unknown part.
+    Input (B, in_channels, *S) and optionally the tower's embeddings of the unchanged images (B, embed), which are
+    computed otherwise. Output (B, n_classes, *S) logits. Before `adopt` the tower is untrained and class vectors are
+    random. Raises ValueError on an unknown part.
     """
 
     def __init__(
@@ -88,20 +94,24 @@ class GuidedUNet(UNet):
 
     @property
     def scale(self) -> Tensor:
-        """What cosines are multiplied by."""
+        """Factor of the cosines."""
         return (SPEED * self.log_scale).exp().clamp(max=HIGHEST_SCALE)
 
     def noted(self) -> dict[str, float]:
-        """For the history."""
+        """Numbers for the history."""
         return {} if self.vectors == NONE else {"scale": float(self.scale.detach())}
 
     @torch.no_grad()
     def adopt(self, guide: nn.Module, prompts: Callable[[str], list[tuple[str, ...]]], generator: Generator) -> None:
-        """Take over the trained guide's tower and, in the kinds that read text, its embeddings of the prompts.
+        """Copy the teacher's image tower and, where text is used, its embeddings of the prompts.
 
-        guide: a `Clip`, or an `AttributeTower` for networks that read no text. prompts: name of a set -> each class's
-        prompts, background first. generator: of what is random. Raises ValueError if text is wanted and the guide has
-        none.
+        Args:
+            guide: a `Clip`, or an `AttributeTower` for networks without text.
+            prompts: name of a set -> prompts of each class, background first.
+            generator: for random vectors.
+
+        Raises:
+            ValueError: text is needed and the teacher has none.
         """
         self.source = guide.source
         if self.image == TOWER:
@@ -119,16 +129,16 @@ class GuidedUNet(UNet):
 
     @property
     def wants_context(self) -> bool:
-        """Whether a frozen tower looks at the images, which it need do but once for each training sample."""
+        """Whether the frozen tower's embeddings are used; they can be computed once per training sample."""
         return self.image in (TOWER, UNTRAINED)
 
     @torch.no_grad()
     def context(self, images: Tensor) -> Tensor:
-        """(B, in_channels, *S) -> the frozen tower's features (B, embed), or as many zeros."""
+        """(B, in_channels, *S) -> the frozen tower's embeddings (B, embed), or zeros."""
         return self.tower(images) if self.wants_context else images.new_zeros(len(images), self.project.in_features)
 
     def features(self, images: Tensor, context: Tensor | None = None) -> Tensor:
-        """(B, in_channels, *S) -> (B, channels[0], *S): what the head reads."""
+        """(B, in_channels, *S) -> (B, channels[0], *S): the input of the head."""
         *skips, deepest = self.encoded(images)
         if self.image != NONE:
             found = self.project(self.context(images) if context is None else context)  # (B, channels[-1])
@@ -137,10 +147,10 @@ class GuidedUNet(UNet):
         return self.decoded(*skips, deepest)[0]
 
     def similarity(self, images: Tensor, context: Tensor | None = None) -> Tensor:
-        """(B, in_channels, *S) -> cosines of each pixel with the classes' vectors (B, n_classes, *S), float32.
+        """(B, in_channels, *S) -> cosines of each pixel with the class vectors, (B, n_classes, *S) float32.
 
-        A pixel's embedding e = W x + b is never written out, as it is four times as long as x: with x made longer by a
-        1, and A = [W b], its product with a class vector is (t A) x, and the square of its length x'(A'A)x.
+        A pixel's embedding e = W x + b, four times as long as x, is never written out: with x extended by a 1 and A =
+        [W b], its product with a class vector is (t A) x, and its squared length x'(A'A)x.
         """
         features = self.features(images, context)
         with exact(images):
@@ -159,7 +169,7 @@ class GuidedUNet(UNet):
 
 
 def rotated(vectors: Tensor, generator: Generator) -> Tensor:
-    """(K, D) under one random rotation or reflection of the space: the angles stay, the directions do not."""
+    """(K, D) under one random rotation or reflection: angles stay, directions change."""
     return vectors @ _orthonormal(vectors.shape[1], vectors.shape[1], generator)
 
 
@@ -171,7 +181,7 @@ def same_angles(vectors: Tensor, generator: Generator) -> Tensor:
 
 
 def _orthonormal(rows: int, columns: int, generator: Generator) -> Tensor:
-    """(rows, columns) with orthonormal columns, all such equally likely."""
+    """(rows, columns) with orthonormal columns, uniformly distributed."""
     q, r = torch.linalg.qr(torch.randn(rows, columns, generator=generator))
     return q * r.diagonal().sign()
 
@@ -179,12 +189,17 @@ def _orthonormal(rows: int, columns: int, generator: Generator) -> Tensor:
 def lowest_loss(
     vectors: Tensor, scale: float, shares: Sequence[float], loss: Callable[[Tensor, Tensor], Any], pixels: int = 2000
 ) -> float:
-    """The lowest loss of logits that are `scale` times cosines with these vectors, if a class has one embedding.
+    """Lowest loss of logits that are `scale` times cosines with these vectors, if a class has one embedding.
 
-    vectors: (K, D). shares: of the pixels that belong to each class. loss: of logits and targets (1, K, pixels). The
-    best embedding of each class is found by descent. If the loss is a mean over pixels, as cross-entropy is, no network
-    can do better, as each pixel is best off with its class's best embedding. A Dice that is pooled over pixels is no
-    such mean: there, or in a sum with it, embeddings that differ within a class might do a little better.
+    The best embedding of each class is found by descent. For a mean over pixels, such as cross-entropy, it is a lower
+    bound for any network. A Dice pooled over pixels could be a little lower if embeddings differ within a class.
+
+    Args:
+        vectors: (K, D).
+        scale: factor of the cosines.
+        shares: fraction of the pixels of each class.
+        loss: function of logits and targets (1, K, pixels).
+        pixels: number of pixels.
     """
     unit = normalize(vectors.detach().double(), dim=-1)
     counts = torch.tensor([max(1, round(share * pixels)) for share in shares])

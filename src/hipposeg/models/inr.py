@@ -1,18 +1,17 @@
-"""Heads that can be asked anywhere: a U-Net's features, and at each point of space a small network that reads them.
+"""Coordinate heads: a U-Net's features, and a small network that reads them at any point of space.
 
-An implicit neural representation gives a value for a position, not for a voxel. Here the position comes with the
-U-Net's features there, interpolated linearly between its voxels (as in LIIF, Chen et al. 2021, arXiv:2012.09161), so a
-network of 2 mm voxels can be asked at every millimetre. Four heads tell what such a query is worth:
+An implicit neural representation gives a value for a position instead of a voxel. Here it also reads the U-Net's
+features, interpolated linearly between voxels (as in LIIF, Chen et al. 2021, arXiv:2012.09161), so that a network of 2
+mm voxels can be evaluated every millimetre. Four heads separate what such a query adds:
 
-- `conv`: one linear layer, the plain U-Net's head. Linear layers and linear interpolation commute, so off the grid it
-  gives what interpolating its logits gives: the control.
-- `mlp`: hidden layers, but no position: what a head that is not linear adds.
-- `mlp-xyz`: the same hidden layers, which also read the position.
-- `siren-xyz`: the same, with sines for activations (Sitzmann et al. 2020, arXiv:2006.09661).
+- `conv`: one linear layer, the plain U-Net's head. It commutes with linear interpolation, so off the grid it equals
+  interpolated logits: the control.
+- `mlp`: hidden layers without position: the effect of a nonlinear head.
+- `mlp-xyz`: the same hidden layers with the position.
+- `siren-xyz`: the same with sine activations (Sitzmann et al. 2020, arXiv:2006.09661).
 
-Equal in all four: the backbone and its initial weights, and what the heads read of it. Equal in the three with hidden
-layers: their number and width. Not equal: the control has no hidden layers, and reading the position costs three more
-inputs, 3 * width weights.
+Backbone, its initial weights and the head's features are equal in all four; number and width of hidden layers are equal
+in the last three. Reading the position costs 3 * width more weights.
 """
 
 import math
@@ -41,11 +40,11 @@ class Sine(nn.Module):
 
 @torch.no_grad()
 def siren_start(layers: Sequence[nn.Module], omega: float = OMEGA) -> None:
-    """SIREN's own initial weights for layers of n inputs each, uniform within: first omega / n, hidden sqrt(6 / n).
+    """Initialise layers of n inputs as a SIREN, uniformly within: first omega / n, hidden sqrt(6 / n).
 
-    The paper writes sin(omega * (W x + b)) with W smaller by omega; the functions at the start are the same. With omega
-    in front, this project's rates would move the frequencies 30 times as fast. The last layer keeps the paper's
-    sqrt(6 / n) / omega: logits start near 0. Biases are torch's own, times omega where a sine follows.
+    The paper writes sin(omega * (W x + b)) with W smaller by omega, which is the same function at the start. With omega
+    in front, this project's learning rates would move frequencies 30 times as fast. The last layer keeps the paper's
+    sqrt(6 / n) / omega, so logits start near 0. Biases are torch's, times omega where a sine follows.
     """
     for number, layer in enumerate(layers):
         last, inputs = number == len(layers) - 1, layer.in_channels
@@ -56,15 +55,18 @@ def siren_start(layers: Sequence[nn.Module], omega: float = OMEGA) -> None:
 
 
 class Head(nn.Module):
-    """Class logits at points, from the features there and, for `-xyz`, the points' positions.
+    """Class logits at points, from the features there and, for `-xyz`, the positions.
 
     Args:
-        kind: one of HEADS. inputs: feature channels. n_classes: background included. width: of the hidden layers.
-        depth: number of hidden layers. dims: 2 or 3.
+        kind: one of HEADS.
+        inputs: feature channels.
+        n_classes: number of classes with the background.
+        width: of the hidden layers.
+        depth: number of hidden layers.
+        dims: 2 or 3.
 
-    Every layer is a 1-wide convolution: the same small network at every point. Computed in float32 whatever the
-    backbone's precision, because bfloat16 would round positions to a quarter of a millimetre. Raises ValueError on
-    an unknown kind.
+    Every layer is a 1-wide convolution, in float32 whatever the backbone's precision, because bfloat16 would round
+    positions to a quarter of a millimetre. Raises ValueError on an unknown kind.
     """
 
     def __init__(self, kind: str, inputs: int, n_classes: int, width: int = 64, depth: int = 2, dims: int = 3) -> None:
@@ -92,20 +94,24 @@ class Head(nn.Module):
 
 
 def lattice(sides: Sequence[int], spacing: Sequence[float]) -> Tensor:
-    """(dims, *sides) float32: where the voxels of a grid lie, in mm from its centre."""
+    """Positions of a grid's voxels in mm from its centre: (dims, *sides) float32."""
     axes = [(torch.arange(n) - (n - 1) / 2) * step for n, step in zip(sides, spacing, strict=True)]
     return torch.stack(torch.meshgrid(*axes, indexing="ij"))
 
 
 class INRUNet(nn.Module):
-    """A U-Net whose head is asked at points, on its own grid in training and anywhere afterwards.
+    """A U-Net with a coordinate head, trained on its own grid and evaluated anywhere.
 
     Args:
-        head: one of HEADS. in_channels, n_classes, channels: as for `UNet`. spacing: voxel size in mm of its images,
-            two numbers for slices and three for volumes. width: of the head's hidden layers.
+        head: one of HEADS.
+        in_channels: as of `UNet`.
+        n_classes: as of `UNet`.
+        channels: as of `UNet`.
+        spacing: voxel size of its images in mm, two numbers for slices and three for volumes.
+        width: of the head's hidden layers.
 
-    Input (B, in_channels, *S) and, optionally, (B, dims, *S) positions in mm from the image's centre; without them,
-    those of the regular grid. Output (B, n_classes, *S) logits. Sides must be divisible by `divisor`.
+    Input (B, in_channels, *S) and optionally positions (B, dims, *S) in mm from the image's centre, by default the
+    regular grid's. Output (B, n_classes, *S) logits.
     """
 
     wants_points = True
@@ -131,16 +137,16 @@ class INRUNet(nn.Module):
         return self.backbone.features(images)
 
     def forward(self, images: Tensor, points: Tensor | None = None) -> Tensor:
-        """(B, in_channels, *S), (B, dims, *S) mm -> (B, n_classes, *S): each voxel's features, read where it lies."""
+        """(B, in_channels, *S), (B, dims, *S) mm -> (B, n_classes, *S)."""
         if points is None:
             points = lattice(images.shape[2:], self.spacing).to(images.device)
             points = points.expand(len(images), *points.shape)
         return self.head(self.features(images), points)
 
     def query(self, features: Tensor, points: Tensor) -> Tensor:
-        """Ask off the grid: (B, channels[0], *S) from `features`, (B, dims, *P) mm -> (B, n_classes, *P) logits.
+        """Evaluate off the grid: (B, channels[0], *S) from `features`, (B, dims, *P) mm -> (B, n_classes, *P) logits.
 
-        Features are interpolated linearly between the voxels of S, and repeat themselves beyond the outermost.
+        Features are interpolated linearly between the voxels of S and repeated beyond the outermost.
         """
         extent = [side * step / 2 for side, step in zip(features.shape[2:], self.spacing, strict=True)]
         half = torch.tensor(extent, device=points.device).view(1, -1, *[1] * len(extent))

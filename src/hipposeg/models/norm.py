@@ -1,7 +1,7 @@
-"""Instance norm that keeps the memory layout of its input.
+"""Instance normalisation that keeps the memory layout of its input.
 
-torch's own works on contiguous tensors and copies others to that layout, which costs a network in channels-last layout
-most of what the layout gains. Contiguous input goes to torch's own, to the same bytes as ever.
+torch's works on contiguous tensors and copies others, which costs most of what the channels-last layout gains.
+Contiguous input is passed to torch's, with the same bytes.
 """
 
 from typing import Any
@@ -14,12 +14,12 @@ LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
 def is_channels_last(x: Tensor) -> bool:
-    """Whether the channels of (B, C, *S) lie next to each other in memory; False where both layouts are the same."""
+    """Whether the channels of (B, C, *S) are adjacent in memory; False where both layouts are the same."""
     return x.ndim in LAYOUTS and x.is_contiguous(memory_format=LAYOUTS[x.ndim]) and not x.is_contiguous()
 
 
 class _ChannelsLastNorm(torch.autograd.Function):
-    """Instance norm with few passes over memory: the moments as plain sums, one multiply-add, one buffer each way."""
+    """Instance normalisation with few passes over memory: moments as plain sums, one multiply-add."""
 
     @staticmethod
     def forward(ctx: FunctionCtx, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
@@ -49,18 +49,18 @@ class _ChannelsLastNorm(torch.autograd.Function):
 
 
 class _KeepsLayout:
-    """Mixed into torch's class for slices or volumes."""
+    """Mixin for torch's classes."""
 
     def forward(self: Any, x: Tensor) -> Tensor:
-        """(B, C, *S) -> (B, C, *S), each channel of each sample with mean 0 and variance 1, then scaled and shifted."""
+        """(B, C, *S) -> (B, C, *S): each channel of each sample with mean 0 and variance 1, then scaled and shifted."""
         if self.affine and is_channels_last(x):
             return _ChannelsLastNorm.apply(x, self.weight, self.bias, self.eps)
         return super().forward(x)
 
 
 class InstanceNorm2d(_KeepsLayout, nn.InstanceNorm2d):
-    """As torch's (Ulyanov et al. 2016, arXiv:1607.08022), for slices in either layout."""
+    """torch's layer (Ulyanov et al. 2016, arXiv:1607.08022) for slices in either layout."""
 
 
 class InstanceNorm3d(_KeepsLayout, nn.InstanceNorm3d):
-    """As torch's, for volumes in either layout."""
+    """torch's layer for volumes in either layout."""

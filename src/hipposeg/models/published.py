@@ -1,4 +1,4 @@
-"""Published CLIPs: weights that others trained, from a file or from the local cache. Nothing is downloaded."""
+"""Published CLIP weights, from a file or the local cache. Nothing is downloaded."""
 
 import logging
 import os
@@ -20,9 +20,10 @@ VARIABLE = "HIPPOSEG_CLIP"
 
 
 def checkpoint(name: str) -> Path:
-    """The file (or folder) with a published model's weights: what HIPPOSEG_CLIP names, else the local cache's.
+    """File or folder with a published model's weights: HIPPOSEG_CLIP, else the local cache's.
 
-    Nothing is downloaded. Raises FileNotFoundError saying what was looked for and what to do.
+    Raises:
+        FileNotFoundError: with what was looked for and what to do.
     """
     from huggingface_hub import hf_hub_download
     from open_clip import get_pretrained_cfg
@@ -48,10 +49,17 @@ def checkpoint(name: str) -> Path:
 
 
 def published(name: str) -> tuple[nn.Module, str, str]:
-    """A published model with its weights: (open_clip's module, its name for the tokenizer, the source in words).
+    """A published model with its weights.
 
-    name: open_clip's, such as "ViT-B-32"; a folder (see `checkpoint`) holds a model of its own, whatever the name.
-    Raises FileNotFoundError without weights, ValueError if they are not of this model, or of one that cannot serve.
+    Args:
+        name: open_clip's, such as "ViT-B-32"; a folder (see `checkpoint`) holds its own model, whatever the name.
+
+    Returns:
+        open_clip's module, its name for the tokenizer, the source in words.
+
+    Raises:
+        FileNotFoundError: there are no weights.
+        ValueError: they are of another model, or of one that cannot be used.
     """
     import open_clip
 
@@ -70,11 +78,11 @@ def published(name: str) -> tuple[nn.Module, str, str]:
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a checkpoint: of the file, or of all files of the folder in order of their names."""
+    """SHA-256 of a checkpoint file, or of all files of a folder in order of their names."""
     return files.sha256_bytes(*map(Path.read_bytes, [path] if path.is_file() else sorted(path.glob("*.*"))))
 
 
 def published_clip(name: str, channels: int, n_classes: int) -> Clip:
-    """A published CLIP as it is, for slices."""
+    """A published CLIP for slices."""
     model, named, source = published(name)
     return Clip(model, n_classes, source, photograph=True, name=named)

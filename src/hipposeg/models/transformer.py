@@ -1,17 +1,18 @@
-"""MONAI's UNETR, the field's transformer for volumes (Hatamizadeh et al. 2022, arXiv:2103.10504)."""
+"""MONAI's UNETR (Hatamizadeh et al. 2022, arXiv:2103.10504)."""
 
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
 
 class UNETR(nn.Module):
-    """MONAI's UNETR behind the series' contract: any sides divisible by 8, padded to the sides it was made for.
+    """MONAI's UNETR for any sides divisible by 8: inputs are padded to its size and logits cut back.
 
     Args:
-        in_channels, n_classes: as for `UNet`. size: the largest box, each side divisible by 16 (the patch's side); a
-        smaller input is padded with zeros and its logits cut back.
+        in_channels: as of `UNet`.
+        n_classes: as of `UNet`.
+        size: largest input, each side divisible by 16.
 
-    Input (B, in_channels, X, Y, Z), output (B, n_classes, X, Y, Z) logits. Raises ValueError for a larger box.
+    Input (B, in_channels, X, Y, Z), output (B, n_classes, X, Y, Z) logits. Raises ValueError for a larger input.
     """
 
     def __init__(self, in_channels: int, n_classes: int, size: tuple[int, int, int] = (48, 64, 48)) -> None:

@@ -1,9 +1,9 @@
-"""The U-Net, one class for 2D and 3D: plain, residual, or with deep supervision.
+"""The U-Net for 2D and 3D: plain, residual, or with deep supervision.
 
 Ronneberger et al. 2015 (doi:10.1007/978-3-319-24574-4_28) with the block of nnU-Net (Isensee et al. 2021,
-doi:10.1038/s41592-020-01008-z): two convolutions, each followed by instance norm and LeakyReLU 0.01, strided
-convolutions to go down and transposed ones to come up (their backward pass is deterministic, trilinear upsampling's
-is not). Residual blocks after He et al. 2016 (doi:10.1109/CVPR.2016.90).
+doi:10.1038/s41592-020-01008-z): two convolutions, each with instance normalisation and LeakyReLU 0.01; strided
+convolutions down and transposed convolutions up, whose backward pass is deterministic (that of trilinear upsampling is
+not). Residual blocks after He et al. 2016 (doi:10.1109/CVPR.2016.90).
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ DROPOUT = {2: nn.Dropout2d, 3: nn.Dropout3d}
 
 
 class Block(nn.Module):
-    """Two 3-wide convolutions, each with a norm and LeakyReLU; the first may halve the resolution."""
+    """Two 3-wide convolutions, each with normalisation and LeakyReLU; the first may halve the resolution."""
 
     def __init__(self, dims: int, inputs: int, outputs: int, stride: int = 1, batch_norm: bool = False) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class Block(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """The same two convolutions, and a shortcut around them: 1-wide where channels or resolution change."""
+    """The same two convolutions with a shortcut, which is 1-wide where channels or resolution change."""
 
     def __init__(self, dims: int, inputs: int, outputs: int, stride: int = 1) -> None:
         super().__init__()
@@ -60,20 +60,20 @@ class ResidualBlock(nn.Module):
 
 
 class UNet(nn.Module):
-    """Encoder and decoder with a skip at every resolution, the full one included; skips are taken before going down.
+    """Encoder and decoder with a skip connection at every resolution.
 
     Args:
         dims: 2 or 3.
         in_channels: channels of the input; a 2D network may get neighbouring slices as channels.
-        n_classes: background included.
+        n_classes: number of classes with the background.
         channels: width of each stage; every stage after the first halves the resolution.
         residual: residual blocks instead of plain ones.
-        supervised: how many coarser decoder stages get a head of their own in training (deep supervision).
-        batch_norm: batch norm instead of instance norm; for plain blocks.
-        dropout: probability with which training drops a channel of each coarser encoder stage.
+        supervised: number of coarser decoder stages with a head in training (deep supervision).
+        batch_norm: batch instead of instance normalisation, for plain blocks.
+        dropout: probability of dropping a channel of each coarser encoder stage in training.
 
-    Input (B, in_channels, *S) float, output (B, n_classes, *S) logits; in training mode with `supervised`, a list of
-    logits, finest first. Each side of S must be divisible by `divisor`; raises ValueError if one is not.
+    Input (B, in_channels, *S) float, output (B, n_classes, *S) logits; in training with `supervised` a list of logits,
+    finest first. Each side of S must be divisible by `divisor`; raises ValueError otherwise.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class UNet(nn.Module):
         return self.decoded(*self.encoded(x))
 
     def decoded(self, *encoded: Tensor) -> list[Tensor]:
-        """What `stages` gives, from the features of `encoded`."""
+        """Decoder features as of `stages`, from the encoder features of `encoded`."""
         *skips, x = encoded
         found = []
         for up, merge, skip in zip(self.up, self.merge, reversed(skips), strict=True):
@@ -128,11 +128,11 @@ class UNet(nn.Module):
         return found[::-1] or [x]  # a network of one stage has no decoder
 
     def features(self, x: Tensor) -> Tensor:
-        """(B, in_channels, *S) -> (B, channels[0], *S): what the head reads."""
+        """(B, in_channels, *S) -> (B, channels[0], *S): the input of the head."""
         return self.stages(x)[0]
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
-        """(B, in_channels, *S) -> (B, n_classes, *S), or in training a list with the coarser ones after it."""
+        """(B, in_channels, *S) -> (B, n_classes, *S); in training possibly a list with coarser logits after it."""
         finest, *coarser = self.stages(x)
         logits = self.head(finest)
         if not (self.training and self.coarse_heads):

@@ -1,5 +1,5 @@
-"""Segment a user's own crop with the stored flagship: `hipposeg predict`.
+"""Segment a user's own scan: `hipposeg predict`.
 
-`scan` reads a file and refuses what the networks were not trained on, `model` holds the networks and their card and
-turns a scan into a mask and volumes with intervals, `batch` does so for many files and writes what comes out.
+`scan` reads and checks a file, `ensemble` loads the networks and predicts mask and volumes with intervals, `batch`
+processes many files. The weights and their model card are package data, in the folder `weights`.
 """

@@ -1,4 +1,4 @@
-"""Many scans, one folder: for each a mask and a picture, for all one table; a bad file does not stop the others."""
+"""Segment many scans: a mask and a picture of each, and one table of volumes; a bad file does not stop the others."""
 
 import os
 import sys
@@ -9,23 +9,23 @@ from pathlib import Path
 from hipposeg.data.spec import DataError, DatasetSpec
 from hipposeg.files import replacing, write_csv
 from hipposeg.metrics import UNION
-from hipposeg.predict.ensemble import Ensemble, Segmentation, find, load_ensemble
-from hipposeg.predict.scan import SUFFIXES, WHY_THE_BOX, Scan, read_scan, save_mask
+from hipposeg.predict.ensemble import Ensemble, Segmentation, load_ensemble
+from hipposeg.predict.scan import SUFFIXES, WHY_THE_CROP, Scan, read_scan, save_mask
 
 TABLE = "volumes.csv"
-# Segmented; segmented, with flags; not what the networks know; gone wrong here, as on a full disk.
+# Segmented; segmented, with flags; unlike the training data; an error on this machine, such as a full disk.
 OK, LOOK, REFUSED, FAILED = "ok", "look", "refused", "failed"
-TOTAL = "total"  # what users call the union of both parts
+TOTAL = "total"  # the union of both parts, in files and messages for users
 
 
 def columns(spec: DatasetSpec) -> tuple[str, ...]:
-    """Of volumes.csv: one row per image; volumes and the ends of their intervals in mm3."""
+    """Columns of volumes.csv, which has a row per image; volumes and the ends of their intervals in mm3."""
     sizes = tuple(f"{name}_{end}" for name in (*spec.names, TOTAL) for end in ("mm3", "low", "high"))
     return ("image", "status", *sizes, "mask", "picture", "notes")
 
 
 def names(paths: Sequence[Path]) -> list[str]:
-    """A name for each path's outputs: the file's own, with as many folders before it as tell it from the others."""
+    """A unique name for each path's outputs: the file's own, behind as many folder names as it takes."""
     stems = [_stem(path) for path in paths]
     parts = [(*path.resolve().parent.parts[1:], stem) for path, stem in zip(paths, stems, strict=True)]
     depth, found = [1] * len(paths), list(stems)
@@ -34,7 +34,7 @@ def names(paths: Sequence[Path]) -> list[str]:
         for i in clashing:
             depth[i] += 1
             found[i] = "_".join(parts[i][-depth[i] :])
-    # Only x.nii beside x.nii.gz is left, or folders that are named as if to spite.
+    # Still equal: x.nii beside x.nii.gz, or folders with underscores.
     return [name if found.count(name) == 1 else f"{name}-{i + 1}" for i, name in enumerate(found)]
 
 
@@ -43,34 +43,43 @@ def _stem(path: Path) -> str:
 
 
 def run(images: Sequence[Path], output: Path, folder: Path | None = None) -> int:
-    """Segment each image into `output`, say what happened, and return 1 if any was refused or failed, else 0.
+    """Segment each image into `output` and print what happened.
 
-    folder: where card and weights are, by default the project's own. Raises FileNotFoundError or ValueError if there
-    are none, ValueError if nothing can be written to `output`; all before an image is read.
+    Args:
+        images: NIfTI files.
+        output: folder for masks, pictures and the table.
+        folder: holds card and weights; by default the package's.
+
+    Returns:
+        1 if an image was refused or failed, else 0.
+
+    Raises:
+        FileNotFoundError: a weight file or the card is missing.
+        ValueError: the weights do not belong to the card, or nothing can be written to `output`. Both before an image
+            is read.
     """
-    place = find(folder)
     _check_output(output)
-    ensemble = load_ensemble(place)
+    ensemble = load_ensemble(folder)
     paths = list(dict.fromkeys(images))
     rows: list[dict] = []
     try:
         for path, name in zip(paths, names(paths), strict=True):
             rows.append(_one(path, name, ensemble, output))
-    finally:  # what is done is listed even if the rest is interrupted
+    finally:  # list finished images even if the rest is interrupted
         if rows:
             _write_table(output, ensemble.spec, rows)
     counts = {status: sum(row["status"] == status for row in rows) for status in (OK, LOOK, REFUSED, FAILED)}
     print(
-        f"{len(rows)} images: {counts[OK] + counts[LOOK]} segmented, {counts[LOOK]} of them to look at, "
+        f"{len(rows)} images: {counts[OK] + counts[LOOK]} segmented, {counts[LOOK]} of them flagged, "
         f"{counts[REFUSED]} refused, {counts[FAILED]} failed. Volumes: {output / TABLE}\n"
-        f"The intervals are meant to hold {100 * ensemble.card.level:.0f} % of true volumes, in boxes cut as the training "
-        f"set's. {WHY_THE_BOX} Not a medical device."
+        f"The intervals cover {100 * ensemble.card.level:.0f} % of true volumes in crops like the training set's. "
+        f"{WHY_THE_CROP} Not a medical device."
     )
     return 1 if counts[REFUSED] or counts[FAILED] else 0
 
 
 def _check_output(output: Path) -> None:
-    """Make the folder, and see that a file can be made in it: better now than after the first image."""
+    """Create the folder and check that it takes a file, before the first image is processed."""
     try:
         output.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=output):
@@ -91,7 +100,7 @@ def _write_table(output: Path, spec: DatasetSpec, rows: Sequence[dict]) -> None:
 
 
 def _one(path: Path, name: str, ensemble: Ensemble, output: Path) -> dict:
-    """Read, segment and write one image; its row of the table. Whatever goes wrong with it, the others go on."""
+    """Read, segment and write one image; return its row of the table. No error of one image stops the others."""
     mask, picture = output / f"{name}_mask.nii.gz", output / f"{name}_qc.png"
     try:
         scan = read_scan(path, ensemble.card.boxes, ensemble.spec)
@@ -102,38 +111,38 @@ def _one(path: Path, name: str, ensemble: Ensemble, output: Path) -> dict:
     except DataError as error:
         return _without(path, REFUSED, str(error))
     except OSError as error:
-        said = f"{path}: a file could not be read or written ({error}). Make room in {output}, or name another with -o."
-        return _without(path, FAILED, said)
-    except Exception as error:  # of any kind: this image has no mask then, and the next may have one
+        why = f"{path}: a file could not be read or written ({error}). Make room in {output}, or name another with -o."
+        return _without(path, FAILED, why)
+    except Exception as error:  # of any kind; the next image may be fine
         kind = type(error).__name__
-        said = f"{path}: could not be segmented ({kind}: {error}). Run it alone; if it fails again, report it."
-        return _without(path, FAILED, said)
-    shown = ", ".join(f"{_said(label)} {volume}" for label, volume in found.volumes.items())
+        why = f"{path}: could not be segmented ({kind}: {error}). Run it alone; if it fails again, report it."
+        return _without(path, FAILED, why)
+    shown = ", ".join(f"{_title(label)} {volume}" for label, volume in found.volumes.items())
     print(f"{path}: {shown}", *(f"  look: {flag}" for flag in found.flags), sep="\n", flush=True)
     row = {"image": str(path), "status": LOOK if found.flags else OK, "mask": mask.name, "picture": picture.name}
     for label, volume in found.volumes.items():
         ends = {"mm3": volume.predicted, "low": volume.lower, "high": volume.upper}
-        row |= {f"{_said(label)}_{end}": f"{value:.1f}" for end, value in ends.items()}
+        row |= {f"{_title(label)}_{end}": f"{value:.1f}" for end, value in ends.items()}
     return row | {"notes": "; ".join(found.flags)}
 
 
-def _without(path: Path, status: str, said: str) -> dict:
-    """Say why an image has no mask; its row of the table."""
-    print(f"{status}: {said}", file=sys.stderr, flush=True)
-    return {"image": str(path), "status": status, "notes": said}
+def _without(path: Path, status: str, why: str) -> dict:
+    """Print why an image has no mask; return its row of the table."""
+    print(f"{status}: {why}", file=sys.stderr, flush=True)
+    return {"image": str(path), "status": status, "notes": why}
 
 
 def _reason(error: OSError) -> str:
-    """What the system says, such as "No space left on device", without number and path."""
+    """The system's message, such as "No space left on device", without number and path."""
     return error.strerror or str(error)
 
 
 def draw(scan: Scan, found: Segmentation, name: str, ensemble: Ensemble, path: Path) -> None:
-    """Write the picture that shows whether the mask is to be believed."""
-    os.environ.setdefault("MPLBACKEND", "Agg")  # a file is wanted, never a window
+    """Write the picture to check the mask by."""
+    os.environ.setdefault("MPLBACKEND", "Agg")  # never open a window
     from hipposeg.viz import qc
 
-    volumes = [f"{_said(label)} {volume}" for label, volume in found.volumes.items()]
+    volumes = [f"{_title(label)} {volume}" for label, volume in found.volumes.items()]
     figure = qc.picture(
         scan.image[0], found.mask, ensemble.spec, name, volumes, found.flags, scan.spacing, ensemble.card.level
     )
@@ -143,5 +152,5 @@ def draw(scan: Scan, found: Segmentation, name: str, ensemble: Ensemble, path: P
         qc.close(figure)
 
 
-def _said(label: str) -> str:
+def _title(label: str) -> str:
     return TOTAL if label == UNION else label

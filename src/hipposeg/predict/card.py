@@ -1,25 +1,31 @@
-"""The card of the networks that a user is served with: which they are, how wide their intervals, what they know.
+"""The model card of the networks that `hipposeg predict` uses: which networks, widths of intervals, valid crops.
 
-`conformal.write` makes it from the flagship's runs on people that each network never saw; `hipposeg predict` reads it.
-It names the weights by hash, so intervals cannot be used with other networks than those that they were calibrated on.
+`hipposeg-lab study conformal` computes a card from the flagship's runs on subjects that each network never saw. It
+names the weights by hash, so intervals are never used with networks that they were not calibrated for.
 """
 
 from dataclasses import asdict, dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from hipposeg.files import read_json, write_json
-from hipposeg.workspace import Workspace
 
-NAME = "conformal.json"
+NAME = "card.json"
+# Card and weights of the package.
+PACKAGED = Path(str(resources.files("hipposeg.predict"))) / "weights"
 
 
 @dataclass(frozen=True)
 class Boxes:
-    """What the boxes of the calibration were like.
+    """The crops that intervals were calibrated on.
 
-    smallest, largest: voxels along X, Y, Z over all boxes. spacing: mm. axes: orientation codes, such as "RAS".
-    margin: voxels between predicted hippocampus and box, the least and the greatest of the six sides' medians.
+    Attributes:
+        smallest: smallest size along X, Y, Z in voxels.
+        largest: largest size along X, Y, Z in voxels.
+        spacing: voxel size in mm.
+        axes: orientation codes, such as "RAS".
+        margin: voxels between predicted hippocampus and crop: minimum and maximum of the six sides' medians.
     """
 
     smallest: tuple[int, int, int]
@@ -31,17 +37,23 @@ class Boxes:
 
 @dataclass(frozen=True)
 class Card:
-    """What the predictor needs beside weights.
+    """What the predictor needs besides weights.
 
-    dataset: "msd" or "phantom". runs: name of each run -> SHA-256 of its weights. scored: name of each run -> SHA-256
-    of its scores. level: nominal coverage. scale: what quantiles are multiplied with (`studies.intervals`), and
-    scales: those that the folds chose when they were scored. quantiles: label -> factor. people, volumes: of the
-    calibration. boxes: what they were like. limits: measure -> [low, high] of `studies.quality`.
+    Attributes:
+        dataset: "msd" or "phantom".
+        runs: name of each run -> SHA-256 of its weights.
+        level: nominal coverage.
+        scale: the factor of quantiles (`predict.intervals`).
+        scales: the one chosen in each fold.
+        quantiles: label -> quantile.
+        people: number of subjects of the calibration.
+        volumes: number of its volumes.
+        boxes: its crops.
+        limits: measure of `predict.quality` -> [low, high].
     """
 
     dataset: str
     runs: dict[str, str]
-    scored: dict[str, str]
     level: float
     scale: str
     scales: tuple[str, ...]
@@ -56,20 +68,20 @@ class Card:
         write_json(path, asdict(self))
 
 
-def path_of(ws: Workspace) -> Path:
-    """Where the card of a data set stands: beside the runs of its `full` profile."""
-    return ws.full.artifacts / NAME
+def read(path: Path = PACKAGED / NAME) -> Card:
+    """Read a card, by default the package's.
 
-
-def read(path: Path) -> Card:
-    """Read a card. Raises FileNotFoundError, or ValueError if the file is not a card; both say what makes it."""
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is not a card.
+    """
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is not there; `hipposeg study conformal` makes it from the flagship's runs")
+        raise FileNotFoundError(f"{path} is missing; `hipposeg-lab study conformal` computes a card")
     try:
         content: dict[str, Any] = read_json(path)
         boxes = {name: tuple(v) if isinstance(v, list) else v for name, v in content["boxes"].items()}
         return Card(**content | {"boxes": Boxes(**boxes), "scales": tuple(content["scales"])})
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
-            f"{path} is not a card of this version ({error}); `hipposeg study conformal` makes it"
+            f"{path} is not a card of this version ({error}); `hipposeg-lab study conformal` computes one"
         ) from error

@@ -2,13 +2,13 @@
 
 An interval is the predicted volume, more and less q times a scale. q is the k-th smallest of n calibration scores
 |true - predicted| / scale, with k = ceil((n + 1) * level). If a new volume's score is exchangeable with those n, the
-interval holds the true volume with a probability of at least `level`, whatever the network and however its errors are
-distributed: Vovk et al. 2005 (doi:10.1007/b106715), Lei et al. 2018 (doi:10.1080/01621459.2017.1307116), Angelopoulos
-and Bates 2021 (arXiv:2107.07511). A person's two volumes are alike, so one of each person is drawn for calibration.
+interval covers the true volume with a probability of at least `level`, for any network and distribution of errors:
+Vovk et al. 2005 (doi:10.1007/b106715), Lei et al. 2018 (doi:10.1080/01621459.2017.1307116), Angelopoulos and Bates 2021
+(arXiv:2107.07511). The two volumes of a subject are alike, so calibration draws one of each subject.
 
-The scale decides whose intervals are wide. The rule, stated before any interval was computed: of the CANDIDATES the one
-whose intervals are narrower on the calibration volumes themselves, in the mean over labels and in units of the constant
-interval's width. Coverage plays no part in the choice, nor does any volume that is scored.
+The scale decides which intervals are wide. The rule, fixed before any interval was computed: the one of CANDIDATES
+with the narrower intervals on the calibration volumes, in the mean over labels and relative to the constant interval's
+width. Neither coverage nor test volumes play a part in the choice.
 """
 
 import math
@@ -22,23 +22,29 @@ LEVEL = 0.90
 SEED = 20211
 SPLITS = 200
 
-# Score |error| as it is; over the predicted volume; over how far apart the opinions are that the prediction averages.
+# Score |error|; relative to the predicted volume; relative to the spread of the averaged predictions.
 CONSTANT, VOLUME, SPREAD = "constant", "volume", "spread"
 CANDIDATES = (VOLUME, SPREAD)
 CHOSEN = "chosen"
 METHODS = (CONSTANT, *CANDIDATES, CHOSEN)
 COVERAGE_COLUMNS = ("label", "method", "group", "coverage", "low", "high", "width", "people")
 HALVES = "halves"
-# No scale is smaller than this many mm3: nothing is divided by zero.
+# Smallest scale in mm3; avoids division by zero.
 SMALLEST_SCALE = 1.0
 
 
 @dataclass(frozen=True)
 class Residuals:
-    """Volumes in mm3 that networks predicted for people they had never seen, beside the true ones.
+    """Predicted volumes of subjects that the networks never saw, and the true ones.
 
-    labels: L names. case, subject, fold: (n,) integers. true, predicted, spread: (L, n) floats; spread is the standard
-    deviation of the volume over the opinions that a prediction averages, NaN where there is only one.
+    Attributes:
+        labels: L names.
+        case: (n,) case numbers.
+        subject: (n,) subject numbers.
+        fold: (n,) folds.
+        true: (L, n) volumes in mm3.
+        predicted: (L, n) volumes in mm3.
+        spread: (L, n) standard deviation in mm3 over the averaged predictions; NaN for a single one.
     """
 
     labels: tuple[str, ...]
@@ -50,7 +56,7 @@ class Residuals:
     spread: np.ndarray
 
     def scale(self, method: str) -> np.ndarray:
-        """(L, n): what scores are divided by and intervals multiplied with."""
+        """(L, n): the divisor of scores and factor of intervals."""
         return scale_of(method, self.predicted, self.spread)
 
     def scores(self, method: str) -> np.ndarray:
@@ -72,7 +78,7 @@ def quantile(scores: np.ndarray, level: float = LEVEL) -> np.ndarray:
 
 
 def one_each(subject: np.ndarray, among: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Indices of one volume for each person, drawn from the indices `among`; subject: (n,). Sorted."""
+    """Draw one volume of each subject from the indices `among`; subject: (n,). Returns sorted indices."""
     shuffled = rng.permutation(among)
     _, first = np.unique(subject[shuffled], return_index=True)
     return np.sort(shuffled[first])
@@ -89,7 +95,7 @@ def choose(found: Residuals, drawn: np.ndarray, level: float = LEVEL) -> str:
 
     def width(method: str) -> float:
         mean = found.scale(method)[:, drawn].mean(axis=1)
-        with np.errstate(invalid="ignore"):  # too few people: infinite widths
+        with np.errstate(invalid="ignore"):  # too few subjects: infinite widths
             relative = calibrate(found, drawn, method, level) * mean / constant
         return float(relative.mean()) if np.isfinite(relative).all() else math.inf
 
@@ -104,7 +110,7 @@ def bounds(predicted: np.ndarray, half_width: np.ndarray) -> tuple[np.ndarray, n
 def calibrated(
     found: Residuals, people: np.ndarray, method: str, rng: np.random.Generator, level: float = LEVEL
 ) -> tuple[str, np.ndarray]:
-    """The scale (CHOSEN is settled here) and its quantiles (L,) from these people, one volume of each."""
+    """The scale (resolving CHOSEN) and its quantiles (L,) from one volume of each of these subjects."""
     drawn = one_each(found.subject, np.flatnonzero(np.isin(found.subject, people)), rng)
     settled = choose(found, drawn, level) if method == CHOSEN else method
     return settled, calibrate(found, drawn, settled, level)
@@ -126,9 +132,12 @@ def across_folds(found: Residuals, method: str, level: float = LEVEL) -> tuple[n
 def across_halves(
     found: Residuals, method: str, level: float = LEVEL, splits: int = SPLITS
 ) -> tuple[np.ndarray, np.ndarray, int]:
-    """Coverage and mean width (splits, L): half of the people, at random, calibrate, and the others are scored.
+    """Coverage and mean width when a random half of the subjects calibrates and the other half tests.
 
-    Every method meets the same splits and draws. Also returns the number of people scored in a split.
+    Every method gets the same splits and draws.
+
+    Returns:
+        Coverage (splits, L), mean width in mm3 (splits, L), and the number of test subjects in a split.
     """
     rng, people = np.random.default_rng([SEED, 1000]), np.unique(found.subject)
     coverage, width = [], []
@@ -151,10 +160,10 @@ def terciles(values: np.ndarray) -> np.ndarray:
 
 
 def coverage_rows(found: Residuals, level: float = LEVEL, splits: int = SPLITS) -> list[dict]:
-    """Rows of conformal_coverage.csv: for each label, method and group the share of true volumes inside.
+    """Rows of conformal_coverage.csv: the fraction of true volumes inside, for each label, method and group.
 
     Groups: `all`; `tercile 1` to `3` of the predicted volume; `fold n`; `halves`, the mean over random half-splits. The
-    interval is by bootstrap over people; of `halves` it is the central 95 % of splits.
+    interval is by bootstrap over subjects; for `halves` it holds the central 95 % of splits.
     """
     rows = []
     for method in METHODS:

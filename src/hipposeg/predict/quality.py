@@ -1,8 +1,8 @@
-"""Which predictions a person should look at: a few measures of a mask, and limits found on masks of unseen people.
+"""Flag unusual predictions: a few measures of a mask, and limits from the predictions for unseen subjects.
 
-A limit is where one in 200 of the flagship's predictions for people it never saw lies beyond, on that side. So a flag
-says "unlike what the network gives for the data set's boxes", not "wrong": a box that was cut otherwise, turned or
-mirrored is meant to be noticed. A mask can be wrong without a flag.
+One in 200 of the flagship's predictions for subjects it never saw lies beyond a limit, on that side. So a flag means
+"unlike the predictions for the data set's crops", such as those of a looser crop, a rotated or a mirrored one. A mask
+can be wrong without a flag.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,18 +12,18 @@ import numpy as np
 from hipposeg.data.spec import DatasetSpec
 from hipposeg.metrics import UNION
 
-# Per cent of the calibration masks beyond a limit, on one side.
+# Percentage of the calibration masks beyond a limit, on one side.
 BEYOND = 0.5
 
 # Measure -> which ends are limited, and the words of a flag. {0}: the value, {1}: the limit.
 STRAY, MARGIN, ORDER, DOUBT = "stray", "margin", "order", "doubt"
 RULES = {
     STRAY: ("high", "{0:.1%} of the hippocampus lies apart from its largest piece (limit {1:.1%})"),
-    MARGIN: ("low", "voxels between the hippocampus and the nearest side of the box: {0:.0f} (limit {1:.0f})"),
+    MARGIN: ("low", "voxels between the hippocampus and the nearest side of the crop: {0:.0f} (limit {1:.0f})"),
     ORDER: ("low", "the anterior part's centre is {0:.0f} mm in front of the posterior's (limit {1:.0f})"),
     DOUBT: (
         "high",
-        "the views that are averaged differ in the total volume by {0:.1%} (standard deviation; limit {1:.1%})",
+        "the averaged predictions differ in the total volume by {0:.1%} (standard deviation; limit {1:.1%})",
     ),
 }
 VOLUME_WORDS = "the {label} volume of {0:.0f} mm³ is {side} the limit of {1:.0f}"
@@ -32,11 +32,17 @@ VOLUME_WORDS = "the {label} volume of {0:.0f} mm³ is {side} the limit of {1:.0f
 def measure(
     mask: np.ndarray, spacing: Sequence[float], spread: Mapping[str, float], spec: DatasetSpec
 ) -> dict[str, float]:
-    """The measures of one predicted mask.
+    """Measure one predicted mask.
 
-    mask: (X, Y, Z) label map. spacing: mm. spread: standard deviation of each label's volume over opinions, in mm3.
-    Returns each label's volume and the union's in mm3; STRAY, a share; MARGIN in voxels; ORDER in mm along the axis
-    from posterior to anterior; DOUBT, the union's spread over its volume. NaN where a mask is empty.
+    Args:
+        mask: (X, Y, Z) label map.
+        spacing: voxel size in mm.
+        spread: standard deviation of each label's volume over the averaged predictions, in mm3.
+        spec: names the labels.
+
+    Returns:
+        Each label's volume and the union's in mm3; STRAY, a fraction; MARGIN in voxels; ORDER in mm along the axis from
+        posterior to anterior; DOUBT, the union's spread over its volume. NaN where a mask is empty.
     """
     from scipy import ndimage
 
@@ -59,12 +65,12 @@ def measure(
 
 
 def limits(measured: Sequence[Mapping[str, float]], spec: DatasetSpec) -> dict[str, list[float | None]]:
-    """[low, high] of each measure over calibration masks; None where an end is not limited."""
+    """[low, high] of each measure over the calibration masks; None for an end without a limit."""
     found = {}
     for name in (*spec.names, UNION, *RULES):
         values = np.array([one[name] for one in measured], dtype=float)
         sides = RULES[name][0] if name in RULES else "both"
-        if np.isnan(values).all():  # one opinion alone has no spread
+        if np.isnan(values).all():  # a single prediction has no spread
             found[name] = [None, None]
             continue
         low = np.nanpercentile(values, BEYOND, method="lower")
@@ -74,12 +80,12 @@ def limits(measured: Sequence[Mapping[str, float]], spec: DatasetSpec) -> dict[s
 
 
 def flags(measured: Mapping[str, float], within: Mapping[str, Sequence[float | None]]) -> list[str]:
-    """A sentence for each measure beyond its limits; an empty prediction says so alone."""
+    """A sentence for each measure beyond its limits; only one for an empty prediction."""
     if not measured[UNION]:
         return ["no hippocampus was found"]
     found = []
     for name, (low, high) in within.items():
-        value = measured[name]  # NaN where a part is missing, which its volume tells
+        value = measured[name]  # NaN where a part is missing, which its volume shows
         if low is not None and value < low:
             found.append(_words(name, value, low, "below"))
         if high is not None and value > high:

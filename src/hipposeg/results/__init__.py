@@ -1,1 +1,1 @@
-"""Tables of finished runs: reading, writing, comparing them."""
+"""Results: read the tables of finished runs (`load`), write them (`store`), compare models, make tables for people."""

@@ -34,7 +34,7 @@ def stacked(rows: pd.DataFrame, metric: str = "dice") -> tuple[np.ndarray, np.nd
         ValueError: a case occurs twice in a seed, or is missing in one.
     """
     table = rows.pivot_table(index="seed", columns="case", values=metric, aggfunc="first", dropna=False)
-    if len(rows) != table.size:
+    if len(rows) != table.size or rows.duplicated(["seed", "case"]).any():
         seeds, cases = table.shape
         raise ValueError(f"{len(rows)} rows for {seeds} seeds of {cases} cases; expected every case once")
     subjects = rows.drop_duplicates("case").set_index("case")["subject"].reindex(table.columns)

@@ -72,7 +72,7 @@ class Run:
 
     @cached_property
     def history(self) -> list[dict[str, Any]]:
-        """One dictionary per epoch (epoch, step, lr, loss, dice_<label>, ...); empty for a model that is not trained."""
+        """One dictionary per epoch (epoch, step, lr, loss, dice_<label>, ...); empty without training."""
         table = store.read_table(self.artifacts / store.HISTORIES)
         rows = table[table["run"] == self.name].drop(columns="run").to_dict("records")
         return [{name: value for name, value in row.items() if not pd.isna(value)} for row in rows]
@@ -133,8 +133,9 @@ def runs(frame: pd.DataFrame, ws: Workspace) -> list[Run]:
 
 def _joined(ws: Workspace) -> pd.DataFrame:
     try:
-        table, scores, configs = store.read_runs(ws), store.read_scores(ws.artifacts), store.read_configs(ws.artifacts)
-    except (ValueError, OSError, EOFError, zlib.error) as error:
+        table, configs = store.read_runs(ws)[list(store.RUN_COLUMNS)], store.read_configs(ws.artifacts)
+        scores = store.read_scores(ws.artifacts)[["run", *store.SCORE_COLUMNS]]
+    except (ValueError, KeyError, OSError, EOFError, zlib.error) as error:
         raise ResultsError(f"the tables in {ws.artifacts} cannot be read ({error}); {_AGAIN}") from error
     for name, found in ((store.SCORES, set(scores["run"].unique())), (store.CONFIGS, set(configs))):
         if missing := sorted(set(table["run"]) - found):

@@ -125,10 +125,13 @@ def unpacked(path: Path) -> dict[int, np.ndarray]:
 
 def table_bytes(table: pd.DataFrame) -> bytes:
     """A table as CSV: whole numbers without decimals, floats in their shortest exact form, missing values empty."""
-    table = table.convert_dtypes(
-        convert_string=False, convert_boolean=False, infer_objects=True, convert_floating=False
-    )
-    return table.to_csv(index=False, lineterminator="\n").encode()
+    return table.infer_objects().apply(_whole).to_csv(index=False, lineterminator="\n").encode()
+
+
+def _whole(column: pd.Series) -> pd.Series:
+    """Floats that are whole numbers, or missing, as integers."""
+    whole = column.dtype == float and (column.dropna() % 1 == 0).all()
+    return column.astype("Int64") if whole else column
 
 
 def _csv(table: pd.DataFrame) -> bytes:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from hipposeg.data.folds import N_FOLDS
 from hipposeg.data.spec import DatasetSpec
 from hipposeg.metrics import DISTANCES, MEAN, METRICS, UNION
 from hipposeg.results.compare import VERDICTS, differences, means
@@ -30,21 +31,24 @@ READABLE = (
 )  # fmt: skip
 
 
-def summary(frame: pd.DataFrame, spec: DatasetSpec) -> pd.DataFrame:
+def summary(
+    frame: pd.DataFrame, spec: DatasetSpec, shown: Mapping[str, Sequence[str]] | None = None
+) -> pd.DataFrame:  # fmt: skip
     """Every metric of every run and label: its mean over cases with a 95 % interval over subjects.
 
     Args:
         frame: rows of `results.load`.
         spec: names the labels.
+        shown: label -> metrics to compute; the others are NaN. By default all.
 
     Returns:
         Columns SUMMARY_COLUMNS. n: cases; n_nan: cases without a distance (for the mean: in any class).
     """
-    rows = [row for _, group in frame.groupby("run", sort=False) for row in _summary(group, spec)]
+    rows = [row for _, group in frame.groupby("run", sort=False) for row in _summary(group, spec, shown)]
     return pd.DataFrame(rows, columns=list(SUMMARY_COLUMNS))
 
 
-def _summary(rows: pd.DataFrame, spec: DatasetSpec) -> list[dict[str, Any]]:
+def _summary(rows: pd.DataFrame, spec: DatasetSpec, shown: Mapping[str, Sequence[str]] | None) -> list[dict[str, Any]]:
     by_label = {label: group.set_index("case").sort_index() for label, group in rows.groupby("label")}
     subjects = by_label[MEAN]["subject"].to_numpy()
     missing = {label: group[list(DISTANCES)].isna().any(axis=1) for label, group in by_label.items()}
@@ -52,7 +56,7 @@ def _summary(rows: pd.DataFrame, spec: DatasetSpec) -> list[dict[str, Any]]:
     shared, found = rows.iloc[0][list(RUN_COLUMNS)].to_dict(), []
     for label in (*spec.names, MEAN, UNION):
         row = {**shared, "label": label, "n": len(subjects), "n_nan": int(missing[label].sum())}
-        for metric in METRICS:
+        for metric in METRICS if shown is None else shown.get(label, ()):
             one = interval(by_label[label][metric].to_numpy(), subjects)
             row |= {metric: one.value, f"{metric}_low": one.low, f"{metric}_high": one.high}
         found.append(row)
@@ -205,6 +209,16 @@ def volume_agreements(run: Run, spec: DatasetSpec) -> dict[str, Agreement]:
         for label in (*spec.names, UNION)
     }
     return {label: agreement(predicted.to_numpy(), true.to_numpy()) for label, (predicted, true) in pairs.items()}
+
+
+def out_of_fold(frame: pd.DataFrame, model: str) -> pd.DataFrame:
+    """A model's first seed on the five grouped folds: every volume once, predicted by a network new to its subject.
+
+    frame: rows of `results.load`. Empty if a fold is missing.
+    """
+    names = [f"{model}.grouped{fold}.s0.standard" for fold in range(N_FOLDS)]
+    rows = frame[frame["planned"].isin(names)]
+    return rows if rows["run"].nunique() == N_FOLDS else rows.iloc[:0]
 
 
 def cases_by_rule(scores: pd.Series) -> dict[str, int]:

@@ -1,9 +1,9 @@
 """Augmentation of a whole batch with torch, the same code for slices and volumes.
 
-Parameters are drawn per sample on the CPU from one generator, so a batch depends on nothing but that generator's seed.
-Labels become targets: the share of each class in each voxel. Moved by linear interpolation, they keep the border where
-it went; nearest-neighbour labels would round it to whole voxels, and a border of whole voxels is what Dice is lost by.
-No mirroring by default: every volume is stored in one orientation (notebook 01), so a mirrored one is no likely scan.
+Parameters are drawn per sample on the CPU from one generator, so a batch depends only on that generator's seed. Labels
+become soft labels, moved by linear interpolation: the border stays where the transform put it, while nearest-neighbour
+labels would round it to whole voxels. No flips by default: all volumes have one orientation (notebook 01), so a flipped
+one resembles no scan to come.
 """
 
 import math
@@ -17,14 +17,19 @@ from torch.nn.functional import grid_sample, interpolate, one_hot
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Ranges of the random changes; 0 switches one off.
+    """Ranges of random changes; 0 switches one off.
 
-    rotate: degrees, uniform in +/- this (3D: about each axis). scale: log-uniform factor in 1/(1+s) to 1+s.
-    shift: voxels, uniform in +/-. elastic: standard deviation in voxels of a smooth displacement,
-    which is drawn every `knots` voxels.
-    gain, offset: of the z-scored intensity, uniform. gamma: log-uniform exponent range on the min-max scaled intensity.
-    noise: largest standard deviation of added Gaussian noise, in units of the z-score. flip: probability of a mirror
-    image along the sample's first axis.
+    Attributes:
+        rotate: degrees, uniform in +/- (in 3D about each axis).
+        scale: log-uniform factor between 1 / (1 + scale) and 1 + scale, per axis.
+        shift: voxels, uniform in +/-, per axis.
+        elastic: standard deviation in voxels of a smooth displacement.
+        gain: relative change of contrast, uniform in +/-.
+        offset: change of brightness in units of the z-score, uniform in +/-.
+        gamma: log-uniform exponent between 1 / (1 + gamma) and 1 + gamma, on the min-max scaled image.
+        noise: largest standard deviation of Gaussian noise, in units of the z-score.
+        flip: probability of a flip along the sample's first axis.
+        knots: voxels between control points of the elastic displacement.
     """
 
     rotate: float = 0.0
@@ -41,11 +46,13 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Batch:
-    """What a training step gets.
+    """Input of a training step.
 
-    images: (B, C, *S) float32. targets: (B, K, *S) float32, each voxel's shares of the classes, which add up to 1.
-    points: (B, dims, *S) float32, where each voxel was in the sample it came from, in voxels from that box's centre.
-    context: (B, D) float32, what else a network is told of the samples as they were before these changes, or None.
+    Attributes:
+        images: (B, C, *S) float32.
+        targets: (B, K, *S) float32 soft labels, which add up to 1 in each voxel.
+        points: (B, dims, *S) float32, position of each voxel in the unchanged sample, in voxels from its centre.
+        context: (B, D) float32, further input of the network, or None.
     """
 
     images: Tensor
@@ -60,7 +67,7 @@ def _uniform(batch: int, count: int, reach: float, generator: Generator) -> Tens
 
 
 def rotation(angles: Tensor) -> Tensor:
-    """(B, planes) angles in radians to (B, dims, dims) matrices; there is one plane of rotation in 2D, 3 in 3D."""
+    """Rotation matrices (B, dims, dims) from angles (B, planes) in radians; 2D has one plane of rotation, 3D three."""
     dims = 2 if angles.shape[1] == 1 else 3
     matrix = torch.eye(dims).repeat(len(angles), 1, 1)
     planes = [(i, j) for i in range(dims) for j in range(i + 1, dims)]
@@ -74,13 +81,13 @@ def rotation(angles: Tensor) -> Tensor:
 
 
 def centred_points(sides: Sequence[int]) -> Tensor:
-    """(*S, dims) positions of a grid's voxels, in voxels from its centre."""
+    """Positions of a grid's voxels, in voxels from its centre: (*S, dims)."""
     axes = [torch.arange(side) - (side - 1) / 2 for side in sides]
     return torch.stack(torch.meshgrid(*axes, indexing="ij"), -1)
 
 
 def _source_points(shape: torch.Size, settings: Augmentation, generator: Generator) -> Tensor:
-    """(B, *S, dims) where to sample, in voxels from the box's centre."""
+    """Where to sample, in voxels from the centre: (B, *S, dims)."""
     batch, sides = shape[0], shape[2:]
     dims = len(sides)
     points = centred_points(sides)
@@ -101,7 +108,7 @@ def _source_points(shape: torch.Size, settings: Augmentation, generator: Generat
 
 
 def sample(values: Tensor, points: Tensor) -> Tensor:
-    """Values (B, C, *S) at points (B, *S, dims) in voxels from the centre: linear, zero outside the box."""
+    """Sample values (B, C, *S) at points (B, *S, dims) in voxels from the centre: linear, zero outside."""
     half = torch.tensor([side / 2 for side in values.shape[2:]])
     grid = (points / half).flip(-1).to(values.device)  # grid_sample wants the last axis first, -1 to 1 over the box
     return grid_sample(values, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
@@ -111,14 +118,14 @@ def augment(images: Tensor, labels: Tensor, n_classes: int, settings: Augmentati
     """Change a batch at random.
 
     Args:
-        images: (B, C, *S) float32, z-scored. labels: (B, *S) uint8. Either may be on any device.
-        n_classes: background included.
+        images: (B, C, *S) float32, z-scored, on any device.
+        labels: (B, *S) uint8.
+        n_classes: number of classes with the background.
         settings: ranges of the changes.
-        generator: a CPU generator; the result depends on its state and on nothing else.
+        generator: a CPU generator; the result depends on its state alone.
 
     Returns:
-        The changed images and the targets moved with them; what comes from outside the box is background of mean
-        intensity 0.
+        Changed images and their targets. Outside the image is background with intensity 0, the mean.
     """
     batch, dims, device = images.shape[0], images.ndim - 2, images.device
     targets = one_hot(labels.long(), n_classes).movedim(-1, 1).float()

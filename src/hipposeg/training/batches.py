@@ -1,4 +1,4 @@
-"""Training samples, and the batches that are drawn from them: order and changes depend on (seed, epoch, step) alone."""
+"""Training samples and batches; order and augmentation depend on (seed, epoch, step) alone."""
 
 import hashlib
 from collections.abc import Iterator
@@ -17,9 +17,14 @@ AUGMENTING = "augmentation"
 
 @dataclass(frozen=True)
 class Samples:
-    """Training data, resident in memory: images (N, C, *S) float32, labels (N, *S) uint8, voxel sides in mm along S.
+    """Training data in memory.
 
-    context: (N, D) float32, what a network is told beside each image, or None.
+    Attributes:
+        images: (N, C, *S) float32.
+        labels: (N, *S) uint8.
+        n_classes: number of classes with the background.
+        spacing: voxel size in mm along S.
+        context: (N, D) float32, further input of the network, or None.
     """
 
     images: Tensor
@@ -36,11 +41,13 @@ def seeded(*parts: int | str) -> Generator:
 
 
 def drawn(samples: Samples, seed: int, epoch: int, empty: float | None = None) -> Tensor:
-    """Order of one epoch: (N,) indices of samples.
+    """Order of one epoch: indices of samples, (N,).
 
-    Every sample once, or, with `empty`, that share of samples without any foreground: whichever kind is then too rare
-    comes again, each of its samples as often as the others of its kind, but for one time. The epoch keeps its length.
-    Raises ValueError if a share between 0 and 1 asks for a kind that is not there.
+    By default every sample once. With `empty`, that fraction of samples has no foreground; the kind that is too rare is
+    repeated evenly, and the epoch keeps its length.
+
+    Raises:
+        ValueError: `empty` requires a kind of sample that does not exist.
     """
     count, generator = len(samples.images), seeded(seed, epoch, "order")
     if empty is None:
@@ -62,7 +69,7 @@ def drawn(samples: Samples, seed: int, epoch: int, empty: float | None = None) -
 def changed(
     images: Tensor, labels: Tensor, n_classes: int, settings: Augmentation | Classic, generator: Generator
 ) -> Batch:
-    """The batch that a recipe's augmentation makes of samples, whichever kind it is; arguments as for `augment`."""
+    """Augment samples with either kind of augmentation; arguments as of `augment`."""
     change = classic if isinstance(settings, Classic) else augment
     with record_function(AUGMENTING):
         return change(images, labels, n_classes, settings, generator)
@@ -72,9 +79,16 @@ def batches(
     samples: Samples, size: int, device: str, changes: Augmentation | Classic, seed: int, epoch: int,
     empty: float | None = None,
 ) -> Iterator[tuple[int, Batch]]:  # fmt: skip
-    """Yield (step, batch) of one epoch, augmented; a smaller last batch counts only if alone.
+    """Yield (step, batch) of one epoch, augmented; an incomplete last batch is dropped unless it is the only one.
 
-    size: samples a step. changes: ranges of the augmentation. empty: share of empty samples (`drawn`).
+    Args:
+        samples: training data.
+        size: samples a batch.
+        device: where batches are moved.
+        changes: ranges of the augmentation.
+        seed: of order and augmentation.
+        epoch: number of the epoch.
+        empty: fraction of empty samples, see `drawn`.
     """
     order = drawn(samples, seed, epoch, empty)
     for step in range(max(1, len(order) // size)):

@@ -1,7 +1,7 @@
-"""Augmentation as it is usually done: torchvision's transforms, slice by slice, labels by nearest neighbour.
+"""Conventional augmentation: torchvision's transforms, slice by slice, nearest-neighbour labels.
 
-`engine.augment` changes a whole batch at once and moves shares instead of labels. This is the usual way, kept so that
-the recipes of others are their own: torchvision.transforms.v2 on an image and its mask together, drawn for every slice.
+`training.augmentation` changes a whole batch at once and moves soft labels. This is the usual alternative, used for the
+configurations of other projects.
 """
 
 from dataclasses import dataclass
@@ -15,12 +15,16 @@ from hipposeg.training.augmentation import Batch, centred_points
 
 @dataclass(frozen=True)
 class Classic:
-    """Chances and ranges; 0 switches a change off.
+    """Probabilities and ranges; 0 switches a change off.
 
-    flip: probability of a mirror image along the slice's first axis. rotate: degrees, uniform in +/-. scale: smallest
-    and largest factor. shift: largest shift, as a share of the side. noise: standard deviation of added Gaussian noise,
-    in units of the z-score. apart: rotation and the other moves are alternatives to each other and to the flip, each
-    with this probability, rather than one move together.
+    Attributes:
+        flip: probability of a flip along the slice's first axis.
+        rotate: degrees, uniform in +/-.
+        scale: smallest and largest factor.
+        shift: largest shift, as a fraction of the side.
+        noise: standard deviation of Gaussian noise, in units of the z-score.
+        apart: if set, rotation, the other moves and the flip are alternatives, the first two with this probability
+            each.
     """
 
     flip: float = 0.0
@@ -53,10 +57,13 @@ def transform(settings: Classic) -> torch.nn.Module:
 
 
 def classic(images: Tensor, labels: Tensor, n_classes: int, settings: Classic, generator: Generator) -> Batch:
-    """Change a batch of slices at random; arguments as for `engine.augment.augment`, and what comes back too.
+    """Change a batch of slices at random.
 
-    images: (B, C, H, W) float32. labels: (B, H, W) uint8. The points are those of the unchanged slices. Raises
-    ValueError for volumes, which torchvision does not transform.
+    Arguments and result as of `augmentation.augment`: images (B, C, H, W) float32, labels (B, H, W) uint8. The points
+    are those of the unchanged slices.
+
+    Raises:
+        ValueError: volumes, which torchvision does not transform.
     """
     from torchvision import tv_tensors
 

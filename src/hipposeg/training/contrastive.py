@@ -1,8 +1,8 @@
-"""Training on slices and what is said of them: with captions (CLIP), or with the same facts as numbers (the control).
+"""Training on slices with captions (CLIP), or with the same facts as numbers (its control).
 
-A contrastive loss calls every other caption of the batch wrong. Two slices of one person, or two with the same caption,
-would make it wrong about right answers. So a batch holds at most one slice of each person, and no two slices of equal
-facts, however they are worded (Radford et al. 2021, arXiv:2103.00020, with 32768 photographs need not care).
+A contrastive loss treats every other caption of the batch as wrong. Two slices of one subject, or two with the same
+caption, would punish right answers. So a batch holds at most one slice of each subject, and no two slices with equal
+facts (Radford et al. 2021, arXiv:2103.00020, can ignore this with batches of 32768 photographs).
 
 Order, augmentation and wording depend on (seed, epoch, step) alone, so this training resumes like any other.
 """
@@ -26,9 +26,12 @@ LOSSES = (CONTRASTIVE, ATTRIBUTES)
 
 @dataclass(frozen=True, kw_only=True)
 class Captioned(Samples):
-    """Slices with what is said of them.
+    """Slices with the facts that captions state.
 
-    people: (N,) int64 person numbers. facts: one for each slice. names: of the foreground classes, in order.
+    Attributes:
+        people: (N,) int64 subject numbers.
+        facts: one for each slice.
+        names: of the foreground classes, in order.
     """
 
     people: Tensor
@@ -37,9 +40,9 @@ class Captioned(Samples):
 
 
 def drawn(samples: Captioned, size: int, generator: Generator) -> list[int]:
-    """Indices of a batch: one slice each of `size` people drawn at random, or of all people if they are fewer.
+    """Indices of a batch: one slice each of `size` random subjects, or of all if there are fewer.
 
-    No two of the slices have equal facts: a person whose slices are all taken so is left out.
+    No two slices have equal facts; a subject without a free slice is skipped.
     """
     everybody = samples.people.unique()
     chosen, taken = [], set()
@@ -54,10 +57,10 @@ def drawn(samples: Captioned, size: int, generator: Generator) -> list[int]:
 
 
 class Contrasting(Training):
-    """A training whose network has `loss(images, said)`, with captions as a list of text or attributes (B, A)."""
+    """Training of a network with `loss(images, said)`: captions as tokens, or attributes (B, A)."""
 
     def batches(self, samples: Captioned, number: int) -> Iterator[tuple[int, Batch]]:
-        """The (step, batch) of one epoch, as many steps as would show every slice once; `said` goes as context."""
+        """Yield (step, batch) of one epoch, with as many steps as showing every slice once would take."""
         for step in range(max(1, len(samples.images) // self.config.batch)):
             generator = seeded(self.seed, number, step)
             chosen = drawn(samples, self.config.batch, generator)
@@ -68,7 +71,7 @@ class Contrasting(Training):
             yield step, Batch(batch.images, batch.targets, batch.points, self.told(said, samples.names, words))
 
     def told(self, said: list[Facts], names: tuple[str, ...], words: np.random.Generator) -> Tensor:
-        """The facts of a batch as the network takes them: tokens of captions (B, L), or attributes (B, A)."""
+        """Facts of a batch as the network's input: tokens of captions (B, L), or attributes (B, A)."""
         if self.config.loss == CONTRASTIVE:
             found = self.model.tokens([caption(one, words) for one in said])
         else:
@@ -76,6 +79,6 @@ class Contrasting(Training):
         return found.to(self.machine.device)
 
     def loss(self, batch: Batch, samples: Captioned) -> Tensor:
-        """The network's own loss."""
+        """Loss of the network."""
         with self.machine.autocast():
             return self.model.loss(batch.images, batch.context)

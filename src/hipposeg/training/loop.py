@@ -1,8 +1,8 @@
-"""The one training loop, for 2D and 3D alike.
+"""The training loop, the same for 2D and 3D networks. `Training.epoch` is its heart, `fit` runs it to the end.
 
-A batch's order and augmentation come from a generator seeded by (seed, epoch, step), so a resumed run needs no
-generator state: a run killed at any moment continues from its last epoch to the same bytes. The scored weights are the
-running average of the last steps' weights, never the best epoch's.
+Order and augmentation of a batch come from a generator seeded by (seed, epoch, step). So a checkpoint needs no
+generator state, and a run killed at any moment continues from its last epoch to the same bytes. The weights that are
+scored are a running average over the last steps, never the best epoch.
 """
 
 import json
@@ -32,24 +32,32 @@ from hipposeg.training.stopping import StopRule
 
 log = logging.getLogger(__name__)
 
-# Raise by hand when the loop's arithmetic changes: runs made before are then marked as older.
+# Increase when the loop's arithmetic changes: keys of earlier runs then differ.
 NUMERICS = 2
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """A training recipe.
+    """A training configuration.
 
-    epochs, batch: passes over the samples, samples a step. lr: AdamW's peak rate. muon: peak of Muon's
-    (`engine.optim`), which then takes the weight matrices; 0 leaves all to AdamW. schedule: of both rates, a name of
-    `schedule.SCHEDULES`. horizon: length of the schedule in trainings; above 1 the training ends before its rates are
-    down. warmup: share of the schedule in which "one-cycle" rises. weight_decay: per unit of rate. clip:
-    largest norm of the gradient. average: decay of the running average of weights per step, 0 for the last weights.
-    loss: a name of `losses.LOSSES`, or of `contrastive.LOSSES` for what learns from captions. foreground_weight: of
-    each foreground class in its cross-entropy, where the background weighs 1. empty: share of samples without
-    foreground (`batches.drawn`), None for the natural one.
-    watch_every: epochs between two looks at the scored cases, for display only. stop: a rule that ends training early,
-    watching an inner part of the training people. share: part of the training people to learn from.
+    Attributes:
+        epochs: passes over the samples.
+        batch: samples a step.
+        lr: peak learning rate of AdamW.
+        muon: peak learning rate of Muon (`training.optimiser`) for weight matrices; 0 leaves all weights to AdamW.
+        warmup: fraction of the schedule in which the "one-cycle" rate rises.
+        weight_decay: per unit of learning rate.
+        clip: largest norm of the gradient.
+        average: decay per step of the running average of weights; 0 keeps the last weights.
+        loss: a name of `losses.LOSSES`, or of `contrastive.LOSSES` for networks that learn from captions.
+        foreground_weight: class weight of each foreground class in the cross-entropy; background has 1.
+        watch_every: epochs between two evaluations of the scored cases, for display only.
+        augmentation: ranges of the random changes.
+        stop: rule that ends training early, evaluated on subjects cut from the training ones.
+        schedule: of both rates, a name of `schedule.SCHEDULES`.
+        horizon: length of the schedule in trainings; above 1, training ends before the rates reach their minimum.
+        empty: fraction of samples without foreground (`batches.drawn`); None keeps the natural one.
+        share: fraction of the training subjects to learn from.
     """
 
     epochs: int
@@ -72,7 +80,7 @@ class TrainConfig:
 
 
 def optimise(model: nn.Module, optimisers: list[torch.optim.Optimizer], loss: Tensor, clip: float) -> None:
-    """One step down the gradient, its norm clipped. Raises FloatingPointError if the loss is not finite."""
+    """Take one gradient step with a clipped norm. Raises FloatingPointError if the loss is not finite."""
     if not torch.isfinite(loss):
         raise FloatingPointError(f"the training loss became {loss.item()}; lower the learning rate or check the images")
     model.zero_grad(set_to_none=True)
@@ -83,9 +91,9 @@ def optimise(model: nn.Module, optimisers: list[torch.optim.Optimizer], loss: Te
 
 
 def forward(model: nn.Module, batch: Batch, spacing: tuple[float, ...]) -> Tensor | list[Tensor]:
-    """The network's output for a batch; one that wants to know where its voxels are gets their points in mm.
+    """Output of the network for a batch.
 
-    What the samples carry as context goes in beside the images.
+    A network that sets `wants_points` also receives the voxels' positions in mm; samples with a context pass it along.
     """
     if batch.context is not None:
         return model(batch.images, batch.context)
@@ -97,9 +105,15 @@ def forward(model: nn.Module, batch: Batch, spacing: tuple[float, ...]) -> Tenso
 
 @dataclass
 class Training:
-    """One training: the network, its average, its optimisers, the history so far, and the seconds it took.
+    """State of one training.
 
-    A network may have a method `noted` that gives numbers worth a place in each epoch's line of history.
+    Attributes:
+        model: the network; its optional method `noted` returns numbers for the history.
+        config: training configuration.
+        machine: device and precision.
+        seed: of batch order, augmentation and dropout.
+        history: one dictionary per finished epoch.
+        seconds: time spent in training steps.
     """
 
     model: nn.Module
@@ -117,14 +131,14 @@ class Training:
         self.peaks = [optimiser.param_groups[0]["lr"] for optimiser in self.optimisers]
 
     def save(self, path: Path, key: str) -> None:
-        """Write everything that a resume needs, atomically."""
+        """Write a checkpoint atomically."""
         state = {"key": key, "history": self.history, "seconds": self.seconds, "model": self.model.state_dict()}
         state |= {"average": self.average.state_dict(), "optimisers": [o.state_dict() for o in self.optimisers]}
         with files.replacing(path) as temporary:
             torch.save(state, temporary)
 
     def resume(self, path: Path, key: str) -> None:
-        """Continue from a checkpoint of the same run; one of another run, or a damaged one, is left alone."""
+        """Continue from a checkpoint with the same key; ignore any other, and warn if it is damaged."""
         if not path.exists():
             return
         try:
@@ -141,7 +155,16 @@ class Training:
             optimiser.load_state_dict(saved)
 
     def epoch(self, samples: Samples, number: int, progress: tqdm) -> dict[str, Any]:
-        """Train one epoch (numbers start at 1) and return its line of history."""
+        """Train one epoch.
+
+        Args:
+            samples: the training data.
+            number: of the epoch, from 1.
+            progress: bar to update.
+
+        Returns:
+            The epoch's entry of the history: epoch, step, lr, loss.
+        """
         config, total_loss = self.config, 0.0
         per_epoch = max(1, len(samples.images) // config.batch)
         self.model.train()
@@ -164,19 +187,19 @@ class Training:
         return line | getattr(self.model, "noted", dict)()
 
     def batches(self, samples: Samples, number: int) -> Iterator[tuple[int, Batch]]:
-        """The (step, batch) of one epoch."""
+        """Yield (step, batch) of one epoch."""
         config = self.config
         drawn = (config.augmentation, self.seed, number, config.empty)
         return batches(samples, config.batch, self.machine.device, *drawn)
 
     def loss(self, batch: Batch, samples: Samples) -> Tensor:
-        """What a step goes down on."""
+        """Loss of one batch."""
         with self.machine.autocast():
             outputs = forward(self.model, batch, samples.spacing)
         return segmentation_loss(outputs, batch.targets, self.config.loss, self.config.foreground_weight)
 
     def averaged(self, samples: Samples) -> nn.Module:
-        """The averaged network in evaluation mode; BatchNorm statistics, where there are any, re-estimated for it."""
+        """The averaged network in evaluation mode, its BatchNorm statistics re-estimated if it has any."""
         plain = batches(samples, self.config.batch, self.machine.device, Augmentation(), self.seed, 0)
         inputs = (batch.images for _, batch in islice(plain, 40))
         with self.machine.autocast():
@@ -197,21 +220,31 @@ def fit(
     label: str = "training",
     kind: type[Training] = Training,
 ) -> tuple[nn.Module, list[dict[str, Any]], float]:
-    """Train to the end of the schedule, resuming from `folder` if a checkpoint with this key is there.
+    """Train to the end of the schedule, resuming from `folder` if it has a checkpoint with this key.
 
     Args:
-        model: an initialised network. samples: the training data. config: the recipe. machine: device and precision.
-        seed: of batch order and augmentation. folder: gets checkpoint.pt and history.jsonl after every epoch.
-        key: identifies the run. watch: returns scores to show in the history; nothing is chosen by them.
-        inner: returns the Dice of each class on people cut from the training ones, for the recipe's stop rule.
-        label: shown in the progress bar. kind: how an epoch is trained, such as `contrastive.Contrasting`.
+        model: network with initial weights.
+        samples: training data.
+        config: training configuration.
+        machine: device and precision.
+        seed: of batch order, augmentation and dropout.
+        folder: receives checkpoint.pt and history.jsonl after every epoch.
+        key: identifies the run.
+        watch: evaluates the scored cases for the history; no choice depends on it.
+        inner: evaluates Dice of each class on subjects cut from the training ones, for `config.stop`.
+        label: shown in the progress bar.
+        kind: how an epoch is trained, such as `contrastive.Contrasting`.
 
     Returns:
-        The averaged network in evaluation mode, the history with one dictionary an epoch, and the seconds of training:
-        those before a resume included, looks at scored cases left out.
+        The averaged network in evaluation mode; the history, one dictionary per epoch; the seconds of training, without
+        evaluations, with those before a resume.
+
+    Raises:
+        ValueError: `config.stop` is set without `inner`.
+        FloatingPointError: the loss became infinite or NaN.
     """
     if config.stop and inner is None:
-        raise ValueError(f"the recipe stops by {config.stop}, and nothing scores an inner part: give `inner`")
+        raise ValueError(f"config.stop is {config.stop}, which needs the argument `inner`")
     training = kind(model, config, machine, seed)
     checkpoint = folder / "checkpoint.pt"
     training.resume(checkpoint, key)

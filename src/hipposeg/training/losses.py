@@ -1,6 +1,6 @@
-"""The training losses, the same code in 2D and 3D: sums of soft Dice, cross-entropies and focal loss, at every output.
+"""Training losses for 2D and 3D: sums of soft Dice, cross-entropies and focal loss, with deep supervision.
 
-Targets are shares: (B, K, *S) float32, each voxel's part of each class, one-hot where nothing was interpolated.
+Targets are soft labels (B, K, *S) float32, one-hot where nothing was interpolated.
 """
 
 from collections.abc import Sequence
@@ -24,14 +24,14 @@ LOSSES: dict[str, tuple[tuple[float, str], ...]] = {
 def soft_dice_loss(logits: Tensor, target: Tensor, smooth: float = 1e-5) -> Tensor:
     """One minus the mean soft Dice of the foreground classes, pooled over the batch.
 
-    A batch of slices often lacks a class; pooling keeps the loss defined there (Isensee et al. 2021 use the same in 2D,
-    doi:10.1038/s41592-020-01008-z). The background is left out: it is large, and easy. This is a loss; scores come from
-    `hipposeg.metrics`, per case and never pooled.
+    A batch of slices often lacks a class; pooling keeps the loss defined (Isensee et al. 2021 do the same in 2D,
+    doi:10.1038/s41592-020-01008-z). The background is left out because it is large and easy. Scores, in contrast, come
+    from `hipposeg.metrics`, per case and never pooled.
 
     Args:
         logits: (B, K, *S) float32.
-        target: (B, K, *S) float32 shares.
-        smooth: keeps the ratio defined where a class is absent from batch and prediction.
+        target: (B, K, *S) float32 soft labels.
+        smooth: keeps the ratio defined for a class that is absent from batch and prediction.
     """
     probability = logits.softmax(1)
     axes = (0, *range(2, logits.ndim))
@@ -42,10 +42,10 @@ def soft_dice_loss(logits: Tensor, target: Tensor, smooth: float = 1e-5) -> Tens
 
 
 def cross_entropy(logits: Tensor, target: Tensor, foreground_weight: float = 1.0) -> Tensor:
-    """Mean cross-entropy over voxels, each weighted by its true classes: background 1, foreground `foreground_weight`.
+    """Mean cross-entropy over voxels with class weights: background 1, foreground `foreground_weight`.
 
-    For whole voxels equal to torch's own of class numbers, whose two-dimensional kernel is not deterministic on a GPU.
-    For shares torch divides by the number of voxels, this by their weights. Arguments as for `soft_dice_loss`.
+    For one-hot labels it equals torch's, whose 2D kernel is not deterministic on a GPU. For soft labels torch divides
+    by the number of voxels, this by the sum of their weights. Arguments as of `soft_dice_loss`.
     """
     weight = torch.full((logits.shape[1],), foreground_weight, device=logits.device)
     weight[0] = 1
@@ -54,10 +54,10 @@ def cross_entropy(logits: Tensor, target: Tensor, foreground_weight: float = 1.0
 
 
 def binary_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """Mean over foreground classes and voxels of the cross-entropy of each class against all others together.
+    """Cross-entropy of each foreground class against all others, averaged over classes and voxels.
 
-    What a network with one sigmoid a class is trained with; here of the softmax's probabilities, so that every loss
-    trains the same network. Arguments as for `soft_dice_loss`.
+    Networks with one sigmoid a class are trained with it; here it uses the softmax's probabilities, so that every loss
+    trains the same network. Arguments as of `soft_dice_loss`.
     """
     whole = logits.logsumexp(1)
     losses = []
@@ -68,9 +68,9 @@ def binary_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def focal_loss(logits: Tensor, target: Tensor, gamma: float = 2.0) -> Tensor:
-    """Mean over voxels of the focal loss (Lin et al. 2017, arXiv:1708.02002; MONAI's, softmax over the classes).
+    """Mean focal loss over voxels (Lin et al. 2017, arXiv:1708.02002; MONAI's, softmax over the classes).
 
-    MONAI averages over voxels and classes; times K it is the sum over classes, as the paper writes it.
+    MONAI averages over voxels and classes; times K it is the sum over classes, as in the paper.
     """
     from monai.losses import FocalLoss
 
@@ -78,7 +78,7 @@ def focal_loss(logits: Tensor, target: Tensor, gamma: float = 2.0) -> Tensor:
 
 
 def combined(logits: Tensor, target: Tensor, name: str, foreground_weight: float) -> Tensor:
-    """The sum that `name` stands for in LOSSES, for one output: (B, K, *S) float32 logits and shares."""
+    """The sum that `name` stands for in LOSSES, for one output: logits and soft labels (B, K, *S) float32."""
     terms = {
         "dice": soft_dice_loss,
         "ce": partial(cross_entropy, foreground_weight=foreground_weight),
@@ -91,15 +91,19 @@ def combined(logits: Tensor, target: Tensor, name: str, foreground_weight: float
 def segmentation_loss(
     outputs: Tensor | Sequence[Tensor], target: Tensor, name: str = "dice+ce", foreground_weight: float = 1.0
 ) -> Tensor:
-    """The loss of a network's output, or of its outputs at several resolutions (deep supervision).
+    """Loss of a network's output, or of its outputs at several resolutions (deep supervision).
 
-    Coarse outputs are judged against the target's shares averaged over their larger voxels, and count half as much as
-    the next finer one; the weights add up to 1, as in nnU-Net (Isensee et al. 2021; Lee et al. 2015, arXiv:1409.5185).
+    Coarse outputs are compared with soft labels averaged over their larger voxels. Each has half the weight of the next
+    finer one, and the weights add up to 1, as in nnU-Net (Isensee et al. 2021; Lee et al. 2015, arXiv:1409.5185).
 
     Args:
         outputs: logits (B, K, *S), or a sequence of them, finest first, each half as large as the one before.
-        target: (B, K, *S) float32 shares.
-        name: one of LOSSES. foreground_weight: of the term "ce".
+        target: (B, K, *S) float32 soft labels.
+        name: one of LOSSES.
+        foreground_weight: class weight in the term "ce".
+
+    Raises:
+        ValueError: there is no such loss.
     """
     if name not in LOSSES:
         raise ValueError(f"no loss is called {name!r}; there are {', '.join(LOSSES)}")

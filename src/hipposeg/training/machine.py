@@ -1,4 +1,4 @@
-"""What a run computes on. Device, precision and threads belong to the run: they change its bytes."""
+"""Hardware of a run: device, precision and threads."""
 
 import ctypes
 import os
@@ -16,7 +16,13 @@ from hipposeg.models.norm import LAYOUTS
 
 @dataclass(frozen=True)
 class Machine:
-    """Device ("cpu", "cuda" or "mps"), precision ("bf16" or "fp32") and number of CPU threads."""
+    """What a run computes on.
+
+    Attributes:
+        device: "cpu", "cuda" or "mps".
+        precision: "bf16" or "fp32".
+        threads: number of CPU threads.
+    """
 
     device: str
     precision: str
@@ -34,15 +40,15 @@ class Machine:
 
     @property
     def channels_last(self) -> bool:
-        """Whether networks work in channels-last layout, and on several volumes at once where nothing is trained.
+        """Whether networks use the channels-last layout, and batches of transformed copies at inference.
 
-        True in float32 on CPUs with AVX2 alone, where oneDNN takes the gradient of a convolution's weights 2 to 2.6
-        times as fast in it; measured on an AMD EPYC. With AVX-512 or bfloat16 it was not measured, so nothing changes.
+        True for float32 on CPUs with AVX2 alone, where oneDNN computes the gradient of a convolution's weights 2 to 2.6
+        times as fast in it (measured on an AMD EPYC). With AVX-512 or bfloat16 it was not measured, so nothing changes.
         """
         return (self.device, self.precision) == ("cpu", "fp32") and torch.backends.cpu.get_cpu_capability() == "AVX2"
 
     def place(self, network: nn.Module) -> nn.Module:
-        """Move a network to this device and lay its kernels out as is fastest here; returns the same network."""
+        """Move a network to this device, its kernels in the fastest layout; returns the same network."""
         network.to(self.device)
         if self.channels_last:
             for weight in network.parameters():
@@ -78,11 +84,11 @@ def keep_freed_memory() -> None:
 
 
 def this_machine() -> Machine:
-    """Choose device and precision by what the machine has.
+    """Device and precision that suit this machine.
 
-    bfloat16 where it pays: a GPU that supports it, or a CPU with AVX-512 BF16 or AMX. Elsewhere bfloat16 on a CPU is
-    emulated and slower than float32. HIPPOSEG_THREADS sets the threads; by default all cores that this process may
-    use, at most 8 (small networks gain nothing from more).
+    bfloat16 is used where it pays: on a GPU that supports it, and on CPUs with AVX-512 BF16 or AMX. Elsewhere it is
+    emulated and slower than float32. HIPPOSEG_THREADS sets the threads; the default is all cores of this process, at
+    most 8.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     threads = int(os.environ.get("HIPPOSEG_THREADS") or min(cores, 8))
@@ -95,7 +101,7 @@ def this_machine() -> Machine:
 
 
 def processor_name() -> str:
-    """The CPU's or GPU's name, for provenance."""
+    """Name of the GPU or CPU."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     info = Path("/proc/cpuinfo")

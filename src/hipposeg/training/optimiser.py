@@ -1,8 +1,9 @@
-"""The optimiser: Muon for the weights that are matrices, AdamW for the rest.
+"""Muon for weight matrices, AdamW for the rest.
 
 Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/) replaces the momentum of a weight matrix by the
-nearest matrix with orthonormal rows, so that every direction of the update counts alike. A convolution's kernel is such
-a matrix: output channels by everything that they sum over. `unet3d+adamw` is the model that does without.
+nearest matrix with orthonormal rows, so that every direction of the update has the same size. A convolution's kernel is
+such a matrix: output channels by everything they sum over. torch has a Muon, too, for two-dimensional weights alone;
+all runs were trained with this one. `unet3d+adamw` trains without it.
 """
 
 import torch
@@ -18,8 +19,8 @@ NARROWEST = 8
 def orthogonalised(matrix: Tensor, steps: int = 5) -> Tensor:
     """A matrix (m, n) with the singular vectors of the given one and singular values near 1 (0.7 to 1.2).
 
-    The iteration X <- (A I + B XX' + C (XX')^2) X only ever needs XX', so it runs on the smaller side and touches the
-    large matrix twice.
+    The iteration X <- (A I + B XX' + C (XX')^2) X needs XX' only, so it runs on the smaller side and touches the large
+    matrix twice.
     """
     if matrix.shape[0] > matrix.shape[1]:
         return orthogonalised(matrix.T, steps).T
@@ -37,8 +38,11 @@ def orthogonalised(matrix: Tensor, steps: int = 5) -> Tensor:
 class Muon(torch.optim.Optimizer):
     """Nesterov momentum, orthogonalised, for weights seen as (first side, all other sides).
 
-    lr: step size, relative to the weights' own scale. momentum: of the running mean of gradients. weight_decay: share
-    of the weights taken off per unit of lr.
+    Args:
+        params: weights with two or more dimensions.
+        lr: step size, relative to the weights' own scale.
+        momentum: of the running mean of gradients.
+        weight_decay: per unit of learning rate.
     """
 
     def __init__(self, params: list[Tensor], lr: float, momentum: float = 0.95, weight_decay: float = 0.0) -> None:
@@ -46,7 +50,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:
-        """One update of all weights."""
+        """Update all weights once."""
         for group in self.param_groups:
             for weight in group["params"]:
                 state = self.state[weight]
@@ -60,15 +64,15 @@ class Muon(torch.optim.Optimizer):
 
 
 def is_matrix(weight: Tensor) -> bool:
-    """Whether Muon takes a weight: no bias, scale or depthwise kernel, nor what reads the image or gives classes."""
+    """Whether Muon updates a weight: no bias, scale or depthwise kernel, no input or output layer."""
     return weight.ndim >= 2 and min(weight.shape[:2]) >= NARROWEST
 
 
 def optimisers(model: nn.Module, lr: float, weight_decay: float, muon: float) -> list[torch.optim.Optimizer]:
-    """AdamW alone if `muon` is 0, else Muon with that rate for the matrices and AdamW for the others.
+    """AdamW alone if `muon` is 0; else Muon with that rate for weight matrices and AdamW for the rest.
 
-    Weights that want no gradient are frozen and left to none. A single number, such as the logarithm of a scale of
-    cosines, does not decay: its zero would be a certain scale, and no absence of one.
+    Frozen weights get none. A single number, such as the logarithm of a scale of cosines, has no weight decay: zero
+    would be a certain scale, not the absence of one.
     """
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     matrices = [weight for weight in weights if muon and is_matrix(weight)]

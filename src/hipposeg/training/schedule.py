@@ -1,6 +1,6 @@
-"""Learning rates over a training, as shares of their peak: the project's own schedule and those of others.
+"""Learning rates over a training, as fractions of their peak.
 
-A schedule is a function of the step and of the history of finished epochs, so a resumed run goes on as it would have.
+A schedule is a function of the step and of the history of finished epochs, so a resumed run continues as it would have.
 """
 
 import math
@@ -14,12 +14,14 @@ PATIENCE, FALL = 1, 0.1
 
 
 def rate(name: str, step: int, steps: int, warmup: float, history: list[dict[str, Any]]) -> float:
-    """Share of the peak at `step` of `steps`.
+    """Fraction of the peak rate at `step` of `steps`.
 
-    one-cycle: cosine up over the warm-up, cosine down to 0 after it. cosine: down to 0 at once. restarts: three such
-    cosines one after the other (Loshchilov and Hutter 2017, arXiv:1608.03983). plateau: constant, and a tenth of that
-    after an epoch without a new lowest training loss. (Usually it watches validation slices; where those are also the
-    score, nothing may.) Raises ValueError naming the schedules if there is no such one.
+    one-cycle: cosine up over the warm-up, cosine down to 0 after it. cosine: down to 0 from the start. restarts: three
+    such cosines in a row (Loshchilov and Hutter 2017, arXiv:1608.03983). plateau: constant, a tenth of it after an
+    epoch without a new lowest training loss; usually it watches validation slices, which here are also the score.
+
+    Raises:
+        ValueError: there is no such schedule.
     """
     if name == "one-cycle":
         return one_cycle(step, steps, 1.0, warmup)
@@ -44,7 +46,7 @@ def one_cycle(step: int, steps: int, peak: float, warmup: float) -> float:
 
 
 def falls(losses: list[float]) -> int:
-    """How often the rate has fallen after these epochs: each time PATIENCE epochs in a row set no new lowest loss."""
+    """How often the rate has been lowered: each time PATIENCE epochs in a row brought no new lowest loss."""
     lowest, waited, found = math.inf, 0, 0
     for loss in losses:
         waited = 0 if loss < lowest else waited + 1

@@ -1,7 +1,7 @@
-"""When to stop before the schedule ends. Rules read an inner part of the training people, never a scored case.
+"""Early stopping, judged on subjects cut from the training ones, never on a scored case.
 
-A rule is a function of the history alone, so a resumed run stops where an uninterrupted one does. The weights that are
-scored are still the running average at the moment of stopping: a rule ends a training, it picks no checkpoint.
+A rule is a function of the history alone, so a resumed run stops where an uninterrupted one does. It ends a training;
+the weights that are scored are still the running average at that moment.
 """
 
 from dataclasses import dataclass
@@ -10,11 +10,13 @@ from typing import Any
 
 @dataclass(frozen=True)
 class StopRule:
-    """End training when one of its conditions holds; a condition at 0 is switched off.
+    """End training when one of its conditions holds; 0 switches a condition off.
 
-    reach: every class has this Dice on the inner part (as the HipMRI course work did). patience: the mean over classes
-    has not risen for this many looks. every: epochs between two looks. people: every how many-th training person is
-    inner, and not trained on.
+    Attributes:
+        reach: Dice that every class reaches on the inner subjects (as in the HipMRI course work).
+        patience: evaluations without a rise of the mean over classes.
+        every: epochs between two evaluations.
+        people: every how many-th training subject is inner, and not trained on.
     """
 
     reach: float = 0.0
@@ -27,7 +29,7 @@ class StopRule:
             raise ValueError(f"{self}: reach must be a Dice, patience at least 0, every at least 1, people at least 2")
 
     def ends(self, history: list[dict[str, Any]]) -> bool:
-        """Whether training ends after this history; its lines hold "inner", class -> Dice, where a look was taken."""
+        """Whether training ends after this history; entries hold "inner" (class -> Dice) where it was evaluated."""
         looks = [list(line["inner"].values()) for line in history if "inner" in line]
         if not looks:
             return False

@@ -1,7 +1,7 @@
-"""Figures of notebook 07 that compare runs: scores with intervals, cases one by one, training curves, volumes.
+"""Figures that compare runs: scores with intervals, cases one by one, training curves, volumes.
 
-Tables come in as `runs.table` gives them: `results` has one row per run and label, `cases` one per run, case and label.
-Anterior and posterior keep their own two colours; everything that is not anatomy has another.
+`results` is a table of `results.tables.summary` (one row per run and label), `cases` one of `results.load` (one row per
+run, case and label). Anterior and posterior keep their own two colours; everything that is not anatomy has another.
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,8 +39,6 @@ def run_names(results: pd.DataFrame) -> dict[str, str]:
         told = {"folds": "{}", "fold": "fold {}", "seed": "seed {}", "schedule": "{}", "precision": "{}"}
         extra = [text.format(row[key]) for key, text in told.items() if twins[key].nunique() > 1]
         names[run] = " ".join([row["model"], ", ".join(extra)]).strip()
-        if row.get("older"):
-            names[run] += " (older)"
     return names
 
 
@@ -49,8 +47,8 @@ def line_style(index: int) -> dict[str, str]:
     return {"color": SERIES[index % len(SERIES)], "linestyle": DASHES[index // len(SERIES) % len(DASHES)]}
 
 
-def dice_by_run(results: pd.DataFrame, spec: DatasetSpec, floor: str) -> Figure:
-    """Dice of each run for every class and their mean, with 95 % intervals over people; the floor's mean as a line."""
+def dice_by_run(results: pd.DataFrame, spec: DatasetSpec, atlas: str) -> Figure:
+    """Dice of each run for every class and their mean, with 95 % intervals over subjects; the atlas' mean as a line."""
     names = run_names(results)
     marks = [(label.name, label.colour, "o") for label in spec.labels] + [("mean", INK, "D")]
     fig, ax = plt.subplots(figsize=(WIDTH, 1.3 + 0.62 * len(names)))
@@ -65,12 +63,12 @@ def dice_by_run(results: pd.DataFrame, spec: DatasetSpec, floor: str) -> Figure:
                 edge = found["dice_high"] if np.isfinite(found["dice_high"]) else found["dice"]
                 ax.annotate(f"{found['dice']:.3f}", (edge, y), xytext=(6, 0), textcoords="offset points",
                             va="center", fontsize=9, color=INK)  # fmt: skip
-    floors = results[(results["model"] == floor) & (results["label"] == "mean")]["dice"]
-    if len(floors):
-        ax.axvline(floors.iloc[0], color=MUTED, linestyle="--", linewidth=1, zorder=0)
-        ax.annotate("floor: no image is read", (floors.iloc[0], 1), xycoords=("data", "axes fraction"), xytext=(4, 3),
+    baseline = results[(results["model"] == atlas) & (results["label"] == "mean")]["dice"]
+    if len(baseline):
+        ax.axvline(baseline.iloc[0], color=MUTED, linestyle="--", linewidth=1, zorder=0)
+        ax.annotate("image-free atlas", (baseline.iloc[0], 1), xycoords=("data", "axes fraction"), xytext=(4, 3),
                     textcoords="offset points", ha="left", va="bottom", color=MUTED, fontsize=9)  # fmt: skip
-    ax.set(xlabel="Dice, mean over scored volumes (bars: 95 % interval over people)", ylim=(len(names) - 0.45, -0.55))
+    ax.set(xlabel="Dice, mean over scored volumes (bars: 95 % interval over subjects)", ylim=(len(names) - 0.45, -0.55))
     ax.set_xlim(right=min(1.0, ax.get_xlim()[1] + 0.03))
     ax.set_yticks(range(len(names)), list(names.values()))
     ax.grid(False, axis="y")
@@ -118,7 +116,7 @@ def training_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> Fig
     for index, (name, lines) in enumerate(histories.items()):
         style = {**line_style(index), "linewidth": 1.8}
         left.plot([line["epoch"] for line in lines], [line["loss"] for line in lines], label=name, **style)
-        noted = [(line["epoch"], line["dice"]["mean"]) for line in lines if line.get("dice")]
+        noted = [(line["epoch"], line["dice_mean"]) for line in lines if "dice_mean" in line]
         right.plot([epoch for epoch, _ in noted], [dice for _, dice in noted], marker="o", markersize=4, **style)
     # The first epoch's loss is several times the last one's, and runs differ at the end.
     left.set(xlabel="epoch", ylabel="training loss (logarithmic)", title="Loss", yscale="log")
@@ -127,7 +125,7 @@ def training_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> Fig
     left.yaxis.set_minor_formatter(NullFormatter())
     right.set(xlabel="epoch", ylabel="mean Dice", title="Scored volumes, for display only")
     # The first epochs' scores would squeeze the end of the curves, where runs differ.
-    shown = [line["dice"]["mean"] for lines in histories.values() for line in lines if line.get("dice")]
+    shown = [line["dice_mean"] for lines in histories.values() for line in lines if "dice_mean" in line]
     if shown:
         right.set_ylim(max(min(shown), max(shown) - 0.25) - 0.01, max(shown) + 0.02)
     for ax in (left, right):

@@ -47,7 +47,7 @@ NO_VERDICT = Mark("d", MUTED, filled=False)
 def forest(
     rows: pd.DataFrame, margin: float, xlabel: str = "mean Dice, row minus reference", *, sort: bool = True
 ) -> Figure:
-    """Forest plot of paired differences, as `runs.seeds.differences` gives them.
+    """Forest plot of paired differences, as `results.compare.differences` gives them.
 
     rows: one row a comparison. Columns: difference, low, high (ends of its 95 % interval), people, seeds, verdict
     (`stats.verdict`; None or any other text is no verdict and printed as it is). Index: names, or (family, name) where
@@ -59,7 +59,7 @@ def forest(
     missing = [column for column in COLUMNS if column not in rows]
     if missing or rows.empty:
         found = f"lacks the columns {', '.join(missing)}" if missing else "has no row"
-        raise ValueError(f"the table of differences {found}; pass what runs.seeds.differences returns")
+        raise ValueError(f"the table of differences {found}; pass what results.compare.differences returns")
     lines = _lines(rows, sort)
     texts = [_words(row) if row is not None else ("",) * len(HEADS) for _, row in lines]
     fig, (left, middle, right) = _page(lines, texts)

@@ -86,8 +86,8 @@ def by_fold(scores: pd.DataFrame, published: Mapping[str, Mapping[str, float]]) 
 def dice_by_minutes(table: pd.DataFrame) -> Figure:
     """Mean Dice with interval against the minutes of training, on a logarithmic axis; a named dot for each model.
 
-    table: index model; columns minutes, value, low, high, dims (2 or 3, told apart by marker). Models without minutes are
-    left out.
+    table: index model; columns minutes, value, low, high, dims (2 or 3, shown by the marker). Models without minutes
+    are left out.
     """
     kept = table.dropna(subset=["minutes"]).sort_values(["minutes", "value"])
     fig, ax = plt.subplots(figsize=(WIDTH, 4.6))

@@ -1,8 +1,7 @@
-"""The benchmark's cells: what there is to measure, what is done already, and running the rest one by one.
+"""The benchmark's cells: what is measured, which cells are done, and running the others one by one.
 
-Each cell runs in a process of its own, so that its peak memory is its own, and writes `artifacts/bench/<cell>.json`
-when it is done. A file whose key is that of the cell as it would run now is kept: the benchmark can be stopped and
-resumed.
+Each cell runs in a process of its own, so that peak memory is measured for it alone, and writes
+`artifacts/bench/<cell>.json` at its end. A file with the present key is kept, so the benchmark can be interrupted.
 """
 
 import fnmatch
@@ -24,19 +23,21 @@ from hipposeg_lab.bench import dynunet, nnunet, ours, peak, predictor, training_
 
 log = logging.getLogger(__name__)
 
-# Raise by hand when a way of measuring changes: cells measured before then run again.
+# Increase when a way of measuring changes: cells measured before run again.
 NUMERICS = 1
 MINUTES = (5.0, 15.0, 30.0)
 PACKAGES = ("torch", "monai", "nnunetv2", "numpy")
-RECIPES = {"ours": ours.recipe, "nnunet": nnunet.recipe, "dynunet": dynunet.recipe}
+CONFIGURATIONS = {"ours": ours.configuration, "nnunet": nnunet.configuration, "dynunet": dynunet.configuration}
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One measurement. kind: "peak", "predict", "models", "throughput", "race" or "quick". minutes: of a race.
+    """One measurement.
 
-    system: such as "nnunet-shortened"; of "models" the notebook whose models are timed. "quick" is a short "throughput", or
-    a short "predict".
+    Attributes:
+        kind: "peak", "predict", "models", "throughput", "race" or "quick" (a short "throughput" or "predict").
+        system: such as "nnunet-shortened"; for "models" the notebook whose models are timed.
+        minutes: training times of a race.
     """
 
     kind: str
@@ -45,8 +46,8 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """Such as `peak`, `throughput.ours` or `race.ours.5`; a race as released serves several schedules: `5-15-30`."""
-        return ".".join(filter(None, (self.kind, self.system, "-".join(f"{schedule:g}" for schedule in self.minutes))))
+        """Such as `peak`, `throughput.ours` or `race.ours.5`; a peer as released has several times: `5-15-30`."""
+        return ".".join(filter(None, (self.kind, self.system, "-".join(f"{one:g}" for one in self.minutes))))
 
     @property
     def base(self) -> str:
@@ -60,35 +61,35 @@ class Cell:
 
     @property
     def released(self) -> bool:
-        """Whether a peer runs as it was released, with a schedule that does not depend on the schedule."""
+        """Whether a peer runs as it was released, with a schedule that does not depend on the training time."""
         return self.variant == "released"
 
 
 def all_cells(minutes: Sequence[float] = MINUTES) -> list[Cell]:
     """Every cell, in the order in which they run: short ones first."""
     if not minutes or min(minutes) <= 0:
-        raise ValueError(f"the schedules are {list(minutes)}; expected one or more positive numbers of minutes")
-    schedules = tuple(sorted({float(schedule) for schedule in minutes}))  # 5 and 5.0 have one key
+        raise ValueError(f"training times are {list(minutes)}; expected one or more positive numbers of minutes")
+    times = tuple(sorted({float(one) for one in minutes}))  # 5 and 5.0 have one key
     cells = [Cell("peak"), Cell("predict")]
     cells += [Cell("models", notebook) for notebook in training_time.NOTEBOOKS]
     systems = ("ours", "ours-fp32", "nnunet", "nnunet-bf16", "dynunet", "dynunet-bf16")
     cells += [Cell("throughput", name) for name in systems]
     fitted = ("ours", "nnunet-shortened", "dynunet-shortened")
-    cells += [Cell("race", name, (schedule,)) for schedule in schedules for name in fitted]
-    return [*cells, *(Cell("race", f"{name}-released", schedules) for name in ("nnunet", "dynunet"))]
+    cells += [Cell("race", name, (one,)) for one in times for name in fitted]
+    return [*cells, *(Cell("race", f"{name}-released", times) for name in ("nnunet", "dynunet"))]
 
 
 def quick_cells() -> list[Cell]:
     """The short part: peak, predictor, and a step and a prediction of ours and both peers, in float32.
 
-    Ours also in contiguous layout, as before there was another.
+    Ours is measured in contiguous layout, too.
     """
     systems = ("predict", "ours-fp32", "ours-contiguous", "nnunet", "dynunet")
     return [Cell("peak"), *(Cell("quick", system) for system in systems)]
 
 
 def bench_machine() -> Machine:
-    """The machine's CPU. Raises ValueError where a GPU would be used: minutes of a CPU are what is compared."""
+    """The machine's CPU. Raises ValueError if a GPU would be used: the benchmark compares times of a CPU."""
     machine = this_machine()
     if machine.device != "cpu":
         raise ValueError(
@@ -98,7 +99,7 @@ def bench_machine() -> Machine:
 
 
 def versions() -> dict[str, str]:
-    """Installed versions of the packages that the numbers depend on; empty for one that is not there."""
+    """Installed versions of the packages that the numbers depend on; empty for one that is not installed."""
     found = {}
     for name in PACKAGES:
         try:
@@ -109,39 +110,39 @@ def versions() -> dict[str, str]:
 
 
 def setting(machine: Machine) -> dict[str, Any]:
-    """What a number holds for: processor, threads, precision, versions."""
+    """Processor, threads, precision and versions."""
     return {"machine": processor_name(), **asdict(machine), "versions": versions()}
 
 
 def key(cell: Cell, machine: Machine) -> str:
-    """Hash of what a cell's numbers depend on, save for the machine's other work."""
+    """Hash of everything that a cell's numbers depend on, except for other load on the machine."""
     if cell.kind == "models":
-        recipe = training_time.schedules(cell.system)
+        configuration = training_time.configuration(cell.system)
     elif "predict" in (cell.kind, cell.system):
-        recipe = predictor.training()
+        configuration = predictor.configuration()
     else:
-        recipe = RECIPES[cell.base]() if cell.base else peak.training()
-    return sha256_bytes(to_json([NUMERICS, asdict(cell), recipe, setting(machine)]).encode())
+        configuration = CONFIGURATIONS[cell.base]() if cell.base else peak.configuration()
+    return sha256_bytes(to_json([NUMERICS, asdict(cell), configuration, setting(machine)]).encode())
 
 
 def folder() -> Path:
-    """Where the results of the whole benchmark stand."""
+    """The folder of the whole benchmark's results."""
     return output_root() / "artifacts" / "bench"
 
 
 def quick_folder(machine: Machine) -> Path:
-    """Where those of the short part stand: a folder of `folder()` for each kind of CPU, such as `amd-epyc-fp32`."""
+    """The folder of the short part's results: one in `folder()` for each kind of CPU, such as `amd-epyc-fp32`."""
     words = re.sub(r"\([^)]*\)|[^a-z0-9]+", " ", processor_name().lower()).split()
     return folder() / "-".join([*words, machine.precision])
 
 
 def work_folder() -> Path:
-    """Where peers keep raw and preprocessed data, weights and logs; ignored by git."""
+    """The folder of the peers' data, weights and logs; ignored by git."""
     return output_root() / ".work" / "bench"
 
 
 def state(cell: Cell, machine: Machine, where: Path) -> str:
-    """ "done", "outdated" (measured with another recipe, version or machine) or "to do"; where: the cells' folder."""
+    """ "done", "outdated" (another configuration, version or machine) or "to do"; where: the cells' folder."""
     path = where / f"{cell.name}.json"
     if not path.is_file():
         return "to do"
@@ -149,7 +150,7 @@ def state(cell: Cell, machine: Machine, where: Path) -> str:
 
 
 def chosen(cells: Sequence[Cell], pattern: str | None) -> list[Cell]:
-    """Cells whose name matches a shell pattern or contains it. Raises ValueError naming all if none does."""
+    """Cells whose name matches a shell pattern or contains it. Raises ValueError with all names if none does."""
     found = [cell for cell in cells if not pattern or fnmatch.fnmatch(cell.name, pattern) or pattern in cell.name]
     if not found:
         raise ValueError(f"no cell matches {pattern!r}; there are {', '.join(cell.name for cell in cells)}")
@@ -164,9 +165,9 @@ def need_peers(cells: Sequence[Cell]) -> None:
 
 
 def run_all(cells: Sequence[Cell], machine: Machine, where: Path) -> list[str]:
-    """Run what is not done, one process after the other; returns the names of the cells that failed.
+    """Run the cells that are not done, one process after the other; return the names of those that failed.
 
-    where: the cells' folder. A failed cell's output stands in `.work/bench/<cell>.log`; the others still run.
+    where: the cells' folder. A failed cell's output is in `.work/bench/<cell>.log`; the others still run.
     """
     waiting = [cell for cell in cells if state(cell, machine, where) != "done"]
     need_peers(waiting)
@@ -175,7 +176,7 @@ def run_all(cells: Sequence[Cell], machine: Machine, where: Path) -> list[str]:
         print(f"== {cell.name}", flush=True)
         output = work_folder() / f"{cell.name}.log"
         output.parent.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "hipposeg.cli", "bench", "--inside", cell.name]
+        command = [sys.executable, "-m", "hipposeg_lab.cli", "bench", "--inside", cell.name]
         command += ["--minutes", *(f"{minutes:g}" for minutes in cell.minutes or MINUTES)]
         command += ["--quick"] if where != folder() else []
         with output.open("w") as stream:
@@ -183,5 +184,5 @@ def run_all(cells: Sequence[Cell], machine: Machine, where: Path) -> list[str]:
         if done.returncode:
             failed.append(cell.name)
             tail = "\n".join(output.read_text().splitlines()[-5:])
-            log.error("%s failed; the end of %s says:\n%s", cell.name, output, tail)
+            log.error("%s failed; the end of %s is:\n%s", cell.name, output, tail)
     return failed

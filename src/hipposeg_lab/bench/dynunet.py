@@ -1,8 +1,9 @@
-"""MONAI's DynUNet pipeline for Task04 as a peer, with MONAI's network, transforms, loss and inferer.
+"""MONAI's DynUNet pipeline for Task04, with MONAI's network, transforms, loss and inferer.
 
 Settings after Project-MONAI/tutorials, modules/dynunet_pipeline (task_params.py, transforms.py, train.py and
 commands/task04): 500 epochs of SGD at a constant 0.1, then 50 epochs at 0.001 from those weights, without decay. The
-pipeline goes on from the epoch that scored best on the validation cases; here from the last, since none may choose.
+pipeline continues from the epoch with the best validation score, this one from the last, because no test case may
+choose an epoch.
 """
 
 from collections.abc import Iterator
@@ -24,21 +25,21 @@ WINDOW = {"roi_size": PATCH, "sw_batch_size": 4, "overlap": 0.5, "mode": "gaussi
 MIRRORED = ((2,), (3,), (4,), (2, 3), (2, 4), (3, 4), (2, 3, 4))
 
 
-def recipe() -> dict[str, Any]:
-    """What identifies this peer; its version is part of every key beside it."""
+def configuration() -> dict[str, Any]:
+    """The configuration, for the cell's key."""
     network = {"patch": PATCH, "batch": BATCH, "channels": CHANNELS, "strides": STRIDES, "supervised": SUPERVISED}
     optimiser = {"momentum": MOMENTUM, "weight_decay": WEIGHT_DECAY, "clip": CLIP, "stages": STAGES, "seed": SEED}
     return network | optimiser | {"window": WINDOW, "workers": WORKERS}
 
 
 def stage_at(share: float) -> int:
-    """Which stage runs after this share of a schedule shortened as a whole: 0, and 1 in the last eleventh."""
+    """The stage after this fraction of a shortened schedule: 0, and 1 in the last eleventh."""
     first, second = (stage["epochs"] for stage in STAGES)
     return int(share >= first / (first + second))
 
 
 class DynUNet:
-    """The pipeline in training; a Peer. passes: the image and its seven mirrorings."""
+    """The pipeline in training; a Peer. Its passes are the image and its seven mirror images."""
 
     passes, volumes_per_step = 8, BATCH
     plan = {"patch": PATCH, "batch": BATCH, "channels": CHANNELS}
@@ -68,19 +69,19 @@ class DynUNet:
         self._begin(0)
 
     def _begin(self, stage: int) -> None:
-        """Start a stage with an optimiser of its own, as its command line does."""
+        """Start a stage with a new optimiser, as its command line does."""
         self.stage, settings = stage, STAGES[stage]
         self.optimiser = torch.optim.SGD(
             self.network.parameters(), settings["lr"], momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, nesterov=True
         )
 
     def spend(self, share: float) -> None:
-        """Go over to the second stage when it is due."""
+        """Start the second stage when it is due."""
         if stage_at(share) != self.stage:
             self._begin(stage_at(share))
 
     def step(self) -> None:
-        """One batch, the deeper output's loss weighing half."""
+        """One batch; the deeper output's loss has weight 0.5."""
         batch = next(self.loaders[self.stage])
         self.network.train()
         self.optimiser.zero_grad()
@@ -95,7 +96,7 @@ class DynUNet:
 
     @torch.inference_mode()
     def predict(self, image: np.ndarray, mirrored: bool = True) -> np.ndarray:
-        """The mask, uint8 (X, Y, Z): cropped to what is above 0, normalised, windowed, averaged over mirrorings."""
+        """The mask, uint8 (X, Y, Z): foreground crop, normalisation, sliding window, mean over mirror images."""
         from monai.transforms import NormalizeIntensity
         from monai.transforms.utils import generate_spatial_bounding_box
 
@@ -112,13 +113,13 @@ class DynUNet:
         return mask
 
     def close(self) -> None:
-        """Ending the generators ends their loaders' processes."""
+        """End the generators, and with them their loaders' processes."""
         for loader in self.loaders:
             loader.close()
 
 
 def _batches(cohort: Cohort, cases: list[int], positive: int, workers: int) -> Iterator[dict[str, Any]]:
-    """Augmented batches without end; as in the pipeline, what is not random is done once, beforehand."""
+    """Endless augmented batches; as in the pipeline, deterministic transforms run once, beforehand."""
     from monai.data import CacheDataset, DataLoader
 
     items = [{"image": cohort.cases[n].image, "label": cohort.cases[n].label[None]} for n in cases]
@@ -133,7 +134,7 @@ def _batches(cohort: Cohort, cases: list[int], positive: int, workers: int) -> I
 
 
 def _transforms(positive: int) -> Any:
-    """Its training transforms, from arrays with a channel axis on."""
+    """Its training transforms, after reading."""
     from monai import transforms as t
 
     both = ["image", "label"]

@@ -1,8 +1,9 @@
-"""What happens inside a cell's own process: make the system, measure it, score it, write the cell's file."""
+"""Measure a cell, in a process of its own: build the system, measure and score it, write the cell's file."""
 
 import functools
 import os
 import statistics
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,6 @@ from hipposeg.data.folds import Fold
 from hipposeg.files import write_json
 from hipposeg.results.scoring import score_all
 from hipposeg.stats import interval
-from hipposeg.timings import peak_mb
 from hipposeg.training.machine import Machine
 from hipposeg.workspace import Workspace, output_root
 from hipposeg_lab.bench import cells, peak, predictor, profile, training_time
@@ -26,14 +26,14 @@ from hipposeg_lab.bench.nnunet import NNUNet
 from hipposeg_lab.bench.ours import Ours
 from hipposeg_lab.bench.system import System, timed_steps, train_by_clock
 
-# Volumes whose inference is timed, evenly over the scored fold; in the short part, as many and so many commands.
+# Volumes whose inference is timed, evenly over the test fold; numbers of the short part.
 TIMED_VOLUMES = 10
 QUICK_VOLUMES, QUICK_SECONDS, QUICK_STEPS, QUICK_COMMANDS = 3, 20.0, 3, 3
 COUNTED = "training steps with the waiting for their data; loading, planning, preprocessing and scoring are not counted"
 
 
 class Contiguous(Machine):
-    """A machine whose networks stay in contiguous layout, whatever its CPU."""
+    """A machine whose networks stay in contiguous layout on any CPU."""
 
     channels_last = False
 
@@ -55,13 +55,13 @@ def run(cell: Cell, machine: Machine, where: Path) -> Path:
 
 
 def peak_cell(machine: Machine) -> dict[str, Any]:
-    """The peak with this machine's threads; in bf16 only where the CPU computes it, elsewhere it takes half an hour."""
+    """The peak with this machine's threads; bf16 only on CPUs that support it, others take half an hour."""
     torch.set_num_threads(machine.threads)
     return peak.measure(("bf16", "fp32") if machine.precision == "bf16" else ("fp32",))
 
 
 def system_cell(cell: Cell, machine: Machine) -> dict[str, Any]:
-    """The predictor, the models of a notebook on `grouped` fold 0, or a throughput or a race on `nnunet` fold 0."""
+    """Measure the predictor, a notebook's models on `grouped` fold 0, or throughput or race on `nnunet` fold 0."""
     source = locate.locate("full")
     if source.dataset != "msd":
         raise ValueError("the benchmark needs the real data set: run `make data` with network, or set HIPPOSEG_DATA")
@@ -73,7 +73,7 @@ def system_cell(cell: Cell, machine: Machine) -> dict[str, Any]:
         return predictor.measure_further(images[:QUICK_VOLUMES], QUICK_COMMANDS)
     if cell.kind == "models":
         first = folds.make(people.spec, people.numbers)["grouped"][0]
-        return training_time.measure(cell.system, people, first, Workspace(output_root(), "msd", "full"), machine)
+        return training_time.measure(cell.system, people, first, Workspace(output_root(), "msd"), machine)
     all_folds = folds.make(people.spec, people.numbers)["nnunet"]
     system = make_system(cell, people, all_folds, machine)
     try:
@@ -87,12 +87,12 @@ def system_cell(cell: Cell, machine: Machine) -> dict[str, Any]:
 
 
 def make_system(cell: Cell, people: Cohort, all_folds: list[Fold], machine: Machine) -> System:
-    """The cell's system on fold 0. A shortened peer takes bf16 where this machine computes it fast, as ours does."""
+    """The cell's system on fold 0. A shortened peer runs in this machine's precision, as ours does."""
     bf16 = cell.variant == "bf16" or (cell.variant == "shortened" and machine.precision == "bf16")
     if cell.base == "ours":
         if cell.variant in LAYOUTS:
             machine = LAYOUTS[cell.variant](machine.device, "fp32", machine.threads)
-        return Ours(people, all_folds[0], Workspace(output_root(), "msd", "full"), machine)
+        return Ours(people, all_folds[0], Workspace(output_root(), "msd"), machine)
     if cell.base == "nnunet":
         return NNUNet(people, all_folds, cells.work_folder(), machine, cell.name, bf16)
     return DynUNet(people, all_folds[0], machine, bf16)
@@ -115,7 +115,7 @@ def throughput(system: System, people: Cohort, scored: list[int]) -> dict[str, A
 
 
 def quick(system: System, people: Cohort, scored: list[int]) -> dict[str, Any]:
-    """What `throughput` measures of a step and of a prediction, from fewer of both."""
+    """The times of `throughput`, from fewer steps and predictions."""
     steps = timed_steps(system, QUICK_SECONDS, QUICK_STEPS, warm_up=1)
     with FlopCounterMode(display=False) as counter:
         system.step()
@@ -125,7 +125,7 @@ def quick(system: System, people: Cohort, scored: list[int]) -> dict[str, Any]:
 
 
 def step_of(system: System, steps: list[float], gflop: float) -> dict[str, Any]:
-    """A training step in numbers; of ours also the minutes of its schedule."""
+    """Times and operations of a training step; for ours also the minutes of its schedule."""
     step_s = statistics.median(steps)
     found = {
         "step_s": step_s,
@@ -156,7 +156,7 @@ def predict_seconds(system: System, images: list[Any], mirrored: bool = True) ->
 
 
 def race(cell: Cell, system: System, people: Cohort, scored: list[int]) -> dict[str, Any]:
-    """Train for the schedules and score every case at each of them."""
+    """Train for the given minutes and score every case after each of them."""
     look = functools.partial(scores, system, people, scored)
     looks = train_by_clock(
         system, cell.minutes, not cell.released, lambda: {**peak_memory(), **look()}, time.perf_counter
@@ -165,7 +165,7 @@ def race(cell: Cell, system: System, people: Cohort, scored: list[int]) -> dict[
 
 
 def scores(system: System, people: Cohort, scored: list[int]) -> dict[str, Any]:
-    """Dice of every label with its interval over people, and of every case."""
+    """Dice of every label with its interval over subjects, and of every case."""
     started = time.perf_counter()
     predicted = {case: system.predict(system.loaded(case)) for case in scored}
     spent = time.perf_counter() - started
@@ -183,19 +183,22 @@ def scores(system: System, people: Cohort, scored: list[int]) -> dict[str, Any]:
 
 
 def peak_memory() -> dict[str, float]:
-    """Largest resident memory of this process so far, in MB; a peer's loaders come on top and are not counted."""
-    return {"peak_mb": peak_mb()}
+    """Largest resident memory of this process so far, in MB, without a peer's loader processes."""
+    import resource  # not on Windows
+
+    unit = 1e6 if sys.platform == "darwin" else 1e6 / 1024  # bytes on macOS, kibibytes on Linux
+    return {"peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit}
 
 
 def busy_share(seconds: float = 2.0) -> float | None:
-    """Share of the processors' time that others use while this process sleeps; None where there is no /proc."""
+    """Fraction of the processors' time that others use while this process sleeps; None without /proc."""
     before = usage()
     time.sleep(seconds)
     return others_share(before, usage())
 
 
 def usage() -> tuple[float, float, float] | None:
-    """Seconds of all processors so far: in all, busy, of this process and its ended children; None without /proc."""
+    """Seconds of all processors so far: total, busy, of this process and its ended children; None without /proc."""
     path = Path("/proc/stat")
     if not path.is_file():
         return None
@@ -205,7 +208,7 @@ def usage() -> tuple[float, float, float] | None:
 
 
 def others_share(before: tuple[float, ...] | None, after: tuple[float, ...] | None) -> float | None:
-    """Share of the processors' time between two `usage` that other programs took."""
+    """Fraction of the processors' time between two `usage` that other programs used."""
     if before is None or after is None:
         return None
     total, busy, own = (b - a for a, b in zip(before, after, strict=True))
@@ -213,8 +216,8 @@ def others_share(before: tuple[float, ...] | None, after: tuple[float, ...] | No
 
 
 def main(name: str, minutes: list[float], quick: bool) -> Path:
-    """Run the cell of this name, of the whole benchmark or the short part. Raises ValueError naming all if none is."""
-    os.environ.setdefault("HIPPOSEG_OFFLINE", "1")  # the data set was found before; no cell waits for a network
+    """Run the cell of this name, of the whole benchmark or the short part. Raises ValueError with all names."""
+    os.environ.setdefault("HIPPOSEG_OFFLINE", "1")  # the data set is here
     everything = cells.quick_cells() if quick else cells.all_cells(minutes)
     (cell,) = [cell for cell in cells.chosen(everything, name) if cell.name == name]
     machine = cells.bench_machine()

@@ -1,7 +1,7 @@
-"""nnU-Net v2 as a peer: its own planner, preprocessor, loaders, network, loss, optimiser and predictor, on a CPU.
+"""nnU-Net v2: its own planner, preprocessor, loaders, network, loss, optimiser and predictor, on a CPU.
 
-Only its loop over epochs is replaced: on a few cores a schedule ends before its first epoch of 250 steps does. Its
-validation steps, which would cost it time, are left out. Isensee et al. 2021, doi:10.1038/s41592-020-01008-z.
+Only its loop over epochs is replaced: on a few cores the time ends before its first epoch of 250 steps. Its validation
+steps are left out, because they take time. Isensee et al. 2021, doi:10.1038/s41592-020-01008-z.
 """
 
 import logging
@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import torch
 
 from hipposeg.data.cohort import Cohort
 from hipposeg.data.folds import Fold
 from hipposeg.files import read_json, write_json
-from hipposeg.results.scoring import write_mask
 from hipposeg.training.machine import Machine
 from hipposeg_lab.bench.system import in_bf16
 
@@ -28,13 +28,13 @@ CONFIGURATION, PLANS = "3d_fullres", "nnUNetPlans"
 FOLD, SEED = 0, 0
 
 
-def recipe() -> dict[str, Any]:
-    """What identifies this peer; its version is part of every key beside it."""
+def configuration() -> dict[str, Any]:
+    """The configuration, for the cell's key."""
     return {"plans": PLANS, "configuration": CONFIGURATION, "fold": FOLD, "seed": SEED}
 
 
 def set_folders(work: Path, cell: str) -> None:
-    """Tell nnU-Net where to keep its files; it reads these variables when it is imported."""
+    """Set nnU-Net's folders; it reads these variables on import."""
     folders = {name: work / "nnunet" / name for name in ("nnUNet_raw", "nnUNet_preprocessed")}
     folders["nnUNet_results"] = work / "nnunet" / "nnUNet_results" / cell
     for name, folder in folders.items():
@@ -45,7 +45,7 @@ def set_folders(work: Path, cell: str) -> None:
 def prepare(cohort: Cohort, folds: Sequence[Fold], work: Path, threads: int) -> None:
     """Let nnU-Net plan and preprocess the cohort, once; raise ValueError if its folds are not ours.
 
-    Its raw folder gets the images as they are and the labels as this project reads them.
+    Its raw folder gets the stored images and the labels as this project reads them.
     """
     from nnunetv2.experiment_planning import plan_and_preprocess_api as api
 
@@ -54,11 +54,14 @@ def prepare(cohort: Cohort, folds: Sequence[Fold], work: Path, threads: int) -> 
     if not stamp.is_file() or read_json(stamp) != {"data": cohort.sha256}:
         shutil.rmtree(raw, ignore_errors=True)
         shutil.rmtree(preprocessed, ignore_errors=True)
-        (raw / "imagesTr").mkdir(parents=True)
+        for name in ("imagesTr", "labelsTr"):
+            (raw / name).mkdir(parents=True)
         for number, case in cohort.cases.items():
             image = cohort.folder / "imagesTr" / cohort.spec.file_name(number)
             shutil.copyfile(image, raw / "imagesTr" / f"{case.name}_0000.nii.gz")
-            write_mask(raw / "labelsTr" / f"{case.name}.nii.gz", case.label, case)
+            label = nibabel.Nifti1Image(case.label, case.affine, dtype=np.uint8)
+            label.header.set_xyzt_units("mm")
+            nibabel.save(label, raw / "labelsTr" / f"{case.name}.nii.gz")
         labels = {"background": 0} | {label.name: label.value for label in cohort.spec.labels}
         listing = {"channel_names": {"0": "MRI"}, "labels": labels, "numTraining": len(cohort.cases)}
         write_json(raw / "dataset.json", {**listing, "file_ending": ".nii.gz"})
@@ -85,12 +88,12 @@ def check_folds(theirs: Sequence[dict[str, Sequence[str]]], cohort: Cohort, ours
             if sorted(a[their_name]) != sorted(wanted):
                 raise ValueError(
                     f"fold {index}: nnU-Net's {their_name} cases begin {sorted(a[their_name])[:3]}, ours {wanted[:3]}; "
-                    "expected the same, or the race would not be one. Remove .work/bench/nnunet and try again"
+                    "expected the same. Remove .work/bench/nnunet and try again"
                 )
 
 
 class NNUNet:
-    """nnU-Net in training; a Peer. volumes_per_step: its plan's batch of patches; passes: all mirrorings of 3 axes."""
+    """nnU-Net in training; a Peer. volumes_per_step is its plan's batch of patches; passes are all mirror images."""
 
     passes = 8
 
@@ -131,18 +134,18 @@ class NNUNet:
 
     @property
     def plan(self) -> dict[str, Any]:
-        """Patch, batch and widths that it planned for itself."""
+        """Patch, batch and widths of its plan."""
         found = self.trainer.configuration_manager
         widths = found.network_arch_init_kwargs["features_per_stage"]
         return {"patch": list(found.patch_size), "batch": found.batch_size, "channels": list(widths)}
 
     def spend(self, share: float) -> None:
-        """Its polynomial decay, with the share of the schedule in place of the share of its 1000 epochs."""
+        """Its polynomial decay, by the fraction of the training time instead of its 1000 epochs."""
         self.share = share
         self.trainer.lr_scheduler.step(share * self.trainer.num_epochs)
 
     def step(self) -> None:
-        """Its own step on its own loader's next batch; as released, the rate falls with its own epochs."""
+        """Its own step on its own loader's next batch; as released, the rate decays with its own epochs."""
         if self.share is None:
             self.trainer.lr_scheduler.step(self.steps // self.trainer.num_iterations_per_epoch)
         self.steps += 1
@@ -152,7 +155,7 @@ class NNUNet:
         self.trainer.train_step(next(self.trainer.dataloader_train))
 
     def loaded(self, case: int) -> tuple[np.ndarray, dict[str, Any]]:
-        """Image (C, Z, Y, X) and properties, by its own reader. Raises ValueError if its axes are not ours reversed."""
+        """Image (C, Z, Y, X) and properties, by its own reader. Raises ValueError unless its axes are ours reversed."""
         known = self.cohort.cases[case]
         path = Path(os.environ["nnUNet_raw"]) / DATASET / "imagesTr" / f"{known.name}_0000.nii.gz"
         voxels, properties = self.trainer.plans_manager.image_reader_writer_class().read_images([str(path)])
@@ -164,7 +167,7 @@ class NNUNet:
         return voxels, properties
 
     def predict(self, image: tuple[np.ndarray, dict[str, Any]], mirrored: bool = True) -> np.ndarray:
-        """The mask, uint8 (X, Y, Z): preprocessing, sliding window, mirroring and export as it ships."""
+        """The mask, uint8 (X, Y, Z): preprocessing, sliding window, mirroring and export as released."""
         self.trainer.network.eval()
         self.trainer.set_deep_supervision_enabled(False)
         predictor, (voxels, properties) = self.predictors[mirrored], image

@@ -1,4 +1,4 @@
-"""A model of this project in training: for the race the flagship, its schedule fitted to the schedule."""
+"""A model of this project in training; for the race the flagship, its schedule fitted to the training time."""
 
 from dataclasses import replace
 from typing import Any
@@ -21,19 +21,19 @@ from hipposeg.workspace import Workspace
 RUN = RunSpec(FLAGSHIP, "nnunet", 0, 0, "standard")
 
 
-def recipe(run: RunSpec = RUN) -> dict[str, Any]:
-    """What identifies a model's way of training; part of the cell's key."""
+def configuration(run: RunSpec = RUN) -> dict[str, Any]:
+    """A model's training configuration, for the cell's key."""
     model = run.definition
     decided = {"prep": chosen(model.prep), "training": chosen(model.training(run.schedule)), "network": model.network}
     return {"model": model.name, "numerics": numerics_of(model), **decided}
 
 
-# A schedule that the clock drives is told in so many parts of its schedule.
+# Steps of a schedule that follows the clock.
 PARTS = 1_000_000
 
 
 class Ours:
-    """A model in training; a Peer. It mirrors nothing: its passes are the moved views of `inference`."""
+    """A model in training; a Peer. Its passes are the transformed copies of `inference`, without mirror images."""
 
     def __init__(self, cohort: Cohort, fold: Fold, ws: Workspace, machine: Machine, run: RunSpec = RUN) -> None:
         self.run, model = run, run.definition
@@ -45,18 +45,18 @@ class Ours:
         self.samples = make_samples(self.images, cohort, model.prep, fold["train"])
         self.steps_per_epoch = max(1, len(self.samples.images) // self.config.batch)
         self.volumes_per_step = len(fold["train"]) / self.steps_per_epoch
-        # One batch is an epoch here, so that a step's place in the schedule is the share of the schedule that is spent.
+        # One batch is an epoch here, so that the schedule follows the fraction of the time that is spent.
         config = replace(self.config, epochs=PARTS, stop=None, empty=None)
         self.training = Training(initial(self.run, cohort.spec), config, machine, self.run.seed)
         self.network, self.done, self.spent = self.training.average.module, 0, 0.0
         self.schedule_steps = self.config.epochs * self.steps_per_epoch
 
     def spend(self, share: float) -> None:
-        """Take the next step's rate from this share of the schedule."""
+        """Take the next step's rate from this fraction of the schedule."""
         self.spent = share
 
     def step(self) -> None:
-        """A step of `fit`: batches in an order that every epoch draws anew, augmentation, running average."""
+        """A step of `fit`: shuffled batches, augmentation, running average."""
         epoch, at = divmod(self.done, self.steps_per_epoch)
         if at == 0:
             self.order = drawn(self.samples, self.run.seed, epoch + 1, self.config.empty)
@@ -71,7 +71,7 @@ class Ours:
         return self.images[case], self.cohort.cases[case].spacing
 
     def predict(self, image: tuple[np.ndarray, tuple[float, float, float]], mirrored: bool = True) -> np.ndarray:
-        """The mask, uint8 (X, Y, Z); not `mirrored`: from one pass."""
+        """The mask, uint8 (X, Y, Z); not `mirrored`: from one forward pass."""
         prep = self.prep if mirrored else replace(self.prep, views=False)
         return predictor(asker(self.network.eval(), prep, self.machine))(*image)
 

@@ -10,7 +10,7 @@ SIZES = (512, 1024, 2048, 4096)
 SECONDS = 1.0
 
 
-def recipe() -> dict[str, Any]:
+def configuration() -> dict[str, Any]:
     """What is measured; part of the cell's key."""
     return {"sizes": SIZES, "seconds": SECONDS}
 

@@ -1,4 +1,4 @@
-"""How long the predictor takes for one scan: the whole command, from the start of Python to the picture."""
+"""Time of the predictor for one scan: the whole command, from the start of Python to the picture."""
 
 import statistics
 import subprocess
@@ -11,18 +11,17 @@ from typing import Any
 
 from hipposeg.files import sha256_file
 from hipposeg.predict import card
-from hipposeg.workspace import Workspace, project_root
 
 RUNS = 5
 
 
-def recipe() -> dict[str, Any]:
-    """What is measured; part of the cell's key. The card names the networks."""
-    return {"runs": RUNS, "card": sha256_file(card.path_of(Workspace(project_root(), "msd", "full")))}
+def configuration() -> dict[str, Any]:
+    """What is measured, for the cell's key. The card names the networks."""
+    return {"runs": RUNS, "card": sha256_file(card.PACKAGED / card.NAME)}
 
 
 def measure(images: Sequence[Path], runs: int = RUNS) -> dict[str, Any]:
-    """Seconds of each of `runs` commands on the images, and their median; one more before warms up the disk.
+    """Seconds of each of `runs` commands on the images, and their median; a first one is not counted.
 
     Raises subprocess.CalledProcessError if the predictor refuses an image.
     """
@@ -37,6 +36,6 @@ def measure(images: Sequence[Path], runs: int = RUNS) -> dict[str, Any]:
 
 
 def measure_further(images: Sequence[Path], runs: int) -> dict[str, Any]:
-    """As `measure` for the first image alone, and `further_s`: what each of the others adds to the command."""
+    """As `measure` for the first image alone, and `further_s`: seconds for each further image."""
     first, all_of_them = measure(images[:1], runs), measure(images, runs)
     return first | {"further_s": (all_of_them["median_s"] - first["median_s"]) / (len(images) - 1)}

@@ -1,4 +1,4 @@
-"""All cells side by side: speeds and memory as ratios, and the race's claims against the stronger peer."""
+"""Summary of all cells: ratios of speed and memory, and the race against the best peer."""
 
 import re
 from pathlib import Path
@@ -13,27 +13,37 @@ from hipposeg.stats import paired
 NAME = "summary.json"
 RATIOS = ("train_s_per_volume", "predict_s_per_volume", "peak_mb")
 PEERS = ("nnunet-shortened", "nnunet-released", "dynunet-shortened", "dynunet-released")
-# Budgets are met within this share: more than that and the claim says that ours had more time.
+# Training times may be exceeded by this fraction; beyond it, ours had more time.
 TOLERANCE = 0.02
-# A machine of which others use more than this share is not idle.
+# A machine is not idle if others use more than this fraction.
 IDLE = 0.1
 
 
-def read(folder: Path) -> dict[str, dict[str, Any]]:
-    """Cell name -> its file, for every cell that stands in the folder."""
-    found = {path.stem: read_json(path) for path in sorted(folder.glob("*.json")) if path.name != NAME}
+def read(root: Path) -> dict[str, Any]:
+    """Read summary.json below an output root, its races in ascending order of minutes; empty without a benchmark."""
+    path = root / "artifacts" / "bench" / NAME
+    if not path.is_file():
+        return {}
+    found = read_json(path)  # keys are in alphabetical order
+    races = {part: found[part] for part in ("race", "claims") if part in found}
+    return found | {part: {key: rows[key] for key in sorted(rows, key=float)} for part, rows in races.items()}
+
+
+def cells(folder: Path) -> dict[str, dict[str, Any]]:
+    """Cell name -> content of its file, for every finished cell in the folder."""
+    found = {path.stem: read_json(path) for path in sorted(folder.glob("[!.]*.json")) if path.name != NAME}
     return {name: cell for name, cell in found.items() if "key" in cell}
 
 
 def write(folder: Path) -> dict[str, Any]:
     """Write summary.json beside the cells and return it."""
-    summary = summarise(read(folder)) | {"kinds": kinds(folder)}
+    summary = summarise(cells(folder)) | {"kinds": kinds(folder)}
     write_json(folder / NAME, summary)
     return summary
 
 
 def idle_minutes(summary: dict[str, Any], schedule: str = "standard") -> dict[str, float]:
-    """Model -> minutes of its schedule under a schedule, measured on an idle machine; of a fused model, of its members."""
+    """Model -> minutes of its training with a schedule, measured on an idle machine; of an ensemble, of its members."""
     found = {model: cost["schedule_minutes"].get(schedule) for model, cost in summary.get("models", {}).items()}
     found = {model: minutes for model, minutes in found.items() if minutes is not None}
     fused = {
@@ -43,12 +53,11 @@ def idle_minutes(summary: dict[str, Any], schedule: str = "standard") -> dict[st
 
 
 def summarise(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Machine, models' costs, throughput, race and claims, from the cells that are there.
+    """Machine, models' costs, throughput, race and claims, from the finished cells.
 
-    `settings` lists each machine, thread count, precision and set of versions once: more than one means that the
-    numbers should not be compared. `models` and `predict_s` (a scan, by the command) leave out cells that others
-    disturbed. `busy` is the largest share of the
-    processors that other programs used just before a cell or during it.
+    `settings` lists each machine, thread count, precision and set of versions once: with more than one, the numbers
+    should not be compared. `models` and `predict_s` (a scan, by the command) leave out disturbed cells. `busy` is the
+    largest fraction of the processors that other programs used just before a cell or during it.
     """
     settings: list[Any] = []
     for cell in found.values():
@@ -62,9 +71,9 @@ def summarise(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
     scan = found.get("predict")
     summary |= {"predict_s": scan["median_s"]} if scan and not disturbed(scan) else {}
     table = race(found)
-    claims = {schedule: claim(rows) for schedule, rows in table.items()}
-    shown = {schedule: {name: _shown(row) for name, row in rows.items()} for schedule, rows in table.items()}
-    return {**summary, "race": shown, "claims": {schedule: made for schedule, made in claims.items() if made}}
+    claims = {minutes: claim(rows) for minutes, rows in table.items()}
+    shown = {minutes: {name: _shown(row) for name, row in rows.items()} for minutes, rows in table.items()}
+    return {**summary, "race": shown, "claims": {minutes: made for minutes, made in claims.items() if made}}
 
 
 # What is measured in float32 on every kind of CPU: name in `kinds` -> the cell's system.
@@ -74,17 +83,18 @@ IN_FP32 = {"ours": "ours-fp32", "ours-contiguous": "ours-contiguous", "nnunet": 
 def kinds(folder: Path) -> list[dict[str, Any]]:
     """Speeds on each kind of CPU: the one of the whole benchmark, then those of the short part in folders below it.
 
-    Of each: cpu, in words; precision (what it trains in by default); threads; peak_gflops in float32; first_s and
-    further_s, seconds of the predictor's command; schedule_minutes, precision -> minutes of the flagship; systems,
-    name -> step_s, predict_s_per_volume, share_of_peak and times_ours (of both times a volume), in float32. None: not
-    measured.
+    Returns:
+        For each: cpu, in words; precision (its default); threads; peak_gflops in float32; first_s and further_s,
+        seconds of the predictor's command; schedule_minutes, precision -> training time of the flagship in minutes;
+        systems, name -> step_s, predict_s_per_volume, share_of_peak and times_ours (ratios of both times a volume), in
+        float32. None if not measured.
     """
     places = [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]
-    return [kind(found) for found in map(read, places) if found]
+    return [kind(found) for found in map(cells, places) if found]
 
 
 def in_brief(setting: dict[str, Any]) -> str:
-    """A machine in words, such as "Intel Xeon, bfloat16": its processor, and the precision it trains in."""
+    """A machine in words, such as "Intel Xeon, bfloat16": its processor and default precision."""
     name = " ".join(re.sub(r"\((R|TM)\)|\bProcessor\b|@.*", " ", setting["machine"]).split())
     return f"{name}, {'bfloat16' if setting.get('precision') == 'bf16' else 'float32'}"
 
@@ -114,12 +124,12 @@ def kind(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 
 def disturbed(cell: dict[str, Any]) -> bool:
-    """Whether other programs used the machine before or during a cell: its times are then nobody's."""
+    """Whether other programs used the machine before or during a cell, which makes its times useless."""
     return any((cell.get(when) or 0) > IDLE for when in ("busy_before", "busy_during"))
 
 
 def throughput(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """System -> its numbers, its share of the measured bf16 peak, and how many times ours they are (`times_ours`)."""
+    """System -> its numbers, its fraction of the measured bf16 peak, and its ratios to ours (`times_ours`)."""
     systems = {cell["system"]: cell for cell in found.values() if cell["kind"] == "throughput"}
     bf16 = found.get("peak", {}).get("bf16_gflops")
     kept = (*RATIOS, "predict_s_per_volume_unmirrored", "step_s", "step_gflop", "volumes_per_step", "gflops")
@@ -134,27 +144,27 @@ def throughput(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 
 def race(found: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Budget in minutes (text) -> system -> what was found there, and whether the machine was idle; ascending."""
+    """Training time in minutes (text, ascending) -> system -> its result, and whether the machine was idle."""
     races = [cell for cell in found.values() if cell["kind"] == "race"]
     looks = [
         ({**look, "idle": not disturbed(cell), "setting": cell["setting"]}, cell["system"], len(cell["looks"]))
         for cell in races for look in cell["looks"]
     ]  # fmt: skip
     table: dict[str, dict[str, Any]] = {}
-    # A peer as released may have been raced to other sets of schedules as well: the largest set counts.
+    # A peer as released may have been raced with several sets of training times: the largest set counts.
     for look, system, _ in sorted(looks, key=lambda one: (one[0]["minutes"], *one[1:])):
         table.setdefault(f"{look['minutes']:g}", {})[system] = look
     return table
 
 
 def claim(rows: dict[str, Any]) -> dict[str, Any] | None:
-    """Ours against the peer with the highest mean Dice after the same minutes.
+    """Ours against the peer with the highest mean Dice after the same training time.
 
-    None unless ours and all PEERS are there, measured on one machine with the same versions.
-
-    difference: ours minus the peer's, mean over people, with its interval. One seed each, so this is no verdict.
-    idle: nothing else ran beside any of them. ahead: the whole interval is above 0, ours kept to its schedule, and the
-    machine was idle. higher: the same of the difference alone.
+    Returns:
+        difference: ours minus the peer's, mean over subjects, with its interval; one seed each. idle: nothing else ran
+        during any of them. ahead: the whole interval is above 0, ours kept to the training time, and the machine was
+        idle. higher: the same for the difference alone. None unless ours and all PEERS were measured on one machine
+        with the same versions.
     """
     peers = {name: rows[name] for name in PEERS if name in rows}
     settings = [row["setting"] for row in rows.values()]
@@ -165,7 +175,7 @@ def claim(rows: dict[str, Any]) -> dict[str, Any] | None:
     cases = sorted(ours["cases"], key=int)
     if cases != sorted(peer["cases"], key=int):
         raise ValueError(
-            f"ours and {stronger} were scored on other cases; remove their files and run `make bench` again"
+            f"ours and {stronger} have different test cases; remove their files and run `make bench` again"
         )
     a, b = (np.array([row["cases"][case]["mean"] for case in cases], dtype=float) for row in (ours, peer))
     found = paired(a, b, [ours["subjects"][case] for case in cases])
@@ -186,24 +196,26 @@ def claim(rows: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
-    """A look without its cases."""
+    """A result without its cases."""
     return {key: row[key] for key in ("dice", "train_s", "steps", "peak_mb") if key in row}
 
 
 def in_words(summary: dict[str, Any]) -> str:
-    """The claims as lines of text, and before them what speaks against making any."""
+    """The claims as lines of text, after reasons against them."""
     lines = []
     if (summary["busy"] or 0) > IDLE:
         lines.append(
-            f"Other programs used up to {summary['busy']:.0%} of the processors beside a cell: these "
-            "minutes support no claim. Stop them, remove the cells' files and run `make bench` again."
+            f"Other programs used up to {summary['busy']:.0%} of the processors during a cell, so its times support no "
+            "claim. Stop them, remove the cells' files and run `make bench` again."
         )
     if len(summary["settings"]) > 1:
-        lines.append("The cells come from several machines or versions: `make bench` measures the outdated ones again.")
-    for schedule, made in summary["claims"].items():
-        side = "ahead of" if made["ahead"] else "higher than, but not surely," if made["higher"] else "not ahead of"
+        lines.append("The cells are of several machines or versions; `make bench` measures the outdated ones again.")
+    for minutes, made in summary["claims"].items():
+        side = "better than" if made["ahead"] else "higher than" if made["higher"] else "not better than"
         reach = f"{made['difference']:+.4f} Dice, 95 % interval {made['low']:+.4f} to {made['high']:+.4f}"
-        late = "" if made["within_budget"] else "; ours took longer than the schedule"
+        late = "" if made["within_budget"] else "; ours trained for longer"
         late += "" if made["idle"] else "; the machine was not idle"
-        lines.append(f"{schedule} minutes: ours {side} {made['stronger']} ({reach}, one seed{late})")
-    return "\n".join(lines if summary["claims"] else [*lines, "No schedule has ours and all four peers yet."])
+        lines.append(f"{minutes} minutes: ours {side} {made['stronger']} ({reach}, one seed{late})")
+    return "\n".join(
+        lines if summary["claims"] else [*lines, "No training time has results of ours and all peers yet."]
+    )

@@ -1,4 +1,4 @@
-"""What the benchmark asks of a system, ours or a peer's, and the loop that trains a peer by the clock."""
+"""The interface of a benchmarked system, ours or a peer's, and the loop that trains it for a given time."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -15,31 +15,32 @@ WARM_UP = 2
 class System(Protocol):
     """A segmentation system in training.
 
-    volumes_per_step: how many volumes (or patches, which are about as large here) a training step sees.
-    passes: forward passes that its predictor makes of every place, mirrored ones included.
+    Attributes:
+        volumes_per_step: volumes of a training step (or patches, which are about as large here).
+        passes: forward passes of a prediction, mirror images included.
     """
 
     volumes_per_step: float
     passes: int
 
     def step(self) -> None:
-        """One training step, from waiting for its data to the new weights."""
+        """Run one training step, from waiting for its data to the new weights."""
 
     def loaded(self, case: int) -> Any:
-        """A scored case's image as the predictor takes it, read beforehand: reading is not timed."""
+        """A test case's image as the predictor takes it; reading is not timed."""
 
     def predict(self, image: Any, mirrored: bool = True) -> np.ndarray:
-        """From `loaded` to a mask uint8 (X, Y, Z) on the native grid; `mirrored` is how a peer ships."""
+        """From `loaded` to a mask uint8 (X, Y, Z) on the native grid; `mirrored` is the peers' default."""
 
     def close(self) -> None:
         """End its workers."""
 
 
 class Peer(System, Protocol):
-    """A system whose schedule can be told how much of its schedule is spent."""
+    """A system whose schedule can follow the clock."""
 
     def spend(self, share: float) -> None:
-        """Set rates for a training whose schedule ends at share 1; called before every step."""
+        """Set rates for a training that ends at share 1; called before every step."""
 
 
 def in_bf16(network: nn.Module) -> None:
@@ -57,22 +58,29 @@ def in_bf16(network: nn.Module) -> None:
 def train_by_clock(
     peer: Peer, marks: Sequence[float], fitted: bool, look: Callable[[], dict[str, Any]], clock: Callable[[], float]
 ) -> list[dict[str, Any]]:
-    """Train a system until each mark (minutes of training, ascending) and look at it there.
+    """Train a system until each mark and evaluate it there.
 
-    Only training seconds count: steps with the waiting for their data, not looks, nor the first steps, in which loaders
-    start and kernels are chosen. A training ends with the step that passes its mark. The same for all systems.
+    Only training seconds count: steps with the waiting for their data, without evaluations and the first steps, in
+    which loaders start and kernels are chosen. A training ends with the step that passes its mark.
 
-    fitted: the system's own schedule is shortened to end at the last mark. clock: seconds, monotonic. Returns one
-    dictionary a mark, with what `look` found.
+    Args:
+        peer: the system.
+        marks: minutes of training.
+        fitted: shorten the system's schedule so that it ends at the last mark.
+        look: evaluates the system.
+        clock: monotonic seconds.
+
+    Returns:
+        One dictionary a mark, with minutes, train_s, steps, and what `look` returned.
     """
     spent, steps, found = 0.0, 0, []
-    schedule = 60 * max(marks)
+    whole = 60 * max(marks)
     for _ in range(WARM_UP):
         peer.step()
     for mark in sorted(marks):
         while spent < 60 * mark:
             if fitted:
-                peer.spend(spent / schedule)
+                peer.spend(spent / whole)
             started = clock()
             peer.step()
             spent += clock() - started
@@ -82,7 +90,7 @@ def train_by_clock(
 
 
 def timed_steps(system: System, seconds: float = 60.0, least: int = 5, warm_up: int = 2) -> list[float]:
-    """Seconds of each training step, for about so many seconds and at least so many steps after a warm-up."""
+    """Seconds of each training step, during about `seconds` and at least `least` steps after a warm-up."""
     for _ in range(warm_up):
         system.step()
     found: list[float] = []

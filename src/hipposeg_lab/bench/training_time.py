@@ -1,8 +1,8 @@
-"""What every model of a notebook costs on an idle machine: seconds a step, minutes a schedule, seconds a volume.
+"""Training and prediction times of a notebook's models on an idle machine.
 
-Runs of a series train side by side and beside other work, so the times that they record are not comparable. These are:
-each model alone, one after the other, with all threads of the machine, and all of them a second time, because a machine
-that others share is not always as fast. Models that train the same network in the same way are one training.
+Planned runs train side by side, so their recorded times are not comparable. Here each model runs alone, one after the
+other, with all threads of the machine, and all of them twice, because the speed of a shared machine varies. Models that
+train the same network with the same configuration are timed once.
 """
 
 import itertools
@@ -18,7 +18,7 @@ from hipposeg.experiments.zoo2d import SEARCH_GRID
 from hipposeg.files import to_json
 from hipposeg.training.machine import Machine
 from hipposeg.workspace import Workspace
-from hipposeg_lab.bench.ours import Ours, recipe
+from hipposeg_lab.bench import ours
 from hipposeg_lab.bench.system import timed_steps
 
 log = logging.getLogger(__name__)
@@ -29,9 +29,9 @@ VOLUMES = 4
 
 
 def timed(notebook: str) -> list[RunSpec]:
-    """The notebook's models that train a network, by their standard recipes.
+    """The notebook's models that train a network, at the standard schedule.
 
-    Published weights change no time, and the cells of a search cost what its model costs.
+    Variants with published weights and the cells of a search are left out: they take as long as their model.
     """
     own = [
         model
@@ -41,21 +41,23 @@ def timed(notebook: str) -> list[RunSpec]:
     return [RunSpec(model.name) for model in own if not model.name.endswith("+imagenet")]
 
 
-def schedules(notebook: str) -> dict[str, Any]:
-    """What identifies the cell: every model's way of training."""
-    return {run.model: recipe(run) for run in timed(notebook)}
+def configuration(notebook: str) -> dict[str, Any]:
+    """The configurations of all models, for the cell's key."""
+    return {run.model: ours.configuration(run) for run in timed(notebook)}
 
 
 def training(run: RunSpec) -> str:
-    """What decides the time of a model's step: its network, input and recipe, however it is asked later."""
-    made = recipe(run)
+    """What decides the time of a model's step: network, input and configuration, without test-time augmentation."""
+    made = ours.configuration(run)
     return to_json([made["network"], made["training"], {**made["prep"], "views": False}])
 
 
 def measure(notebook: str, people: Cohort, fold: Fold, ws: Workspace, machine: Machine) -> dict[str, Any]:
-    """Model -> step_s (median), rounds (the median of each), schedule_minutes and predict_s_per_volume (median).
+    """Time the models of a notebook.
 
-    schedule_minutes: schedule -> minutes.
+    Returns:
+        models: model -> step_s (median), rounds (the median of each), predict_s_per_volume (median), and
+        schedule_minutes: schedule -> training time in minutes.
     """
     from hipposeg_lab.bench.measure import predict_seconds
 
@@ -63,7 +65,7 @@ def measure(notebook: str, people: Cohort, fold: Fold, ws: Workspace, machine: M
     steps: dict[str, list[list[float]]] = {training(run): [] for run in runs}
     for turn in range(ROUNDS):
         for run in runs:
-            system = Ours(people, fold, ws, machine, run)
+            system = ours.Ours(people, fold, ws, machine, run)
             if len(steps[training(run)]) == turn:
                 steps[training(run)].append(timed_steps(system, SECONDS))
             if turn:

@@ -99,7 +99,7 @@ def _on_grey() -> Colormap:
 def ratios(table: pd.DataFrame, panels: Mapping[str, str], voxel_mm: float) -> Figure:
     """Mean attention inside the structure over outside: a dot with its interval for each scale and control.
 
-    table: as `runs.attention_summary.intervals` gives it: columns within, scale, control, value, low, high.
+    table: as `studies.attention_summary.intervals` gives it: columns within, scale, control, value, low, high.
     panels: value of `within` -> title, the one with most controls first; rows of others are left out.
     voxel_mm: side of a voxel of scale 1. All panels share one logarithmic scale; the dashed line is at 1: as much
     inside as outside.

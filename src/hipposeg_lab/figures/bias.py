@@ -51,7 +51,8 @@ def fields(cases: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]], spec:
 def effects(table: pd.DataFrame, changes: pd.DataFrame) -> Figure:
     """Every case: the field, the change of the image, and the relative change of contrast and variation.
 
-    table: `hipposeg_lab.studies.n4_effect.effects`. changes: `relative_changes` of it; its first three columns are drawn.
+    table: `hipposeg_lab.studies.n4_effect.effects`. changes: `relative_changes` of it; its first three columns are
+    drawn.
     """
     fig, axes = plt.subplots(2, 3, figsize=(9.6, 5.0))
     panels = (

@@ -1,4 +1,4 @@
-"""Figures of notebook 06: captioned slices, where images and texts lie in their common space, scales, and floors."""
+"""Figures of notebook 06: captioned slices, images and texts in their common space, scales, and lowest losses."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -97,7 +97,7 @@ def courses(histories: Mapping[str, Sequence[Mapping[str, Any]]], first: float) 
     return fig
 
 
-def floors(
+def lowest_losses(
     lines: Mapping[str, tuple[Sequence[float], Sequence[float]]], ends: Mapping[str, tuple[float, float]]
 ) -> Figure:
     """The lowest loss that cosine logits can reach, against their scale, for several sets of class vectors.

@@ -81,11 +81,11 @@ def barcodes(
     return fig
 
 
-def agreement(differences: Mapping[str, Mapping[str, NDArray[np.float64]]], floor: float = 1e-7) -> Figure:
+def agreement(differences: Mapping[str, Mapping[str, NDArray[np.float64]]], least: float = 1e-7) -> Figure:
     """Differences within pairs, as a share of the mean, on a log axis: rows are quantities, colours kinds of pair.
 
-    differences: quantity -> kind of pair -> differences (`statistics.ratio_difference`). Smaller than `floor`
-    (float32's own precision) is drawn at `floor`.
+    differences: quantity -> kind of pair -> differences (`statistics.ratio_difference`). Smaller than `least`
+    (float32's own precision) is drawn at `least`.
     """
     fig, ax = plt.subplots(figsize=(9, 0.95 * len(differences) + 1.1))
     rng = np.random.default_rng(0)
@@ -93,15 +93,15 @@ def agreement(differences: Mapping[str, Mapping[str, NDArray[np.float64]]], floo
         for number, ((name, values), colour) in enumerate(zip(kinds.items(), KINDS, strict=False)):
             y = -row + 0.27 - 0.27 * number
             jitter = rng.uniform(-0.09, 0.09, len(values))
-            ax.scatter(np.maximum(values, floor), y + jitter, s=10, color=colour, alpha=0.55, linewidth=0,
+            ax.scatter(np.maximum(values, least), y + jitter, s=10, color=colour, alpha=0.55, linewidth=0,
                        label=name if row == 0 else None)  # fmt: skip
             if not len(values):
                 continue
-            ax.plot([max(np.median(values), floor)] * 2, [y - 0.12, y + 0.12], color=INK, linewidth=2)
+            ax.plot([max(np.median(values), least)] * 2, [y - 0.12, y + 0.12], color=INK, linewidth=2)
     ax.set_xscale("log")
     ax.set_yticks(-np.arange(len(differences)), list(differences))
     ax.set(xlabel="difference between the two cases of a pair, as a share of their mean (bar: median)",
-           xlim=(floor / 2, 4), ylim=(-len(differences) + 0.5, 0.55))  # fmt: skip
+           xlim=(least / 2, 4), ylim=(-len(differences) + 0.5, 0.55))  # fmt: skip
     ax.grid(axis="y", visible=False)
     fig.legend(loc="outside upper left", ncols=3, markerscale=2)
     return fig

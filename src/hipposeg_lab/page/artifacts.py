@@ -1,4 +1,4 @@
-"""Reading one workspace's artifacts: the only input that the page and the README have."""
+"""Reading a workspace's artifacts: the only input of the page and of README's results block."""
 
 import csv
 import json
@@ -6,23 +6,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hipposeg import timings
-from hipposeg.files import read_json
-from hipposeg.workspace import Workspace
+import pandas as pd
 
-# Columns that stay text even where they look like numbers ("03" is a notebook, not three).
+from hipposeg.experiments.run import stand_ins
+from hipposeg.files import read_json
+from hipposeg.results import load as results
+from hipposeg.workspace import Workspace
+from hipposeg_lab.bench import summary
+
+# Columns that stay text even where they look like numbers.
 TEXT = frozenset({
-    "run", "model", "notebook", "folds", "schedule", "device", "precision", "torch", "label", "kind", "name", "machine",
-    "result_sha256", "key", "family", "numerics", "weights_sha256", "data_sha256",
-    "practice", "twin", "note", "method", "group", "reference", "verdict", "project", "called", "really", "words",
-    "source", "url",
+    "run", "model", "folds", "part", "label", "kind", "practice", "twin", "note", "method", "group", "family",
+    "reference", "verdict", "project", "called", "really", "words", "source", "url",
 })  # fmt: skip
 
-# Studies of the evaluation that the page shows where they are.
+# Tables of studies that the page shows, below studies/; planned comparisons stand above it.
 STUDIES = (
-    "inflation", "verdicts", "claims", "words", "leaks", "calibration", "calibration_scaled", "calibration_summary",
+    "inflation", "claims", "words", "leaks", "folds", "calibration", "calibration_scaled", "calibration_summary",
     "conformal_coverage",
 )  # fmt: skip
+COMPARISONS = "comparisons"
 
 Row = dict[str, Any]
 
@@ -33,7 +36,7 @@ class ReportError(ValueError):
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure that a notebook saved, with the words that travel with it."""
+    """A figure that a notebook saved, with its caption and its alternative text."""
 
     path: Path
     caption: str
@@ -45,34 +48,28 @@ class Picture:
         return self.path.stem
 
 
-@dataclass(frozen=True)
-class Study:
-    """A study of the evaluation, stored as CSV. file: its path below the output root, for the reader who wants it."""
-
-    file: str
-    rows: tuple[Row, ...]
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Artifacts:
-    """Everything below artifacts/<workspace>. A part that was not written yet is empty.
+    """Everything below artifacts/ that the page shows. A part that has not been written yet is empty.
 
-    results, cases, timings: rows of the CSV files; numbers are int or float, empty fields None.
-    facts: by notebook name ("01_exploration"). pictures: by notebook name, in the order of the notebook.
-    configs, histories: by run name. folds: the folds file's content. studies: those of STUDIES that are there, by name.
-    bench: the benchmark's summary. explorer: the index that `runs.explorer` wrote.
+    Attributes:
+        ws: whose artifacts these are.
+        results: rows of `results.load`; runs trained on this machine take the place of those that they repeat.
+        facts: notebook, such as "01_exploration" -> the numbers it recorded.
+        pictures: notebook -> its figures, in the order of the notebook.
+        folds: content of the folds file.
+        studies: name -> rows of the table, for those of STUDIES and COMPARISONS that exist; numbers are int or float,
+            empty fields None.
+        bench: summary of the benchmark.
+        explorer: index that `studies.explorer` wrote.
     """
 
     ws: Workspace
-    results: tuple[Row, ...]
-    cases: tuple[Row, ...]
-    timings: tuple[Row, ...]
+    results: pd.DataFrame
     facts: dict[str, dict[str, Any]]
     pictures: dict[str, tuple[Picture, ...]]
-    configs: dict[str, dict[str, Any]]
-    histories: dict[str, tuple[dict[str, Any], ...]]
     folds: dict[str, Any]
-    studies: dict[str, Study]
+    studies: dict[str, tuple[Row, ...]]
     bench: dict[str, Any]
     explorer: dict[str, Any]
 
@@ -80,9 +77,9 @@ class Artifacts:
         """Whether the notebook has run to its end (`finish` writes its facts last)."""
         return notebook in self.facts and notebook in self.pictures
 
-    def timing(self, kind: str, name: str) -> Row:
-        """The row of timings.csv for one run or notebook; empty if there is none."""
-        return next((row for row in self.timings if row.get("kind") == kind and row.get("name") == name), {})
+    def rows(self, study: str) -> tuple[Row, ...]:
+        """Rows of a study's table; none if it does not exist."""
+        return self.studies.get(study, ())
 
 
 def cell(column: str, text: str) -> Any:
@@ -100,9 +97,7 @@ def cell(column: str, text: str) -> Any:
 
 
 def read_rows(path: Path) -> tuple[Row, ...]:
-    """Rows of a CSV file as dictionaries; an absent file has none."""
-    if not path.is_file():
-        return ()
+    """Rows of a CSV file as dictionaries."""
     with path.open(newline="", encoding="utf-8") as stream:
         return tuple({key: cell(key, text or "") for key, text in row.items()} for row in csv.DictReader(stream))
 
@@ -119,60 +114,45 @@ def read_object(path: Path, kind: type) -> Any:
 
 
 def read_pictures(index: Path) -> tuple[Picture, ...]:
-    """The figures that one notebook's index names. Raises ReportError if one is missing or has no words."""
+    """The figures in one notebook's index. Raises ReportError if one is missing or has no caption."""
     pictures = tuple(
         Picture(index.parent / str(item.get("file", "")), item.get("caption", ""), item.get("alt", ""))
         for item in read_object(index, list)
     )
     for picture in pictures:
         if not picture.path.is_file():
-            raise ReportError(f"{index} names {picture.path.name}, which is not there; run notebook {index.stem} again")
+            raise ReportError(f"{index} lists {picture.path.name}, which is missing; run notebook {index.stem} again")
         if not picture.alt.strip() or not picture.caption.strip():
             raise ReportError(f"{picture.path.name} needs a caption and an alt text: pass both to session.save")
     return pictures
 
 
-def read_history(path: Path) -> tuple[dict[str, Any], ...]:
-    """The lines of a run's history; an absent file has none."""
-    if not path.is_file():
-        return ()
-    return tuple(json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+def study_file(name: str) -> str:
+    """The path of a study's table below artifacts/."""
+    return f"{name}.csv" if name == COMPARISONS else f"studies/{name}.csv"
 
 
-def read_studies(ws: Workspace) -> dict[str, Study]:
-    """Every study that is there: from the workspace itself, else from the `full` profile of the same data."""
-    found = {}
-    for name in STUDIES:
-        for place in (ws, ws.full):
-            path = place.artifacts / "studies" / f"{name}.csv"
-            if name not in found and (rows := read_rows(path)):
-                found[name] = Study(path.relative_to(ws.root).as_posix(), rows)
-    return found
+def visible(folder: Path, suffix: str) -> list[Path]:
+    """Files of a folder with a suffix, sorted, without the hidden ones that are still being written."""
+    return sorted(folder.glob(f"[!.]*{suffix}"))
 
 
-def read_if_there(path: Path) -> dict[str, Any]:
-    """A JSON object, empty if the file is absent."""
+def read_if_exists(path: Path) -> dict[str, Any]:
+    """A JSON object, empty if the file does not exist."""
     return read_object(path, dict) if path.is_file() else {}
 
 
 def load(ws: Workspace) -> Artifacts:
-    """Read whatever of `ws` exists. Raises ReportError on a damaged file, never on an absent one.
-
-    The smoke profile's times are left out: its pages from two runs are compared byte for byte, and times never repeat.
-    """
+    """Read all artifacts of `ws` that exist. Raises ReportError or ResultsError on a damaged file."""
     at = ws.artifacts
-    configs = {path.parent.name: read_object(path, dict) for path in sorted(at.glob("runs/*/config.json"))}
+    tables = {name: at / study_file(name) for name in (*STUDIES, COMPARISONS)}
     return Artifacts(
         ws=ws,
-        results=read_rows(at / "results.csv"),
-        cases=read_rows(at / "cases.csv"),
-        timings=() if ws.profile == "smoke" else read_rows(at / "timings.csv"),
-        facts={path.stem: read_object(path, dict) for path in sorted(at.glob("facts/*.json"))},
-        pictures={path.stem: read_pictures(path) for path in sorted(ws.figures.glob("*.json"))},
-        configs=configs,
-        histories={run: read_history(at / "runs" / run / "history.jsonl") for run in configs},
-        folds=read_if_there(ws.folds),
-        studies=read_studies(ws),
-        bench={} if ws.is_phantom else timings.benchmark(ws.root),
-        explorer=read_if_there(at / "explorer" / "index.json"),
+        results=results.with_stand_ins(results.load(ws), stand_ins(ws)),
+        facts={path.stem: read_object(path, dict) for path in visible(at / "facts", ".json")},
+        pictures={path.stem: read_pictures(path) for path in visible(ws.figures, ".json")},
+        folds=read_if_exists(ws.folds),
+        studies={name: rows for name, path in tables.items() if path.is_file() and (rows := read_rows(path))},
+        bench={} if ws.is_phantom else summary.read(ws.root),
+        explorer=read_if_exists(at / "explorer" / "index.json"),
     )

@@ -15,7 +15,7 @@ from markupsafe import Markup, escape
 from hipposeg import files
 from hipposeg.workspace import Workspace, source_hash
 from hipposeg_lab.page import charts
-from hipposeg_lab.page.artifacts import Artifacts, ReportError, load
+from hipposeg_lab.page.artifacts import Artifacts, ReportError, load, visible
 from hipposeg_lab.page.context import page_context
 from hipposeg_lab.page.numbers import MISSING, THIN, interval, show
 from hipposeg_lab.page.view import RunRow
@@ -48,7 +48,7 @@ def build(ws: Workspace, source: str | None = None) -> Path:
 
 
 def _largest(ws: Workspace) -> str:
-    found = sorted((p for p in ws.figures.glob("*") if p.suffix in (".png", ".svg")), key=lambda p: -p.stat().st_size)
+    found = sorted([*visible(ws.figures, ".png"), *visible(ws.figures, ".svg")], key=lambda p: -p.stat().st_size)
     return ", ".join(f"{path.name} ({path.stat().st_size / 1e6:.1f} MB)" for path in found[:3])
 
 
@@ -60,7 +60,7 @@ def render(art: Artifacts, source: str) -> str:
     environment.filters["codes"] = _codes
     environment.filters["pretty"] = lambda value: files.to_json(value).rstrip()
     style = {"css": inlined("css", STYLES), "js": inlined("js", SCRIPTS)}
-    tools = {"num": number, "span": span, "place_of": place_of, "show": show, "marks": charts.marks, "thin": THIN}
+    tools = {"num": number, "span": span, "scored": scored, "show": show, "marks": charts.marks, "thin": THIN}
     return environment.get_template("page.html.j2").render(page_context(art) | style | tools | {"source": source})
 
 
@@ -76,14 +76,18 @@ def inlined(kind: str, names: Sequence[str]) -> Markup:
 
 
 def number(value: Any, kind: str = "auto", origin: str = "", place: str = "of") -> Markup:
-    """A number as `<data value=...>`: what is shown was rounded by `show`, what it was before stays in the attribute.
+    """A number as `<data value=...>`: the text is rounded by `show`, the attribute holds the value before.
 
-    origin: where the number stands, kept as `data-<place>` so that a check can look it up. place: "of" for
-    `<run>:<label>:<column>` of results.csv, "cell" for `<study>:<row>:<column>`, "case" for `<case>:<label>:<column>`
-    of all cases, "scored" for `<run>:<case>:<label>:<column>` of cases.csv, "model" for `<model>:<label>:<column>` as the
-    mean over its seeds in the series, "time" for `<workspace>:<run>:<column>` of timings.csv, "json" for
-    `<file below artifacts>:<path>/<in>/<it>`. "column" keeps nothing: in the table of hundreds of runs the row names
-    the run of the series, and the head of the column, as `data-fields`, what stands in its cells.
+    Args:
+        value: the number.
+        kind: of `numbers.KINDS`.
+        origin: where the number is stored, kept as `data-<place>` so that a check can look it up.
+        place: what `origin` means. "of": `<run>:<label>:<column>`, the mean over the run's cases in scores.csv.gz, or
+            with `_low` or `_high` behind the column an end of its interval. "scored": `<run>:<case>:<label>:<column>`
+            of scores.csv.gz. "case": `<case>:<label>:<column>`, the same of the flagship's five folds. "model":
+            `<model>:<label>:<column>`, the mean over its seeds. "runs": `<run>:<column>` of runs.csv. "cell":
+            `<study>:<row>:<column>`. "json": `<file below artifacts>:<path>/<in>/<it>`. "column": no origin is kept; in
+            the table of all runs `data-run` of the row and `data-fields` of the column's head give it.
     """
     text = show(value, kind)
     if text == MISSING:
@@ -95,16 +99,14 @@ def number(value: Any, kind: str = "auto", origin: str = "", place: str = "of") 
     return Markup('<data value="{}"{}>{}</data>').format(value, of, text)
 
 
-def place_of(row: RunRow, label: str, column: str) -> str:
-    """Where a number of a run's row stands, as `number` wants it."""
-    return f"{row.run}:{label}:{column}"
+def scored(row: RunRow, label: str, column: str, kind: str, place: str = "of") -> Markup:
+    """A score of a run, see `number`."""
+    return number(row.get(label, column), kind, f"{row.name}:{label}:{column}", place)
 
 
-def span(row: RunRow, label: str, metric: str, kind: str) -> Markup:
-    """`0.878 to 0.889` for a run's metric, with both ends as numbers of their own."""
+def span(row: RunRow, label: str, metric: str, kind: str, place: str = "of") -> Markup:
+    """`0.878 to 0.889`: both ends of a score's interval, see `number`."""
     low, high = row.get(label, f"{metric}_low"), row.get(label, f"{metric}_high")
     if interval(low, high, kind) == MISSING:
         return Markup('<span class="na">no interval</span>')
-    columns = (f"{metric}_{side}" for side in ("low", "high"))
-    ends = (number(row.get(label, name), kind, place_of(row, label, name), row.place) for name in columns)
-    return Markup(" to ").join(ends)
+    return Markup(" to ").join(scored(row, label, f"{metric}_{side}", kind, place) for side in ("low", "high"))

@@ -7,8 +7,8 @@ from hipposeg_lab.page import charts, view, words
 from hipposeg_lab.page.artifacts import Artifacts
 from hipposeg_lab.page.embed import Embedded, embed
 from hipposeg_lab.page.numbers import show
-from hipposeg_lab.page.published import PUBLISHED
 from hipposeg_lab.page.sections import section_context
+from hipposeg_lab.studies.published import PUBLISHED
 
 # The first screen shows the first figure whose name holds the earliest of these words: a median case, not a good one.
 HERO_WORDS = ("hero", "overlay_median", "best_median_worst", "overlay", "three_plane", "surface", "samples")
@@ -28,7 +28,7 @@ TITLE = "How well can a small network outline the hippocampus? hipposeg"
 
 def page_context(art: Artifacts) -> dict[str, Any]:
     """Names and values for page.html.j2 and the templates that it includes."""
-    rows = view.run_rows(art)
+    rows = view.main_rows(art)
     head = view.headline(art, rows)
     phantom = art.ws.is_phantom
     pictures = {name: [embed(picture) for picture in found] for name, found in art.pictures.items()}
@@ -46,17 +46,16 @@ def page_context(art: Artifacts) -> dict[str, Any]:
         "rows": rows,
         "head": head,
         "five_folds": view.five_folds(art),
-        "floor": next((row for row in rows if row.is_floor), None),
+        "atlas": next((row for row in rows if row.run.is_atlas), None),
         "axis": charts.axis_for(extent) if extent else None,
-        "any_older": any(row.older for row in rows),
         "gaps": gaps(rows),
-        "sparks": {row.run: spark for row in rows if (spark := loss_curve(art.histories.get(row.run, ())))},
+        "sparks": {row.name: spark for row in rows if (spark := loss_curve(row.run.history))},
         "gauge": gauge(head, phantom),
         "hero": hero(pictures),
         "qc": next((picture for found in pictures.values() for picture in found if picture.slug == QC), None),
         "published": PUBLISHED,
         "cohort": view.cohort_size(art.folds),
-        "folds_file": art.ws.folds.relative_to(art.ws.root / "artifacts").as_posix(),
+        "folder": art.ws.artifacts.relative_to(art.ws.root).as_posix(),
         "leaks": leaks(art.folds),
         "findings": findings(art),
         "chapters": chapters(art, pictures),
@@ -86,32 +85,32 @@ def placed(names: dict[str, Any]) -> dict[str, str]:
 
 
 def hero(pictures: dict[str, list[Embedded]]) -> Embedded | None:
-    """The picture of the first screen; evaluation is asked before training, training before exploration."""
+    """The picture of the first screen: of evaluation if there is one, else of training, else of exploration."""
     found = [picture for name in sorted(pictures, reverse=True) for picture in pictures[name]]
     return next((picture for word in HERO_WORDS for picture in found if word in picture.slug.replace("-", "_")), None)
 
 
 def gauge(head: view.Headline | None, phantom: bool) -> dict[str, Any] | None:
-    """The first screen's scale: floor, best run, and, for the real data, the range of published means."""
+    """The first screen's scale: atlas, best run, and, for the real data, the range of published means."""
     if head is None:
         return None
-    rows = [row for row in (head.floor, head.best) if row is not None]
+    rows = [row for row in (head.atlas, head.best) if row is not None]
     published = sorted({entry.mean for entry in PUBLISHED if entry.mean is not None and not phantom})
     ends = [row.get("mean", f"dice{end}") for row in rows for end in ("", "_low", "_high")]
     axis = charts.axis_for([*(end for end in ends if end is not None), *published])
-    best, floor = (charts.mark(row, "mean", axis) if row else None for row in (head.best, head.floor))
+    best, atlas = (charts.mark(row, "mean", axis) if row else None for row in (head.best, head.atlas))
     said = f"Scale of mean Dice. {head.best.model}: {show(best.value, 'score')}."
-    if floor:
-        said += f" A guess that never reads the image: {show(floor.value, 'score')}."
+    if atlas:
+        said += f" Image-free atlas: {show(atlas.value, 'score')}."
     if published:
         said += f" Published by others on other folds: {show(published[0], 'score')} to {show(published[-1], 'score')}."
     return {
-        "axis": axis, "best": best, "floor": floor, "model": head.best.model, "words": said,
+        "axis": axis, "best": best, "atlas": atlas, "model": head.best.model, "words": said,
         "published": [axis.at(value) for value in published], "ends": published[:1] + published[-1:],
     }  # fmt: skip
 
 
-def loss_curve(history: tuple[dict[str, Any], ...]) -> dict[str, Any] | None:
+def loss_curve(history: list[dict[str, Any]]) -> dict[str, Any] | None:
     """Points of the sparkline and both ends of the training loss; None for fewer than two epochs."""
     losses = [line["loss"] for line in history if isinstance(line.get("loss"), (int, float))]
     points = charts.sparkline(losses)
@@ -125,9 +124,13 @@ def leaks(folds: dict[str, Any]) -> list[tuple[str, list[view.FoldLeak]]]:
 
 
 def gaps(rows: list[view.RunRow]) -> list[tuple[str, str, int, int]]:
-    """(model, label, cases without a value, cases) wherever a metric could not be computed for every case."""
-    found = [(row.model, label, row.get(label, "n_nan"), row.get(label, "n")) for row in rows for label in view.LABELS]
-    return [gap for gap in found if gap[2]]
+    """(model, label, cases without a distance, cases) wherever an outline is empty."""
+    found = []
+    for row in rows:
+        for label in (*view.CLASSES, "union"):
+            missing = row.run.values(label, "hd95").isna()
+            found += [(row.model, label, int(missing.sum()), len(missing))] if missing.any() else []
+    return found
 
 
 def findings(art: Artifacts) -> dict[str, Any]:
@@ -157,12 +160,19 @@ def chapters(art: Artifacts, pictures: dict[str, list[Embedded]]) -> list[tuple[
 
 
 def device_words(rows: list[view.RunRow]) -> str:
-    """`2 threads of a CPU`, from the runs' configurations; plain words if they differ or are missing."""
-    devices = {(row.config.get("device"), row.config.get("threads")) for row in rows if row.config and not row.is_floor}
+    """`one thread of a CPU`, from the networks' configurations; plain words if they differ or there are none."""
+    devices = {_device(row) for row in rows if not row.run.is_atlas}
     if len(devices) != 1:
         return "a small machine"
-    device, threads = devices.pop()
-    return f"{show(threads)} threads of a CPU" if device == "cpu" and threads else f"one {str(device).upper()}"
+    device = devices.pop()
+    return f"{device} of a CPU" if "thread" in device else f"one {device}"
+
+
+def _device(row: view.RunRow) -> str:
+    device, threads = row.run.config["device"], row.run.config["threads"]
+    if device != "cpu":
+        return device.upper()
+    return "one thread" if threads == 1 else f"{show(threads)} threads"
 
 
 def versions(art: Artifacts, rows: list[view.RunRow]) -> list[tuple[str, str]]:
@@ -170,23 +180,13 @@ def versions(art: Artifacts, rows: list[view.RunRow]) -> list[tuple[str, str]]:
     keys = (("torch", "torch"), ("device", "Device"), ("precision", "Precision"), ("threads", "Threads"),
             ("numerics", "Numerics version"), ("data_sha256", "Data, SHA-256"))  # fmt: skip
     found = [(text, ", ".join(view.distinct(rows, key))) for key, text in keys]
-    return [("Data set and profile", art.ws.name), *(pair for pair in found if pair[1])]
+    return [("Data set and profile", f"{art.ws.dataset}, {art.ws.profile}"), *(pair for pair in found if pair[1])]
 
 
 def trainings(rows: list[view.RunRow]) -> list[tuple[str, list[view.RunRow]]]:
-    """(machine in words, networks trained on it) for every run whose training time timings.csv holds.
-
-    Only training is told: how long a notebook ran depends on which runs it found finished.
-    """
+    """(processor and device in words, networks trained on it); empty on a page that must not hold times."""
     places: dict[str, list[view.RunRow]] = {}
     for row in rows:
-        if not row.is_floor and isinstance(row.train_s, (int, float)):
-            places.setdefault(place_words(row), []).append(row)
+        if not row.run.is_atlas and row.train_s is not None:
+            places.setdefault(f"{row.run.config['processor']} ({_device(row)})", []).append(row)
     return sorted(places.items())
-
-
-def place_words(row: view.RunRow) -> str:
-    """`AMD EPYC (2 threads)`, or `AMD EPYC (CUDA)`, of the machine that trained a run; empty if it is not known."""
-    machine, device, threads = (row.timing.get(key) for key in ("machine", "device", "threads"))
-    how = str(device).upper() if device and device != "cpu" else f"{show(threads, 'count')} threads" if threads else ""
-    return " ".join(part for part in (machine, f"({how})" if how else "") if part)

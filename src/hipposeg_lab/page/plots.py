@@ -88,8 +88,12 @@ def minutes(
 ) -> Scatter | None:
     """Dice against minutes of training, a dot for each model; None without any.
 
-    table: (model, minutes, mean Dice, seeds). dims: of each model, told by the shape. Named are the flagship and the best.
-    Models below the `fence` stand as arrows at the lower edge; one alone is named, since names of several overlap there.
+    Models below the `fence` are arrows at the lower edge, and only one alone is labelled there: several labels overlap.
+
+    Args:
+        table: (model, minutes, mean Dice, seeds).
+        dims: model -> 2 or 3, which gives the shape of its mark.
+        flagship: labelled, as is the best model.
     """
     if not table:
         return None

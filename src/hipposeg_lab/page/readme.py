@@ -4,25 +4,26 @@ import re
 from pathlib import Path
 
 from hipposeg import files
+from hipposeg.experiments.registry import FLAGSHIP
 from hipposeg.workspace import Workspace
 from hipposeg_lab.page import view
 from hipposeg_lab.page.artifacts import Artifacts, ReportError, load
-from hipposeg_lab.page.context import trainings
 from hipposeg_lab.page.numbers import interval, show
-from hipposeg_lab.page.published import PUBLISHED
+from hipposeg_lab.page.sections import standard_minutes
 from hipposeg_lab.page.words import RACERS
+from hipposeg_lab.studies.published import PUBLISHED
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 _BLOCK = re.compile(re.escape(BEGIN) + r".*?" + re.escape(END), re.DOTALL)
 
 
 def expected_block(ws: Workspace) -> str:
-    """The block, markers included, as the artifacts of `ws` say it must be. Raises ReportError on damaged artifacts."""
+    """The block, markers included, computed from the artifacts of `ws`. Raises ReportError on damaged artifacts."""
     return "\n".join([BEGIN, *_lines(load(ws)), END])
 
 
 def current_block(readme: Path) -> str:
-    """The block, markers included, that stands in the file. Raises ReportError unless there is exactly one."""
+    """The block, markers included, of the file. Raises ReportError unless there is exactly one."""
     found = _BLOCK.findall(readme.read_text(encoding="utf-8"))
     if len(found) != 1:
         raise ReportError(f"{readme.name} has {len(found)} results blocks; expected one, between {BEGIN} and {END}")
@@ -39,11 +40,11 @@ def update(readme: Path, ws: Workspace) -> bool:
 
 
 def _lines(art: Artifacts) -> list[str]:
-    rows = view.run_rows(art)
+    rows = view.main_rows(art)
     head = view.headline(art, rows)
     if head is None:
         return ["No network has been scored yet: run `make all`."]
-    return [*_five_folds(art), *_race(art), _sentence(art, head), "", *_table(rows), *_claims(art)]
+    return [*_five_folds(art), *_race(art), _sentence(art, head), "", *_table(art, rows), *_claims(art)]
 
 
 def _sentence(art: Artifacts, head: view.Headline) -> str:
@@ -52,34 +53,34 @@ def _sentence(art: Artifacts, head: view.Headline) -> str:
     text = (
         f"`{best.model}` reaches a mean Dice of **{show(best.get('mean', 'dice'), 'score')}** (95 % interval "
         f"{interval(best.get('mean', 'dice_low'), best.get('mean', 'dice_high'), 'score')}) on "
-        f"{show(best.get('mean', 'n'), 'count')} volumes of {show(head.n_people, 'count')} {who}"
+        f"{show(best.run.config['n'], 'count')} volumes of {show(head.n_people, 'count')} {who}"
     )
-    if head.floor:
-        text += f"; a guess that never reads the image scores {show(head.floor.get('mean', 'dice'), 'score')}"
+    if head.atlas:
+        text += f"; the image-free atlas scores {show(head.atlas.get('mean', 'dice'), 'score')}"
     return text + "."
 
 
 def _five_folds(art: Artifacts) -> list[str]:
     """One line per kind of folds of which every volume has been scored."""
     lines = [
-        f"- all {one.volumes} volumes, {one.text}: **{show(one.value, 'score')}** "
-        f"({interval(one.low, one.high, 'score')})"
-        + (f"; the guess that never reads the image: {show(one.floor, 'score')}" if one.floor is not None else "")
+        f"- all {one.row['volumes']} volumes, {one.text}: **{show(one.row['dice'], 'score')}** "
+        f"({interval(one.row['low'], one.row['high'], 'score')})"
+        + (f"; image-free atlas: {show(one.atlas['dice'], 'score')}" if one.atlas else "")
         for one in view.five_folds(art)
     ]
-    title = f"The flagship `{view.flagship(art)}` over five folds, one network a fold, mean Dice (95 % interval):"
+    title = f"The flagship `{FLAGSHIP}` over five folds, one network a fold, mean Dice (95 % interval):"
     return [title, *lines, ""] if lines else []
 
 
 def _race(art: Artifacts) -> list[str]:
     """What others report, what a training costs here, and the race against the stronger peer, as far as measured."""
-    costs = art.bench.get("models", {}).get(view.flagship(art), {}).get("schedule_minutes", {})
+    costs = art.bench.get("models", {}).get(FLAGSHIP, {}).get("schedule_minutes", {})
     lines, claims, nnunet = [], art.bench.get("claims", {}), PUBLISHED[0]
     where = f" ({art.bench['kinds'][0]['cpu']})" if art.bench.get("kinds") else ""
     if "standard" in costs:
         lines += [
             f"For comparison, {nnunet.method} reports {show(nnunet.mean, 'score')} on the second kind of folds. One "
-            f"training of `{view.flagship(art)}` takes {show(costs['standard'], 'schedule')} minutes on two CPU "
+            f"training of `{FLAGSHIP}` takes {show(costs['standard'], 'schedule')} minutes on two CPU "
             f"cores{where}.",
             "",
             *_kinds(art),
@@ -117,7 +118,7 @@ def _kinds(art: Artifacts) -> list[str]:
         seconds = [show(row[name], "times") for name in ("first_s", "further_s")]
         lines.append("| " + " | ".join([row["cpu"], own, fp32, *seconds, *ratios, share]) + " |")
     return [
-        f"How fast depends on the CPU. Training time of `{view.flagship(art)}`, time of `hipposeg predict` from a cold "
+        f"How fast depends on the CPU. Training time of `{FLAGSHIP}`, time of `hipposeg predict` from a cold "
         "start, and, in float32, the peers' time to train on one volume divided by ours, and our share of the CPU's "
         "measured peak in matrix products (`make speed` measures another CPU in ten minutes):",
         "",
@@ -126,28 +127,25 @@ def _kinds(art: Artifacts) -> list[str]:
     ]
 
 
-def _table(rows: list[view.RunRow]) -> list[str]:
-    heads = ["Run", *(label.capitalize() for label in view.LABELS), "Parameters", "Training, minutes"]
-    lines = ["| " + " | ".join(heads) + " |", "|---|" + "---:|" * (len(heads) - 1)]
+def _table(art: Artifacts, rows: list[view.RunRow]) -> list[str]:
+    """Dice, parameters and training time of the main runs; times are the benchmark's, from one idle machine."""
+    heads = ["Model", *(label.capitalize() for label in view.LABELS), "Parameters", "Training, minutes"]
+    lines, minutes = (
+        ["| " + " | ".join(heads) + " |", "|---|" + "---:|" * (len(heads) - 1)],
+        standard_minutes(art.bench),
+    )
     for row in rows:
-        if row.older:
-            continue
-        name = f"`{row.model}`" + (f" ({row.note})" if row.note else "")
         dice = [show(row.get(label, "dice"), "score") for label in view.LABELS]
-        parameters = "none" if row.is_floor else show(row.first.get("params"), "millions")
-        minutes = show(row.train_s, "minutes")
-        lines.append("| " + " | ".join([name, *dice, parameters, minutes]) + " |")
-    places = ", ".join(place for place, _ in trainings(rows))
-    return [
-        *lines,
-        "",
-        "Dice on fold {1} of the {0} folds (split by person); trained on {2}.".format(*view.PRIMARY, places),
-    ]
+        parameters = "none" if row.run.is_atlas else show(row.run.config["params"], "millions")
+        took = "none" if row.run.is_atlas else show(minutes.get(row.model), "schedule")
+        lines.append("| " + " | ".join([f"`{row.model}`", *dice, parameters, took]) + " |")
+    where = f"; minutes on two idle cores ({art.bench['kinds'][0]['cpu']})" if art.bench.get("kinds") else ""
+    return [*lines, "", "Dice on fold {1} of the {0} folds (split by subject){2}.".format(*view.PRIMARY, where)]
 
 
 def _claims(art: Artifacts) -> list[str]:
-    """The five projects' claims, what they really were, and ours, as notebook 07 left them."""
-    claims = art.studies["claims"].rows if "claims" in art.studies else ()
+    """The five projects' claims, what they really were, and ours, from notebook 07's table."""
+    claims = art.rows("claims")
     heads = ("Project", "It says", "What that was", "Without that, on its own split", "Ours",
              "Our plain network, scored about its way", "Source")  # fmt: skip
     lines = ["| " + " | ".join(heads) + " |", "|---|---:|---|---:|---:|---:|---|"]

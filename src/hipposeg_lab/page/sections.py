@@ -1,17 +1,23 @@
-"""What the page's newer sections name: the full table, verdicts, explorer, studies, minutes, claims.
+"""Values for the page's larger sections: table of all runs, comparisons, explorer, studies, training time, claims.
 
-A part whose files are not there is empty, and its section is left out or says so.
+A part whose files do not exist is empty, and its section is left out or says so.
 """
 
 import base64
 from typing import Any
 
+import pandas as pd
 from markupsafe import Markup
 
+from hipposeg.experiments import plan
+from hipposeg.experiments.registry import FLAGSHIP, MODELS
+from hipposeg.experiments.spec import RunSpec
+from hipposeg.metrics import MEAN
 from hipposeg.predict.intervals import LEVEL
+from hipposeg.results import tables
 from hipposeg.stats import EQUIVALENCE_MARGIN
-from hipposeg_lab.page import full, plots, studies, view, viewer
-from hipposeg_lab.page.artifacts import Artifacts
+from hipposeg_lab.page import plots, studies, view, viewer
+from hipposeg_lab.page.artifacts import Artifacts, study_file
 from hipposeg_lab.page.embed import VENDOR
 from hipposeg_lab.page.view import RunRow
 from hipposeg_lab.page.words import GROUPS, LEAKS, PRACTICES, RACERS, WIDTHS
@@ -20,28 +26,26 @@ RULES = ("best", "median", "worst")
 
 
 def section_context(art: Artifacts, rows: list[RunRow]) -> dict[str, Any]:
-    """Names and values for the templates. rows: the workspace's own runs, as `view.run_rows` gives them."""
-    series = full.runs(art.ws)
-    every = [*rows, *full.rows(art, series)]
-    flagship = view.flagship(art)
+    """Names and values for the templates. rows: as `view.main_rows` gives them."""
+    every = [*rows, *view.other_rows(art, rows)]
     minutes = standard_minutes(art.bench)
-    timed = full.mean_minutes(series, minutes)
-    dims = {run.model: run.config["dims"] for run in series}
-    cases = full.out_of_fold(series, flagship)
+    timed = mean_minutes(art.results, minutes)
+    dims = {model: MODELS[model].dims for model, *_ in timed}
+    cases = tables.out_of_fold(art.results, FLAGSHIP)
     here = frozenset(case["case"] for case in art.explorer.get("cases", ()))
-    panels, axis = studies.inflation(rows_of(art, "inflation"), flagship)
-    covered, coverage_axis = studies.coverage(rows_of(art, "conformal_coverage"), LEVEL)
+    panels, axis = studies.inflation(art.rows("inflation"), FLAGSHIP)
+    covered, coverage_axis = studies.coverage(art.rows("conformal_coverage"), LEVEL)
     return {
         "every": every,
         "filters": filters(every),
-        "flagship": flagship,
-        "flagship_minutes": minutes.get(flagship),
+        "flagship": FLAGSHIP,
+        "flagship_minutes": minutes.get(FLAGSHIP),
         "bench_threads": next((setting["threads"] for setting in art.bench.get("settings", ())), None),
         "predict_s": art.bench.get("predict_s"),
         "cpus": art.bench.get("kinds", ()),
-        "verdicts": [*enumerate(rows_of(art, "verdicts"))],
-        "declared": declared() if "verdicts" in art.studies else 0,
-        "ahead": [row for row in rows_of(art, "verdicts") if row["verdict"] == "ahead"],
+        "comparisons": [*enumerate(art.rows("comparisons"))],
+        "declared": declared() if art.rows("comparisons") else 0,
+        "ahead": [row for row in art.rows("comparisons") if row["verdict"] == "ahead"],
         "viewer": Markup(viewer.payload(art)),
         "three": base64.b64encode((VENDOR / "three.min.js.gz").read_bytes()).decode() if art.explorer else "",
         "three_licence": (VENDOR / "LICENSE").read_text(encoding="utf-8"),
@@ -51,19 +55,17 @@ def section_context(art: Artifacts, rows: list[RunRow]) -> dict[str, Any]:
         "cases_plot": studies.all_cases(cases, here),
         "case_rows": case_rows(cases),
         "minutes_rows": timed,
-        "minutes_plot": plots.minutes(timed, dims, flagship),
-        "minutes_dims": sorted({dims[model] for model, *_ in timed}),
+        "minutes_plot": plots.minutes(timed, dims, FLAGSHIP),
+        "minutes_dims": sorted(set(dims.values())),
         "minutes_off": [row for row in timed if row[2] < plots.fence([dice for _, _, dice, _ in timed])],
         "races": art.bench.get("race", {}),
         "race_claims": art.bench.get("claims", {}),
         "racers": RACERS,
-        "files": {name: study.file for name, study in art.studies.items()},
+        "files": {name: f"artifacts/{study_file(name)}" for name in art.studies},
         "inflation": panels,
         "inflation_axis": axis,
-        "leak_forest": studies.forest(rows_of(art, "leaks"), LEAKS),
-        "reliability": studies.calibration(
-            *(rows_of(art, f"calibration{part}") for part in ("", "_scaled", "_summary"))
-        ),
+        "leak_forest": studies.forest(art.rows("leaks"), LEAKS),
+        "reliability": studies.calibration(*(art.rows(f"calibration{part}") for part in ("", "_scaled", "_summary"))),
         "coverage": covered,
         "coverage_axis": coverage_axis,
         "groups": GROUPS,
@@ -71,19 +73,14 @@ def section_context(art: Artifacts, rows: list[RunRow]) -> dict[str, Any]:
         "practices": PRACTICES,
         "margin": EQUIVALENCE_MARGIN,
         "promise": LEVEL,
-        "claims": [*enumerate(rows_of(art, "claims"))],
+        "claims": [*enumerate(art.rows("claims"))],
     }
 
 
-def rows_of(art: Artifacts, name: str) -> tuple[dict[str, Any], ...]:
-    """Rows of a study, none where it is not there."""
-    return art.studies[name].rows if name in art.studies else ()
-
-
 def declared() -> int:
-    """How many comparisons were declared, with runs or without."""
+    """How many comparisons are planned, with runs or without."""
     from hipposeg_lab.studies.attention_summary import PAIRS
-    from hipposeg_lab.studies.verdicts import FAMILIES
+    from hipposeg_lab.studies.comparisons import FAMILIES
 
     return len(PAIRS) + sum(len({*family.models} - {family.reference}) for family in FAMILIES)
 
@@ -94,19 +91,24 @@ def standard_minutes(bench: dict[str, Any]) -> dict[str, float]:
     return {model: minutes for model, minutes in found.items() if minutes is not None}
 
 
+def mean_minutes(frame: pd.DataFrame, minutes: dict[str, float]) -> list[tuple[str, float, float, int]]:
+    """(model, training minutes on the idle machine, mean Dice over seeds on grouped fold 0, seeds) by minutes."""
+    found = plan.finished(frame, [RunSpec(model, seed=seed) for model in minutes for seed in plan.SEEDS])
+    scores = found[found["label"] == MEAN].groupby(["model", "run"])["dice"].mean()
+    table = [(name, minutes[name], float(one.mean()), len(one)) for name, one in scores.groupby(level="model")]
+    return sorted(table, key=lambda row: (row[1], row[0]))
+
+
 def filters(every: list[RunRow]) -> dict[str, list[str]]:
-    """The choices of each filter above the table of runs, in the order of the alphabet."""
+    """The choices of each filter above the table of runs, in alphabetical order."""
     return {
-        "notebook": sorted({str(row.first.get("notebook")) for row in every}),
+        "notebook": sorted({row.run.config["notebook"] for row in every}),
         "folds": sorted({row.folds for row in every}),
-        "profile": sorted({row.profile for row in every}, reverse=True),
     }
 
 
-def case_rows(cases: Any) -> list[dict[str, Any]]:
+def case_rows(cases: pd.DataFrame) -> list[dict[str, Any]]:
     """One row a case: person, fold, Dice of each label, distance and volume error; lowest mean Dice first."""
-    if not len(cases):
-        return []
     found = []
     for number, group in cases.groupby("case"):
         label = {row["label"]: row for row in group.to_dict("records")}

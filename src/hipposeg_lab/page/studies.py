@@ -5,13 +5,15 @@ Each function takes a study's rows as they stand in its CSV file, and only place
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+
+import pandas as pd
 
 from hipposeg.predict.intervals import CHOSEN
+from hipposeg.results.load import ATLAS
 from hipposeg_lab.page import charts, plots
 from hipposeg_lab.page.artifacts import Row
 from hipposeg_lab.page.numbers import show
-from hipposeg_lab.page.words import FLOOR, PRACTICES, run_text
+from hipposeg_lab.page.words import PRACTICES, run_text
 
 HONEST, NOTHING = "honest", "pooled-nothing"
 SCALED = "after temperature scaling"
@@ -39,7 +41,7 @@ class Inflation:
 
 
 def inflation(rows: Sequence[Row], first: str | None) -> tuple[list[Inflation], charts.Axis | None]:
-    """A panel for each run, those of the model `first` before the others and the floor last, and the axis they share."""
+    """A panel for each run, those of the model `first` before the others and the atlas last, and their shared axis."""
     whole = [row for row in rows if row["shown"] is not None and row["honest"] is not None]
     if not whole:
         return [], None
@@ -58,7 +60,7 @@ def inflation(rows: Sequence[Row], first: str | None) -> tuple[list[Inflation], 
                   tuple(practices))
         for run, practices in panels.items()
     ]  # fmt: skip
-    return sorted(found, key=lambda panel: (panel.run.startswith(FLOOR), panel.run.split(".")[0] != first)), axis
+    return sorted(found, key=lambda panel: (panel.run.startswith(ATLAS), panel.run.split(".")[0] != first)), axis
 
 
 @dataclass(frozen=True)
@@ -147,15 +149,18 @@ def coverage(rows: Sequence[Row], promise: float) -> tuple[list[Coverage], plots
     return [Coverage(method, tuple(panels[method])) for method in methods], axis
 
 
-def all_cases(table: Any, here: frozenset[int]) -> plots.Scatter | None:
-    """Every case by true volume and mean Dice; those in `here` can be opened in the explorer. None without cases."""
+def all_cases(table: pd.DataFrame, here: frozenset[int]) -> plots.Scatter | None:
+    """Every case by true volume and mean Dice; those in `here` open in the explorer. None without cases.
+
+    table: as `results.tables.out_of_fold` gives it.
+    """
     if not len(table):
         return None
     dice = table[table["label"] == "mean"].set_index("case")["dice"].sort_index()
     truth = table[table["label"] == "union"].set_index("case")["volume_true"].reindex(dice.index)
     x, y = plots.linear("true volume, mm³", list(truth)), plots.linear("mean Dice", list(dice))
     dots = tuple(
-        plots.Dot(x.at(volume), y.at(score), "mean" if case in here else "floor",
+        plots.Dot(x.at(volume), y.at(score), "mean" if case in here else "atlas",
                   f"case {case:03d}: mean Dice {show(float(score), 'score')}, volume {show(float(volume), 'mm3')} mm³",
                   case=int(case) if case in here else None)
         for case, volume, score in zip(dice.index, truth, dice, strict=True)

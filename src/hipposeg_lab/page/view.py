@@ -1,209 +1,191 @@
-"""What the page and the README say, computed from artifacts: the rows of the table, the headline, the folds."""
+"""What the page and README show, computed from artifacts: rows of the tables of runs, the headline, the folds."""
 
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
+import pandas as pd
 
 from hipposeg.data.spec import MSD_HIPPOCAMPUS
-from hipposeg.stats import paired
-from hipposeg_lab.page.artifacts import Artifacts, ReportError, Row
-from hipposeg_lab.page.words import CLIP, FLOOR, model_text
+from hipposeg.experiments import plan
+from hipposeg.experiments.registry import FLAGSHIP
+from hipposeg.experiments.spec import RunSpec
+from hipposeg.metrics import MEAN, UNION
+from hipposeg.results import compare, load, tables
+from hipposeg_lab.page.artifacts import Artifacts
 
 CLASSES = MSD_HIPPOCAMPUS.names
-LABELS = (*CLASSES, "mean", "union")
+LABELS = (*CLASSES, MEAN, UNION)
 PRIMARY = ("grouped", 0)
+# Scores in the tables of runs, by label.
+SHOWN = {**dict.fromkeys(CLASSES, ("dice",)), MEAN: ("dice", "iou", "hd95", "nsd1"), UNION: ("dice", "volume_bias")}
+DECIMALS = 6
+CLIP = "clip"  # family of models that compare slices with text and do not segment
 
 
 @dataclass(frozen=True)
 class RunRow:
-    """One run of the results table. profile: whose artifacts hold it. place: as `build.number` names it.
+    """A finished run in a table of the page.
 
-    values: label -> row of results.csv; config and timing are empty if absent.
+    Attributes:
+        run: the run.
+        scores: (label, column) -> mean over cases, such as ("mean", "dice"), or an end of its interval ("dice_low").
+        train_s: seconds of training; None on a page that must not hold times.
+        is_main: whether it is one of the runs of the notebooks' main sections.
     """
 
-    run: str
-    model: str
-    note: str
-    values: dict[str, Row]
-    config: dict[str, Any]
-    timing: Row
-    profile: str = ""
-    place: str = "of"
+    run: load.Run
+    scores: dict[tuple[str, str], float]
+    train_s: float | None
+    is_main: bool
+
+    @property
+    def name(self) -> str:
+        """The run's name."""
+        return self.run.name
+
+    @property
+    def model(self) -> str:
+        """The model's name."""
+        return self.run.model
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Its row of runs.csv and its entry of configs.json, without times."""
+        return {name: value for name, value in self.run.config.items() if name != "train_s"}
 
     @property
     def folds(self) -> str:
         """The kind of folds and its number: `grouped 0`."""
-        return f"{self.first.get('folds')} {self.first.get('fold')}"
+        return f"{self.run.config['folds']} {self.run.config['fold']}"
 
     @property
-    def is_floor(self) -> bool:
-        """Whether this is the guess that never reads an image."""
-        return self.model == FLOOR
-
-    @property
-    def first(self) -> Row:
-        """Columns that are the same for all labels of a run."""
-        return next(iter(self.values.values()))
-
-    @property
-    def older(self) -> bool:
-        """Whether the code's arithmetic has moved on since; such a run is shown and enters no comparison."""
-        return str(self.first.get("older") or "").lower() in {"1", "true", "yes"}
+    def setting(self) -> str:
+        """Seed, schedule and hardware, as far as they are not the usual ones: `seed 1, schedule S, fp32`."""
+        config = self.run.config
+        usual = RunSpec(*(config[name] for name in ("model", "folds", "fold", "seed", "schedule"))).name
+        schedule = "" if config["schedule"] == "standard" else f", schedule {config['schedule']}"
+        hardware = self.name.removeprefix(usual).strip(".")
+        return f"seed {config['seed']}{schedule}{hardware and f', {hardware}'}"
 
     @property
     def is_leak(self) -> bool:
-        """Whether its training saw something of the scored people, on purpose: one half of the leak experiment."""
-        return str(self.first.get("folds")).startswith("leak-")
-
-    @property
-    def train_s(self) -> float | None:
-        """Seconds that training took, None where timings.csv does not say."""
-        return self.timing.get("train_s")
+        """Whether its training cases leak information on the test subjects, as the leak experiment plans."""
+        return self.run.config["folds"].startswith("leak-")
 
     @property
     def on_gpu(self) -> bool:
-        """Whether a GPU trained it, as far as timings.csv says."""
-        return self.timing.get("device") in {"cuda", "mps"}
+        """Whether a GPU trained it."""
+        return self.run.config["device"] != "cpu"
 
-    @property
-    def text(self) -> str:
-        """What the model is, in a line."""
-        return model_text(self.model)
+    def get(self, label: str, column: str) -> float | None:
+        """A score; None if it does not exist."""
+        value = self.scores.get((label, column))
+        return None if pd.isna(value) else value
 
-    def get(self, label: str, metric: str) -> float | None:
-        """A number of results.csv, None where the field is empty or the label absent."""
-        return self.values.get(label, {}).get(metric)
+
+def main_rows(art: Artifacts) -> list[RunRow]:
+    """The finished runs of the notebooks' main sections on the primary fold: the atlas first, then by mean Dice.
+
+    CLIPs are left out: they do not learn to segment.
+    """
+    found = plan.finished(art.results, plan.standard(art.ws.profile))
+    rows = _rows(art, found[found["family"] != CLIP], is_main=True)
+    return sorted(rows, key=lambda row: (not row.run.is_atlas, -(row.get(MEAN, "dice") or 0), row.name))
+
+
+def other_rows(art: Artifacts, main: list[RunRow]) -> list[RunRow]:
+    """All other runs, by kind of folds and then by mean Dice."""
+    rows = _rows(art, art.results[~art.results["run"].isin([row.name for row in main])], is_main=False)
+    return sorted(rows, key=lambda row: (row.folds, -(row.get(MEAN, "dice") or 0), row.name))
+
+
+def _rows(art: Artifacts, frame: pd.DataFrame, is_main: bool) -> list[RunRow]:
+    scores: dict[str, dict[tuple[str, str], float]] = {}
+    for row in tables.summary(frame, MSD_HIPPOCAMPUS, SHOWN).to_dict("records"):
+        mine = {(row["label"], column): round(row[column], DECIMALS) for column in tables.METRIC_COLUMNS}
+        scores.setdefault(row["run"], {}).update(mine)
+    return [
+        RunRow(run, scores[run.name], None if art.ws.is_phantom else run.config["train_s"], is_main)
+        for run in load.runs(frame, art.ws)
+    ]
 
 
 @dataclass(frozen=True)
 class Headline:
-    """The answer: a run on the primary fold beside the floor. by_score: it was picked as the highest of `n_runs`."""
+    """The answer: a run on the primary fold beside the image-free atlas.
+
+    Attributes:
+        best: the flagship, or the highest mean Dice where the flagship is missing.
+        atlas: the atlas's run.
+        n_runs: number of networks.
+        n_people: number of subjects that were scored.
+        difference: mean Dice of `best` minus the atlas, over subjects, with its interval.
+        by_score: whether `best` was picked for its score.
+    """
 
     best: RunRow
-    floor: RunRow | None
+    atlas: RunRow | None
     n_runs: int
     n_people: int
     difference: tuple[float, float, float] | None
     by_score: bool
 
 
-def run_rows(art: Artifacts, folds: str = PRIMARY[0], fold: int = PRIMARY[1]) -> list[RunRow]:
-    """Runs scored on one fold: the floor first, then by falling mean Dice, older runs last.
-
-    CLIPs do not learn to segment: what text alone can do is told in notebook 06 and is no rival here.
-    """
-    runs: dict[str, dict[str, Row]] = {}
-    for row in art.results:
-        if (row.get("folds"), row.get("fold")) == (folds, fold) and row.get("family") != CLIP:
-            runs.setdefault(row["run"], {})[row["label"]] = row
-    firsts = {run: next(iter(values.values())) for run, values in runs.items()}
-    rows = [
-        RunRow(
-            run,
-            firsts[run]["model"],
-            _note(run, firsts),
-            values,
-            art.configs.get(run, {}),
-            art.timing("run", run),
-            art.ws.profile,
-        )
-        for run, values in runs.items()
-    ]
-    return sorted(rows, key=lambda row: (not row.is_floor, row.older, -(row.get("mean", "dice") or 0), row.run))
-
-
-def _note(run: str, firsts: dict[str, Row]) -> str:
-    """Seed and schedule, named only where another run of the same model makes it necessary."""
-    twins = [first for first in firsts.values() if first["model"] == firsts[run]["model"]]
-    said = [
-        f"{key} {firsts[run][key]}" for key in ("seed", "schedule", "device") if len({t.get(key) for t in twins}) > 1
-    ]
-    return ", ".join(said)
-
-
 def headline(art: Artifacts, rows: list[RunRow]) -> Headline | None:
-    """The answer, or None while no network has been scored: the flagship, which was named before it was scored here.
-
-    Where it is not among the runs, the highest mean Dice. Older runs cannot be the answer.
-    """
-    networks = [row for row in rows if not row.is_floor and not row.older and row.get("mean", "dice") is not None]
+    """The answer, or None while no network has been scored. rows: as `main_rows` gives them."""
+    networks = [row for row in rows if not row.run.is_atlas]
     if not networks:
         return None
-    named = [row for row in networks if row.model == flagship(art)]
-    best = max(named or networks, key=lambda row: (row.get("mean", "dice"), row.run))
-    floor = next((row for row in rows if row.is_floor and not row.older), None)
-    people = {case["subject"] for case in art.cases if case.get("run") == best.run}
-    if not people:
-        raise ReportError(f"cases.csv has no row of {best.run}, which results.csv has; run notebook 07 again")
-    difference = _difference(art, best, floor)
-    return Headline(best, floor, len(networks), len(people), difference, not named and len(networks) > 1)
-
-
-def flagship(art: Artifacts) -> str | None:
-    """The model that is handed to users, as notebook 04 noted it."""
-    return art.facts.get("04_unet3d", {}).get("flagship")
-
-
-def _difference(art: Artifacts, best: RunRow, floor: RunRow | None) -> tuple[float, float, float] | None:
-    """Mean Dice of the best run minus the floor, over people and on the same cases, with its bootstrap interval."""
-    if floor is None:
-        return None
-    scores = {
-        run: {c["case"]: c for c in art.cases if c.get("run") == run and c.get("label") == "mean"}
-        for run in (best.run, floor.run)
-    }
-    cases = sorted(scores[best.run])
-    if not cases or cases != sorted(scores[floor.run]):
-        raise ReportError(
-            f"cases.csv: {best.run} and {floor.run} do not cover the same cases ({len(cases)} and "
-            f"{len(scores[floor.run])}); run notebook 07 again"
-        )
-    a, b = ([nan_if_none(scores[run][case].get("dice")) for case in cases] for run in (best.run, floor.run))
-    result = paired(np.array(a), np.array(b), [scores[best.run][case]["subject"] for case in cases])
-    return result.difference, result.low, result.high
+    named = [row for row in networks if row.model == FLAGSHIP]
+    best = max(named or networks, key=lambda row: (row.get(MEAN, "dice"), row.name))
+    atlas = next((row for row in rows if row.run.is_atlas), None)
+    difference = None
+    if atlas is not None:
+        pair = pd.concat([row.run.rows[row.run.rows["label"] == MEAN] for row in (best, atlas)])
+        found = compare.differences(pair, atlas.name, by="run")
+        difference = tuple(found.loc[best.name, ["difference", "low", "high"]].tolist())
+    n_people = int(best.run.subjects().nunique())
+    return Headline(best, atlas, len(networks), n_people, difference, not named and len(networks) > 1)
 
 
 @dataclass(frozen=True)
 class FiveFolds:
-    """Every volume scored by a network trained without its fold. value, low, high: mean Dice and its interval.
+    """Every volume scored by a network trained without its fold: rows of studies/folds.csv, and their places in it.
 
-    floor: mean Dice of the guess that never reads the image, on the same volumes, if it was scored there.
+    Attributes:
+        text: what kind of folds these are.
+        row: the flagship's mean Dice with its interval.
+        index: place of the row.
+        atlas: mean Dice of the image-free atlas on the same volumes, if it was scored on them.
+        atlas_index: place of its row.
     """
 
-    kind: str
     text: str
-    value: float
-    low: float
-    high: float
-    volumes: int
-    floor: float | None
+    row: dict[str, Any]
+    index: int
+    atlas: dict[str, Any] | None
+    atlas_index: int
 
 
 def five_folds(art: Artifacts) -> list[FiveFolds]:
-    """What notebook 04 read from the full series, as far as all volumes are scored: by person first, then by volume."""
-    facts, size = art.facts.get("04_unet3d", {}), cohort_size(art.folds)
-    kinds = (
-        ("grouped", "folds split by person"),
-        ("nnunet", "nnU-Net's own folds, split by volume, so people are shared"),
-    )
-    found = [(kind, text, facts.get(f"folds_{kind}")) for kind, text in kinds]
-    keys = ("value", "low", "high", "volumes")
+    """Mean Dice of the flagship over all volumes, on the folds that are complete: split by subject, then by volume."""
+    size = cohort_size(art.folds)
+    kinds = {
+        "grouped": "folds split by person",
+        "nnunet": "nnU-Net's own folds, split by volume, so people are shared",
+    }
+    places = {(row["model"], row["folds"]): (row, at) for at, row in enumerate(art.rows("folds"))
+              if (row["part"], row["label"]) == ("all", MEAN) and size and row["volumes"] == size[0]}  # fmt: skip
     return [
-        FiveFolds(kind, text, *(numbers[key] for key in keys), numbers.get("floor"))
-        for kind, text, numbers in found
-        if numbers and size and numbers["volumes"] == size[0]
+        FiveFolds(text, *places[FLAGSHIP, kind], *places.get((load.ATLAS, kind), (None, -1)))
+        for kind, text in kinds.items()
+        if (FLAGSHIP, kind) in places
     ]
-
-
-def nan_if_none(value: float | None) -> float:
-    """An empty CSV field as NaN."""
-    return float("nan") if value is None else value
 
 
 @dataclass(frozen=True)
 class FoldLeak:
-    """How many scored volumes of one fold have the other hippocampus of the same person in training."""
+    """How many test volumes of one fold have the contralateral hippocampus of their subject in training."""
 
     fold: int
     scored: int
@@ -211,7 +193,7 @@ class FoldLeak:
 
 
 def fold_leaks(folds: dict[str, Any], name: str) -> list[FoldLeak]:
-    """For every fold of a split, count the scored volumes whose person is also in training."""
+    """For every fold of a split, count the test volumes whose subject is also in training."""
     leaks = []
     for index, fold in enumerate(folds.get(name, [])):
         trained = {MSD_HIPPOCAMPUS.subject(case) for case in fold["train"]}
@@ -221,14 +203,13 @@ def fold_leaks(folds: dict[str, Any], name: str) -> list[FoldLeak]:
 
 
 def cohort_size(folds: dict[str, Any]) -> tuple[int, int] | None:
-    """Volumes and people of the whole cohort, from the folds file; None if it is not there."""
+    """Volumes and subjects of the whole cohort, from the folds file; None if it does not exist."""
     return (folds["n_cases"], folds["n_people"]) if {"n_cases", "n_people"} <= set(folds) else None
 
 
 def distinct(rows: list[RunRow], key: str) -> list[str]:
-    """The different values that the runs' configurations hold for a key, as text, sorted."""
-    found = {str(row.config.get(key) or row.first.get(key) or "") for row in rows if not row.is_floor}
-    return sorted(found - {""})
+    """The different values in the networks' configurations, as text, sorted."""
+    return sorted({str(row.run.config[key]) for row in rows if not row.run.is_atlas})
 
 
 def flat(facts: dict[str, Any], above: str = "") -> list[tuple[str, str, Any]]:

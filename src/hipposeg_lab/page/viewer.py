@@ -1,7 +1,7 @@
 """The explorer's part of the page: the cases' files as they are, their metrics as text, and slices drawn ahead of time.
 
-Volumes travel as base64 of the files that `runs.explorer` wrote, and a browser unpacks only the case that is looked
-at. What stands drawn (the first screen; best, median and worst case) is SVG, and needs no script.
+Volumes travel as base64 of the files that `studies.explorer` wrote, and a browser unpacks only the case that is shown.
+The first screen and the best, median and worst case are drawn as SVG, which needs no script.
 """
 
 import base64
@@ -15,13 +15,15 @@ from typing import Any
 import numpy as np
 
 from hipposeg.data.spec import MSD_HIPPOCAMPUS
-from hipposeg_lab.page.artifacts import Artifacts, ReportError, Row
+from hipposeg.metrics import MEAN
+from hipposeg.results import load
+from hipposeg.results.tables import cases_by_rule
+from hipposeg_lab.page.artifacts import Artifacts, ReportError
 from hipposeg_lab.page.embed import data_uri_of
 from hipposeg_lab.page.numbers import show
 from hipposeg_lab.page.view import LABELS
-from hipposeg_lab.page.words import model_text
 
-# Columns of the metrics table: key in cases.csv, and how it is written.
+# Columns of the metrics table: column of `results.load`, and how it is written.
 METRICS = (
     ("dice", "score"), ("nsd1", "score"), ("hd95", "mm"), ("volume_true", "mm3"), ("volume_predicted", "mm3"),
     ("volume_bias", "bias"),
@@ -60,61 +62,56 @@ def payload(art: Artifacts) -> str:
     if not art.explorer:
         return ""
     index, folder = art.explorer, art.ws.artifacts / "explorer"
-    study = art.studies.get("words")
-    words = {(row["run"], row["case"]): row["words"] for row in study.rows} if study else {}
-    runs = [model["run"] for model in index["models"]]
-    scores = _scores(art, runs)
+    words = {(row["run"], row["case"]): row["words"] for row in art.rows("words")}
+    runs = shown_runs(art)
+    scores = [run.rows.set_index(["case", "label"]).to_dict("index") for run in runs]
     cases = []
     for case in index["cases"]:
-        told = [[_told(scores, run, case["case"], label) for label in LABELS] for run in runs]
+        told = [[_told(rows[case["case"], label], label) for label in LABELS] for rows in scores]
         parts = {kind: _base64(folder / f"{case['name']}.{end}") for kind, end in (("image", "webp"), ("masks", "gz"))}
         cases.append(
             {key: case[key] for key in ("case", "person", "shape", "spacing")}
-            | {"told": told, "words": [words.get((run, case["case"]), "") for run in runs]}
+            | {"told": told, "words": [words.get((run.name, case["case"]), "") for run in runs]}
             | parts
         )
-    models = [{"model": model["model"], "text": model_text(model["model"])} for model in index["models"]]
+    models = [{"model": run.model, "text": run.config["title"]} for run in runs]
     labels = [{"name": label.name, "colour": label.colour} for label in MSD_HIPPOCAMPUS.labels]
     kept = {key: index[key] for key in ("ends", "planes")}
-    content = kept | {"models": models, "labels": labels, "rows": LABELS, "cases": cases, "rules": rules(art, runs[0])}
+    content = kept | {"models": models, "labels": labels, "rows": LABELS, "cases": cases}
+    content["rules"] = cases_by_rule(runs[0].values())
     return json.dumps(content, sort_keys=True, separators=(",", ":")).replace("<", "\\u003c")
 
 
 def _base64(path: Path) -> str:
     if not path.is_file():
-        raise ReportError(f"explorer/index.json names {path.name}, which is not there; run notebook 07 again")
+        raise ReportError(f"explorer/index.json lists {path.name}, which is missing; run notebook 07 again")
     return base64.b64encode(path.read_bytes()).decode()
 
 
-def _scores(art: Artifacts, runs: Sequence[str]) -> dict[tuple[str, int, str], Row]:
-    return {(row["run"], row["case"], row["label"]): row for row in art.cases if row["run"] in runs}
+def shown_runs(art: Artifacts) -> list[load.Run]:
+    """The runs whose masks the explorer holds, in its order. Raises ReportError if results lack a run or a case."""
+    names = [model["run"] for model in art.explorer["models"]]
+    found = {run.name: run for run in load.runs(art.results[art.results["run"].isin(names)], art.ws)}
+    cases = {case["case"] for case in art.explorer["cases"]}
+    for name in names:
+        if name not in found or not cases <= set(found[name].rows["case"]):
+            raise ReportError(f"explorer/index.json lists cases of {name} without scores; run notebook 07 again")
+    return [found[name] for name in names]
 
 
-def _told(scores: dict[tuple[str, int, str], Row], run: str, case: int, label: str) -> list[str]:
-    row = scores.get((run, case, label))
-    if row is None:
-        raise ReportError(f"cases.csv has no {label} of case {case} of {run}; run notebook 07 again")
-    return [
-        "" if label == "mean" and metric in NOT_OF_MEAN else show(row.get(metric), kind) for metric, kind in METRICS
-    ]
-
-
-def rules(art: Artifacts, run: str) -> dict[str, int]:
-    """Best, median and worst case of a run by mean Dice (lower middle if even, ties to the lower case number)."""
-    scores = [(-row["dice"], row["case"]) for row in art.cases if (row["run"], row["label"]) == (run, "mean")]
-    ranked = [case for _, case in sorted(scores)]
-    return {"best": ranked[0], "median": ranked[len(ranked) // 2], "worst": ranked[-1]} if ranked else {}
+def _told(row: dict[str, Any], label: str) -> list[str]:
+    return ["" if label == MEAN and metric in NOT_OF_MEAN else show(row[metric], kind) for metric, kind in METRICS]
 
 
 def drawn(art: Artifacts, rule: str, axes: Sequence[int]) -> Shown | None:
-    """The case that a rule chooses for the first model, sliced across `axes` where the truth is fullest."""
+    """The case that a rule selects for the first model, sliced across `axes` where the truth is largest."""
     if not art.explorer:
         return None
     from hipposeg.viz.planes import fullest
     from hipposeg_lab.studies.explorer import read
 
-    model = art.explorer["models"][0]
-    number = rules(art, model["run"])[rule]
+    run = shown_runs(art)[0]
+    number = cases_by_rule(run.values())[rule]
     case = next(one for one in art.explorer["cases"] if one["case"] == number)
     volume = read(art.ws.artifacts / "explorer", case["name"], case["shape"])
     at = {axis: fullest(volume.truth, axis, case["shape"]) for axis in axes}
@@ -122,8 +119,7 @@ def drawn(art: Artifacts, rule: str, axes: Sequence[int]) -> Shown | None:
         (name, tuple(_panel(art.explorer, volume.grey, mask, axis, at[axis], name, number) for axis in axes))
         for name, mask in (("expert", volume.truth), ("network", volume.masks[0]))
     )
-    dice = next(r["dice"] for r in art.cases if (r["run"], r["case"], r["label"]) == (model["run"], number, "mean"))
-    return Shown(number, rule, dice, model["run"], rows)
+    return Shown(number, rule, float(run.values()[number]), run.name, rows)
 
 
 def _panel(index: dict[str, Any], grey: np.ndarray, mask: np.ndarray, axis: int, at: int, who: str, case: int) -> Panel:

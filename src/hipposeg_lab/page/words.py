@@ -1,11 +1,11 @@
-"""Words that do not depend on any number: what each notebook asks, what each model is."""
+"""Words that do not depend on any number: notebooks, systems of the race, practices and groups by name."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Chapter:
-    """A notebook's place on the page. name: as in facts/<name>.json. question: what it is there to answer."""
+    """A notebook's place on the page. name: as in facts/<name>.json. question: what it answers."""
 
     name: str
     title: str
@@ -29,9 +29,6 @@ CHAPTERS = (
     Chapter("06_clip_guided", "CLIP guidance", "Does language help a network to segment, or only seem to?"),
     Chapter("07_evaluation", "Evaluation", "Where do the models agree with the experts, and where not?"),
 )
-
-FLOOR = "atlas-no-image"
-CLIP = "clip"  # the family of models that compare slices with text
 
 
 def chapter_of(name: str) -> Chapter:

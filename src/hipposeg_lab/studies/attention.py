@@ -1,4 +1,4 @@
-"""Is the attention of a gated network where the hippocampus is? What a run of such a model leaves beside its scores.
+"""Is the attention of a gated network on the hippocampus? Computed by a hook while the network is at hand.
 
 Maps come from images alone. Labels enter only where finished maps are measured: the mean inside the true structure over
 the mean outside, within the image's box. A ratio by itself says little, since a hippocampus lies in the middle of every
@@ -15,7 +15,7 @@ count. For the constant gate only the second is taken: it is 1 by construction, 
 
 import logging
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -25,12 +25,13 @@ from torch import nn
 from hipposeg import files
 from hipposeg.data import grid
 from hipposeg.data.cohort import Cohort
+from hipposeg.experiments.hooks import Finished
 from hipposeg.experiments.spec import RunSpec
 from hipposeg.experiments.weights import initial
 from hipposeg.inference import Prep
 from hipposeg.training.machine import Machine
 
-TABLE = "attention.csv.gz"
+TABLE = "attention.csv"
 log = logging.getLogger(__name__)
 
 TRAINED, UNTRAINED, OTHER, CONSTANT = "trained", "untrained", "another case's map", "constant gate"
@@ -122,7 +123,7 @@ def networks(trained: nn.Module, run: RunSpec, cohort: Cohort, machine: Machine)
 
     The constant gate's weights are initial ones: within a sample its ratio is 1 whatever they are.
     """
-    constant = RunSpec(CONSTANTS[run.model], run.folds, run.fold, run.seed, run.schedule)
+    constant = replace(run, model=CONSTANTS[run.model])
     made = {UNTRAINED: initial(run, cohort.spec), CONSTANT: initial(constant, cohort.spec)}
     return {TRAINED: trained, **{name: machine.place(network).eval() for name, network in made.items()}}
 
@@ -181,23 +182,19 @@ def by_part(
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def leave(
-    network: nn.Module | None, run: RunSpec, images: Mapping[int, np.ndarray], cohort: Cohort, machine: Machine,
-    folder: Path,
-) -> pd.DataFrame | None:  # fmt: skip
-    """Study a run and write attention.csv.gz into its folder; of a run that is not of the study, remove an old one.
+def hook(finished: Finished) -> None:
+    """Write attention.csv (COLUMNS) for a network whose gates can choose places; other runs have none.
 
-    network: the trained one, in evaluation mode on the machine's device; None for the atlas. images: case -> (C, X, Y,
-    Z) float32, the scored cases. Returns the table, or None for a run without gates that can choose places. Cases of
-    one person, or in other voxels than the network's, cannot be studied: a warning says so, and the run stands.
+    Test cases of one subject, or in other voxels than the network's, cannot be studied: a warning says so.
     """
-    (folder / TABLE).unlink(missing_ok=True)
-    if run.model not in CONSTANTS or network is None:
-        return None
-    fitting = all(run.definition.prep.takes(cohort.cases[number].spacing) for number in images)
+    run, images, cohort = finished.run, finished.images, finished.cohort
+    if run.model not in CONSTANTS:
+        return
+    prep = run.definition.prep
+    fitting = all(prep.takes(cohort.cases[number].spacing) for number in images)
     if not fitting or len({cohort.cases[number].subject for number in images}) < 2:
-        log.warning("%s: no study of attention; it needs two people and the network's voxels", run.name)
-        return None
-    table = study(networks(network, run, cohort, machine), run.definition.prep, images, cohort, machine)
-    files.write_csv(folder / TABLE, COLUMNS, table.to_dict("records"))
-    return table
+        log.warning("%s: no study of attention; it needs two subjects and the network's voxels", run.name)
+        return
+    gated = networks(finished.network, run, cohort, finished.machine)
+    table = study(gated, prep, images, cohort, finished.machine)
+    files.write_csv(finished.folder / TABLE, COLUMNS, table.to_dict("records"))

@@ -1,19 +1,18 @@
-"""What notebook 05 tells of gated networks: ratios with intervals, and whether attention helps, person by person."""
+"""Summaries of notebook 05: ratios with intervals, and differences between networks with and without attention."""
 
 from collections.abc import Sequence
 
 import pandas as pd
 
 from hipposeg import stats
-from hipposeg.experiments.run import RunResult
-from hipposeg.metrics import UNION
+from hipposeg.metrics import MEAN
 from hipposeg.results import compare
 from hipposeg_lab.studies.attention import OTHER, REACHED, TRAINED
 
-# Every model of notebook 05 -> its twin without attention.
+# Every model of notebook 05 -> the same network without attention.
 WITHOUT = {f"attention{kind}": f"unet{kind[:2]}" for kind in ("2d", "2d-constant", "3d", "3d-constant")}
 WITHOUT |= {"scse2d": "unet2d-mobilenetv3"}
-# Declared comparisons, each the first minus the second.
+# Planned comparisons, each the first minus the second.
 PAIRS = (
     ("attention2d", "unet2d"),
     ("attention2d", "attention2d-constant"),
@@ -26,7 +25,7 @@ PAIRS = (
 def intervals(table: pd.DataFrame) -> pd.DataFrame:
     """Mean ratio with its 95 % interval over people: columns within, scale, control, value, low, high.
 
-    table: rows of `study`; with a column `seed` (`seeds.side_table`), seeds are averaged and resampled, too.
+    table: rows of `attention.study`; with a column `seed`, seeds are averaged and resampled, too.
     """
     rows = []
     for (within, scale, control), group in _groups(table):
@@ -59,20 +58,19 @@ def _groups(table: pd.DataFrame) -> list[tuple[tuple[str, int, str], pd.DataFram
     return list(table.groupby(["within", "scale", "control"], sort=False))
 
 
-def smallest_third(cases: pd.DataFrame) -> list[int]:
+def smallest_third(volumes: pd.Series) -> list[int]:
     """The third of the cases with the smallest true hippocampus (rounded down, at least one), by case number.
 
-    cases: rows as in cases.csv. For evaluation: nothing that predicts sees a true volume.
+    volumes: true volume by case number. For evaluation only: no network sees a true volume.
     """
-    volumes = cases[cases["label"] == UNION].set_index("case")["volume_true"].sort_index()
-    smallest = volumes.sort_values(kind="stable").index[: max(1, len(volumes) // 3)]
+    smallest = volumes.sort_index().sort_values(kind="stable").index[: max(1, len(volumes) // 3)]
     return sorted(int(number) for number in smallest)
 
 
 def comparisons(rows: pd.DataFrame) -> pd.DataFrame:
-    """The declared PAIRS as far as both models are there: what `seeds.differences` gives, Holm over all declared.
+    """`compare.differences` of the planned PAIRS as far as they are available, with Holm's adjustment over all PAIRS.
 
-    rows: as of `seeds.scores`, on one fold and schedule. Index "first minus second". Empty if no pair is complete.
+    rows: of one label, fold and schedule. Index "first minus second". Empty if no pair is complete.
     """
     found = {}
     for model, reference in PAIRS:
@@ -80,17 +78,17 @@ def comparisons(rows: pd.DataFrame) -> pd.DataFrame:
         if model in one.index:
             found[f"{model} minus {reference}"] = one.loc[model]
     table = pd.DataFrame(list(found.values()), index=list(found), columns=list(compare.DIFFERENCES))
-    # Each p came alone; together they are one family.
+    # Each p was computed alone; together they are one family.
     table["p_holm"] = stats.holm(table["p_holm"].to_numpy(dtype=float), len(PAIRS))
     return table
 
 
-def by_size(results: Sequence[RunResult], small: Sequence[int]) -> pd.DataFrame:
-    """`comparisons` on all scored cases and on `small` alone: index (which cases, pair). Holm within each of the two.
+def by_size(frame: pd.DataFrame, small: Sequence[int]) -> pd.DataFrame:
+    """`comparisons` of mean Dice on all test cases and on `small` alone, with Holm's adjustment within each.
 
-    results: runs on one fold and schedule. Empty if no pair is complete.
+    frame: rows of `results.load`, of one fold and schedule. Index (which cases, pair). Empty if no pair is complete.
     """
-    rows = compare.scores(results)
+    rows = frame[frame["label"] == MEAN]
     every, smallest = f"all {rows['case'].nunique()} volumes", f"the {len(small)} smallest"
     parts = {every: rows, smallest: rows[rows["case"].isin(small)]}
     tables = {name: found for name, part in parts.items() if len(found := comparisons(part))}

@@ -1,7 +1,7 @@
-"""Do probabilities mean what they say? Reliability, expected calibration error, and one temperature that mends it.
+"""Calibration of probabilities: reliability, expected calibration error, and temperature scaling.
 
-Far from any border a network is sure and right, and the more of such background a box holds, the better it looks. So
-only voxels within 3 mm of a border count, predicted or true. Guo et al. 2017 (arXiv:1706.04599) describe the error and
+Far from any border a network is confident and right, so a large background would improve the result. Only voxels within
+3 mm of a predicted or true border count. Guo et al. 2017 (arXiv:1706.04599) describe the error and
 the temperature; a class's own error after Nixon et al. 2019 (arXiv:1904.01685), with bins of equal width.
 """
 
@@ -14,7 +14,7 @@ from hipposeg import metrics, stats
 
 BAND_MM = 3.0
 BINS = 10
-# Beside each class: the probability of whichever class was predicted.
+# In addition to each class: the probability of the predicted class.
 TOP = "predicted class"
 LEAST = 1e-7
 RESAMPLES = 1000
@@ -22,7 +22,7 @@ RESAMPLES = 1000
 
 @dataclass(frozen=True)
 class Voxels:
-    """The counted voxels of one case: probabilities (N, K) float32 and true classes (N,) uint8, of person `subject`."""
+    """The counted voxels of one case: probabilities (N, K) float32 and true classes (N,) uint8."""
 
     case: int
     subject: int
@@ -36,19 +36,19 @@ def band(predicted: np.ndarray, true: np.ndarray, spacing: Sequence[float], widt
 
 
 def counted(case: int, subject: int, found: np.ndarray, true: np.ndarray, spacing: Sequence[float]) -> Voxels:
-    """The voxels that count of class probabilities (K, X, Y, Z) beside labels (X, Y, Z)."""
+    """The counted voxels of class probabilities (K, X, Y, Z) and labels (X, Y, Z)."""
     inside = band(found.argmax(0), true, spacing)
     return Voxels(case, subject, np.moveaxis(found, 0, -1)[inside].astype(np.float32), true[inside])
 
 
 def scaled(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """Probabilities (N, K) with their logarithms divided by a temperature; above 1 they move towards each other."""
+    """Probabilities (N, K) with their logarithms divided by a temperature; above 1 they become less confident."""
     powers = np.maximum(probabilities, LEAST).astype(np.float64) ** (1 / temperature)
     return powers / powers.sum(1, keepdims=True)
 
 
 def fitted(voxels: Sequence[Voxels]) -> float:
-    """The temperature with the least mean negative log-likelihood. Raises ValueError without a voxel."""
+    """The temperature with the lowest mean negative log-likelihood. Raises ValueError without voxels."""
     from scipy.optimize import minimize_scalar
 
     if not sum(len(one.truth) for one in voxels):
@@ -58,7 +58,7 @@ def fitted(voxels: Sequence[Voxels]) -> float:
     chosen = np.take_along_axis(logs, truth[:, None], 1)[:, 0]
 
     def loss(power: float) -> float:
-        """Of the inverse temperature, in which the loss is convex."""
+        """Loss of the inverse temperature, in which it is convex."""
         lifted = power * logs
         top = lifted.max(1)
         total = top + np.log(np.exp(lifted - top[:, None]).sum(1))
@@ -68,10 +68,9 @@ def fitted(voxels: Sequence[Voxels]) -> float:
 
 
 def histogram(voxels: Voxels, label: int | None) -> np.ndarray:
-    """(BINS, 3): number of voxels, sum of confidences, number of hits, in bins of confidence of equal width.
+    """(BINS, 3): number of voxels, sum of confidences, number of correct ones, in bins of confidence of equal width.
 
-    label: a class, whose probability is the confidence and whose voxels are hits; None for the class with the highest
-    probability.
+    label: a class, whose probability is the confidence and whose voxels are correct; None for the predicted class.
     """
     p = voxels.probabilities
     confidence = p.max(1) if label is None else p[:, label]
@@ -88,7 +87,7 @@ def error(table: np.ndarray) -> np.ndarray:
 
 
 def by_person(voxels: Sequence[Voxels], label: int | None) -> np.ndarray:
-    """Histograms summed over each person's cases: (people, BINS, 3), people in ascending order."""
+    """Histograms summed over each subject's cases: (subjects, BINS, 3), subjects in ascending order."""
     found: dict[int, np.ndarray] = {}
     for one in voxels:
         found[one.subject] = found.get(one.subject, 0) + histogram(one, label)
@@ -96,7 +95,7 @@ def by_person(voxels: Sequence[Voxels], label: int | None) -> np.ndarray:
 
 
 def drop(before: np.ndarray, after: np.ndarray) -> stats.Interval:
-    """Fall of the error from histograms `before` to `after` (people, BINS, 3), with an interval over people."""
+    """Decrease of the error from histograms `before` to `after` (subjects, BINS, 3), with an interval over subjects."""
     rng = np.random.default_rng(stats.SEED)
     people = len(before)
     draws = rng.multinomial(people, np.full(people, 1 / people), size=RESAMPLES)

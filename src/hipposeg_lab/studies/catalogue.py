@@ -1,4 +1,4 @@
-"""Every study that `hipposeg study` makes, by name, and the command's work."""
+"""All studies by name, and the command `hipposeg-lab study`."""
 
 from collections.abc import Sequence
 
@@ -6,27 +6,27 @@ from hipposeg.data import cohort, folds
 from hipposeg.data.locate import Source
 from hipposeg.workspace import Workspace
 from hipposeg_lab.studies import conformal, leaks, making, sensitivity, uncertainty
-from hipposeg_lab.studies.making import Study
+from hipposeg_lab.studies.making import Context, Study
 
 STUDIES: dict[str, Study] = {
     one.name: one for one in (leaks.STUDY, sensitivity.BOX, sensitivity.ROBUSTNESS, uncertainty.STUDY)
 }
-# Has one unit, the flagship on all five folds, and keeps account of its weights by itself.
+# Has one unit, the flagship on all five folds, and compares its weights itself.
 CONFORMAL = "conformal"
 NAMES = (*STUDIES, CONFORMAL)
 
 
 def chosen(names: Sequence[str], everything: bool) -> list[str]:
-    """These names, each once, or all. Raises ValueError for a name that there is not, or without any."""
+    """These names, each once, or all. Raises ValueError for an unknown name, or without any."""
     unknown = [name for name in names if name not in NAMES]
     if unknown or not (names or everything):
-        found = f"no study is called {', '.join(unknown)}" if unknown else "no study was named"
-        raise ValueError(f"{found}; there are {', '.join(NAMES)}, and --all takes every one")
+        found = f"there is no study {', '.join(unknown)}" if unknown else "no study was named"
+        raise ValueError(f"{found}; choose among {', '.join(NAMES)}, or --all")
     return list(NAMES) if everything else list(dict.fromkeys(names))
 
 
 def run(source: Source, ws: Workspace, names: Sequence[str], everything: bool, listing: bool) -> int:
-    """Make studies, or only list them all with the state of each unit; returns 1 if something had to be left out."""
+    """Update studies, or only list them with the state of each unit; return 1 if a unit was left out."""
     wanted = chosen(names, everything or (listing and not names))
     people = cohort.load(source)
     context = making.context_of(ws, people, folds.read_or_write(ws.folds, people))
@@ -35,7 +35,7 @@ def run(source: Source, ws: Workspace, names: Sequence[str], everything: bool, l
         question = STUDIES[name].question if name in STUDIES else conformal.QUESTION
         print(f"{name}: {question}", flush=True)
         if name not in STUDIES:
-            states = {"intervals": _intervals(ws, listing)}
+            states = {"intervals": _intervals(context, listing)}
         elif listing:
             states = {unit.name: making.state_of(STUDIES[name], unit, context) for unit in STUDIES[name].units}
         else:
@@ -46,12 +46,12 @@ def run(source: Source, ws: Workspace, names: Sequence[str], everything: bool, l
     return 0 if complete or listing else 1
 
 
-def _intervals(ws: Workspace, listing: bool) -> str:
-    """The state of the conformal intervals, made first unless they are only listed."""
+def _intervals(context: Context, listing: bool) -> str:
+    """Compute the conformal intervals, unless they are only listed; return their state."""
     if listing:
-        return "there" if (ws.artifacts / conformal.INTERVALS).is_file() else "not there"
+        return "kept" if (context.ws.artifacts / conformal.INTERVALS).is_file() else "to make"
     try:
-        conformal.write(ws)
+        print(f"  The card is {conformal.write(context)}; the package keeps its own.", flush=True)
     except FileNotFoundError as error:
         return str(error)
     return "made"

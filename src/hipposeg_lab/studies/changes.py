@@ -1,8 +1,8 @@
-"""Ways to change an image before a network sees it, and to bring the answer back to the grid of the expert's labels.
+"""Changes of an image before prediction, and their inverse for the prediction, back to the grid of the labels.
 
-Two families. Of the box: voxels cut from one side, and voxels added to one side by reflection. The published boxes were
-cut around the truth with margins that hardly vary, so a network may have learned where in a box a hippocampus lies. Of
-the image: what scanners and files do to it. Each change has a severity; drawn ones depend on case and severity alone.
+Changes of the crop: voxels cut from one side, or added to one side by reflection. The published crops have nearly
+constant margins, so a network may have learned where in a crop a hippocampus lies. Changes of the image: effects of
+scanners and files. Each change has a severity; random ones depend on case and severity alone.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,14 +15,14 @@ from hipposeg.data.read import Case
 from hipposeg.data.rescale import rescale
 from hipposeg.data.spec import DatasetSpec
 
-# Severities. Rotations, noise and bias fields within the training's own ranges come first, then beyond.
+# Severities: first within the ranges of the training augmentation, then beyond.
 BOX_VOXELS = (1, 2, 3)
 DEGREES = (5.0, 10.0, 20.0, 30.0)
 NOISE = (0.1, 0.2, 0.4, 0.8)
 BIAS = (0.1, 0.2, 0.4, 0.8)
 COARSE = (1.5, 2.0, 3.0)
 FACTORS = (0.001, 1000.0)
-# Bumps of the bias field, in voxels: about half a box.
+# Correlation length of the bias field in voxels: about half a crop.
 BIAS_SCALE = 20.0
 
 Array = np.ndarray
@@ -34,10 +34,14 @@ def _same(array: Array) -> Array:
 
 @dataclass(frozen=True)
 class Change:
-    """One change. names: the curves that it is a point of. severity, unit: how much, in what.
+    """One change.
 
-    apply: image (C, X, Y, Z) float32 -> what the network gets, (C, X', Y', Z'). undo: class probabilities (K, X', Y',
-    Z') -> (K, X, Y, Z) on the image's own grid.
+    Attributes:
+        names: the curves that it is a point of.
+        severity: its size.
+        unit: unit of the severity.
+        apply: image (C, X, Y, Z) float32 -> the network's input (C, X', Y', Z').
+        undo: class probabilities (K, X', Y', Z') -> (K, X, Y, Z) on the image's own grid.
     """
 
     names: tuple[str, ...]
@@ -48,19 +52,19 @@ class Change:
 
 
 def sides(spec: DatasetSpec) -> dict[tuple[int, int], str]:
-    """(axis, 0 for its low end or 1 for its high end) -> name: the direction's letter where it is known."""
+    """(axis, 0 for its low end or 1 for its high end) -> name: the direction's letter if it is known."""
     ends = ("low", "high")
     return {(a, e): spec.axes[a][e] or f"axis {a} {ends[e]}" for a in range(3) for e in (0, 1)}
 
 
 def margin(label: Array, axis: int, end: int) -> int:
-    """Voxels of background between a label map (X, Y, Z) and one side of its box."""
+    """Voxels of background between a label map (X, Y, Z) and one side of its crop."""
     found = np.flatnonzero((label > 0).any(axis=tuple({0, 1, 2} - {axis})))
     return int(found[0] if end == 0 else label.shape[axis] - 1 - found[-1])
 
 
 def cut(axis: int, end: int, voxels: int) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:
-    """Take voxels away at one side; what was cut away comes back as background."""
+    """Remove voxels at one side; `undo` fills them with background."""
     keep = [slice(None)] * 4
     keep[axis + 1] = slice(voxels, None) if end == 0 else slice(None, -voxels or None)
     width = [(0, 0)] * 4
@@ -75,7 +79,7 @@ def cut(axis: int, end: int, voxels: int) -> tuple[Callable[[Array], Array], Cal
 
 
 def pad(axis: int, end: int, voxels: int) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:
-    """Add voxels at one side by reflection; what the network says of them is dropped."""
+    """Add voxels at one side by reflection; `undo` drops their predictions."""
     width = [(0, 0)] * 4
     width[axis + 1] = (voxels, 0) if end == 0 else (0, voxels)
     crop, _ = cut(axis, end, voxels)
@@ -94,9 +98,9 @@ def of_box(case: Case, spec: DatasetSpec) -> list[Change]:
 
 
 def turned(axis: int, degrees: float) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:
-    """Turn about an axis through the box's centre, linearly interpolated; beyond the box the image is reflected.
+    """Rotate about an axis through the crop's centre, with linear interpolation and reflection beyond the crop.
 
-    An answer is turned back; what it does not cover is background.
+    `undo` rotates back; voxels without a prediction are background.
     """
     plane = sorted({0, 1, 2} - {axis})
 
@@ -114,7 +118,7 @@ def turned(axis: int, degrees: float) -> tuple[Callable[[Array], Array], Callabl
 
 
 def rotations(case: Case) -> list[Change]:
-    """About each axis in turn; one way for odd case numbers, the other for even ones."""
+    """Rotations about each axis, in opposite directions for odd and even case numbers."""
     sign = 1 if case.number % 2 else -1
     return [
         Change(("rotation",), angle, "degrees", *turned(axis, sign * angle)) for angle in DEGREES for axis in (0, 1, 2)
@@ -159,7 +163,7 @@ def _coarse(spacing: Sequence[float], mm: float) -> Callable[[Array], Array]:
 
 
 def _rescaled(factor: float) -> Callable[[Array], Array]:
-    """Another unit and another zero, as another export of the same scan has."""
+    """Another unit and another zero, as in another export of the scan."""
     return lambda image: (factor * (image.astype(np.float64) + image.max())).astype(np.float32)
 
 

@@ -1,12 +1,12 @@
 """What a CLIP's run leaves beside its scores: retrieval on held-out people, transfer by text alone, classes' cosines.
 
 Such a run's own scores are those of segmenting by text alone: each patch of the frozen tower is compared
-with what the classes are called, without a decoder. transfer.csv.gz has the same for every set of prompts.
+with what the classes are called, without a decoder. transfer.csv has the same for every set of prompts.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -17,22 +17,24 @@ from torch import Tensor, nn
 from hipposeg import files, metrics
 from hipposeg.data.captions import AXIS, Facts, caption, facts, terciles
 from hipposeg.data.cohort import Cohort
-from hipposeg.data.folds import Fold
 from hipposeg.data.prompts import KINDS
 from hipposeg.experiments import guidance
+from hipposeg.experiments.hooks import Finished
 from hipposeg.experiments.samples import shared
 from hipposeg.experiments.spec import RunSpec
 from hipposeg.experiments.weights import predict_with
 from hipposeg.inference import Prep
 from hipposeg.models.clip import Clip
+from hipposeg.results import store
 from hipposeg.training.machine import Machine
+from hipposeg.workspace import Workspace
 from hipposeg_lab.studies import retrieval
 
 # What the files of Ayoub-ABIDI/Hippocampus-Segmentation-from-Medical-Images say: where the loss of its guided network
 # stayed, and the cosine of its text for anterior and posterior.
 STUDENTS_LOSS, STUDENTS_COSINE = 0.7975, 0.977
-RETRIEVAL, TRANSFER, COSINES = "retrieval.csv.gz", "transfer.csv.gz", "cosines.json"
-TABLES = (RETRIEVAL, TRANSFER, COSINES)
+# Tables of artifacts/studies.
+RETRIEVAL, TRANSFER, COSINES = "retrieval", "transfer", "cosines"
 TRANSFER_COLUMNS = ("case", "subject", "label", "prompts", "dice")
 
 
@@ -94,12 +96,19 @@ def retrieved(slices: Slices, people: Mapping[int, int]) -> pd.DataFrame:
 
 def transfer(
     network: Clip, run: RunSpec, images: Mapping[int, np.ndarray], cohort: Cohort, trained: list[int], machine: Machine
-) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Dice of every scored case by text alone, for each set of prompts, and the cosines between the class vectors."""
-    rows, cosines, own = [], {}, network.classes.clone()
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Dice of every scored case by text alone, and the cosines between the class vectors, for each set of prompts.
+
+    Cosines have one row a pair of classes: prompts, first, second (0 is the background), cosine.
+    """
+    rows, cosines, own = [], [], network.classes.clone()
     for kind in KINDS:
         vectors = network.vectors(guidance.class_prompts(kind, run, cohort, trained))
-        cosines[kind] = (vectors @ vectors.T).cpu().numpy().round(4)
+        table = (vectors @ vectors.T).cpu().numpy().round(4)
+        cosines += [
+            {"prompts": kind, "first": first, "second": second, "cosine": float(table[first, second])}
+            for first, second in combinations(range(len(table)), 2)
+        ]
         network.classes.copy_(vectors)
         predict = predict_with(run.definition, network, machine)
         for number, image in images.items():
@@ -113,28 +122,32 @@ def transfer(
     return rows, cosines
 
 
-def leave(
-    network: nn.Module | None, run: RunSpec, images: Mapping[int, np.ndarray], cohort: Cohort, fold: Fold,
-    machine: Machine, folder: Path,
-) -> None:  # fmt: skip
-    """Study a CLIP's run and write TABLES into its folder; of any other run, remove old ones.
+def hook(finished: Finished) -> None:
+    """Keep retrieval.csv, transfer.csv and cosines.csv of a CLIP's run; nothing of any other run.
 
-    network: the trained one, in evaluation mode on the machine's device. images: case -> (C, X, Y, Z) float32, the
-    scored cases. Labels of scored cases enter the captions that are to be found, and the scores.
+    Labels of test cases enter the captions that are searched for, and the scores.
     """
-    for name in TABLES:
-        (folder / name).unlink(missing_ok=True)
+    network, run, cohort, images = finished.network, finished.run, finished.cohort, finished.images
     if not isinstance(network, Clip):
         return
     model = run.definition
     share = model.training(run.schedule).share if model.trains else 1.0
-    trained = shared(cohort, fold["train"], share, run.seed)
-    people = {number: cohort.cases[number].subject for number in images}
-    table = retrieved(look(network, model.prep, images, cohort, trained, machine), people)
-    files.write_csv(folder / RETRIEVAL, retrieval.COLUMNS, table.to_dict("records"))
-    rows, cosines = transfer(network, run, images, cohort, trained, machine)
-    files.write_csv(folder / TRANSFER, TRANSFER_COLUMNS, rows)
-    files.write_json(folder / COSINES, cosines)
+    trained = shared(cohort, finished.fold["train"], share, run.seed)
+    subjects = {number: cohort.cases[number].subject for number in images}
+    table = retrieved(look(network, model.prep, images, cohort, trained, finished.machine), subjects)
+    rows, cosines = transfer(network, run, images, cohort, trained, finished.machine)
+    files.write_csv(finished.folder / f"{RETRIEVAL}.csv", retrieval.COLUMNS, table.to_dict("records"))
+    files.write_csv(finished.folder / f"{TRANSFER}.csv", TRANSFER_COLUMNS, rows)
+    pd.DataFrame(cosines).to_csv(finished.folder / f"{COSINES}.csv", index=False)
+
+
+def read(ws: Workspace, name: str, rows: pd.DataFrame) -> pd.DataFrame:
+    """What CLIP runs kept: the rows of `artifacts/studies/<name>.csv.gz` of these runs, with their seeds.
+
+    rows: of `results.load`.
+    """
+    table = store.read_table(ws.artifacts / "studies" / f"{name}.csv.gz")
+    return table.merge(rows[["run", "seed"]].drop_duplicates())
 
 
 def dice_of_all_classes(logits: Tensor, target: Tensor) -> Tensor:

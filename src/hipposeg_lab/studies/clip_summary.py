@@ -1,20 +1,16 @@
-"""What notebook 06 tells of the series: transfer by text alone, label efficiency, and whether language is credited."""
+"""What notebook 06 says of its planned runs: transfer by text alone, label efficiency, whether language is credited."""
 
-from collections.abc import Mapping, Sequence
-from itertools import combinations
+from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
 
 from hipposeg.data.cohort import Cohort
 from hipposeg.experiments.registry import MODELS
-from hipposeg.experiments.run import RunResult
 from hipposeg.experiments.samples import shared
 from hipposeg.experiments.zoo_clip import SHARES
-from hipposeg.files import read_json
 from hipposeg.metrics import MEAN
 from hipposeg.results import compare
 from hipposeg.stats import holm
-from hipposeg_lab.studies.clip_study import COSINES, TRANSFER
 
 CLIP, GUIDED, TWIN = "hippoclip", "clip2d-guided", "clip2d-unguided"
 # Guided by class vectors with the text's angles, whose directions are not the text's.
@@ -34,46 +30,56 @@ def share_text(schedule: str) -> str:
     return f"{SHARES[schedule]:.0%} of the people" if schedule in SHARES else "all training people"
 
 
-def by_prompts(results: Sequence[RunResult]) -> pd.DataFrame:
-    """Mean Dice by text alone for each set of prompts: value, low, high, seeds. results: CLIP runs of one schedule."""
-    table = compare.side_table(results, TRANSFER)
-    return compare.means(table[table["label"] == MEAN], "prompts") if len(table) else pd.DataFrame()
+def by_prompts(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean Dice by text alone for each set of prompts: value, low, high, seeds.
+
+    table: what `clip_study.read` gives of TRANSFER, of runs with one schedule.
+    """
+    return compare.means(table[table["label"] == MEAN], "prompts")
 
 
-def angles(result: RunResult, names: Sequence[str]) -> pd.DataFrame:
+def angles(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     """Cosines between the vectors of each two classes, a row for each set of prompts.
 
-    result: a CLIP's run that left COSINES. names: of the classes, background first.
+    table: what `clip_study.read` gives of COSINES, of one run. names: of the classes, background first.
     """
-    rows = {}
-    for kind, table in read_json(result.folder / COSINES).items():
-        rows[kind] = {f"{names[i]}, {names[j]}": table[i][j] for i, j in combinations(range(len(names)), 2)}
+    rows: dict[str, dict[str, float]] = {}
+    for row in table.itertuples():
+        rows.setdefault(row.prompts, {})[f"{names[row.first]}, {names[row.second]}"] = row.cosine
     return pd.DataFrame(rows).T
 
 
-def by_share(results: Sequence[RunResult]) -> pd.DataFrame:
-    """Mean Dice of the guided network and its twin at each share of people: columns row, series, value, low, high."""
-    rows = []
+def by_share(rows: pd.DataFrame) -> pd.DataFrame:
+    """Mean Dice of the guided network and its twin at each share of people: columns row, series, value, low, high.
+
+    rows: of `results.load`, on one fold.
+    """
+    found = []
+    for schedule, chosen in _pairs(rows):
+        for model, mean in compare.means(chosen).iterrows():
+            found.append({"row": share_text(schedule), "series": model, **mean[["value", "low", "high"]]})
+    return pd.DataFrame(found, columns=["row", "series", "value", "low", "high"])
+
+
+def _pairs(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Each schedule with the mean Dice rows of the guided network and its twin."""
+    both = rows[rows["model"].isin((GUIDED, TWIN)) & (rows["label"] == MEAN)]
     for schedule in (*SHARES, ALL):
-        chosen = [one for one in results if one.run.schedule == schedule and one.run.model in (GUIDED, TWIN)]
-        for model, found in compare.means(compare.scores(chosen)).iterrows() if chosen else ():
-            rows.append({"row": share_text(schedule), "series": model, **found[["value", "low", "high"]]})
-    return pd.DataFrame(rows, columns=["row", "series", "value", "low", "high"])
+        yield schedule, both[both["schedule"] == schedule]
 
 
-def share_differences(results: Sequence[RunResult]) -> pd.DataFrame:
+def share_differences(rows: pd.DataFrame) -> pd.DataFrame:
     """The guided network minus its twin at each share of people, with Holm over the shares; index: share in words.
 
-    A share's two models learn from the same people, seed by seed.
+    rows: of `results.load`, on one fold. A share's two models learn from the same people, seed by seed.
     """
     found = {}
-    for schedule in (*SHARES, ALL):
-        chosen = [one for one in results if one.run.schedule == schedule and one.run.model in (GUIDED, TWIN)]
-        table = compare.differences(compare.scores(chosen), TWIN)
+    for schedule, chosen in _pairs(rows):
+        table = compare.differences(chosen, TWIN)
         if len(table):
             found[share_text(schedule)] = table.iloc[0]
     table = pd.DataFrame(list(found.values()), index=list(found), columns=list(compare.DIFFERENCES))
-    # Each came alone; together they are one family, of as many comparisons as were declared.
+    # Each came alone; together they are one family, of as many comparisons as were planned.
     table["p_holm"] = holm(table["p_holm"].to_numpy(dtype=float), len(SHARES) + 1)
     return table
 
@@ -94,9 +100,9 @@ def batch_sizes(cohort: Cohort, cases: list[int]) -> dict[str, int]:
 def language(verdicts: pd.DataFrame) -> str:
     """What the controls say of guidance and of language, in one sentence.
 
-    verdicts: of `seeds.by_family`, models minus GUIDED: index (family, model), column verdict. Language is credited only if
-    both models fall behind whose class vectors have the text's angles and nothing else of it. A verdict that is not there
-    (a model without three seeds, or none) leaves its question open.
+    verdicts: of `compare.by_family`, models minus GUIDED: index (family, model), column verdict. Language is credited
+    only if both models are behind whose class vectors have the text's angles and nothing else of it. Without a
+    conclusion (fewer than three seeds, or no run) its question stays open.
     """
     found = {model: verdict for (_, model), verdict in verdicts["verdict"].items()}
     said = {model: found.get(model) for model in WITHOUT_TEXT}

@@ -7,6 +7,7 @@ of the true structure's length from the anterior end, below 0 or above 1 beyond 
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from scipy.ndimage import distance_transform_edt
 from hipposeg import metrics
 from hipposeg.data.cohort import Cohort
 from hipposeg.data.spec import DatasetSpec
-from hipposeg.results.table import Run
+from hipposeg.results.load import Run
 from hipposeg.stats import interval
 
 COLUMNS = ("run", "by", "bin", "kind", "mm3", "low", "high", "people", "true_mm3")
@@ -23,6 +24,39 @@ PARTS = 10
 POSITIONS = ("before", *(f"{10 * part} to {10 * part + 10} %" for part in range(PARTS)), "behind")
 REACHES_MM = (1.0, 2.0, 3.0)
 DISTANCES = (*(f"up to {reach:g} mm" for reach in REACHES_MM), "farther")
+
+
+@dataclass(frozen=True)
+class Mistakes:
+    """One run's errors over its scored cases.
+
+    Attributes:
+        confusion: voxel counts (K + 1, K + 1), rows true.
+        volumes: mm3 by kind (columns) for each case (index).
+        depths: distance in mm from the true border of every wrong voxel of all cases.
+    """
+
+    confusion: np.ndarray
+    volumes: pd.DataFrame
+    depths: np.ndarray
+
+
+def mistakes(runs: Sequence[Run], cohort: Cohort) -> dict[str, Mistakes]:
+    """Take the errors of runs with masks apart that share their scored cases: run -> Mistakes."""
+    spec, near = cohort.spec, {}
+    for number in runs[0].masks if runs else ():
+        near[number] = metrics.border_distance(cohort.cases[number].label, cohort.cases[number].spacing)
+    found = {}
+    for run in runs:
+        total, volumes, depths = np.zeros((spec.n_classes, spec.n_classes), np.int64), {}, []
+        for number, mask in run.masks.items():
+            case = cohort.cases[number]
+            total += metrics.confusion(mask, case.label, spec.n_classes)
+            kinds, voxel = metrics.error_masks(mask, case.label), float(np.prod(case.spacing))
+            volumes[number] = {kind: wrong.sum() * voxel for kind, wrong in kinds.items()}
+            depths.append(near[number][mask != case.label])
+        found[run.name] = Mistakes(total, pd.DataFrame.from_dict(volumes, orient="index"), np.concatenate(depths))
+    return found
 
 
 def long_axis(spec: DatasetSpec) -> tuple[int, bool]:
@@ -61,10 +95,10 @@ def wrong_voxels(
     return pd.concat(tables, ignore_index=True)
 
 
-def of_run(masks: Mapping[int, np.ndarray], cohort: Cohort) -> pd.DataFrame:
+def of_run(run: Run, cohort: Cohort) -> pd.DataFrame:
     """`wrong_voxels` of all cases of one run, with columns case and mm3 (of a voxel) before the others."""
     tables = []
-    for number, mask in masks.items():
+    for number, mask in run.masks.items():
         case = cohort.cases[number]
         found = wrong_voxels(mask, case.label, case.spacing, cohort.spec)
         found.insert(0, "mm3", float(np.prod(case.spacing)))

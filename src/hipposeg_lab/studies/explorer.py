@@ -1,11 +1,11 @@
-"""Small files from which the page shows every scored case of a fold: image, truth, and predictions.
+"""Small files with which the page shows every test case of a fold: image, truth and predictions.
 
-The page is made from artifacts alone, and the images of the data set are not among them. So notebook 07, which has
-them, leaves this copy to look at: a case with seven label maps takes about 25 kB.
+The page is made from artifacts alone, and the images of the data set are not among them; notebook 07 writes these
+copies. A case with seven label maps takes about 25 kB.
 
-A case has two files, both in C order (X, Y, Z). `NNN.webp` is the image in 256 greys between two percentiles, one row
-of Z pixels for each (X, Y), so that its pixels come in the volume's own order; it is lossy, and nothing is measured on
-it. `NNN.gz` is a gzip stream of the truth and of one label map for each model, one byte a voxel.
+A case has two files, both in C order (X, Y, Z). `NNN.webp` is the image in 256 grey levels between two percentiles, one
+row of Z pixels for each (X, Y); it is lossy, for display only. `NNN.gz` is a gzip stream of the truth and of one label
+map for each model, one byte a voxel.
 """
 
 import gzip
@@ -19,7 +19,7 @@ import numpy as np
 from hipposeg import files
 from hipposeg.data.cohort import Cohort
 from hipposeg.experiments.registry import FLAGSHIP
-from hipposeg.results.table import Run, RunError
+from hipposeg.results.load import ResultsError, Run
 from hipposeg.viz.planes import PLANES, grey_window, plane_name
 from hipposeg.workspace import Workspace
 
@@ -39,19 +39,19 @@ class Volume:
 
 
 def chosen(runs: Sequence[Run]) -> list[Run]:
-    """The models to show: one run for each model (seed 0 of the main schedule), the flagship first, the floor last.
+    """The models to show: one run for each model (seed 0 of the standard schedule), flagship first, atlas last.
 
-    At most MOST_MODELS, in the order of the notebooks. Raises RunError if none is left.
+    At most MOST_MODELS, in the order of the notebooks. Raises ResultsError if none is left.
     """
     main = [run for run in runs if run.config["seed"] == 0 and run.config["schedule"] in SCHEDULES]
-    ranked = sorted(main, key=lambda run: (run.model != FLAGSHIP, run.is_floor, run.config["notebook"]))
+    ranked = sorted(main, key=lambda run: (run.model != FLAGSHIP, run.is_atlas, run.config["notebook"]))
     if not ranked:
-        raise RunError("no run of seed 0 to show in the explorer; run notebook 03 first, as `make 07` does")
-    return ranked[: MOST_MODELS - 1] + [run for run in ranked[MOST_MODELS - 1 :] if run.is_floor][:1]
+        raise ResultsError("no run of seed 0 to show in the explorer; run notebook 03 first, as `make 07` does")
+    return ranked[: MOST_MODELS - 1] + [run for run in ranked[MOST_MODELS - 1 :] if run.is_atlas][:1]
 
 
 def greys(image: np.ndarray) -> np.ndarray:
-    """An image (X, Y, Z) in 256 greys between the 0.5th and 99.5th percentile, uint8."""
+    """An image (X, Y, Z) in 256 grey levels between the 0.5th and 99.5th percentile, uint8."""
     low, high = grey_window(image)
     return np.rint(np.clip((image - low) / (high - low), 0, 1) * 255).astype(np.uint8)
 
@@ -87,15 +87,23 @@ def read(folder: Path, name: str, shape: Sequence[int]) -> Volume:
 
 
 def write(ws: Workspace, cohort: Cohort, runs: Sequence[Run], folds: str = "grouped", fold: int = 0) -> Path:
-    """Write artifacts/<ws>/explorer: two files for each scored case, and index.json; returns the latter's path.
+    """Write artifacts/explorer: two files for each test case, and index.json; files of other cases are removed.
 
-    runs: as `Table.on` gives them. Files of cases that are not shown any more are removed.
+    Args:
+        ws: where to write.
+        cohort: images and truths.
+        runs: finished runs of one fold, of which `chosen` are shown; their masks must be kept.
+        folds: kind of folds.
+        fold: index of the fold.
+
+    Returns:
+        The path of index.json.
     """
     spec, folder, models = cohort.spec, ws.artifacts / FOLDER, chosen(runs)
     cases = []
     for number in models[0].values().index:
         case = cohort.cases[int(number)]
-        masks = tuple(run.prediction(spec, case.number) for run in models)
+        masks = tuple(run.masks[case.number] for run in models)
         image, packed = pack(Volume(greys(case.image[0]), case.label, masks))
         name = f"{case.number:03d}"
         files.write_bytes(folder / f"{name}.webp", image)
@@ -105,10 +113,10 @@ def write(ws: Workspace, cohort: Cohort, runs: Sequence[Run], folds: str = "grou
             {"case": case.number, "person": case.subject, "shape": shape, "spacing": case.spacing, "name": name}
         )
     kept = {folder / f"{case['name']}{end}" for case in cases for end in (".webp", ".gz")}
-    for stale in {*folder.glob("*.gz"), *folder.glob("*.webp")} - kept:
+    for stale in {*folder.glob("[!.]*.gz"), *folder.glob("[!.]*.webp")} - kept:
         stale.unlink()
     planes = [{"name": plane_name(spec, axis), "axes": PLANES[axis]} for axis in range(3)]
-    models_said = [{"run": run.name, "model": run.model} for run in models]
+    shown = [{"run": run.name, "model": run.model} for run in models]
     index = {"folds": folds, "fold": fold, "ends": spec.axes, "planes": planes}
-    files.write_json(folder / INDEX, index | {"models": models_said, "cases": cases})
+    files.write_json(folder / INDEX, index | {"models": shown, "cases": cases})
     return folder / INDEX

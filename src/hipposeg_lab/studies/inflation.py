@@ -16,7 +16,7 @@ from hipposeg.data.cohort import Cohort
 from hipposeg.data.grid import place
 from hipposeg.metrics import MEAN
 from hipposeg.models import atlas
-from hipposeg.results.table import FLOOR, Run
+from hipposeg.results.load import ATLAS, Run
 from hipposeg.stats import interval, of_cases
 
 COLUMNS = ("run", "practice", "honest", "shown", "difference", "low", "high", "people", "seeds", "note")
@@ -56,7 +56,7 @@ PRACTICES = {
     ),
     "truth-crop-no-image": (
         "the same crop, no image read",
-        "the mean training label map stretched to the truth's bounding box, against the same without it: the floor; "
+        "the mean training label map stretched to the truth's bounding box, against the same without it: the atlas; "
         "the same for every run (A)",
     ),
     "nsd2": ("surface Dice at 2 mm", "normalised surface Dice at 2 mm, printed as Dice (B)"),
@@ -180,29 +180,25 @@ PER_CASE: dict[str, Score] = {
 }  # fmt: skip
 
 
-def study(
-    groups: Sequence[Sequence[Run]], masks: Callable[[Run], Mapping[int, np.ndarray]], cohort: Cohort,
-    train: Sequence[int],
-) -> pd.DataFrame:  # fmt: skip
+def study(groups: Sequence[Sequence[Run]], cohort: Cohort, train: Sequence[int]) -> pd.DataFrame:
     """One row a group and practice, columns COLUMNS, in the order of PRACTICES; all runs score the same cases.
 
-    groups: seeds of one model each, named by their first run. masks: run -> case -> (X, Y, Z). train: training cases of
-    the fold. Intervals are of the difference, over people and seeds. The best epoch has none: what is noted during
-    training is a mean. A practice that a group has no data for has no row. Raises KeyError if the floor is not there.
+    groups: runs with masks, seeds of one model each, named by their first run. train: training cases of the fold.
+    Intervals are of the difference, over people and seeds. The best epoch has none: what is noted during training is a
+    mean. A practice that a group has no data for has no row. Raises KeyError without the atlas.
     """
-    floor = {group[0].model: group[0] for group in groups}[FLOOR]
-    scored, subjects = [int(case) for case in floor.values().index], floor.subjects().to_numpy()
+    guess = {group[0].model: group[0] for group in groups}[ATLAS]
+    scored, subjects = [int(case) for case in guess.values().index], guess.subjects().to_numpy()
     labels = [cohort.cases[case].label for case in scored]
     n_classes, rows = cohort.spec.n_classes, []
 
     def paired(run: Run) -> list[Pair]:
-        found = masks(run)
-        return [(found[case], label) for case, label in zip(scored, labels, strict=True)]
+        return [(run.masks[case], label) for case, label in zip(scored, labels, strict=True)]
 
     def each(pairs: Sequence[Pair], score: Score) -> np.ndarray:
         return np.array([score(*pair, n_classes) for pair in pairs])
 
-    guessed = each(paired(floor), class_mean)
+    guessed = each(paired(guess), class_mean)
     crop = mean_crop(cohort, train, scored).to_numpy()
     nothing = each([(np.zeros_like(label), label) for label in labels], pooled_slices)
     for group in groups:
@@ -218,7 +214,7 @@ def study(
         made["pooled-volumes"] = _of_all(mine, boxes, lambda counts: batched(counts, VOLUMES), subjects)
         held = np.stack([[held_counts(*pair) for pair in one] for one in pairs])
         made["union-slices"] = _of_all(mine, held, as_one, subjects)
-        noted = [[line["dice"]["mean"] for line in run.history if line.get("dice")] for run in group]
+        noted = [[line["dice_mean"] for line in run.history if "dice_mean" in line] for run in group]
         if all(noted):
             last, highest = (float(np.mean([pick(one) for one in noted])) for pick in (lambda one: one[-1], max))
             made["best-epoch"] = {"honest": last, "shown": highest, "noted": len(noted[0])}

@@ -1,13 +1,15 @@
-"""Studies that ask stored networks: made once, kept as CSV under artifacts/<dataset>-full/studies, read by anyone.
+"""Analyses of trained networks: computed once, kept as CSV in artifacts/studies, read by notebooks and page.
 
 A study has units, such as a network or a method, and each unit gives rows of every table of the study. A unit's key
-hashes the weights that it needs, the data and the settings. Rows whose key still holds are kept, on any machine, with
-or without the weights; so a study goes on where it was stopped, and takes in new runs without asking old ones again.
+hashes the weights that it needs, the data and the settings. Rows with a valid key are kept on any machine, with or
+without the weights; so an interrupted study resumes, and new runs are added without repeating the others.
 """
 
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -17,11 +19,14 @@ from torch import nn
 from hipposeg import files
 from hipposeg.data.cohort import Cohort
 from hipposeg.data.folds import Fold
-from hipposeg.experiments.run import machine_for
+from hipposeg.experiments.registry import FLAGSHIP
+from hipposeg.experiments.run import WEIGHTS, folder_of, machine_for, native
 from hipposeg.experiments.spec import RunSpec
+from hipposeg.experiments.weights import load as load_weights
+from hipposeg.predict import card
+from hipposeg.results import load
 from hipposeg.training.machine import Machine, processor_name
 from hipposeg.workspace import Workspace
-from hipposeg_lab.studies.probe import trained_network
 
 log = logging.getLogger(__name__)
 
@@ -31,24 +36,62 @@ Rows = dict[str, list[dict[str, Any]]]
 
 @dataclass(frozen=True)
 class Context:
-    """What a study works on: the `full` workspace, the data, the folds, and the machine."""
+    """What a study works on.
+
+    Attributes:
+        ws: the workspace.
+        cohort: the data set.
+        folds: its folds by kind.
+        machine: device, precision and threads.
+    """
 
     ws: Workspace
     cohort: Cohort
     folds: Mapping[str, list[Fold]]
     machine: Machine
 
-    def network(self, run: RunSpec) -> nn.Module:
-        """A run's network with the weights that were scored. Raises FileNotFoundError where they are not."""
-        found = trained_network(self.ws, run, self.cohort.spec, self.machine)
-        if found is None:
-            raise FileNotFoundError(f"the weights of {run.name} are not on this machine; {_how(run)}")
-        return found
+    @cached_property
+    def weights(self) -> dict[str, str]:
+        """Finished run -> SHA-256 of its weights."""
+        return {run.name: run.config["weights_sha256"] for run in load.runs(load.load(self.ws), self.ws)}
+
+
+def network_of(context: Context, run: RunSpec) -> nn.Module:
+    """Load a run's network with the weights that were scored, in evaluation mode.
+
+    Raises:
+        FileNotFoundError: the weights are not on this machine.
+    """
+    found, path = _stored_weights(context, run)
+    if path is None:
+        raise FileNotFoundError(f"the weights of {run.name} are not on this machine; {_how(run)}")
+    return load_weights(path, found, context.cohort.spec, context.machine)
+
+
+def _stored_weights(context: Context, run: RunSpec) -> tuple[RunSpec, Path | None]:
+    """Find the weights of a run, else of the same run in this machine's precision.
+
+    They are in the cache, or in the package, which holds those of `hipposeg predict`.
+
+    Returns:
+        Which run was found, and the file; the run itself and None if neither is here.
+    """
+    for one in dict.fromkeys((run, native(run))):
+        for path in (folder_of(one, context.ws) / WEIGHTS, card.PACKAGED / f"{one.name}.safetensors"):
+            if path.is_file() and files.sha256_file(path) == context.weights.get(one.name):
+                return one, path
+    return run, None
 
 
 @dataclass(frozen=True)
 class Unit:
-    """A part of a study. runs: what it needs. make: context -> rows of each table. name: its rows' first column."""
+    """A part of a study.
+
+    Attributes:
+        name: first column of its rows.
+        runs: the runs that it needs.
+        make: context -> rows of each table.
+    """
 
     name: str
     runs: tuple[RunSpec, ...]
@@ -57,9 +100,15 @@ class Unit:
 
 @dataclass(frozen=True)
 class Study:
-    """A study. tables: CSV file -> its columns, of which the first names the unit. settings: what decides its numbers.
+    """A study.
 
-    weights: its units ask networks; else they read the runs' scores alone.
+    Attributes:
+        name: for the command.
+        question: what it finds out.
+        tables: CSV file -> its columns, of which the first names the unit.
+        units: its parts.
+        settings: everything that decides its numbers.
+        weights: whether its units need networks; others read only scores.
     """
 
     name: str
@@ -71,18 +120,20 @@ class Study:
 
 
 def make(study: Study, context: Context, say: Callable[[str], None] = log.info) -> dict[str, str]:
-    """Bring a study up to date: unit -> "kept", "made" or why it is left out. Tables are written after every unit.
+    """Update a study. Tables are written after every unit.
 
-    A unit whose runs are not there, or whose weights are on no disk here, is left out and named: its old rows go if
-    they no longer hold.
+    Returns:
+        Unit -> "kept", "made", or why it is left out: runs or weights are missing. Outdated rows of a unit that is left
+        out are deleted.
     """
     states, rows = {}, _stored(study, context.ws)
     keys = {name: known for name, known in _keys(study, context.ws).items() if name in {u.name for u in study.units}}
     for unit in study.units:
-        key, state = _key(study, unit, context), state_of(study, unit, context)
+        state = state_of(study, unit, context)
         if state == "to make":
             say(f"{study.name}: {unit.name} ...")
-            rows[unit.name], keys[unit.name] = unit.make(context), {"key": key, **_whereabouts(context)}
+            rows[unit.name] = unit.make(context)
+            keys[unit.name] = {"key": _key(study, unit, context), **_whereabouts(context)}
             state = "made"
         elif state != "kept":
             say(f"{study.name}: {unit.name} is left out: {state}")
@@ -95,70 +146,62 @@ def make(study: Study, context: Context, say: Callable[[str], None] = log.info) 
 
 
 def state_of(study: Study, unit: Unit, context: Context) -> str:
-    """ "kept" if its rows hold, "to make" if they can be made here, else what is missing."""
-    key = _key(study, unit, context)
-    absent = [run for run in unit.runs if not _config(context.ws, run).is_file()]
-    if absent:
-        more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
-        return f"{absent[0].name}{more} not there; {_how(absent[0])}"
-    if _keys(study, context.ws).get(unit.name, {}).get("key") == key:
+    """ "kept" if its rows are current, "to make" if they can be made here, else what is missing."""
+    missing = [run for run in unit.runs if run.name not in context.weights]
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        return f"{missing[0].name}{more} missing; {_how(missing[0])}"
+    stored = _keys(study, context.ws).get(unit.name, {}).get("key")
+    if stored in (_key(study, unit, context, planned=True), _key(study, unit, context)):
         return "kept"
-    unloaded = [
-        run for run in unit.runs
-        if study.weights and trained_network(context.ws, run, context.cohort.spec, context.machine) is None
-    ]  # fmt: skip
+    unloaded = [run for run in unit.runs if study.weights and _stored_weights(context, run)[1] is None]
     return f"weights of {unloaded[0].name} not on this machine; {_how(unloaded[0])}" if unloaded else "to make"
 
 
 def read(ws: Workspace, table: str) -> pd.DataFrame | None:
-    """A table of the `full` profile's studies of this data set, whatever profile `ws` has; None where it is absent."""
-    path = ws.full.artifacts / FOLDER / f"{table}.csv"
+    """A table of the studies; None if it is missing or empty."""
+    path = ws.artifacts / FOLDER / f"{table}.csv"
     found = pd.read_csv(path) if path.is_file() else pd.DataFrame()
     return found if len(found) else None
 
 
 def absent(study: str) -> str:
-    """What to say where a study's table is not there."""
+    """Message for a study whose table is missing."""
     return (
-        f"This study has not been made for this data set: `hipposeg study {study}` makes it, of runs that "
-        "`hipposeg series 04` and `hipposeg series 07` train."
+        f"This analysis has no results for this data set: `hipposeg-lab study {study}` computes them, from runs that "
+        "`hipposeg train --plan 04` and `hipposeg train --plan 07` train."
     )
 
 
 def context_of(ws: Workspace, cohort: Cohort, folds: Mapping[str, list[Fold]]) -> Context:
-    """The context on this machine, with threads fixed as for the runs of the `full` profile."""
-    machine = machine_for(ws)
+    """The context on this machine, with one thread, as for runs."""
+    machine = machine_for(native(RunSpec(FLAGSHIP)))
     machine.prepare()
     return Context(ws, cohort, folds, machine)
 
 
 def _how(run: RunSpec) -> str:
     place = f"--folds {run.folds} --fold {run.fold} --seed {run.seed} --schedule {run.schedule}"
-    return f"`hipposeg train {run.model} {place} --profile full --weights` makes them"
+    hardware = f" --hardware {run.hardware}" if run.hardware else ""
+    return f"`hipposeg train {run.model} {place}{hardware} --retrain` trains it"
 
 
-def _config(ws: Workspace, run: RunSpec) -> Any:
-    return ws.artifacts / "runs" / run.name / "config.json"
-
-
-def _key(study: Study, unit: Unit, context: Context) -> str:
-    """Hash of what a unit's rows depend on, or "" while a run is not there."""
-    configs = {run.name: _config(context.ws, run) for run in unit.runs}
-    if not all(path.is_file() for path in configs.values()):
-        return ""
-    weights = {name: files.read_json(path)["weights_sha256"] for name, path in configs.items()}
+def _key(study: Study, unit: Unit, context: Context, planned: bool = False) -> str:
+    """Hash of what a unit's rows depend on: of the weights on this machine, or of the planned runs'."""
+    used = {run.name: run if planned or not study.weights else _stored_weights(context, run)[0] for run in unit.runs}
+    weights = {name: context.weights.get(run.name) for name, run in used.items()}
     parts = {"study": study.name, "unit": unit.name, "settings": study.settings, "tables": study.tables}
     return files.sha256_bytes(files.to_json({**parts, "weights": weights, "data": context.cohort.sha256}).encode())
 
 
 def _keys(study: Study, ws: Workspace) -> dict[str, dict[str, Any]]:
-    """Unit -> key of its stored rows, and where they were made; nothing holds where a table is missing."""
+    """Unit -> key of its stored rows, and where they were made; empty if a table is missing."""
     paths = [ws.artifacts / FOLDER / name for name in (f"{study.name}.json", *(f"{t}.csv" for t in study.tables))]
     return files.read_json(paths[0]) if all(path.is_file() for path in paths) else {}
 
 
 def _stored(study: Study, ws: Workspace) -> dict[str, Rows]:
-    """Rows as they stand in the CSV files, as text: unit -> table -> rows."""
+    """Rows of the CSV files, as text: unit -> table -> rows."""
     found: dict[str, Rows] = {}
     for table, columns in study.tables.items():
         path = ws.artifacts / FOLDER / f"{table}.csv"
@@ -169,7 +212,7 @@ def _stored(study: Study, ws: Workspace) -> dict[str, Rows]:
 
 
 def _write(study: Study, ws: Workspace, rows: Mapping[str, Rows], keys: Mapping[str, Any]) -> None:
-    """Write every table, units in the study's order, then the keys that say that the rows hold."""
+    """Write every table, units in the study's order, then the keys."""
     for table, columns in study.tables.items():
         ordered = [row for unit in study.units if unit.name in keys for row in rows.get(unit.name, {}).get(table, [])]
         files.write_csv(ws.artifacts / FOLDER / f"{table}.csv", columns, ordered)
@@ -177,5 +220,5 @@ def _write(study: Study, ws: Workspace, rows: Mapping[str, Rows], keys: Mapping[
 
 
 def _whereabouts(context: Context) -> dict[str, Any]:
-    """Where a unit was made: another machine's rounding may differ in the last digits."""
+    """Where a unit was made: rounding of another machine may change the last digits."""
     return {**asdict(context.machine), "machine": processor_name(), "torch": torch.__version__}

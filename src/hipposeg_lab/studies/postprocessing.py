@@ -14,7 +14,7 @@ from scipy import ndimage
 from hipposeg import metrics
 from hipposeg.data.cohort import Cohort
 from hipposeg.metrics import MEAN, UNION
-from hipposeg.results.table import Run
+from hipposeg.results.load import Run
 from hipposeg.stats import interval
 
 COLUMNS = ("run", "step", "label", "dice", "difference", "low", "high", "people")
@@ -61,17 +61,17 @@ STEPS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }  # fmt: skip
 
 
-def study(runs: Sequence[Run], masks: Mapping[str, Mapping[int, np.ndarray]], cohort: Cohort) -> pd.DataFrame:
+def study(runs: Sequence[Run], cohort: Cohort) -> pd.DataFrame:
     """Dice after each step and its difference from the stored masks: a row per run, step and label, columns COLUMNS.
 
-    masks: run -> case -> (X, Y, Z). Intervals are of the difference, over people. The same network with and without a
-    step is compared, so the difference is the step's own, for this run.
+    Intervals are of the difference, over people. The same network with and without a step is compared, so the
+    difference is the step's own, for this run.
     """
     rows = []
     for run in runs:
-        subjects, before = run.subjects(), dice_table(masks[run.name], cohort)
+        subjects, before = run.subjects(), dice_table(run.masks, cohort)
         for step, change in STEPS.items():
-            table = dice_table({case: change(mask) for case, mask in masks[run.name].items()}, cohort)
+            table = dice_table({case: change(mask) for case, mask in run.masks.items()}, cohort)
             for label in table:
                 found = interval((table[label] - before[label]).to_numpy(), subjects.to_numpy())
                 rows.append({

@@ -1,46 +1,19 @@
-"""What notebook 04 asks of runs beyond their scores: where they look, jumps between slices, and a mirrored volume."""
+"""Analyses of notebook 04 beyond scores: receptive fields, jumps between slices, and a mirrored volume."""
 
 from collections.abc import Mapping, Sequence
 
-import nibabel
 import numpy as np
 import pandas as pd
-import safetensors.torch
 from torch import nn
 
 from hipposeg import metrics
 from hipposeg.data.cohort import Cohort
-from hipposeg.data.spec import DatasetSpec
-from hipposeg.experiments.run import RunResult
-from hipposeg.experiments.spec import RunSpec
-from hipposeg.experiments.weights import initial
-from hipposeg.files import read_json, sha256_bytes
 from hipposeg.inference import Prep, probabilities
 from hipposeg.models import receptive
 from hipposeg.training.machine import Machine
-from hipposeg.workspace import Workspace
 
-# How a mirrored volume is asked: as stored, mirrored and mirrored back, and the mean of both (flip TTA).
+# Ways to predict a volume: as stored, mirrored and mirrored back, and the mean of both (flip TTA).
 STORED, MIRRORED, BOTH = "as stored", "mirrored", "mean of both"
-
-
-def trained_network(ws: Workspace, run: RunSpec, spec: DatasetSpec, machine: Machine) -> nn.Module | None:
-    """A run's network with the weights that were scored, ready to predict; None where they are not on this machine."""
-    config = ws.artifacts / "runs" / run.name / "config.json"
-    places = (ws.work / "runs" / run.name / "weights.safetensors", ws.artifacts / "weights" / f"{run.name}.safetensors")
-    for path in (path for path in places if path.is_file() and config.is_file()):
-        content = path.read_bytes()
-        if sha256_bytes(content) == read_json(config)["weights_sha256"]:
-            network = initial(run, spec)
-            network.load_state_dict(safetensors.torch.load(content))
-            return machine.place(network).eval()
-    return None
-
-
-def predictions(run: RunResult, spec: DatasetSpec) -> dict[int, np.ndarray]:
-    """The label maps that a run has stored: scored case -> (X, Y, Z) uint8."""
-    cases = sorted(int(number) for number in run.cases["case"].unique())
-    return {n: np.asarray(nibabel.load(run.predictions / spec.file_name(n)).dataobj, np.uint8) for n in cases}
 
 
 def effective_field(

@@ -1,9 +1,8 @@
-"""How a network's Dice falls when its input is changed: of the box (box.csv), and of the image (robustness.csv).
+"""Loss of Dice when the input changes: the crop (box.csv), and the image (robustness.csv).
 
-Networks are those of the `full` series on grouped fold 0, asked for one volume, the first, of each of that fold's
-people, whom they never saw. Every change is made to every volume; curves that gather several changes (six sides, three
-axes) take their mean within a volume. Differences are from the same volume unchanged. One seed of each network: no
-verdict.
+The networks are those of grouped fold 0, evaluated on the first volume of each test subject. Every change is applied to
+every volume; curves of several changes (six sides, three axes) are their mean within a volume. Differences are from the
+unchanged volume. There is one seed of each network, so no conclusion is drawn.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,24 +22,32 @@ from hipposeg.experiments.spec import RunSpec
 from hipposeg.inference import Asker, asker
 from hipposeg_lab.studies import changes
 from hipposeg_lab.studies.changes import Change
-from hipposeg_lab.studies.making import Context, Rows, Study, Unit
+from hipposeg_lab.studies.making import Context, Rows, Study, Unit, network_of
 
 COLUMNS = (
     "run", "change", "severity", "unit", "label", "dice", "low", "high", "people",
     "difference", "difference_low", "difference_high", "volumes",
 )  # fmt: skip
 ONE_VIEW = f"{FLAGSHIP}, one view"
-# The experts' own labels, turned and turned back: what interpolation alone costs.
+# The labels, rotated and rotated back: the loss by interpolation alone.
 EXPERT = "expert's labels"
 
 Changes = Callable[[Case, DatasetSpec], list[Change]]
 
 
 def scores(ask: Asker, cohort: Cohort, cases: Sequence[int], made: Changes, name: str = "") -> pd.DataFrame:
-    """Dice of every case and change: rows of case, subject, change, severity, unit, label, dice.
+    """Dice of every case and change.
 
-    ask: image and spacing -> class probabilities. name: for the progress, which an empty one hides. Severity 0 is the
-    image as it is, once for each curve. Labels are the foreground classes and their mean.
+    Args:
+        ask: image and spacing -> class probabilities.
+        cohort: the data set.
+        cases: case numbers.
+        made: case and data set -> changes.
+        name: of the progress bar; "" hides it.
+
+    Returns:
+        Rows of case, subject, change, severity, unit, label (the foreground classes and their mean), dice. Severity 0
+        is the unchanged image, once for each curve.
     """
     rows = []
     for number in tqdm(cases, desc=name, mininterval=5, unit="case", disable=not name):
@@ -62,7 +69,7 @@ def scores(ask: Asker, cohort: Cohort, cases: Sequence[int], made: Changes, name
 
 
 def summary(run: str, found: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows of COLUMNS from what `scores` gives: means over cases with intervals over people."""
+    """Rows of COLUMNS from those of `scores`: means over cases with intervals over subjects."""
     rows = []
     person = found.drop_duplicates("case").set_index("case")["subject"]
     for (change, label), curve in found.groupby(["change", "label"], sort=False):
@@ -82,7 +89,7 @@ def summary(run: str, found: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def scored(context: Context, run: RunSpec) -> list[int]:
-    """The cases that are asked for: of every person whom the run is scored on and never saw, the first volume."""
+    """The cases that are evaluated: the first volume of every test subject."""
     first: dict[int, int] = {}
     for number in context.folds[run.folds][run.fold]["scored"]:
         first.setdefault(context.cohort.cases[number].subject, number)
@@ -90,11 +97,11 @@ def scored(context: Context, run: RunSpec) -> list[int]:
 
 
 def network_unit(table: str, name: str, run: RunSpec, made: Changes, views: bool = False) -> Unit:
-    """A network as a unit of `box` or `robustness`; views: ask it from several sides."""
+    """A network as a unit of `box` or `robustness`; views: with test-time augmentation."""
 
     def make(context: Context) -> Rows:
         prep = replace(run.definition.prep, views=views)
-        ask = asker(context.network(run), prep, context.machine)
+        ask = asker(network_of(context, run), prep, context.machine)
         found = scores(ask, context.cohort, scored(context, run), made, f"{table}, {name}")
         return {table: summary(name, found)}
 
@@ -102,7 +109,7 @@ def network_unit(table: str, name: str, run: RunSpec, made: Changes, views: bool
 
 
 def _expert(table: str) -> Unit:
-    """Turned labels, as one-hot maps: the score that a perfect network would get."""
+    """Rotated labels, as one-hot maps: the score of a perfect network."""
     run = RunSpec(FLAGSHIP)
 
     def make(context: Context) -> Rows:
@@ -127,7 +134,7 @@ _HEADS = tuple(f"unet3d-inr-{head}" for head in ("1mm", "conv", "mlp", "mlp-xyz"
 
 BOX = Study(
     "box",
-    "What happens when a box is cut or padded at one side?",
+    "How does a crop that is cut or padded at one side change Dice?",
     {"box": COLUMNS},
     (
         network_unit("box", ONE_VIEW, RunSpec(FLAGSHIP), changes.of_box),
@@ -138,7 +145,7 @@ BOX = Study(
 )
 ROBUSTNESS = Study(
     "robustness",
-    "What do scanners and files do to the score?",
+    "How do changes of the image by scanner and file change Dice?",
     {"robustness": COLUMNS},
     (
         _expert("robustness"),

@@ -24,7 +24,7 @@ FEWEST = 3
 def pairs(cases: pd.DataFrame, label: str) -> pd.DataFrame:
     """People with two scored volumes: one row each, indexed by person.
 
-    cases: rows as in cases.csv, every case once per label. Columns first and second (case numbers), and
+    cases: rows of `results.load`, every case once per label. Columns first and second (case numbers), and
     true/predicted/error/dice of both, such as `true_first`; volumes in mm3, error is predicted minus true.
     Raises ValueError if a person has more than two volumes.
     """
@@ -47,7 +47,7 @@ def pairs(cases: pd.DataFrame, label: str) -> pd.DataFrame:
 def study(groups: Mapping[str, pd.DataFrame], labels: Sequence[str]) -> pd.DataFrame:
     """One row per group and label, columns COLUMNS; a group with fewer than FEWEST pairs has no row.
 
-    groups: name -> rows as in cases.csv, of one run or of a run per fold. labels: parts and their union.
+    groups: name -> rows of `results.load`, of one run or of a run per fold. labels: parts and their union.
     r_true, r_predicted, r_error, r_dice: correlation of first with second; r_difference: of the predicted difference
     with the true one; each with a 95 % interval over people. true_second_minus_first: mean with its interval; if it is
     not zero, the order of a person's volumes is not by chance. difference_*: Bland and Altman's bias and limits of the

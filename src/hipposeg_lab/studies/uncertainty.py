@@ -1,9 +1,9 @@
-"""Ways to a probability, and what each is worth: calibration, and whether uncertainty finds the bad cases.
+"""Methods to obtain probabilities compared: their calibration, and whether uncertainty detects the worst cases.
 
-All methods answer for grouped fold 0, whose people none of their networks saw. A temperature is never fitted on people
-that it is applied to. The flagship has networks for the other four folds, so its temperature comes from their people,
-out of fold. The other methods' networks exist for fold 0 alone: a temperature fitted on half of its people is applied
-to the other half, and the other way round.
+All methods predict the test subjects of grouped fold 0. A temperature is never fitted on subjects that it is applied
+to. The flagship has networks for the other four folds, so its temperature comes from their test subjects. The networks
+of the other methods exist for fold 0 alone: a temperature fitted on half of its test subjects is applied to the other
+half, and vice versa.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,7 +23,7 @@ from hipposeg.inference import probabilities
 from hipposeg.training.batches import seeded
 from hipposeg_lab.studies import calibration, detection
 from hipposeg_lab.studies.calibration import TOP, Voxels
-from hipposeg_lab.studies.making import Context, Rows, Study, Unit
+from hipposeg_lab.studies.making import Context, Rows, Study, Unit, network_of
 
 RELIABILITY = ("method", "label", "bin", "confidence", "accuracy", "voxels")
 SUMMARY = ("method", "label", "ece_before", "ece_after", "temperature", "drop", "drop_low", "drop_high", "people")
@@ -37,19 +37,24 @@ TABLES = {
     "detection": DETECTION, "risk_coverage": COVERAGE,
 }  # fmt: skip
 
-# Passes with dropout switched on.
+# Predictions with dropout.
 DRAWS = 8
 PLAIN, VIEWS, FLIPS, DROPOUT = "plain", "views", "flips", "dropout"
 
-# (K, X, Y, Z) each: what the members of a method say of a case.
+# (K, X, Y, Z) each: the predictions that a method averages.
 Members = list[np.ndarray]
 
 
 @dataclass(frozen=True)
 class Method:
-    """How probabilities are made. runs: networks that answer for fold 0. how: PLAIN asks each once, VIEWS from several
-    sides, FLIPS as stored and mirrored along axis 0, DROPOUT several times with dropout switched on.
-    others: networks of the same model on other folds, for the temperature.
+    """A way to obtain probabilities.
+
+    Attributes:
+        name: in the tables.
+        runs: the networks of fold 0.
+        how: PLAIN predicts once, VIEWS with test-time augmentation, FLIPS as stored and mirrored along axis 0, DROPOUT
+            several times with dropout.
+        others: networks of the same model on other folds, for the temperature.
     """
 
     name: str
@@ -70,7 +75,7 @@ METHODS = (
 
 
 def members(context: Context, run: RunSpec, network: nn.Module, how: str, case: Case) -> Members:
-    """What one network says of a case, in one or several ways."""
+    """One network's predictions of a case, one or several."""
     prep = replace(run.definition.prep, views=how == VIEWS)
 
     def ask(image: np.ndarray) -> np.ndarray:
@@ -94,8 +99,8 @@ def members(context: Context, run: RunSpec, network: nn.Module, how: str, case: 
 def answers(
     context: Context, runs: Sequence[RunSpec], how: str, name: str
 ) -> Iterator[tuple[Case, Members, np.ndarray]]:
-    """For every case that the runs are scored on: the case, what members say, and their mean probabilities."""
-    networks = [context.network(run) for run in runs]
+    """Yield every test case of the runs with its predictions and their mean."""
+    networks = [network_of(context, run) for run in runs]
     for number in tqdm(context.folds[runs[0].folds][runs[0].fold]["scored"], desc=name, mininterval=5, unit="case"):
         case = context.cohort.cases[number]
         said = [one for run, net in zip(runs, networks, strict=True) for one in members(context, run, net, how, case)]
@@ -103,9 +108,9 @@ def answers(
 
 
 def temperatures(voxels: Sequence[Voxels], others: Sequence[Voxels]) -> dict[int, float]:
-    """Person -> temperature, never fitted on that person: on all `others`, or without any on the other half of people.
+    """Subject -> temperature, fitted on all `others`, or without any on the other half of subjects.
 
-    Halves take turns through the sorted people.
+    Sorted subjects belong to the halves in turn.
     """
     people = sorted({one.subject for one in voxels})
     if others:
@@ -182,7 +187,7 @@ def _unit(method: Method) -> Unit:
 
 STUDY = Study(
     "uncertainty",
-    "Do probabilities mean what they say, and does uncertainty find the bad cases?",
+    "Are probabilities calibrated, and does uncertainty detect the worst cases?",
     TABLES,
     tuple(_unit(method) for method in METHODS),
     {

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from hipposeg.metrics import UNION
-from hipposeg.results.table import Run
+from hipposeg.results.load import Run
 from hipposeg_lab.studies.errors import REACHES_MM
 
 COLUMNS = ("run", "case", "dice", "words")

@@ -1,8 +1,8 @@
-"""The five projects' claims, what these really were, and ours beside them: one table for notebook, page and README.
+"""Claims of five public projects beside our scores: one table for notebook, page and README.
 
-What others claim is typed once, in `published.CLAIMS`. Ours are read from runs: the honest score of our model of the same
-kind, and what the nearest practice of `studies.inflation` makes of our plain network's masks. Data and splits differ,
-so nothing is ranked.
+Claims of others are typed once, in `published.CLAIMS`. Our scores come from runs: the mean Dice of our model of the
+same kind, and the score that the nearest practice of `studies.inflation` gives our plain network's masks. Data and
+splits differ, so nothing is ranked.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from hipposeg_lab.page.published import CLAIMS, Claim
+from hipposeg_lab.studies.published import CLAIMS, Claim
 
 COLUMNS = (
     "project", "method", "claimed", "called", "really", "value_low", "value_high", "model", "ours", "low", "high",
@@ -21,8 +21,12 @@ COLUMNS = (
 def table(ours: pd.DataFrame, inflation: pd.DataFrame, claims: Sequence[Claim] = CLAIMS) -> pd.DataFrame:
     """One row a claim, columns COLUMNS.
 
-    ours: mean Dice by model, as `studies.stored.model_means` gives it. inflation: rows of `studies.inflation`. Empty fields
-    (NaN) where we have no run of that kind, or the project's files hold no fair score.
+    Args:
+        ours: mean Dice by model: columns value, low, high and seeds, as `results.compare.means` gives them.
+        inflation: rows of `studies.inflation`.
+        claims: of others.
+
+    Fields are NaN where we have no run of that kind, or the project's files hold no comparable score.
     """
     rows = []
     for claim in claims:

@@ -58,9 +58,9 @@ class Claim:
 
     project: the letter that stands for it here. method: what was trained. claimed: the score as it is printed, under
     the name `called`. really: what was computed. value: the project's own fair score: none, one number, or two ends;
-    C's are estimates, because its files hold none. source: the file that prints the score. models: ours of the same kind,
-    the nearest first, always on Task04. practice, twin: slug of the practice in `studies.inflation` that is nearest to
-    the project's, and the model whose masks are scored so. estimated: the fair score is ours and not the project's own.
+    C's are estimates, because its files hold none. source: the file that prints the score. models: ours of the same
+    kind, the nearest first, always on Task04. practice, twin: slug of the practice in `studies.inflation` that is
+    nearest to the project's, and the model whose masks are scored so. estimated: the fair score is our estimate.
     """
 
     project: str

@@ -1,0 +1,98 @@
+"""The `hipposeg-lab` command: the page, studies and the benchmark."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from hipposeg import cli
+from hipposeg.data import locate
+from hipposeg.workspace import PROFILES, Workspace, output_root, project_root
+
+
+def page(args: argparse.Namespace) -> int:
+    """Build the page, README's results block and the manifest from artifacts."""
+    from hipposeg import reproduce
+    from hipposeg_lab.page import build, readme
+
+    dataset = args.dataset or ("msd" if (output_root() / "artifacts" / "runs.csv").is_file() else None)
+    dataset = dataset or locate.locate(args.profile).dataset
+    ws = Workspace(output_root(), dataset, "smoke" if dataset == "phantom" else args.profile)
+    made = build.build(ws)
+    if ws.page.parent == project_root().resolve():
+        readme.update(project_root() / "README.md", ws)
+    reproduce.write_manifest(ws, made=args.made)
+    print(f"The page is {made.relative_to(ws.root)} ({made.stat().st_size / 1e6:.1f} MB)")
+    return 0
+
+
+def study(args: argparse.Namespace) -> int:
+    """Run or resume the analyses that need trained weights; current results are kept."""
+    from hipposeg_lab.studies import catalogue
+
+    source = locate.locate("full")
+    ws = Workspace(output_root(), source.dataset, "smoke" if source.dataset == "phantom" else "full")
+    return catalogue.run(source, ws, args.names, args.all, args.list)
+
+
+def bench(args: argparse.Namespace) -> int:
+    """Run or resume the benchmark against nnU-Net v2 and MONAI's DynUNet; needs an idle machine."""
+    from hipposeg_lab.bench import cells
+
+    if args.inside:
+        from hipposeg_lab.bench import measure
+
+        print(measure.main(args.inside, args.minutes, args.quick))
+        return 0
+    machine = cells.bench_machine()
+    where = cells.quick_folder(machine) if args.quick else cells.folder()
+    wanted = cells.chosen(cells.quick_cells() if args.quick else cells.all_cells(args.minutes), args.only)
+    if args.list:
+        print("\n".join(f"{cell.name:<32} {cells.state(cell, machine, where)}" for cell in wanted))
+        return 0
+    from hipposeg_lab.bench import summary
+    from hipposeg_lab.figures import bench as figures
+
+    failed = cells.run_all(wanted, machine, where)
+    found = summary.write(cells.folder())
+    figures.save(found, cells.folder())
+    print(summary.in_words(found))
+    return cli.report([f"Failed: {', '.join(failed)}"] if failed else [], f"The results are in {cells.folder()}")
+
+
+def parser() -> argparse.ArgumentParser:
+    """All subcommands and their arguments."""
+    top = argparse.ArgumentParser("hipposeg-lab", description="What proves and publishes hipposeg.")
+    commands = top.add_subparsers(required=True, metavar="command")
+
+    def command(name: str, function: object) -> argparse.ArgumentParser:
+        text = (function.__doc__ or "").strip()
+        sub = commands.add_parser(name, help=text.splitlines()[0].rstrip("."), description=text)
+        sub.set_defaults(function=function)
+        return sub
+
+    made = command("page", page)
+    made.add_argument("--dataset", choices=("msd", "phantom"), help="the one whose results exist, by default")
+    made.add_argument("--profile", choices=PROFILES, default="standard", help="of the notebooks (standard)")
+    made.add_argument("--made", action="store_true", help="all notebooks ran with the present sources (`make all`)")
+    studied = command("study", study)
+    studied.add_argument("names", nargs="*", help="such as box; a wrong name lists all")
+    studied.add_argument("--all", action="store_true", help="every study")
+    studied.add_argument("--list", action="store_true", help="print the state of each, and run nothing")
+    raced = command("bench", bench)
+    raced.add_argument("--list", action="store_true", help="print the cells and their states, and run nothing")
+    raced.add_argument("--quick", action="store_true", help="only speeds in float32 on this CPU, in 10 minutes")
+    raced.add_argument("--only", metavar="PATTERN", help="cells whose name contains or matches this")
+    raced.add_argument(
+        "--minutes", type=float, nargs="+", default=[5, 15, 30], help="training times of the race (5 15 30)"
+    )
+    raced.add_argument("--inside", metavar="CELL", help=argparse.SUPPRESS)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand."""
+    return cli.main(argv, parser())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
