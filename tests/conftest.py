@@ -20,6 +20,15 @@ def msd_dir() -> Path:
 
 
 @pytest.fixture(scope="session")
+def heads() -> Path:
+    """The folder of whole-head scans with reference masks, as HIPPOSEG_HEADS names it."""
+    folder = os.environ.get("HIPPOSEG_HEADS")
+    if not folder:
+        pytest.skip("HIPPOSEG_HEADS is not set: the checks on whole heads did not run")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
 def phantom_people(tmp_path_factory):
     """A function: number of people -> a new phantom of them, read (`cohort`), and its `folds`."""
     from hipposeg.data import cohort, folds, phantom

@@ -1,15 +1,15 @@
 """Artifacts as the notebooks leave them, in small, for tests of what reads them."""
 
-import struct
-import zlib
+import io
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 
 from hipposeg.data.spec import MSD_HIPPOCAMPUS
 from hipposeg.experiments.registry import FLAGSHIP
 from hipposeg.experiments.spec import RunSpec
-from hipposeg.files import write_csv, write_json
+from hipposeg.files import write_bytes, write_csv, write_json
 from hipposeg.results import store
 from hipposeg.results.load import ATLAS
 from hipposeg.workspace import Workspace
@@ -24,13 +24,9 @@ SCORED, TRAINED = (1, 2, 5, 9), (3, 4, 7, 11)
 
 def png() -> bytes:
     """A grey picture of 300 x 150 pixels."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    rows = zlib.compress(b"".join(b"\0" + b"\x80" * 300 for _ in range(150)))
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 300, 150, 8, 0, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    stream = io.BytesIO()
+    Image.new("L", (300, 150), 128).save(stream, "PNG")
+    return stream.getvalue()
 
 
 def put(ws: Workspace, spec: RunSpec, dice: float, scored: tuple[int, ...] = SCORED, **other: object) -> None:
@@ -69,14 +65,12 @@ def fill(ws: Workspace) -> Workspace:
     leaky = {"train": [2, 3, 4, 7, 9], "scored": [1, 5, 10, 11]}
     write_json(ws.folds, {"grouped": [fold], "nnunet": [leaky], "dev": [fold], "n_cases": 8, "n_people": 6})
     for chapter in CHAPTERS:
-        for kind, content in (("png", png()), ("svg", SVG)):
-            path = ws.figures / f"{chapter.number}_some-{kind}.{kind}"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-        figures = [
-            {"file": f"{chapter.number}_some-{kind}.{kind}", "caption": f"Caption <{kind}>", "alt": f'A "{kind}"'}
-            for kind in ("png", "svg")
-        ]
+        slugs = ["some-png.png", "some-svg.svg", *["inflation.svg"] * (chapter.number == "07")]
+        figures = []
+        for slug in slugs:
+            name, kind = f"{chapter.number}_{slug}", slug.rpartition(".")[2]
+            write_bytes(ws.figures / name, png() if kind == "png" else SVG)
+            figures.append({"file": name, "caption": f"Caption <{kind}>", "alt": f'A "{kind}"'})
         write_json(ws.figures / f"{chapter.name}.json", figures)
         write_json(ws.artifacts / "facts" / f"{chapter.name}.json", {"some_number": 0.12345, "sizes": [31, 40, 24]})
     return ws
@@ -107,40 +101,34 @@ def fill_explorer(ws: Workspace) -> None:
 
 def fill_studies(ws: Workspace) -> None:
     """Small studies of the evaluation, with a value of its own in each row, and comparisons."""
-    ends = {"low": 0.011, "high": 0.031, "people": 34}
+    ends = {"low": 0.011, "high": 0.031, "subjects": 34}
     practices = ("honest", "background", "union", "truth-crop", "nsd2", "a-new-one")
     inflated = [
         {"run": run, "practice": practice, "honest": honest, "shown": honest + 0.01 * step,
          "difference": 0.01 * step, "seeds": seeds, "note": "", **ends}
         for run, honest, seeds in (
-            ("unet2d.grouped0.s0.standard", 0.8835, 3), ("unet3d.grouped0.s0.standard", 0.871, 1)
+            ("unet2d.grouped0.s0.standard", 0.8835, 3), (f"{ATLAS}.grouped0.s0.standard", 0.7075, 1)
         )
         for step, practice in enumerate(practices)
     ]  # fmt: skip
     leaks = [
         {"kind": kind, "label": label, "model": "unet3d", "leak": 0.861, "clean": 0.84, "difference": 0.021, "seeds": 3,
-         "verdict": "ahead", **ends}
+         "conclusion": "better", **ends}
         for kind in ("leak-volumes", "a-new-leak") for label in ("anterior", "mean")
     ]  # fmt: skip
-    reliable = [
-        {"method": method, "label": label, "bin": step, "confidence": 0.1 * step + 0.05, "accuracy": 0.1 * step + gap,
-         "voxels": 100 + step}
-        for method in ("one network",) for label, gap in (("anterior", 0.03), ("posterior", 0.08))
-        for step in range(10)
-    ]  # fmt: skip
     covered = [
-        {"label": label, "method": "ours", "group": "all", "coverage": 0.91, "low": 0.87, "high": 0.94, "width": 412.5,
-         "people": 170}
-        for label in ("anterior", "posterior", "total")
+        {"label": label, "method": "chosen", "group": "all", "coverage": 0.91, "width": 412.5,
+         "low": 0.87, "high": 0.94, "subjects": 170}
+        for label in ("anterior", "posterior", "union")
     ]  # fmt: skip
     covered += [covered[0] | {"group": f"fold {fold}", "coverage": 0.88 - 0.01 * fold} for fold in range(3)]
     covered += [covered[0] | {"method": "constant", "width": 500.0}]
     errors = [{"method": "one network", "label": "anterior", "ece_before": 0.0312, "ece_after": 0.0071}]
     comparisons = [
         {"family": "3D", "model": "unet3d+flip", "reference": "unet3d", "difference": 0.021, "seeds": 3,
-         "p_holm": 0.0312, "verdict": "ahead", **ends},
+         "p_holm": 0.0312, "conclusion": "better", **ends},
         {"family": "3D", "model": "unet3d+focal", "reference": "unet3d", "difference": 0.0012, "seeds": 1,
-         "p_holm": 0.5, "verdict": "none: 1 seed", **ends},
+         "p_holm": 0.5, "conclusion": "none: 1 seed", **ends},
     ]  # fmt: skip
     claims = [
         {"project": "A", "method": "2D", "claimed": 0.9225, "called": "Dice", "really": "pooled", "value_low": 0.82,
@@ -152,8 +140,8 @@ def fill_studies(ws: Workspace) -> None:
     ]  # fmt: skip
     words = [{"run": "unet2d.grouped0.s0.standard", "case": 5, "dice": 0.8835, "words": "Too much, at the tail."}]
     named = {
-        "inflation": inflated, "leaks": leaks, "calibration": reliable, "calibration_scaled": reliable,
-        "calibration_summary": errors, "conformal_coverage": covered, "claims": claims, "words": words,
+        "inflation": inflated, "leaks": leaks, "calibration_summary": errors, "conformal_coverage": covered,
+        "claims": claims, "words": words,
     }  # fmt: skip
     for name, rows in named.items():
         write_csv(ws.artifacts / "studies" / f"{name}.csv", list(rows[0]), rows)

@@ -18,7 +18,7 @@ KINDS = {"millions": ("1e-6", 2), "mm": ("1", 2), "score2": ("1", 2), "correlati
          "voxels": ("1", 1), "seconds": ("1", 2), "times": ("1", 1)}  # fmt: skip
 COLUMNS = {"dice": "score", "iou": "score", "nsd1": "score", "hd95": "mm", "volume_bias": "bias", "params": "millions",
            "gflops": "gflops", "train_s": "minutes"}  # fmt: skip
-PLACES = ("of", "runs", "cell", "case", "scored", "model", "json")
+PLACES = ("of", "runs", "cell", "case", "model", "json")
 
 
 @dataclass
@@ -171,10 +171,6 @@ class Files:
         case, label, column = where.split(":")
         folds = [self.scores[f"{FLAGSHIP}.grouped{fold}.s0.standard", label] for fold in range(5)]
         return [value(fold[case], column) for fold in folds if case in fold]
-
-    def scored(self, where: str) -> list[str]:
-        run, case, label, column = where.split(":")
-        return [value(self.scores[run, label][case], column)]
 
     def json(self, where: str) -> list[str]:
         name, _, path = where.partition(":")

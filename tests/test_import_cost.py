@@ -38,7 +38,7 @@ def test_training_and_sessions_load_torch_and_nothing_heavier():
     assert not modules & set(HEAVY)
 
 
-def test_predicting_a_scan_loads_no_tables():
-    modules = loaded("import hipposeg.predict.batch")
+def test_the_predictor_loads_no_tables_and_registration_only_for_heads():
+    modules = loaded("import hipposeg.predict.output")
     assert "torch" in modules
     assert not modules & {"pandas", "triton", "matplotlib", *HEAVY}

@@ -3,8 +3,6 @@
 import hashlib
 import io
 import os
-import subprocess
-import sys
 import time
 
 import nbformat
@@ -12,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hipposeg import cli, reproduce, sources
+from hipposeg import cli, reproduce
 from hipposeg.files import read_json, remove_parts, replacing, smaller_png, write_json, write_text
 from hipposeg.workspace import Workspace
 
@@ -100,45 +98,26 @@ def test_copy_is_the_same_twice_and_free_of_the_machine(ws, tmp_path, capfd):
 
 
 def test_failing_cell_is_named_and_nothing_is_left(ws, tmp_path):
-    path = write(tmp_path, HEADER + FAILING)
+    path, copy = write(tmp_path, HEADER + FAILING), ws.artifacts / "notebooks" / "99_test.ipynb"
+    write_text(copy, "earlier")
     with pytest.raises(reproduce.NotebookError) as caught:
         reproduce.execute_file(path, ws)
     message = str(caught.value)
-    line = path.read_text().splitlines().index("numerator = 1")  # the marker's line, counted from 1
-    assert f"99_test.py stopped in cell 5 of 5 (line {line}): ZeroDivisionError: division by zero" in message
-    assert "    numerator / 0" in message
-    assert not ws.artifacts.exists()
-    assert not [name for name in files_below(tmp_path) if name.endswith(".ipynb")]
+    line = path.read_text().splitlines().index("numerator = 1") + 1
+    assert f"stopped in the cell that begins in line {line}: ZeroDivisionError: division by zero" in message
+    assert "numerator / 0" in message
+    assert files_below(ws.artifacts) == [copy.name] and copy.read_text() == "earlier", "nothing replaces the last copy"
+    assert not [name for name in files_below(tmp_path) if name.endswith(".ipynb") and name != copy.name]
 
 
-def test_earlier_copy_survives_a_failure(ws, tmp_path):
-    path = write(tmp_path, HEADER + NOISY)
-    copy = reproduce.execute_file(path, ws)
-    before = copy.read_bytes()
-    write(tmp_path, HEADER + FAILING)
-    with pytest.raises(reproduce.NotebookError):
-        reproduce.execute_file(path, ws)
-    assert copy.read_bytes() == before
-    assert files_below(ws.artifacts) == ["99_test.ipynb"]
-
-
-def test_dead_kernel_is_explained(ws, tmp_path):
-    path = write(tmp_path, HEADER + "# %%\nimport os\n\nos._exit(1)\n")
-    with pytest.raises(reproduce.NotebookError, match="memory"):
-        reproduce.execute_file(path, ws)
-    assert not ws.artifacts.exists()
-
-
-def test_parameter_that_no_cell_declares_is_refused(ws, tmp_path):
-    path = write(tmp_path, HEADER.replace('tags=["parameters"]', "") + NOISY)
-    with pytest.raises(reproduce.NotebookError, match="tagged"):
-        reproduce.execute_file(path, ws)
-
-
-def test_too_large_a_copy_is_refused(ws, tmp_path):
-    path = write(tmp_path, HEADER + '# %%\nprint("x" * 1_600_000)\n')
-    with pytest.raises(reproduce.NotebookError, match=r"1\.6 MB.*print"):
-        reproduce.execute_file(path, ws)
+@pytest.mark.parametrize(("text", "match"), [
+    (HEADER + "# %%\nimport os\n\nos._exit(1)\n", "memory"),
+    (HEADER.replace('tags=["parameters"]', "") + NOISY, "tagged"),
+    (HEADER + '# %%\nprint("x" * 1_600_000)\n', r"1\.6 MB.*print"),
+], ids=["dead kernel", "undeclared parameter", "too large"])  # fmt: skip
+def test_other_failures_are_explained_and_nothing_is_written(text, match, ws, tmp_path):
+    with pytest.raises(reproduce.NotebookError, match=match):
+        reproduce.execute_file(write(tmp_path, text), ws)
     assert not ws.artifacts.exists()
 
 
@@ -177,29 +156,16 @@ def test_pictures_shrink_and_stay_what_they_show():
     assert np.abs(shown[:, 10:] - pixels[:, 10:, :3]).max() < 12
 
 
-def test_ids_follow_the_text_and_stay_unique():
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text) for text in ("a", "b", "a")])
-    sources.give_ids(notebook)
-    first, second, third = (cell.id for cell in notebook.cells)
-    assert third == f"{first}-2"
-    notebook.cells.insert(0, nbformat.v4.new_markdown_cell("new"))
-    sources.give_ids(notebook)
-    assert [cell.id for cell in notebook.cells][1:] == [first, second, third]
-
-
 def test_parts_of_killed_processes_are_ignored_and_deleted(tmp_path):
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    kept = [f".{os.getpid()}.part.table.csv", "a.part.csv", ".hidden"]
-    for name in (*kept, f".{dead.pid}.part.facts.json", f".{dead.pid}.part.Task04/imagesTr/a"):
+    parts, kept = [".71.part.facts.json", ".71.part.Task04/imagesTr/a", ".72.part.new"], ["a.part.csv", ".hidden"]
+    for name in (*parts, *kept):
         write_text(tmp_path / "facts" / name, "x")
+    for path in [*(tmp_path / "facts").iterdir()]:
+        if path.name != parts[-1]:
+            os.utime(path, (time.time() - 4000, time.time() - 4000))
     assert list(reproduce.compared_files(tmp_path)) == ["facts/a.part.csv"]
     remove_parts(tmp_path, tmp_path / "absent")
-    assert files_below(tmp_path) == sorted(kept)
-    assert sorted(path.name for path in (tmp_path / "facts").iterdir()) == sorted(kept)
-    os.utime(tmp_path / "facts" / kept[0], (time.time() - 4000, time.time() - 4000))
-    remove_parts(tmp_path)
-    assert files_below(tmp_path) == sorted(kept[1:])
+    assert sorted(path.name for path in (tmp_path / "facts").iterdir()) == sorted([parts[-1], *kept])
     with replacing(tmp_path / "b.svg") as part:
         assert part.name == f".{os.getpid()}.part.b.svg"
         part.write_text("<svg/>")
@@ -216,44 +182,21 @@ def fill(root, dataset="phantom", profile="smoke") -> Workspace:
     return ws
 
 
-def test_manifest_holds_what_is_compared(tmp_path):
+def test_manifest_holds_what_is_compared_and_a_new_page_keeps_the_recorded_sources(tmp_path, monkeypatch):
     ws = fill(tmp_path, "msd", "standard")
     content = read_json(reproduce.write_manifest(ws))
     assert sorted(content["files"]) == ["configs.json", "figures/01_shapes.svg", "runs.csv"]
     assert content["files"]["figures/01_shapes.svg"] == hashlib.sha256(b"<svg/>").hexdigest()
     assert content["data_sha256"] == "d" * 64
     assert len(content["source_sha256"]) == 64
-    assert reproduce.check_manifest(ws) == []
-    write_text(ws.page, "<html>changed</html>")
-    assert reproduce.check_manifest(ws) == ["project.html: the bytes differ"]
-
-
-def test_a_new_page_keeps_the_recorded_sources(tmp_path, monkeypatch):
-    ws = fill(tmp_path)
-    before = read_json(reproduce.write_manifest(ws))["source_sha256"]
-    monkeypatch.setattr(reproduce, "source_hash", lambda: "later")
-    assert read_json(reproduce.write_manifest(ws, made=False))["source_sha256"] == before
-    assert read_json(reproduce.write_manifest(ws))["source_sha256"] == "later"
-
-
-def test_check_finds_changed_lost_and_new_files(tmp_path):
-    ws = fill(tmp_path, "msd", "standard")
-    reproduce.write_manifest(ws)
-    write_json(ws.artifacts / "configs.json", {})
-    (ws.figures / "01_shapes.svg").unlink()
-    write_text(ws.figures / "01_new.svg", "<svg/>")
-    assert reproduce.check_manifest(ws) == [
-        "figures/01_shapes.svg: in the manifest, not in the folder",
-        "figures/01_new.svg: in the folder, not in the manifest",
-        "configs.json: the bytes differ",
-    ]
-
-
-def test_runs_on_different_data_are_refused(tmp_path):
-    ws = fill(tmp_path)
     write_json(ws.artifacts / "configs.json", {"a": {"data_sha256": "d" * 64}, "b": {"data_sha256": "e" * 64}})
     with pytest.raises(ValueError, match="2 data sets"):
         reproduce.manifest(ws)
+    write_json(ws.artifacts / "configs.json", {})
+    before = content["source_sha256"]
+    monkeypatch.setattr(reproduce, "source_hash", lambda: "later")
+    assert read_json(reproduce.write_manifest(ws, made=False))["source_sha256"] == before
+    assert read_json(reproduce.write_manifest(ws))["source_sha256"] == "later"
 
 
 def test_compare_ignores_times_and_finds_one_byte(tmp_path, capsys):
@@ -265,13 +208,15 @@ def test_compare_ignores_times_and_finds_one_byte(tmp_path, capsys):
     assert "3 files compared" in capsys.readouterr().out
 
     write_text(b.figures / "01_shapes.svg", "<svg />")
+    write_text(b.figures / "01_new.svg", "<svg/>")
+    (a.artifacts / "only.csv").write_text("x")
     assert cli.main(["compare", str(a.artifacts), str(b.artifacts)]) == 1
-    assert capsys.readouterr().err.strip() == "figures/01_shapes.svg: the bytes differ"
-
-
-def test_comparing_nothing_is_an_error(tmp_path, capsys):
+    here, there = a.artifacts, b.artifacts
+    assert capsys.readouterr().err.splitlines() == [
+        f"only.csv: in {here}, not in {there}", f"figures/01_new.svg: in {there}, not in {here}",
+        "figures/01_shapes.svg: the bytes differ",
+    ]  # fmt: skip
     (tmp_path / "empty").mkdir()
-    ws = fill(tmp_path / "a")
     for other in ("empty", "absent"):
-        assert cli.main(["compare", str(ws.artifacts), str(tmp_path / other)]) == 1
+        assert cli.main(["compare", str(a.artifacts), str(tmp_path / other)]) == 1
         assert "nothing to compare" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Captions of coronal slices, made from a label map: the training text of HippoCLIP.
+"""Captions of coronal slices, made from label maps, and prompts of the classes: the text for HippoCLIP.
 
 A caption states where on the long axis a slice lies, which parts of the hippocampus it contains, their area, and how
 that compares with other subjects' slices at about the same place. All of it comes from labels: a network that learns
@@ -11,15 +11,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from hipposeg.data.spec import DatasetSpec
+from hipposeg.files import sha256_bytes, to_json
 
 # Slices are cut across the long axis: low end posterior, high end anterior.
 AXIS = 1
 BEHIND, IN_FRONT = "behind", "in front"
 SIZES = ("small", "medium", "large")
-# What is rounded away: percent of the long axis, mm2 of area. Sizes are compared within fifths of the long axis.
+# Rounding: percent of the long axis, mm2 of area. Sizes are compared within fifths of the long axis.
 PLACE_STEP, AREA_STEP, BINS = 10, 20, 5
 
-# How a part is called, and the ways to say each fact; a part of another name is called by it.
+# Names of the parts, and the wordings of each fact; a part that is not listed keeps its own name.
 CALLED = {
     "anterior": ("anterior hippocampus", "head of the hippocampus", "hippocampal head"),
     "posterior": ("posterior hippocampus", "body and tail of the hippocampus", "hippocampal body and tail"),
@@ -40,11 +41,42 @@ ENDS = {
 AREAS = ("area {} mm2", "it covers {} square millimetres", "about {} mm2")
 SIZED = ("{} for this place", "of {} size", "a {} cut")
 
+# Sets of class prompts, an experiment: sentences as in the published student project, single words, unrelated words.
+SENTENCES = {
+    "background": (
+        "tissue without hippocampus", "a coronal MRI slice without hippocampus", "no hippocampus is visible",
+        "brain tissue around the hippocampus", "background only",
+    ),
+    "anterior": (
+        "the anterior hippocampus", "the head of the hippocampus", "a coronal MRI slice of the hippocampal head",
+        "only the anterior hippocampus is visible", "the front part of the hippocampus",
+    ),
+    "posterior": (
+        "the posterior hippocampus", "the body and tail of the hippocampus",
+        "a coronal MRI slice of the hippocampal body and tail", "only the posterior hippocampus is visible",
+        "the rear part of the hippocampus",
+    ),
+}  # fmt: skip
+_THINGS = {
+    "background": ("piano", "violin", "trumpet", "drum", "flute"),
+    "anterior": ("bicycle", "lorry", "tram", "canoe", "balloon"),
+    "posterior": ("lemon", "carrot", "onion", "walnut", "plum"),
+}
+SETS: dict[str, dict[str, tuple[str, ...]]] = {
+    "sentences": SENTENCES,
+    "words": {name: (name,) for name in SENTENCES},
+    "unrelated": {name: tuple(f"a photo of a {thing}" for thing in things) for name, things in _THINGS.items()},
+}
+# In the form of the captions: the default of the guided models.
+GEOMETRIC = "geometric"
+KINDS = (GEOMETRIC, *SETS)
 
-def constants() -> list[object]:
-    """All constants that decide the facts of a slice and their wording."""
+
+def digest() -> str:
+    """SHA-256 of all words and numbers behind captions and prompts: part of the key of a run that uses text."""
     steps = [AXIS, PLACE_STEP, AREA_STEP, BINS]
-    return [*steps, BEHIND, IN_FRONT, SIZES, CALLED, OPENINGS, ALONE, TOGETHER, NOTHING, PLACES, ENDS, AREAS, SIZED]
+    words = [BEHIND, IN_FRONT, SIZES, CALLED, OPENINGS, ALONE, TOGETHER, NOTHING, PLACES, ENDS, AREAS, SIZED]
+    return sha256_bytes(to_json([SETS, [*steps, *words]]).encode())
 
 
 @dataclass(frozen=True)
@@ -79,31 +111,12 @@ class Facts:
     size: str = ""
 
 
-@dataclass(frozen=True)
-class Terciles:
-    """For each fifth of the long axis, the two areas in mm2 that divide the training slices there into SIZES."""
-
-    edges: tuple[tuple[float, float], ...]
-
-    def size(self, slice_: Measured) -> str:
-        """Size of a slice among training slices at about the same place."""
-        return SIZES[int(np.searchsorted(self.edges[_bin(slice_)], slice_.area, side="right"))]
+# For each fifth of the long axis, the two areas in mm2 that divide the training slices there into SIZES.
+Terciles = tuple[tuple[float, float], ...]
 
 
 def measure(label: np.ndarray, spec: DatasetSpec, spacing: Sequence[float]) -> list[Measured]:
-    """Measure each slice across the long axis of a label map.
-
-    Args:
-        label: (X, Y, Z).
-        spec: names the labels.
-        spacing: mm.
-
-    Returns:
-        One entry per index of axis 1.
-
-    Raises:
-        ValueError: the label map has no hippocampus.
-    """
+    """Measure each slice across the long axis of a label map (X, Y, Z) with voxels of `spacing` mm."""
     slices = np.moveaxis(label, AXIS, 0)
     holding = np.flatnonzero((slices > 0).any(axis=(1, 2)))
     if not len(holding):
@@ -119,7 +132,7 @@ def measure(label: np.ndarray, spec: DatasetSpec, spacing: Sequence[float]) -> l
 
 
 def terciles(slices: Sequence[Measured]) -> Terciles:
-    """Sizes of training slices; a fifth of the long axis without any uses all slices."""
+    """Terciles of the area of training slices; a fifth of the long axis without any uses all slices."""
     visible = [one for one in slices if one.parts]
     if not visible:
         raise ValueError(f"none of {len(slices)} slices shows any hippocampus; sizes need some")
@@ -128,14 +141,14 @@ def terciles(slices: Sequence[Measured]) -> Terciles:
         areas = [one.area for one in visible if _bin(one) == number] or [one.area for one in visible]
         low, high = np.quantile(areas, (1 / 3, 2 / 3))
         edges.append((float(low), float(high)))
-    return Terciles(tuple(edges))
+    return tuple(edges)
 
 
 def _bin(slice_: Measured) -> int:
     return min(BINS - 1, max(0, int(slice_.percent * BINS // 100)))
 
 
-def facts(slice_: Measured, sizes: Terciles) -> Facts:
+def facts(slice_: Measured, edges: Terciles) -> Facts:
     """Facts of a slice, rounded so that slices of different subjects can share them."""
     if slice_.percent < 0 or slice_.percent > 100:
         return Facts(BEHIND if slice_.percent < 0 else IN_FRONT, ())
@@ -143,7 +156,8 @@ def facts(slice_: Measured, sizes: Terciles) -> Facts:
     if not slice_.parts:
         return Facts(place, ())
     area = max(1, int(round(slice_.area / AREA_STEP))) * AREA_STEP
-    return Facts(place, slice_.parts, area, sizes.size(slice_))
+    size = SIZES[int(np.searchsorted(edges[_bin(slice_)], slice_.area, side="right"))]
+    return Facts(place, slice_.parts, area, size)
 
 
 def caption(said: Facts, words: np.random.Generator) -> str:
@@ -168,7 +182,7 @@ def _pick(options: Sequence[str], words: np.random.Generator) -> str:
 
 
 def attributes(said: Facts, names: Sequence[str]) -> np.ndarray:
-    """The facts as numbers, (len(names) + 3,) float32: what the control without text learns from.
+    """The facts as numbers, (len(names) + 3,) float32: the targets of the control without text.
 
     For each part 1 if it is visible, else 0; place as a fraction of the long axis (a fifth beyond its ends for slices
     behind and in front); area in 100 mm2; size as -1, 0 or 1, and 0 where nothing is visible.
@@ -176,3 +190,40 @@ def attributes(said: Facts, names: Sequence[str]) -> np.ndarray:
     place = {BEHIND: -0.2, IN_FRONT: 1.2}[said.place] if said.place in ENDS else said.place / 100
     size = SIZES.index(said.size) - 1 if said.size else 0
     return np.array([*(name in said.parts for name in names), place, said.area / 100, size], np.float32)
+
+
+def prompts(kind: str, names: Sequence[str], seen: Sequence[Facts]) -> list[tuple[str, ...]]:
+    """Prompts of the background and of each class, in order. A class's vector is the mean of their embeddings.
+
+    Args:
+        kind: one of KINDS.
+        names: of the foreground classes.
+        seen: facts of training slices, used by "geometric" alone.
+
+    Raises:
+        ValueError: unknown kind, a class without prompts, or, if geometric, one that no training slice shows alone.
+    """
+    if kind == GEOMETRIC:
+        return [_typical(seen, ()), *(_typical(seen, (name,)) for name in names)]
+    if kind not in SETS:
+        raise ValueError(f"no prompts are called {kind!r}; there are {', '.join(KINDS)}")
+    missing = [name for name in names if name not in SETS[kind]]
+    if missing:
+        raise ValueError(f"no prompt is written for {', '.join(missing)}; add it to data/captions.py")
+    return [SETS[kind][name] for name in ("background", *names)]
+
+
+def _typical(seen: Sequence[Facts], parts: tuple[str, ...]) -> tuple[str, ...]:
+    """Captions of the typical training slice that shows exactly these parts, in six fixed wordings."""
+    alike = [one for one in seen if one.parts == parts]
+    if not alike:
+        raise ValueError(
+            f"no training slice shows {' and '.join(parts) or 'nothing'} alone; use another set of prompts"
+        )
+    words = np.random.default_rng(0)
+    if not parts:
+        return tuple(caption(Facts(place, ()), words) for place in (BEHIND, IN_FRONT) * 3)
+    place, area = (
+        int(10 * round(float(np.median([getattr(one, what) for one in alike])) / 10)) for what in ("place", "area")
+    )
+    return tuple(caption(Facts(place, parts, area, SIZES[1]), words) for _ in range(6))

@@ -1,9 +1,13 @@
-"""Training and scored cases: `grouped` by subject, `nnunet` as published, `dev` and `inner` for choices.
+"""Training and scored cases of every fold.
 
-Case numbers come in pairs from one subject, so folds that ignore subjects (nnU-Net's `splits_final.json`) have the
-sibling of most scored volumes in training. `grouped` is the primary split; `nnunet` is for comparison. The training
-subjects of grouped fold 0 are divided into five again, `inner`, for searches; the first of these folds is `dev`.
-`data.leak_folds` has folds that measure the effect of leaks.
+- `grouped`: five folds by subject, the primary split. Most subjects appear twice, as cases (odd, odd + 1).
+- `nnunet`: nnU-Net's published folds, which ignore subjects: most scored volumes have their sibling in training.
+- `inner`: the training subjects of grouped fold 0, divided into five again for searches; the first is also `dev`.
+- `leak-volumes`: half of the subjects with two volumes are scored with one of them. Even folds leak: they also train on
+  the subjects' other volumes. The odd fold after it is the clean control, with volumes of as many subjects with one.
+  Folds 2 and 3 swap the volumes.
+- `leak-slices`: every fifth slice of the volumes scored in leak-volumes 0 is scored. Fold 0 trains on their other
+  slices, fold 1 on as many slices of other subjects.
 """
 
 from collections.abc import Sequence
@@ -11,56 +15,62 @@ from pathlib import Path
 
 import numpy as np
 
-from hipposeg.data import leak_folds
 from hipposeg.data.cohort import Cohort
 from hipposeg.data.spec import DataError, DatasetSpec
 from hipposeg.files import read_json, sha256_bytes, to_json, write_json
 
 SEED = 12345
 N_FOLDS = 5
+# What `leak-slices` score: the slicing axis, the first slice and the step.
+HELD = (1, 2, 5)
 
 Fold = dict[str, list[int]]
 
 
 def make(spec: DatasetSpec, case_numbers: Sequence[int]) -> dict[str, list[Fold]]:
-    """Make all folds: five each of `grouped`, `nnunet` and `inner`, one `dev`, and those of `leak_folds`.
-
-    A pure function of the case numbers and the subject rule.
+    """Make all folds: a pure function of the case numbers and the subject rule.
 
     Returns:
-        Kind -> folds; each fold is {"train": [...], "scored": [...]}, sorted; `leak-slices` have more entries.
+        Kind -> folds; each fold is {"train": [...], "scored": [...]}, sorted. `leak-slices` have two entries more:
+        "held" (HELD) and "added", the training volumes of which not all slices train. The leak folds are empty lists if
+        no subject has two volumes, or none has one.
 
     Raises:
         DataError: fewer subjects than folds.
     """
     cases = sorted(case_numbers)
-    people: dict[int, list[int]] = {}
+    subjects: dict[int, list[int]] = {}
     for case in cases:
-        people.setdefault(spec.subject(case), []).append(case)
-    if len(people) < N_FOLDS:
-        raise DataError(f"found {len(people)} people in {len(cases)} cases, expected at least {N_FOLDS} to make folds")
-    grouped = _grouped(people)
+        subjects.setdefault(spec.subject(case), []).append(case)
+    if len(subjects) < N_FOLDS:
+        raise DataError(f"found {len(subjects)} subjects in {len(cases)} cases, expected at least {N_FOLDS}")
+    grouped = _grouped(subjects)
     training = set(grouped[0]["train"])
-    inner = _grouped({person: cases for person, cases in people.items() if cases[0] in training})
-    leaks = leak_folds.make(people, *_shuffled(people))
-    return {"grouped": grouped, "nnunet": _nnunet(cases), "dev": inner[:1], "inner": inner, **leaks}
+    inner = _grouped({subject: cases for subject, cases in subjects.items() if cases[0] in training})
+    return {"grouped": grouped, "nnunet": _nnunet(cases), "dev": inner[:1], "inner": inner, **_leaking(subjects)}
 
 
-def _shuffled(people: dict[int, list[int]]) -> tuple[list[int], list[int]]:
+def _shuffled(subjects: dict[int, list[int]]) -> tuple[list[int], list[int]]:
     """Subjects with several volumes and subjects with one: each list sorted, then shuffled by one generator."""
     generator = np.random.RandomState(SEED)
-    several = sorted(person for person, cases in people.items() if len(cases) > 1)
-    single = sorted(person for person, cases in people.items() if len(cases) == 1)
+    several = sorted(subject for subject, cases in subjects.items() if len(cases) > 1)
+    single = sorted(subject for subject, cases in subjects.items() if len(cases) == 1)
     generator.shuffle(several)
     generator.shuffle(single)
     return several, single
 
 
-def _grouped(people: dict[int, list[int]]) -> list[Fold]:
+def _grouped(subjects: dict[int, list[int]]) -> list[Fold]:
     """Deal both lists round-robin, so that all folds have about the same number of volumes and pairs."""
-    several, single = _shuffled(people)
-    hands = [[*several[fold::N_FOLDS], *single[fold::N_FOLDS]] for fold in range(N_FOLDS)]
-    return [_split(people, set(hand)) for hand in hands]
+    several, single = _shuffled(subjects)
+    hands = [{*several[fold::N_FOLDS], *single[fold::N_FOLDS]} for fold in range(N_FOLDS)]
+    return [
+        _fold(
+            [case for subject, cases in subjects.items() if subject not in hand for case in cases],
+            [case for subject in hand for case in subjects[subject]],
+        )
+        for hand in hands
+    ]
 
 
 def _nnunet(cases: list[int]) -> list[Fold]:
@@ -71,20 +81,47 @@ def _nnunet(cases: list[int]) -> list[Fold]:
     # scikit-learn's KFold(5, shuffle=True, random_state=12345), without the seconds that its import takes.
     for part in np.array_split(order, N_FOLDS):
         scored = {cases[index] for index in part}
-        folds.append({"train": [case for case in cases if case not in scored], "scored": sorted(scored)})
+        folds.append(_fold([case for case in cases if case not in scored], scored))
     return folds
 
 
-def _split(people: dict[int, list[int]], scored: set[int]) -> Fold:
-    """A fold from the set of scored subjects; both volumes of a subject stay on one side."""
-    return {
-        "train": sorted(case for person, cases in people.items() if person not in scored for case in cases),
-        "scored": sorted(case for person, cases in people.items() if person in scored for case in cases),
-    }
+def _leaking(subjects: dict[int, list[int]]) -> dict[str, list[Fold]]:
+    """Pairs of folds, a leaking one and its control, that share all training volumes but the last ones added."""
+    several, single = _shuffled(subjects)
+    count = min(len(several) // 2, len(single))
+    base = [case for subject in [*several[count:], *single[count:]] for case in subjects[subject]]
+    others = [subjects[subject][0] for subject in single[:count]]
+    volumes, slices = [], []
+    for swap in (0, 1) if count else ():
+        # Alternate, so that odd and even case numbers are equally frequent on either side of a fold.
+        scored, siblings = (
+            [subjects[subject][(place + swap + other) % 2] for place, subject in enumerate(several[:count])]
+            for other in (0, 1)
+        )
+        volumes += [_fold([*base, *added], scored) for added in (siblings, others)]
+        if not swap:
+            slices = [
+                {**_fold([*base, *added], scored), "held": list(HELD), "added": sorted(added)}
+                for added in (scored, others)
+            ]
+    return {"leak-volumes": volumes, "leak-slices": slices}
+
+
+def _fold(train: Sequence[int], scored: Sequence[int]) -> Fold:
+    return {"train": sorted(train), "scored": sorted(scored)}
+
+
+def scored_part(fold: Fold) -> tuple[tuple[slice, slice, slice], tuple[int, int, int]]:
+    """Which part of a scored volume (X, Y, Z) counts, as an index, and the steps between its voxels."""
+    part, steps = [slice(None)] * 3, [1, 1, 1]
+    if "held" in fold:
+        axis, first, step = fold["held"]
+        part[axis], steps[axis] = slice(first, None, step), step
+    return tuple(part), tuple(steps)
 
 
 def read_or_write(path: Path, cohort: Cohort) -> dict[str, list[Fold]]:
-    """The cohort's folds, written to `path` the first time and compared with it afterwards.
+    """Make the cohort's folds, write them to `path` the first time and compare them with it afterwards.
 
     Kinds of folds that an older file lacks are added.
 
@@ -113,7 +150,7 @@ def read_or_write(path: Path, cohort: Cohort) -> dict[str, list[Fold]]:
     if different:
         raise DataError(
             f"{path}: found other {', '.join(different)} than this data set gives ({len(cohort.cases)} cases of "
-            f"{len(cohort.people)} people), expected the same. {advice}"
+            f"{len(cohort.people)} subjects), expected the same. {advice}"
         )
     if added:
         write_json(path, content)

@@ -1,11 +1,14 @@
-"""Where the data set comes from: a named folder, the project's folder, a download, or at last the phantom.
+"""Find the data set: a named folder, the project's folder, a download, or at last the phantom.
 
 Imports neither torch nor nibabel: make calls it before every target, so it must return in a fraction of a second.
 """
 
 import json
 import os
+import re
+import shutil
 import sys
+import tarfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +20,19 @@ from hipposeg.data.spec import MSD_HIPPOCAMPUS, PHANTOM_SPEC, DataError, Dataset
 from hipposeg.files import read_json, sha256_bytes, write_json
 from hipposeg.workspace import PROFILES, Workspace, output_root, project_root
 
-__all__ = ["DataError", "Source", "case_numbers", "fingerprint", "forget_failed_attempt", "locate"]
-
 FOLDER = "Task04_Hippocampus"
+# As in MONAI's `DecathlonDataset`. Source: Antonelli et al. 2022, doi:10.1038/s41467-022-30695-9.
+URL = "https://msd-for-monai.s3-us-west-2.amazonaws.com/Task04_Hippocampus.tar"
+MD5 = "9d24dba78a72977dbd1d2e110310f31b"
+# Seconds until the server must accept a connection, and the longest pause in a transfer.
+TIMEOUT_S = (10.0, 20.0)
 NETWORK_MEMORY_S = 3600.0
 PHANTOM_SUBJECTS = 13
 PHANTOM_SEED = 20180405
+
+
+class NoNetworkError(ConnectionError):
+    """The server could not be reached, or refused."""
 
 
 @dataclass(frozen=True)
@@ -75,11 +85,10 @@ def locate(profile: str, quiet: bool = False) -> Source:
 def case_numbers(folder: Path, spec: DatasetSpec) -> list[int]:
     """Check the layout of a data set and return the numbers of its labelled cases, sorted.
 
-    dataset.json must agree with the description; imagesTr and labelsTr must hold exactly the files that it lists. Names
-    beginning with a dot (macOS `._*`) are skipped.
+    Names beginning with a dot (macOS `._*`) are skipped.
 
     Raises:
-        DataError: the layout is another one.
+        DataError: dataset.json disagrees with the description, or imagesTr and labelsTr with dataset.json.
     """
     listing = _read_listing(folder)
     _check_listing(folder, listing, spec)
@@ -111,16 +120,6 @@ def fingerprint(source: Source) -> str:
     return sha256_bytes(source.dataset.encode(), *lines)
 
 
-def forget_failed_attempt() -> None:
-    """Let the next `locate` try the network at once, although it failed within the last hour."""
-    _network_memory().unlink(missing_ok=True)
-
-
-def _network_memory() -> Path:
-    """The file that remembers a failed attempt."""
-    return project_root() / ".work" / "network-failed"
-
-
 def _valid(folder: Path, advice: str) -> Source:
     """Return the real data set in `folder`; raise DataError with `advice` if it is something else."""
     try:
@@ -148,20 +147,16 @@ def _read_listing(folder: Path) -> dict[str, Any]:
 
 
 def _check_listing(folder: Path, listing: dict[str, Any], spec: DatasetSpec) -> None:
-    """Compare classes and channels with the description."""
-    path = folder / "dataset.json"
+    """Compare classes, channels and the number of cases with the description."""
     labels = {str(key): str(value).lower() for key, value in dict(listing.get("labels", {})).items()}
     wanted = {"0": "background", **{str(label.value): label.name.lower() for label in spec.labels}}
-    if labels != wanted:
-        raise DataError(f"{path}: found labels {labels}, expected {wanted}. This is another data set.")
-    channels = len(dict(listing.get("modality", {})))
-    if channels != len(spec.channels):
-        raise DataError(f"{path}: found {channels} channels, expected {len(spec.channels)}. This is another data set.")
-    if listing.get("numTraining") != len(listing["training"]):
-        raise DataError(
-            f"{path}: found numTraining {listing.get('numTraining')}, expected {len(listing['training'])}, the number "
-            "of cases it lists. Fetch it again."
-        )
+    for what, found, expected, advice in (
+        ("labels", labels, wanted, "This is another data set."),
+        ("channels", len(dict(listing.get("modality", {}))), len(spec.channels), "This is another data set."),
+        ("numTraining", listing.get("numTraining"), len(listing["training"]), "Fetch it again."),
+    ):
+        if found != expected:
+            raise DataError(f"{folder / 'dataset.json'}: found {what} {found}, expected {expected}. {advice}")
 
 
 def _compare(folder: Path, found: set[str], wanted: set[str]) -> None:
@@ -179,35 +174,70 @@ def _compare(folder: Path, found: set[str], wanted: set[str]) -> None:
 
 
 def _download(folder: Path) -> str | None:
-    """Download the data set to `folder`. Returns None, or the reason why the network failed."""
+    """Download the data set to `folder`. Returns None, or the reason why the network failed.
+
+    A failure is remembered for an hour, so that repeated calls of make do not wait each time.
+    """
     if os.environ.get("HIPPOSEG_OFFLINE") == "1":
         return "HIPPOSEG_OFFLINE=1"
     memory = _network_memory()
-    remembered = _remembered(memory)
-    if remembered:
-        return remembered
-    from hipposeg.data import download
-
     try:
-        download.fetch(folder)
-    except download.NoNetworkError as error:
+        noted = read_json(memory)
+        age = time.time() - float(noted["at"])
+        if 0 <= age < NETWORK_MEMORY_S:
+            return f"{noted['reason']}, {age / 60:.0f} minutes ago"
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # nothing is remembered
+    try:
+        fetch(folder)
+    except NoNetworkError as error:
         write_json(memory, {"at": time.time(), "reason": str(error)})
         return str(error)
     memory.unlink(missing_ok=True)
     return None
 
 
-def _remembered(memory: Path) -> str | None:
-    """The reason of a failure within the last hour, so that repeated calls of make do not wait each time."""
+def forget_failed_attempt() -> None:
+    """Let the next `locate` try the network at once, although it failed within the last hour."""
+    _network_memory().unlink(missing_ok=True)
+
+
+def _network_memory() -> Path:
+    return project_root() / ".work" / "network-failed"
+
+
+def fetch(folder: Path, url: str = URL, md5: str = MD5, progress: bool = True) -> None:
+    """Download a tar file and move its top folder, which must have the name of `folder`, to `folder`.
+
+    The folder must not exist; it appears only when everything in it is complete.
+
+    Raises:
+        NoNetworkError: the server cannot be reached, or refuses.
+        DataError: the transfer breaks off, the MD5 differs, or the archive is damaged or unsafe.
+    """
+    import pooch
+    import requests
+
+    pooch.get_logger().setLevel("ERROR")
+    temporary = folder.with_name(f".{os.getpid()}.part.{folder.name}")
+    loader = pooch.HTTPDownloader(progressbar=progress, timeout=TIMEOUT_S)
     try:
-        noted = read_json(memory)
-        minutes = (time.time() - float(noted["at"])) / 60
-        reason = str(noted["reason"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    if not 0 <= minutes * 60 < NETWORK_MEMORY_S:
-        return None
-    return f"{reason}, {minutes:.0f} minutes ago"
+        temporary.mkdir(parents=True)
+        archive = pooch.retrieve(url, f"md5:{md5}", "archive.tar", temporary, downloader=loader)
+        with tarfile.open(archive) as tar:
+            # The filter refuses paths that leave the folder, links out of it, and devices; Python 3.11.4 brought it.
+            tar.extractall(temporary, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
+        (temporary / folder.name).rename(folder)
+    except (requests.ConnectionError, requests.Timeout, requests.HTTPError) as error:
+        cause = re.split(r"Caused by |>: |\): ", str(error))[-1].strip("'\")( ")  # without the layers of requests
+        raise NoNetworkError(f"{url} cannot be reached: {cause}") from error
+    except (requests.RequestException, tarfile.TarError, OSError, ValueError) as error:
+        raise DataError(
+            f"{url}: the download failed ({error}). Check that 200 MB of disk space are free and run the same "
+            "command again, or set HIPPOSEG_DATA to a copy of the data set. HIPPOSEG_OFFLINE=1 takes a phantom instead."
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _phantom() -> Source:

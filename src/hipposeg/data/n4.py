@@ -6,10 +6,9 @@ change of tissue, so all parameters lean towards correcting too little. SimpleIT
 """
 
 import os
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
@@ -20,7 +19,7 @@ from hipposeg.data.cohort import Cohort
 from hipposeg.data.read import Case
 from hipposeg.files import replacing, sha256_bytes, to_json
 
-# Raised by hand when the same parameters would give other voxels; caches made before are then not read.
+# Raised by hand when the same parameters would give other voxels; older caches are then not read.
 VERSION = 1
 # Starting a process and importing SimpleITK in it costs more than a few volumes do.
 SMALLEST_POOL = 8
@@ -31,12 +30,10 @@ class N4Params:
     """Settings of N4, with the reason for each default.
 
     Attributes:
-        mask_percentile: voxels at or below this percentile are left out. They are mostly fluid, whose logarithm is
-            noise. Otsu's threshold, usual for heads, fails here: without air in the crop it separates white matter from
-            the rest.
+        mask_percentile: voxels at or below this percentile are left out: mostly fluid, whose logarithm is noise. Otsu's
+            threshold, usual for heads, would select white matter in a crop without air.
         shrink: the field is estimated on every n-th voxel along each axis (at least 8 are kept) and evaluated on all.
-        spline_mm: aimed size of a spline element on the first level. 50 mm gives one cubic polynomial per axis, about
-            as fine as whole-head settings are at their last level.
+        spline_mm: aimed size of a spline element on the first level; 50 mm gives one cubic polynomial per axis.
         levels: fitting levels; each further one halves the elements, and the field begins to follow anatomy.
         iterations: the most iterations on a level.
         tolerance: change below which a level ends.
@@ -58,12 +55,7 @@ def estimation_mask(image: np.ndarray, params: N4Params) -> np.ndarray:
 
 
 def bias_field(image: np.ndarray, spacing: tuple[float, float, float], params: N4Params) -> np.ndarray:
-    """Estimate the multiplicative field of one channel, on one thread.
-
-    Args:
-        image: (X, Y, Z), intensities >= 0 as stored (not z-scored).
-        spacing: mm.
-        params: settings.
+    """Estimate the multiplicative field of one channel (X, Y, Z) with stored intensities >= 0.
 
     Returns:
         float32 (X, Y, Z), positive, with geometric mean 1 over the mask.
@@ -73,29 +65,27 @@ def bias_field(image: np.ndarray, spacing: tuple[float, float, float], params: N
     """
     import SimpleITK as sitk  # noqa: N813
 
-    if image.ndim != 3:
-        raise ValueError(f"image has shape {image.shape}; expected one channel (X, Y, Z)")
+    # Sums over several threads round differently from run to run.
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     mask = estimation_mask(image, params)
     if not image.min() >= 0 or mask.sum() < 64:
         raise ValueError(f"N4 takes logarithms: found a minimum of {image.min():g}, {mask.sum()} voxels in the mask; "
                          "expected stored intensities >= 0, most of them positive, before any z-scoring")  # fmt: skip
-    extent = np.multiply(image.shape, spacing)
-    elements = np.maximum(1, np.rint(extent / params.spline_mm)).astype(int)
+    # SimpleITK's arrays run (Z, Y, X).
+    scan = sitk.GetImageFromArray(np.ascontiguousarray(image.T, dtype=np.float32))
+    where = sitk.GetImageFromArray(np.ascontiguousarray(mask.T, dtype=np.uint8))
+    for volume in (scan, where):
+        volume.SetSpacing([float(mm) for mm in spacing])
+    elements = np.maximum(1, np.rint(np.multiply(image.shape, spacing) / params.spline_mm)).astype(int)
+    n4 = sitk.N4BiasFieldCorrectionImageFilter()
+    n4.SetMaximumNumberOfIterations([params.iterations] * params.levels)
+    n4.SetConvergenceThreshold(params.tolerance)
+    n4.SetBiasFieldFullWidthAtHalfMaximum(params.fwhm)
+    # A cubic spline of n elements has n + 3 control points.
+    n4.SetNumberOfControlPoints([int(n) + 3 for n in elements])
     shrink = [int(max(1, min(params.shrink, n // 8))) for n in image.shape]
-    with _one_thread(sitk):
-        # SimpleITK's arrays run (Z, Y, X).
-        scan = sitk.GetImageFromArray(np.ascontiguousarray(image.T, dtype=np.float32))
-        where = sitk.GetImageFromArray(np.ascontiguousarray(mask.T, dtype=np.uint8))
-        for volume in (scan, where):
-            volume.SetSpacing([float(mm) for mm in spacing])
-        n4 = sitk.N4BiasFieldCorrectionImageFilter()
-        n4.SetMaximumNumberOfIterations([params.iterations] * params.levels)
-        n4.SetConvergenceThreshold(params.tolerance)
-        n4.SetBiasFieldFullWidthAtHalfMaximum(params.fwhm)
-        # A cubic spline of n elements has n + 3 control points.
-        n4.SetNumberOfControlPoints([int(n) + 3 for n in elements])
-        n4.Execute(sitk.Shrink(scan, shrink), sitk.Shrink(where, shrink))
-        log_field = sitk.GetArrayFromImage(n4.GetLogBiasFieldAsImage(scan)).T.astype(np.float64)
+    n4.Execute(sitk.Shrink(scan, shrink), sitk.Shrink(where, shrink))
+    log_field = sitk.GetArrayFromImage(n4.GetLogBiasFieldAsImage(scan)).T.astype(np.float64)
     return np.ascontiguousarray(np.exp(log_field - log_field[mask].mean()), dtype=np.float32)
 
 
@@ -103,8 +93,7 @@ def n4(image: np.ndarray, spacing: tuple[float, float, float], params: N4Params 
     """Correct each channel of an image (C, X, Y, Z). Returns float32 of the same shape; see `bias_field`."""
     if image.ndim != 4:
         raise ValueError(f"image has shape {image.shape}; expected (channels, X, Y, Z)")
-    params = params or N4Params()
-    return np.stack([channel / bias_field(channel, spacing, params) for channel in image]).astype(np.float32)
+    return np.stack([channel / bias_field(channel, spacing, params or N4Params()) for channel in image])
 
 
 def cache_path(case: Case, params: N4Params, cache_dir: Path) -> Path:
@@ -113,67 +102,42 @@ def cache_path(case: Case, params: N4Params, cache_dir: Path) -> Path:
     return cache_dir / f"{case.name}-{sha256_bytes(to_json(what).encode())[:24]}.npy"
 
 
-def n4_cohort(cohort: Cohort, params: N4Params | None, cache_dir: Path, jobs: int | None = None,
-              progress: bool = True) -> dict[int, np.ndarray]:  # fmt: skip
+def n4_cohort(cohort: Cohort, params: N4Params, cache_dir: Path, jobs: int | None = None) -> dict[int, np.ndarray]:
     """Correct every case: case number -> float32 (C, X, Y, Z), in the cohort's order.
 
     Cached cases are read; the rest is computed on `jobs` processes (all cores by default) and written as it finishes.
     The bytes do not depend on the number of processes.
     """
-    params = params or N4Params()
-    paths = {number: cache_path(case, params, cache_dir) for number, case in cohort.cases.items()}
-    done = {number: _read(path, cohort.cases[number].image.shape) for number, path in paths.items()}
-    missing = {number: case for number, case in cohort.cases.items() if done[number] is None}
-    for number, corrected in _compute(missing, params, jobs or _cores(), progress):
-        with replacing(paths[number]) as temporary:
-            np.save(temporary, corrected)
-        done[number] = corrected
-    return {number: done[number] for number in cohort.cases}
-
-
-def _compute(cases: dict[int, Case], params: N4Params, jobs: int, progress: bool) -> Iterator[tuple[int, np.ndarray]]:
     from tqdm import tqdm
 
-    bar = tqdm(total=len(cases), desc="N4", unit="volume", disable=not (progress and cases))
-    with bar:
-        if jobs == 1 or len(cases) < SMALLEST_POOL:
-            for number, case in cases.items():
-                yield number, n4(case.image, case.spacing, params)
-                bar.update()
-            return
-        # Spawned, not forked: a fork would inherit locks of torch's and ITK's running threads.
-        with ProcessPoolExecutor(min(jobs, len(cases)), mp_context=get_context("spawn")) as pool:
-            tasks = {pool.submit(n4, case.image, case.spacing, params): number for number, case in cases.items()}
-            try:
-                for task in as_completed(tasks):
-                    yield tasks[task], task.result()
-                    bar.update()
-            except BaseException:
-                # Whatever stops the caller, do not work through the queue first.
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-
-
-def _read(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
-    """A cached volume, or None if it is missing or incomplete."""
+    done = {number: _cached(case, params, cache_dir) for number, case in cohort.cases.items()}
+    missing = [case for number, case in cohort.cases.items() if done[number] is None]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    jobs = 1 if len(missing) < SMALLEST_POOL else min(jobs or cores, len(missing))
+    # Spawned, not forked: a fork would inherit locks of torch's and ITK's running threads.
+    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) if jobs > 1 else None
+    correct = partial(_corrected, params=params)
     try:
-        corrected = np.load(path)
+        found = pool.map(correct, missing) if pool else map(correct, missing)
+        bar = tqdm(found, "N4", len(missing), unit="volume", disable=not missing)
+        for case, image in zip(missing, bar, strict=True):
+            with replacing(cache_path(case, params, cache_dir)) as temporary:
+                np.save(temporary, image)
+            done[case.number] = image
+    finally:
+        if pool:
+            pool.shutdown(cancel_futures=True)
+    return done
+
+
+def _corrected(case: Case, params: N4Params) -> np.ndarray:
+    return n4(case.image, case.spacing, params)
+
+
+def _cached(case: Case, params: N4Params, cache_dir: Path) -> np.ndarray | None:
+    """A corrected case from the cache, or None if it is missing or incomplete."""
+    try:
+        corrected = np.load(cache_path(case, params, cache_dir))
     except (OSError, ValueError, EOFError):
         return None
-    return corrected if corrected.shape == shape and corrected.dtype == np.float32 else None
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@contextmanager
-def _one_thread(sitk) -> Iterator[None]:
-    """Let ITK use a single thread; sums over threads round differently from run to run."""
-    before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
-    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
-    try:
-        yield
-    finally:
-        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
+    return corrected if corrected.shape == case.image.shape and corrected.dtype == np.float32 else None

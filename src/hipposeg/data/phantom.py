@@ -1,74 +1,47 @@
-"""A synthetic cohort in MSD's folder layout, for machines without the data and for tests.
+"""A synthetic data set in MSD's folder layout, for machines without the data, for smoke runs and for tests.
 
-It follows the statistics of the real 260 volumes: crop sizes, label volumes, margins, two correlated hippocampi per
-subject, one scanner per subject (both stored dtypes, no common intensity scale, a quantisation step that identifies the
-scan). It demonstrates and tests the pipeline; its scores have no clinical meaning.
+Each case is a bent tube with two parts in noisy surroundings of the same intensity. Sizes, file types and the pairing
+of cases are as in the real data; scores have no clinical meaning. Bytes depend on the parameters alone.
 """
 
 import gzip
-import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hipposeg.data.anatomy import CANVAS, TISSUES, Shape, make_label, paint, smooth_field
 from hipposeg.data.spec import PHANTOM_SPEC, DataError, DatasetSpec
 from hipposeg.files import read_json, write_bytes, write_json
 
 # Raise it when the same parameters give other volumes; existing phantoms are then generated again.
-GENERATOR_VERSION = 3
+GENERATOR_VERSION = 4
 
-# Mean and SD over the real data: label volumes in mm3, length along axis 1 in voxels; the others are tuned to the
-# crop sizes and the score of the mean label map on the real data.
-HEAD_VOLUME = (1715.0, 300.0, 1054.0, 2593.0)
-TAIL_VOLUME = (1580.0, 225.0, 993.0, 2169.0)
-LENGTH = (38.8, 3.2, 30.0, 47.0)
-RISE = (19.2, 4.2, 6.0, 32.0)
+CANVAS = (48, 64, 48)
 # Correlation between the two sides of one subject.
 SIBLING = 0.95
-LOW_MARGIN = ((5.85, 1.40), (5.20, 0.75), (4.80, 0.80))
-HIGH_MARGIN = ((7.50, 1.60), (5.95, 1.05), (5.40, 0.85))
-SMALLEST, LARGEST = (31, 40, 24), (43, 59, 47)
+# Mean and standard deviation of the voxels between label and crop, at either end of each axis.
+MARGIN = ((6.6, 1.5), (5.6, 0.9), (5.1, 0.8))
 BYTE_SHARE = 0.21
-# Mean intensity of each of TISSUES, in their order: T1-weighted, then, for further channels, T2-weighted.
-CONTRAST = (
-    dict(zip(TISSUES, (0.96, 0.46, 0.12, 0.50, 0.52, 0.80, 2.20), strict=True)),
-    dict(zip(TISSUES, (0.35, 0.62, 1.40, 0.60, 0.59, 0.42, 0.10), strict=True)),
-)
+# Intensities of white matter, grey matter, fluid and hippocampus: T1-weighted; further channels are T2-weighted.
+CONTRAST = ((0.95, 0.50, 0.12, 0.50), (0.35, 0.60, 1.40, 0.60))
 
 
 def parameters(spec: DatasetSpec, n_subjects: int, seed: int) -> dict[str, Any]:
-    """Return what determines a phantom's contents, as its dataset.json records it."""
+    """Everything that determines a phantom's contents, as its dataset.json records it."""
     classes, channels = list(spec.names), list(spec.channels)
     return {"version": GENERATOR_VERSION, "subjects": n_subjects, "seed": seed, "labels": classes, "channels": channels}
 
 
 def ensure(folder: Path, spec: DatasetSpec, n_subjects: int, seed: int) -> None:
-    """Generate the phantom in `folder`, unless it holds one made with the same parameters."""
-    wanted = parameters(spec, n_subjects, seed)
-    if _made_by(folder, wanted):
-        return
-    temporary = folder.with_name(f".{os.getpid()}.part.{folder.name}")
-    shutil.rmtree(temporary, ignore_errors=True)
+    """Generate the phantom in `folder`, unless it holds a complete one made with the same parameters."""
     try:
-        generate(temporary, spec, n_subjects, seed)
+        found = read_json(folder / "dataset.json")["phantom"]
+    except (OSError, ValueError, KeyError, TypeError):
+        found = None
+    if found != parameters(spec, n_subjects, seed):
         shutil.rmtree(folder, ignore_errors=True)
-        temporary.rename(folder)
-    except OSError:
-        # Another process may have finished the same phantom in between.
-        if not _made_by(folder, wanted):
-            raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _made_by(folder: Path, wanted: dict[str, Any]) -> bool:
-    try:
-        return bool(read_json(folder / "dataset.json").get("phantom") == wanted)
-    except (OSError, ValueError, AttributeError):
-        return False
+        generate(folder, spec, n_subjects, seed)
 
 
 def generate(folder: Path, spec: DatasetSpec = PHANTOM_SPEC, n_subjects: int = 20, seed: int = 0) -> list[int]:
@@ -77,7 +50,7 @@ def generate(folder: Path, spec: DatasetSpec = PHANTOM_SPEC, n_subjects: int = 2
     Half of the subjects, drawn at random, have both hippocampi labelled (cases 2s - 1 and 2s), the others one.
 
     Args:
-        folder: where to write; dataset.json is written last.
+        folder: where to write; dataset.json is written last and marks the phantom as complete.
         spec: classes and channels, any number of them.
         n_subjects: number of subjects.
         seed: of everything drawn.
@@ -96,7 +69,7 @@ def generate(folder: Path, spec: DatasetSpec = PHANTOM_SPEC, n_subjects: int = 2
     for subject in range(1, n_subjects + 1):
         shared = np.random.default_rng([seed, subject])
         scanner = _scanner(shared)
-        traits = shared.standard_normal(8)
+        traits = shared.standard_normal(6)
         chosen = int(shared.integers(2))
         for side in (0, 1):
             if subject in both or side == chosen:
@@ -107,18 +80,29 @@ def generate(folder: Path, spec: DatasetSpec = PHANTOM_SPEC, n_subjects: int = 2
     listing = {
         "name": spec.title,
         "description": "Synthetic shapes for tests and for machines without the data; no patients",
-        "licence": "CC0",
-        "tensorImageSize": "3D" if len(spec.channels) == 1 else "4D",
         "modality": {str(index): name for index, name in enumerate(spec.channels)},
         "labels": {"0": "background", **{str(label.value): label.name.capitalize() for label in spec.labels}},
         "numTraining": len(names),
-        "numTest": 0,
         "training": [{"image": f"./imagesTr/{name}", "label": f"./labelsTr/{name}"} for name in names],
-        "test": [],
         "phantom": parameters(spec, n_subjects, seed),
     }
     write_json(folder / "dataset.json", listing)
     return cases
+
+
+def smooth_field(generator: np.random.Generator, shape: tuple[int, ...], scale: float) -> np.ndarray:
+    """Draw a smooth random field (float32, mean 0, standard deviation 1) that varies over about `scale` voxels."""
+    bases = []
+    for size in shape:
+        knots = np.arange(-2 * scale, size + 2 * scale, scale)
+        basis = np.exp(-0.5 * ((np.arange(size)[:, None] - knots) / scale) ** 2)
+        bases.append((basis / np.linalg.norm(basis, axis=1, keepdims=True)).astype(np.float32))
+    field = generator.standard_normal([basis.shape[1] for basis in bases], dtype=np.float32)
+    for basis in bases:
+        # Each pass contracts the leading axis and appends the grown one, so three passes restore the order.
+        # A plain sum, because the last digits of a BLAS product depend on the number of threads.
+        field = sum(values[..., None] * weights for values, weights in zip(field, basis.T, strict=True))
+    return field
 
 
 def _scanner(generator: np.random.Generator) -> dict[str, float]:
@@ -130,77 +114,83 @@ def _scanner(generator: np.random.Generator) -> dict[str, float]:
         "step": scale / generator.uniform(150, 600),
         "noise": generator.uniform(0.025, 0.055),
         "bias": generator.uniform(0.03, 0.12),
-        "contrast": generator.uniform(0.9, 1.1),
     }
-
-
-def _shape(traits: np.ndarray, generator: np.random.Generator) -> Shape:
-    """Draw one side's shape: the subject's traits, and variation of its own."""
-    own = np.sqrt(SIBLING) * traits + np.sqrt(1 - SIBLING) * generator.standard_normal(traits.size)
-    head, tail, length, rise, bend, roll, split, uncus = own
-    # Head and tail volumes correlate by 0.29 in the real data, length and rise by about -0.6.
-    tail = 0.29 * head + np.sqrt(1 - 0.29**2) * tail
-    rise = -0.6 * length + 0.8 * rise
-    return Shape(
-        head_volume=_draw(head, HEAD_VOLUME),
-        tail_volume=_draw(tail, TAIL_VOLUME),
-        length=_draw(length, LENGTH),
-        rise=_draw(rise, RISE),
-        bend=float(1 + 0.2 * bend),
-        roll=float(0.10 + 0.10 * roll),
-        split=float(np.clip(0.575 + 0.025 * split, 0.5, 0.65)),
-        uncus=float(np.clip(1 + 0.12 * uncus, 0.7, 1.3)),
-    )
-
-
-def _draw(deviate: float, law: tuple[float, float, float, float]) -> float:
-    mean, deviation, low, high = law
-    return float(np.clip(mean + deviation * deviate, low, high))
 
 
 def _write_case(
     folder: Path, spec: DatasetSpec, case: int, traits: np.ndarray, scanner: dict[str, float], side: np.random.Generator
 ) -> None:
-    """Draw one hippocampus, crop and paint it, and write image and label."""
-    label, tube = make_label(_shape(traits, side), side, len(spec.labels))
-    box = _box(label, side)
-    fractions = paint(tube.crop(box), side)
+    """Draw one hippocampus and its surroundings, crop them, and write image and label."""
+    own = np.sqrt(SIBLING) * traits + np.sqrt(1 - SIBLING) * side.standard_normal(traits.size)
+    distance, part = _tube(own, len(spec.labels), side)
+    # The label follows the surface less exactly than the tissue, as a manual outline does.
+    label = np.where(distance + 0.3 * smooth_field(side, CANVAS, 1.6) < 0, part, 0).astype(np.uint8)
+    crop = _crop(label, side)
+    fractions = _tissues(distance[crop], side)
     channels = [_acquire(fractions, CONTRAST[min(index, 1)], scanner, side) for index in range(len(spec.channels))]
     image = channels[0] if len(channels) == 1 else np.stack(channels, axis=-1)
-    cut = label[box]
-    stored_label = cut if side.random() < 0.7 else cut.astype(np.float32)
+    stored_label = label[crop] if side.random() < 0.7 else label[crop].astype(np.float32)
     affine = np.diag([*spec.spacing, 1.0])
     affine[:3, 3] = 1.0
     _write_nifti(folder / "imagesTr" / spec.file_name(case), image, affine)
     _write_nifti(folder / "labelsTr" / spec.file_name(case), stored_label, affine)
 
 
-def _box(label: np.ndarray, generator: np.random.Generator) -> tuple[slice, slice, slice]:
-    """Draw a crop around the label with the margins of the real data, between its smallest and largest crop."""
+def _tube(traits: np.ndarray, n_labels: int, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Signed distance to the surface in voxels, negative inside, and the part at each place along axis 1 (1 in front).
+
+    The mean length, widths and course are about those of the 260 real label maps.
+    """
+    size, length, rise, bend, split, head = np.clip(traits, -2.5, 2.5)
+    x, y, z = (axis - (side - 1) / 2 for axis, side in zip(np.ogrid[tuple(map(slice, CANVAS))], CANVAS, strict=True))
+    length = 38.8 + 2.8 * length
+    position = y / length + 0.5
+    along = np.clip(position, 0, 1)
+    width = (1 + 0.08 * size) * np.sqrt(1 - (2 * along - 1) ** 4 + 1e-4)
+    half_x = (6.3 + (2.0 + 0.4 * head) * along) * width
+    half_z = (4.1 + (1.1 + 0.3 * head) * along) * width
+    across = x + 3 - (7 + bend) * (2 * along - 1) ** 2
+    up = z - (15 + 2.5 * rise) * (0.5 - along)
+    distance = (np.sqrt((across / half_x) ** 2 + (up / half_z) ** 2) - 1) * half_z
+    distance = distance + 0.4 * smooth_field(generator, CANVAS, 5.0)
+    borders = [0.55 + 0.02 * split] if n_labels == 2 else np.linspace(0, 1, n_labels + 1)[1:-1]
+    beyond = (np.abs(position - 0.5) - 0.5) * length
+    return np.maximum(distance, beyond).astype(np.float32), n_labels - np.digitize(position, borders)
+
+
+def _crop(label: np.ndarray, generator: np.random.Generator) -> tuple[slice, ...]:
+    """Draw a crop around the label with margins as in the real data."""
     slices = []
-    for axis in range(3):
+    for axis, law in enumerate(MARGIN):
         found = np.flatnonzero(label.any(axis=tuple({0, 1, 2} - {axis})))
-        first, last = int(found[0]), int(found[-1])
-        low = max(2, round(generator.normal(*LOW_MARGIN[axis])))
-        high = max(2, round(generator.normal(*HIGH_MARGIN[axis])))
-        size = min(max(last - first + 1 + low + high, SMALLEST[axis]), LARGEST[axis], CANVAS[axis])
-        start = min(max(first - low, 0), CANVAS[axis] - size)
-        slices.append(slice(start, start + size))
-    return slices[0], slices[1], slices[2]
+        low, high = (max(2, round(generator.normal(*law))) for _ in range(2))
+        slices.append(slice(max(0, int(found[0]) - low), int(found[-1]) + 1 + high))
+    return tuple(slices)
+
+
+def _tissues(distance: np.ndarray, generator: np.random.Generator) -> list[np.ndarray]:
+    """Fraction of white matter, grey matter, fluid and hippocampus in every voxel; they sum to 1."""
+    inside = _soft(distance)
+    # White matter around most of the hippocampus; grey matter of its intensity touches it in places.
+    rim = 1.2 + 1.5 * smooth_field(generator, distance.shape, 4.0)
+    fluid = _soft(1.1 - smooth_field(generator, distance.shape, 3.5), 0.15) * (1 - inside)
+    grey = _soft(0.1 - smooth_field(generator, distance.shape, 3.2), 0.15) * _soft(rim - distance)
+    grey *= 1 - inside - fluid
+    return [1 - grey - fluid - inside, grey, fluid, inside]
+
+
+def _soft(distance: np.ndarray, width: float = 0.4) -> np.ndarray:
+    """1 for negative values, 0 for positive ones, with a partial-volume edge of about `width`."""
+    return 1 / (1 + np.exp(np.clip(distance / width, -30, 30)))
 
 
 def _acquire(
-    fractions: dict[str, np.ndarray], contrast: dict[str, float], scanner: dict[str, float], side: np.random.Generator
+    fractions: list[np.ndarray], contrast: tuple[float, ...], scanner: dict[str, float], side: np.random.Generator
 ) -> np.ndarray:
-    """Simulate one stored channel: tissue texture, bias field, noise, quantisation."""
-    shape = fractions["white"].shape
-    image = np.zeros(shape, np.float32)
-    for name in TISSUES:
-        image += fractions[name] * np.float32(contrast[name])
-    image = image ** np.float32(scanner["contrast"])
-    image *= 1 + 0.06 * smooth_field(side, shape, 1.5)
-    image *= np.exp(scanner["bias"] * smooth_field(side, shape, 22.0))
-    image += scanner["noise"] * side.standard_normal(shape, dtype=np.float32)
+    """Simulate one stored channel: bias field, noise, quantisation."""
+    image = sum(fraction * np.float32(value) for fraction, value in zip(fractions, contrast, strict=True))
+    image = image * np.exp(scanner["bias"] * smooth_field(side, image.shape, 22.0))
+    image += scanner["noise"] * side.standard_normal(image.shape, dtype=np.float32)
     image = np.maximum(image, 0)
     if scanner["byte"]:
         return np.clip(np.rint(image * 75), 0, 255).astype(np.uint8)

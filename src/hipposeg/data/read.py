@@ -1,8 +1,7 @@
-"""Reading one case with every check that a training relies on.
+"""Read one case with every check that a training relies on.
 
-A volume that is subtly wrong (truncated, of another shape, with a stray class) trains without complaint and shows up
-only as a bad score. Each check raises a `DataError` that names the file, what was found, what was expected and what to
-do.
+A volume that is truncated, of another shape or with a stray class would train without complaint and show up only as a
+bad score. Each check raises a `DataError` that names the file, what was found, what was expected and what to do.
 """
 
 import gzip
@@ -60,6 +59,10 @@ class Case:
         return f"{self.prefix}_{self.number:03d}"
 
 
+def _problem(path: Path, found: str, expected: str, advice: str = FETCH_AGAIN) -> DataError:
+    return DataError(f"{path}: found {found}, expected {expected}. {advice}")
+
+
 def read_case(folder: Path, spec: DatasetSpec, case: int) -> Case:
     """Read `imagesTr/<case>` and `labelsTr/<case>` below `folder` in MSD's layout, with every check.
 
@@ -90,13 +93,11 @@ def read_image(
     image = _channels_first(path, stored, spec)
     if not np.isfinite(image).all():
         count = int(np.count_nonzero(~np.isfinite(image)))
-        raise DataError(f"{path}: found {count} voxels that are NaN or infinite, expected finite values. {FETCH_AGAIN}")
+        raise _problem(path, f"{count} voxels that are NaN or infinite", "finite values")
     for name, channel in zip(spec.channels, image, strict=True):
         if channel.min() == channel.max():
-            raise DataError(
-                f"{path}: found a constant image (every voxel of channel {name} is {channel.flat[0]:g}), expected "
-                f"one with contrast. {FETCH_AGAIN}"
-            )
+            value = f"every voxel of channel {name} is {channel.flat[0]:g}"
+            raise _problem(path, f"a constant image ({value})", "one with contrast")
     if not any_spacing:
         _check_spacing(path, spacing, affine, spec)
     return image, affine, spacing, dtype
@@ -108,24 +109,22 @@ def _load(path: Path) -> tuple[np.ndarray, np.ndarray, tuple[float, ...], str]:
     nibabel alone stops at the last voxel and would miss a truncated end, which holds the gzip checksum.
     """
     if not path.is_file():
-        raise DataError(f"{path}: found no such file, expected a NIfTI volume. {FETCH_AGAIN}")
+        raise _problem(path, "no such file", "a NIfTI volume")
     content = path.read_bytes()
     try:
         if content[:2] == b"\x1f\x8b":
             content = gzip.decompress(content)
         elif path.suffix == ".gz":
-            raise DataError(f"{path}: found a file that is not gzip, expected .nii.gz. {FETCH_AGAIN}")
+            raise _problem(path, "a file that is not gzip", ".nii.gz")
         image = parse(content)
         voxels = np.asarray(image.dataobj)
         affine = np.asarray(image.affine, dtype=np.float64)
     except (EOFError, OSError, zlib.error, ValueError, ImageFileError, HeaderDataError) as error:
         if isinstance(error, DataError):
             raise
-        raise DataError(
-            f"{path}: found a truncated or damaged file ({error}), expected a complete NIfTI volume. {FETCH_AGAIN}"
-        ) from error
+        raise _problem(path, f"a truncated or damaged file ({error})", "a complete NIfTI volume") from error
     if voxels.dtype.kind not in "biuf":
-        raise DataError(f"{path}: found voxels of type {voxels.dtype}, expected real numbers. Convert the file.")
+        raise _problem(path, f"voxels of type {voxels.dtype}", "real numbers", "Convert the file.")
     spacing = tuple(float(size) for size in image.header.get_zooms()[:3])
     return voxels, affine, spacing, image.get_data_dtype().newbyteorder("=").name
 
@@ -143,10 +142,8 @@ def _channels_first(path: Path, voxels: np.ndarray, spec: DatasetSpec) -> np.nda
     axes = "3-D (X, Y, Z)" if wanted == 1 else f"4-D (X, Y, Z, {wanted})"
     fits = voxels.ndim == 3 if wanted == 1 else voxels.ndim == 4 and voxels.shape[3] == wanted
     if not fits or 0 in voxels.shape:
-        raise DataError(
-            f"{path}: found shape {voxels.shape}, expected {axes} for channels {', '.join(spec.channels)}. "
-            "Save one volume a file, without empty or extra axes."
-        )
+        advice = "Save one volume a file, without empty or extra axes."
+        raise _problem(path, f"shape {voxels.shape}", f"{axes} for channels {', '.join(spec.channels)}", advice)
     volume = voxels[None] if wanted == 1 else np.moveaxis(voxels, 3, 0)
     with np.errstate(over="ignore"):
         # What float32 cannot hold becomes infinite here, and is refused as that.
@@ -157,12 +154,9 @@ def _check_spacing(path: Path, spacing: tuple[float, ...], affine: np.ndarray, s
     """Header and affine must both have the expected spacing; metrics in mm would be wrong otherwise."""
     for where, found in (("header", np.asarray(spacing)), ("affine", voxel_sizes(affine))):
         if not np.allclose(found, spec.spacing, atol=SPACING_TOLERANCE_MM, rtol=0):
-            shown = " x ".join(f"{size:g}" for size in found)
-            wanted = " x ".join(f"{size:g}" for size in spec.spacing)
-            raise DataError(
-                f"{path}: found a voxel size of {shown} mm in the {where}, expected {wanted} mm. "
-                "Resample the volume to the expected spacing, or correct its header."
-            )
+            shown, wanted = (" x ".join(f"{size:g}" for size in sizes) for sizes in (found, spec.spacing))
+            advice = "Resample the volume to the expected spacing, or correct its header."
+            raise _problem(path, f"a voxel size of {shown} mm in the {where}", f"{wanted} mm", advice)
 
 
 def _read_label(
@@ -171,16 +165,10 @@ def _read_label(
     """The label as uint8 (X, Y, Z) and the warnings about values that were clamped."""
     voxels, label_affine, _, _ = _load(path)
     if voxels.shape != shape:
-        raise DataError(
-            f"{path}: found shape {voxels.shape}, expected {shape}, the shape of its image. Image and label must come "
-            f"from one archive. {FETCH_AGAIN}"
-        )
+        raise _problem(path, f"shape {voxels.shape}", f"{shape}, the shape of its image")
     if not np.allclose(label_affine, affine, atol=AFFINE_TOLERANCE_MM, rtol=0):
         worst = float(np.abs(label_affine - affine).max())
-        raise DataError(
-            f"{path}: found an affine that differs from its image's by up to {worst:g}, expected the same affine. "
-            f"Image and label must lie on one grid. {FETCH_AGAIN}"
-        )
+        raise _problem(path, f"an affine that differs from its image's by up to {worst:g}", "the same affine")
     highest = len(spec.labels)
     allowed = np.isin(voxels, np.arange(highest + 1))
     if allowed.all():

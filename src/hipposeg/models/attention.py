@@ -17,8 +17,7 @@ def doubled(x: Tensor) -> Tensor:
     """(B, C, *S) -> (B, C, *2S), linearly interpolated.
 
     Equal to `interpolate(scale_factor=2, align_corners=False)`, whose backward pass is not deterministic on every
-    device. The centre of a new voxel is a quarter of an old voxel off the old one's; beyond the border the outermost
-    voxel is repeated.
+    device.
     """
     for axis in range(2, x.ndim):
         first, last = x.narrow(axis, 0, 1), x.narrow(axis, x.shape[axis] - 1, 1)
@@ -41,8 +40,7 @@ class AttentionGate(nn.Module):
             and parameters, which can scale a skip and cannot choose places.
 
     As in the paper, a strided convolution brings the skip to the gate's resolution and the map is interpolated
-    linearly. The authors' code (github.com/ozan-oktay/Attention-Gated-Networks) adds a convolution with batch
-    normalisation behind the product; here the first convolution of the U-Net's block has that place.
+    linearly. The authors' code (github.com/ozan-oktay/Attention-Gated-Networks) also convolves the product.
     """
 
     def __init__(self, dims: int, skip: int, gate: int, inner: int, spatial: bool = True) -> None:
@@ -64,15 +62,8 @@ class AttentionGate(nn.Module):
 class AttentionUNet(UNet):
     """The U-Net with a gate on every skip connection, otherwise equal to `UNet`, initial weights included.
 
-    Args:
-        dims: as of `UNet`.
-        in_channels: as of `UNet`.
-        n_classes: as of `UNet`.
-        channels: as of `UNet`.
-        spatial: as of `AttentionGate`.
-        **options: further arguments of `UNet`.
-
-    A gate has as many inner channels as its skip, as in the authors' code.
+    spatial: as of `AttentionGate`; all other arguments are those of `UNet`. A gate has as many inner channels as its
+    skip, as in the authors' code.
     """
 
     def __init__(
@@ -84,7 +75,7 @@ class AttentionUNet(UNet):
         spatial: bool = True,
         **options: Any,
     ) -> None:
-        # The U-Net first: it finds the same random numbers as its twin without gates, and starts from the same weights.
+        # The U-Net first: it draws the same random numbers, and so the same initial weights, as the one without gates.
         super().__init__(dims, in_channels, n_classes, channels, **options)
         pairs = list(zip(channels[:-1], channels[1:], strict=True))
         self.gates = nn.ModuleList(AttentionGate(dims, wide, deep, wide, spatial) for wide, deep in reversed(pairs))

@@ -27,8 +27,7 @@ def exact(like: Tensor) -> AbstractContextManager:
 class Tower(nn.Module):
     """Image tower for z-scored slices with their neighbours as channels.
 
-    The tower made here pads the slice to its own image size. A published one receives the middle channel as a grey,
-    enlarged photograph.
+    Pads slices to its own image size. With `photograph` (published towers) it enlarges the middle channel as grey RGB.
     """
 
     def __init__(self, visual: nn.Module, photograph: bool = False) -> None:
@@ -43,9 +42,7 @@ class Tower(nn.Module):
 
             middle = images[:, images.shape[1] // 2, None].clamp(-2, 4)
             grey = interpolate((middle + 2) / 6, size=sides, mode="bilinear", align_corners=False).expand(-1, 3, -1, -1)
-            mean, std = (
-                images.new_tensor(found).view(1, 3, 1, 1) for found in (OPENAI_DATASET_MEAN, OPENAI_DATASET_STD)
-            )
+            mean, std = (images.new_tensor(v).view(1, 3, 1, 1) for v in (OPENAI_DATASET_MEAN, OPENAI_DATASET_STD))
             return (grey - mean) / std
         margins = []
         for wanted, side in reversed(list(zip(sides, images.shape[2:], strict=True))):
@@ -58,11 +55,7 @@ class Tower(nn.Module):
         return normalize(self.visual(self.prepared(images)).float(), dim=-1)
 
     def patches(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, D, h, w) float32 of length 1: each patch in the space that images and text share.
-
-        Where a tower averages its patches, as the one made here does, the image's embedding is their mean before
-        normalisation.
-        """
+        """(B, C, H, W) -> (B, D, h, w) float32 of length 1: each patch in the space that images and text share."""
         check_patches(self.visual)
         found = self.visual.forward_intermediates(
             self.prepared(images), indices=1, normalize_intermediates=True, intermediates_only=True
@@ -72,11 +65,7 @@ class Tower(nn.Module):
 
 
 def check_patches(visual: nn.Module) -> None:
-    """Raise ValueError unless a tower's patches lie in the space of its images, as in open_clip's own ViT.
-
-    There one projection follows both. A timm tower has its projection behind its pooling, and attention pooling is one
-    more layer between patches and image.
-    """
+    """Raise ValueError unless one projection follows a tower's patches and its images, as in open_clip's own ViT."""
     if getattr(visual, "proj", None) is None or getattr(visual, "attn_pool", None) is not None:
         raise ValueError(
             f"the patches of a {type(visual).__name__} do not lie in the space that images and text share; take one "
@@ -229,10 +218,9 @@ def _tokenizer(name: str) -> Any:
 
 
 def folded(tokens: Tensor) -> Tensor:
-    """Map open_clip's token numbers (up to 49407) to rows of a small table.
+    """Map open_clip's token numbers (up to 49407) to rows of a small table, which words of captions do not share.
 
-    No two words of captions and prompts share a row. Padding stays 0; the end-of-text token stays the highest, by which
-    the tower finds it.
+    Padding stays 0; the end-of-text token stays the highest, by which the tower finds it.
     """
     found = tokens % (VOCABULARY - 3) + 1
     found[tokens == 0] = 0

@@ -4,7 +4,6 @@ These encoders halve the resolution in their first layer and have no skip at ful
 little; on a structure ten voxels thick it costs the border. So a light branch at full resolution joins the decoder.
 """
 
-import logging
 import os
 import socket
 from pathlib import Path
@@ -16,24 +15,22 @@ from torch import Tensor, nn
 from hipposeg.files import sha256_bytes
 from hipposeg.models.unet import Block
 
-log = logging.getLogger(__name__)
 
-
-def imagenet_weights(encoder: str) -> Path | None:
-    """File with an encoder's ImageNet weights, from the local cache or the hub; None with a warning if there is none.
+def imagenet_weights(encoder: str, fetch: bool = True) -> Path | None:
+    """File with an encoder's ImageNet weights, from the local cache or the hub; None if there is none.
 
     Args:
-        encoder: smp's name of a timm encoder, "tu-<name>". With HIPPOSEG_OFFLINE=1 only the cache is used.
+        encoder: smp's name of a timm encoder, "tu-<name>".
+        fetch: whether to contact the hub, unless HIPPOSEG_OFFLINE=1.
     """
     import timm
     from huggingface_hub import constants, hf_hub_download
 
     published = timm.models.get_pretrained_cfg(encoder.removeprefix("tu-"))
-    offline = os.environ.get("HIPPOSEG_OFFLINE") == "1" or not _has_network(constants.ENDPOINT)
+    offline = not fetch or os.environ.get("HIPPOSEG_OFFLINE") == "1" or not _has_network(constants.ENDPOINT)
     try:
         return Path(hf_hub_download(published.hf_hub_id, "model.safetensors", local_files_only=offline, etag_timeout=5))
-    except Exception as error:  # the hub's client lets through whatever its HTTP library raises
-        log.warning("no ImageNet weights for %s (%s): it starts from random weights", encoder, type(error).__name__)
+    except Exception:  # the hub's client lets through whatever its HTTP library raises
         return None
 
 
@@ -58,13 +55,10 @@ def _has_network(address: str) -> bool:
 
 
 def trim(encoder: nn.Module) -> None:
-    """Remove, in place, the layers of a timm encoder behind its last used stage.
-
-    Args:
-        encoder: made by timm with `features_only`, its stages in a sequence.
+    """Remove, in place, the layers of a timm encoder (`features_only`) behind its last used stage.
 
     Raises:
-        ValueError: it is built otherwise.
+        ValueError: its stages are not in a sequence.
     """
     stages, _, last = encoder.feature_info.module_name()[-1].partition(".")
     if not (last.isdecimal() and isinstance(getattr(encoder, stages, None), nn.Sequential)):
@@ -77,8 +71,7 @@ class EncoderUNet(nn.Module):
 
     Args:
         encoder: smp's name of a timm encoder, such as "tu-tf_mobilenetv3_small_100".
-        in_channels: as of `UNet`.
-        n_classes: as of `UNet`.
+        in_channels, n_classes: as of `UNet`.
         weights: file with the encoder's weights (`imagenet_weights`), or None for random ones.
         decoder: widths of the decoder's stages; their number is the encoder's depth.
         attention: smp's decoder attention, "scse" (Roy et al. 2018, arXiv:1803.02579), or None.

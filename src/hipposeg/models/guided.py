@@ -4,12 +4,10 @@ After a published student project (named in notebook 06), with two parts that ca
 
 - The frozen image tower's embedding is projected, repeated over the bottleneck and merged.
 - Each pixel is embedded in CLIP's space; its logits are cosines with one vector per class, the mean embedding of the
-  class's prompts, times a scale. Without a scale the loss has a lower bound above zero (`lowest_loss`), because a
-      cosine
-  is at most 1; here the scale is learned, as in CLIP.
+  class's prompts, times a learned scale. With scale 1 the loss has a lower bound above zero (`lowest_loss`).
 
-Text can do little in the second part. The pixel embedding is learned, so a rotation of all class vectors can be undone
-by it: directions carry no information, only the angles between the classes do.
+Text can do little in the second part: the learned pixel embedding can undo a rotation of all class vectors, so only the
+angles between the classes carry information.
 """
 
 import math
@@ -34,23 +32,20 @@ FIRST_SCALE, SPEED = 1 / 0.07, 10
 
 
 class GuidedUNet(UNet):
-    """The U-Net with CLIP's guidance; initial weights as of `UNet`, further parts after them.
+    """The U-Net with CLIP's guidance; initial weights and first four arguments as of `UNet`.
+
+    In 3D only the head is guided, because the tower works on slices.
 
     Args:
-        dims: as of `UNet`; in 3D only the head is guided, because the tower works on slices.
-        in_channels: as of `UNet`.
-        n_classes: as of `UNet`.
-        channels: as of `UNet`.
         vectors: TEXT, GRAM, ROTATED, LEARNED or NONE.
-        prompts: set of `data.prompts`.
+        prompts: set of `data.captions`.
         image: TOWER, UNTRAINED, ZEROED or NONE.
         scale: a fixed one; None learns it, starting at FIRST_SCALE.
         embed: dimensions of CLIP's space.
         tower: a published model of open_clip, "" for HippoCLIP's.
 
-    Input (B, in_channels, *S) and optionally the tower's embeddings of the unchanged images (B, embed), which are
-    computed otherwise. Output (B, n_classes, *S) logits. Before `adopt` the tower is untrained and class vectors are
-    random. Raises ValueError on an unknown part.
+    Input (B, in_channels, *S) and optionally the tower's embeddings of the unchanged images (B, embed). Output
+    (B, n_classes, *S) logits. Before `adopt` the tower is untrained and class vectors are random.
     """
 
     def __init__(
@@ -76,10 +71,10 @@ class GuidedUNet(UNet):
         if vectors != NONE:
             self.head = nn.Identity()
             self.embedding = CONV[dims](channels[0], embed, 1)
-            drawn = (
-                torch.eye(n_classes, embed) if vectors == LEARNED else normalize(torch.randn(n_classes, embed), dim=-1)
-            )
-            self.classes = nn.Parameter(drawn) if vectors == LEARNED else nn.Buffer(drawn)
+            if vectors == LEARNED:
+                self.classes = nn.Parameter(torch.eye(n_classes, embed))
+            else:
+                self.classes = nn.Buffer(normalize(torch.randn(n_classes, embed), dim=-1))
             first = torch.tensor(math.log(scale or FIRST_SCALE) / SPEED)
             self.log_scale = nn.Parameter(first) if scale is None else nn.Buffer(first)
         if image != NONE:
@@ -192,7 +187,7 @@ def lowest_loss(
     """Lowest loss of logits that are `scale` times cosines with these vectors, if a class has one embedding.
 
     The best embedding of each class is found by descent. For a mean over pixels, such as cross-entropy, it is a lower
-    bound for any network. A Dice pooled over pixels could be a little lower if embeddings differ within a class.
+    bound for any network.
 
     Args:
         vectors: (K, D).

@@ -10,8 +10,7 @@ mm voxels can be evaluated every millimetre. Four heads separate what such a que
 - `mlp-xyz`: the same hidden layers with the position.
 - `siren-xyz`: the same with sine activations (Sitzmann et al. 2020, arXiv:2006.09661).
 
-Backbone, its initial weights and the head's features are equal in all four; number and width of hidden layers are equal
-in the last three. Reading the position costs 3 * width more weights.
+Backbone and initial weights are equal in all four; number and width of hidden layers are equal in the last three.
 """
 
 import math
@@ -25,7 +24,7 @@ from hipposeg.models.unet import CONV, UNet
 
 HEADS = ("conv", "mlp", "mlp-xyz", "siren-xyz")
 
-# Positions are divided by this, so that those inside a box lie between about -1 and 1.
+# Positions are divided by this, so that those inside a crop lie between about -1 and 1.
 HALF_EXTENT_MM = 32.0
 OMEGA = 30.0
 
@@ -40,11 +39,10 @@ class Sine(nn.Module):
 
 @torch.no_grad()
 def siren_start(layers: Sequence[nn.Module], omega: float = OMEGA) -> None:
-    """Initialise layers of n inputs as a SIREN, uniformly within: first omega / n, hidden sqrt(6 / n).
+    """Initialise layers of n inputs as a SIREN: uniform within omega / n (first), sqrt(6 / n) (hidden).
 
-    The paper writes sin(omega * (W x + b)) with W smaller by omega, which is the same function at the start. With omega
-    in front, this project's learning rates would move frequencies 30 times as fast. The last layer keeps the paper's
-    sqrt(6 / n) / omega, so logits start near 0. Biases are torch's, times omega where a sine follows.
+    The paper writes sin(omega * (W x + b)) with W smaller by omega: the same function at the start, whose frequencies
+    this project's learning rates would move 30 times as fast. The last layer keeps the paper's sqrt(6 / n) / omega.
     """
     for number, layer in enumerate(layers):
         last, inputs = number == len(layers) - 1, layer.in_channels
@@ -104,9 +102,7 @@ class INRUNet(nn.Module):
 
     Args:
         head: one of HEADS.
-        in_channels: as of `UNet`.
-        n_classes: as of `UNet`.
-        channels: as of `UNet`.
+        in_channels, n_classes, channels: as of `UNet`.
         spacing: voxel size of its images in mm, two numbers for slices and three for volumes.
         width: of the head's hidden layers.
 
@@ -150,6 +146,6 @@ class INRUNet(nn.Module):
         """
         extent = [side * step / 2 for side, step in zip(features.shape[2:], self.spacing, strict=True)]
         half = torch.tensor(extent, device=points.device).view(1, -1, *[1] * len(extent))
-        where = (points / half).movedim(1, -1).flip(-1)  # grid_sample: the last axis first, -1 to 1 over the box
+        where = (points / half).movedim(1, -1).flip(-1)  # grid_sample: the last axis first, -1 to 1 over the image
         found = grid_sample(features.float(), where, mode="bilinear", padding_mode="border", align_corners=False)
         return self.head(found, points)

@@ -13,9 +13,8 @@ log = logging.getLogger(__name__)
 
 # The published model that models can take instead of one trained here, with open_clip's name of its weights.
 PUBLISHED = {"ViT-B-32": "laion2b_s34b_b79k"}
-# A file with weights of that model, or a folder with open_clip_config.json and weights of a model of its own. What can
-# serve in a folder is a model whose visual tower is open_clip's VisionTransformer: its patches lie in the space that
-# images and text share. The tower of timm in BiomedCLIP's folder cannot. Guiding wants the very shape of PUBLISHED.
+# A file with weights of that model, or a folder with open_clip_config.json and weights of another one whose visual
+# tower is open_clip's VisionTransformer (not timm's, as in BiomedCLIP).
 VARIABLE = "HIPPOSEG_CLIP"
 
 
@@ -49,13 +48,7 @@ def checkpoint(name: str) -> Path:
 
 
 def published(name: str) -> tuple[nn.Module, str, str]:
-    """A published model with its weights.
-
-    Args:
-        name: open_clip's, such as "ViT-B-32"; a folder (see `checkpoint`) holds its own model, whatever the name.
-
-    Returns:
-        open_clip's module, its name for the tokenizer, the source in words.
+    """A published model with its weights: open_clip's module, its name for the tokenizer, the source in words.
 
     Raises:
         FileNotFoundError: there are no weights.

@@ -8,8 +8,7 @@ class UNETR(nn.Module):
     """MONAI's UNETR for any sides divisible by 8: inputs are padded to its size and logits cut back.
 
     Args:
-        in_channels: as of `UNet`.
-        n_classes: as of `UNet`.
+        in_channels, n_classes: as of `UNet`.
         size: largest input, each side divisible by 16.
 
     Input (B, in_channels, X, Y, Z), output (B, n_classes, X, Y, Z) logits. Raises ValueError for a larger input.

@@ -1,9 +1,8 @@
 """Augmentation of a whole batch with torch, the same code for slices and volumes.
 
 Parameters are drawn per sample on the CPU from one generator, so a batch depends only on that generator's seed. Labels
-become soft labels, moved by linear interpolation: the border stays where the transform put it, while nearest-neighbour
-labels would round it to whole voxels. No flips by default: all volumes have one orientation (notebook 01), so a flipped
-one resembles no scan to come.
+become soft labels, moved by linear interpolation, which nearest-neighbour labels would round to whole voxels. No flips
+by default: all volumes have one orientation (notebook 01). `classic` is the conventional alternative.
 """
 
 import math
@@ -42,6 +41,28 @@ class Augmentation:
     noise: float = 0.0
     flip: float = 0.0
     knots: int = 12
+
+
+@dataclass(frozen=True)
+class Classic:
+    """Probabilities and ranges of conventional augmentation, slice by slice; 0 switches a change off.
+
+    Attributes:
+        flip: probability of a flip along the slice's first axis.
+        rotate: degrees, uniform in +/-.
+        scale: smallest and largest factor.
+        shift: largest shift, as a fraction of the side.
+        noise: standard deviation of Gaussian noise, in units of the z-score.
+        apart: if set, rotation, the other moves and the flip are alternatives, the first two with this probability
+            each.
+    """
+
+    flip: float = 0.0
+    rotate: float = 0.0
+    scale: tuple[float, float] = (1.0, 1.0)
+    shift: float = 0.0
+    noise: float = 0.0
+    apart: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -110,7 +131,7 @@ def _source_points(shape: torch.Size, settings: Augmentation, generator: Generat
 def sample(values: Tensor, points: Tensor) -> Tensor:
     """Sample values (B, C, *S) at points (B, *S, dims) in voxels from the centre: linear, zero outside."""
     half = torch.tensor([side / 2 for side in values.shape[2:]])
-    grid = (points / half).flip(-1).to(values.device)  # grid_sample wants the last axis first, -1 to 1 over the box
+    grid = (points / half).flip(-1).to(values.device)  # grid_sample takes the last axis first, -1 to 1 over the image
     return grid_sample(values, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
@@ -147,3 +168,50 @@ def augment(images: Tensor, labels: Tensor, n_classes: int, settings: Augmentati
         sigma = torch.rand(batch, 1, generator=generator).view(each) * settings.noise
         images = images + (torch.randn(images.shape, generator=generator) * sigma).to(device)
     return Batch(images, targets, points.movedim(-1, 1).to(device))
+
+
+def _transform(settings: Classic) -> torch.nn.Module:
+    """torchvision's transform of these settings, for tv_tensors of an image and a mask."""
+    from torchvision.transforms import v2
+
+    moves = {"scale": settings.scale, "translate": (settings.shift, settings.shift)}
+    linear = {"interpolation": v2.InterpolationMode.BILINEAR}
+    parts: list[torch.nn.Module] = []
+    if settings.apart:
+        chances = [settings.apart, settings.apart, settings.flip]
+        ways = [v2.RandomAffine(settings.rotate, **linear), v2.RandomAffine(0, **moves, **linear)]
+        parts.append(v2.RandomChoice([*ways, v2.RandomVerticalFlip(1), v2.Identity()], [*chances, 1 - sum(chances)]))
+        return v2.Compose(parts)
+    if settings.flip:
+        parts.append(v2.RandomVerticalFlip(settings.flip))  # torchvision's vertical axis is a tensor's first
+    if settings.rotate or settings.shift or settings.scale != (1.0, 1.0):
+        parts.append(v2.RandomAffine(settings.rotate, **moves, **linear))
+    if settings.noise:
+        parts.append(v2.GaussianNoise(0.0, settings.noise, clip=False))
+    return v2.Compose(parts) if parts else v2.Identity()
+
+
+def classic(images: Tensor, labels: Tensor, n_classes: int, settings: Classic, generator: Generator) -> Batch:
+    """Change a batch of slices at random with torchvision's transforms and nearest-neighbour labels.
+
+    Used for the configurations of other projects. Arguments and result as of `augment`: images (B, C, H, W) float32,
+    labels (B, H, W) uint8. The points are those of the unchanged slices.
+
+    Raises:
+        ValueError: volumes, which torchvision does not transform.
+    """
+    from torchvision import tv_tensors
+
+    if images.ndim != 4:
+        raise ValueError(f"images have shape {tuple(images.shape)}; torchvision's transforms take slices (B, C, H, W)")
+    change = _transform(settings)
+    changed = []
+    with torch.random.fork_rng(devices=[]):  # torchvision draws from torch's global generator
+        torch.manual_seed(generator.initial_seed())
+        for image, label in zip(images, labels, strict=True):
+            changed.append(change(tv_tensors.Image(image), tv_tensors.Mask(label)))
+    moved = torch.stack([torch.Tensor(image) for image, _ in changed])
+    targets = torch.stack([label.as_subclass(Tensor) for _, label in changed])
+    points = centred_points(images.shape[2:]).movedim(-1, 0).expand(len(images), *[-1] * 3)
+    soft = one_hot(targets.long(), n_classes).movedim(-1, 1).float()
+    return Batch(moved, soft, points.to(images.device))

@@ -8,8 +8,7 @@ import torch
 from torch import Generator, Tensor
 from torch.profiler import record_function
 
-from hipposeg.training.augmentation import Augmentation, Batch, augment
-from hipposeg.training.classic import Classic, classic
+from hipposeg.training.augmentation import Augmentation, Batch, Classic, augment, classic
 
 # What a profile calls the time that augmentation takes.
 AUGMENTING = "augmentation"
@@ -41,10 +40,9 @@ def seeded(*parts: int | str) -> Generator:
 
 
 def drawn(samples: Samples, seed: int, epoch: int, empty: float | None = None) -> Tensor:
-    """Order of one epoch: indices of samples, (N,).
+    """Order of one epoch: indices of samples, (N,). By default every sample once.
 
-    By default every sample once. With `empty`, that fraction of samples has no foreground; the kind that is too rare is
-    repeated evenly, and the epoch keeps its length.
+    With `empty`, that fraction of samples has no foreground; the kind that is too rare is repeated evenly.
 
     Raises:
         ValueError: `empty` requires a kind of sample that does not exist.
@@ -86,9 +84,7 @@ def batches(
         size: samples a batch.
         device: where batches are moved.
         changes: ranges of the augmentation.
-        seed: of order and augmentation.
-        epoch: number of the epoch.
-        empty: fraction of empty samples, see `drawn`.
+        seed, epoch, empty: as of `drawn`.
     """
     order = drawn(samples, seed, epoch, empty)
     for step in range(max(1, len(order) // size)):

@@ -1,10 +1,8 @@
 """Training on slices with captions (CLIP), or with the same facts as numbers (its control).
 
-A contrastive loss treats every other caption of the batch as wrong. Two slices of one subject, or two with the same
-caption, would punish right answers. So a batch holds at most one slice of each subject, and no two slices with equal
-facts (Radford et al. 2021, arXiv:2103.00020, can ignore this with batches of 32768 photographs).
-
-Order, augmentation and wording depend on (seed, epoch, step) alone, so this training resumes like any other.
+A contrastive loss treats every other caption of the batch as wrong. So a batch holds at most one slice of each subject,
+and no two slices with equal facts. Order, augmentation and wording depend on (seed, epoch, step) alone, so this
+training resumes like any other.
 """
 
 from collections.abc import Iterator
@@ -19,7 +17,7 @@ from hipposeg.training.augmentation import Batch
 from hipposeg.training.batches import Samples, changed, seeded
 from hipposeg.training.loop import Training
 
-# What a network can be asked to learn of the facts; `TrainConfig.loss` names one.
+# What a network can learn of the facts; `TrainConfig.loss` names one.
 CONTRASTIVE, ATTRIBUTES = "contrastive", "attributes"
 LOSSES = (CONTRASTIVE, ATTRIBUTES)
 
@@ -44,10 +42,10 @@ def drawn(samples: Captioned, size: int, generator: Generator) -> list[int]:
 
     No two slices have equal facts; a subject without a free slice is skipped.
     """
-    everybody = samples.people.unique()
+    subjects = samples.people.unique()
     chosen, taken = [], set()
-    for person in everybody[torch.randperm(len(everybody), generator=generator)[:size]]:
-        own = (samples.people == person).nonzero().flatten()
+    for subject in subjects[torch.randperm(len(subjects), generator=generator)[:size]]:
+        own = (samples.people == subject).nonzero().flatten()
         for index in own[torch.randperm(len(own), generator=generator)].tolist():
             if samples.facts[index] not in taken:
                 taken.add(samples.facts[index])
@@ -68,9 +66,9 @@ class Contrasting(Training):
             batch = changed(images, labels, samples.n_classes, self.config.augmentation, generator)
             words = np.random.default_rng(seeded(self.seed, number, step, "words").initial_seed())
             said = [samples.facts[index] for index in chosen]
-            yield step, Batch(batch.images, batch.targets, batch.points, self.told(said, samples.names, words))
+            yield step, Batch(batch.images, batch.targets, batch.points, self.encoded(said, samples.names, words))
 
-    def told(self, said: list[Facts], names: tuple[str, ...], words: np.random.Generator) -> Tensor:
+    def encoded(self, said: list[Facts], names: tuple[str, ...], words: np.random.Generator) -> Tensor:
         """Facts of a batch as the network's input: tokens of captions (B, L), or attributes (B, A)."""
         if self.config.loss == CONTRASTIVE:
             found = self.model.tokens([caption(one, words) for one in said])

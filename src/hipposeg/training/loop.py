@@ -1,8 +1,8 @@
-"""The training loop, the same for 2D and 3D networks. `Training.epoch` is its heart, `fit` runs it to the end.
+"""The training loop, the same for 2D and 3D networks: `Training.epoch` trains one epoch, `fit` all of them.
 
-Order and augmentation of a batch come from a generator seeded by (seed, epoch, step). So a checkpoint needs no
-generator state, and a run killed at any moment continues from its last epoch to the same bytes. The weights that are
-scored are a running average over the last steps, never the best epoch.
+Order and augmentation of a batch depend on (seed, epoch, step) alone, so a run killed at any moment continues from its
+last epoch to the same bytes. The weights that are scored are a running average over the last steps, never the best
+epoch.
 """
 
 import json
@@ -21,14 +21,12 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 from tqdm import tqdm
 
 from hipposeg import files
-from hipposeg.training.augmentation import Augmentation, Batch
+from hipposeg.training.augmentation import Augmentation, Batch, Classic
 from hipposeg.training.batches import Samples, batches, seeded
-from hipposeg.training.classic import Classic
 from hipposeg.training.losses import segmentation_loss
 from hipposeg.training.machine import Machine
 from hipposeg.training.optimiser import optimisers
-from hipposeg.training.schedule import rate
-from hipposeg.training.stopping import StopRule
+from hipposeg.training.schedule import StopRule, rate
 
 log = logging.getLogger(__name__)
 
@@ -155,26 +153,17 @@ class Training:
             optimiser.load_state_dict(saved)
 
     def epoch(self, samples: Samples, number: int, progress: tqdm) -> dict[str, Any]:
-        """Train one epoch.
-
-        Args:
-            samples: the training data.
-            number: of the epoch, from 1.
-            progress: bar to update.
-
-        Returns:
-            The epoch's entry of the history: epoch, step, lr, loss.
-        """
+        """Train epoch `number` (from 1); returns its entry of the history: epoch, step, lr, loss."""
         config, total_loss = self.config, 0.0
         per_epoch = max(1, len(samples.images) // config.batch)
         self.model.train()
         planned = round(config.horizon * config.epochs * per_epoch)
         for step, batch in self.batches(samples, number):
             done = (number - 1) * per_epoch + step
-            share = rate(config.schedule, done, planned, config.warmup, self.history)
+            fraction = rate(config.schedule, done, planned, config.warmup, self.history)
             for optimiser, peak in zip(self.optimisers, self.peaks, strict=True):
                 for group in optimiser.param_groups:
-                    group["lr"] = peak * share
+                    group["lr"] = peak * fraction
             # Dropout, where a network has it, draws from torch's global generator: seed it for this step alone.
             with torch.random.fork_rng(enabled=True):
                 torch.manual_seed(seeded(self.seed, number, step, "dropout").initial_seed())
@@ -183,14 +172,13 @@ class Training:
             self.average.update_parameters(self.model)
             total_loss += loss.item()
             progress.update()
-        line = {"epoch": number, "step": number * per_epoch, "lr": config.lr * share, "loss": total_loss / per_epoch}
+        line = {"epoch": number, "step": number * per_epoch, "lr": config.lr * fraction, "loss": total_loss / per_epoch}
         return line | getattr(self.model, "noted", dict)()
 
     def batches(self, samples: Samples, number: int) -> Iterator[tuple[int, Batch]]:
         """Yield (step, batch) of one epoch."""
-        config = self.config
-        drawn = (config.augmentation, self.seed, number, config.empty)
-        return batches(samples, config.batch, self.machine.device, *drawn)
+        config, device = self.config, self.machine.device
+        return batches(samples, config.batch, device, config.augmentation, self.seed, number, config.empty)
 
     def loss(self, batch: Batch, samples: Samples) -> Tensor:
         """Loss of one batch."""
@@ -227,7 +215,7 @@ def fit(
         samples: training data.
         config: training configuration.
         machine: device and precision.
-        seed: of batch order, augmentation and dropout.
+        seed: as of `Training`.
         folder: receives checkpoint.pt and history.jsonl after every epoch.
         key: identifies the run.
         watch: evaluates the scored cases for the history; no choice depends on it.
@@ -264,13 +252,9 @@ def fit(
             training.history.append(line)
             bar.set_postfix_str(f"epoch {number}/{config.epochs}, loss {line['loss']:.3f}")
             # The checkpoint last: a kill in between repeats the epoch, and with it the line.
-            files.write_text(folder / "history.jsonl", history_lines(training.history))
+            lines = [json.dumps(files.plain(line), sort_keys=True) + "\n" for line in training.history]
+            files.write_text(folder / "history.jsonl", "".join(lines))
             training.save(checkpoint, key)
             if config.stop and config.stop.ends(training.history):
                 break
     return training.averaged(samples), training.history, training.seconds
-
-
-def history_lines(history: list[dict[str, Any]]) -> str:
-    """The history as JSON lines."""
-    return "".join(json.dumps(files.plain(line), sort_keys=True) + "\n" for line in history)

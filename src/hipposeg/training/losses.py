@@ -22,11 +22,10 @@ LOSSES: dict[str, tuple[tuple[float, str], ...]] = {
 
 
 def soft_dice_loss(logits: Tensor, target: Tensor, smooth: float = 1e-5) -> Tensor:
-    """One minus the mean soft Dice of the foreground classes, pooled over the batch.
+    """One minus the mean soft Dice of the foreground classes, pooled over the batch, because slices often lack a class.
 
-    A batch of slices often lacks a class; pooling keeps the loss defined (Isensee et al. 2021 do the same in 2D,
-    doi:10.1038/s41592-020-01008-z). The background is left out because it is large and easy. Scores, in contrast, come
-    from `hipposeg.metrics`, per case and never pooled.
+    As in nnU-Net's 2D networks (Isensee et al. 2021, doi:10.1038/s41592-020-01008-z). Scores come from
+    `hipposeg.metrics`, per case and never pooled.
 
     Args:
         logits: (B, K, *S) float32.
@@ -45,7 +44,7 @@ def cross_entropy(logits: Tensor, target: Tensor, foreground_weight: float = 1.0
     """Mean cross-entropy over voxels with class weights: background 1, foreground `foreground_weight`.
 
     For one-hot labels it equals torch's, whose 2D kernel is not deterministic on a GPU. For soft labels torch divides
-    by the number of voxels, this by the sum of their weights. Arguments as of `soft_dice_loss`.
+    by the number of voxels, this by the sum of their weights.
     """
     weight = torch.full((logits.shape[1],), foreground_weight, device=logits.device)
     weight[0] = 1
@@ -54,11 +53,7 @@ def cross_entropy(logits: Tensor, target: Tensor, foreground_weight: float = 1.0
 
 
 def binary_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """Cross-entropy of each foreground class against all others, averaged over classes and voxels.
-
-    Networks with one sigmoid a class are trained with it; here it uses the softmax's probabilities, so that every loss
-    trains the same network. Arguments as of `soft_dice_loss`.
-    """
+    """Cross-entropy of each foreground class against all others, of the softmax, averaged over classes and voxels."""
     whole = logits.logsumexp(1)
     losses = []
     for k in range(1, logits.shape[1]):
@@ -112,6 +107,6 @@ def segmentation_loss(
     weights = [0.5**level for level in range(len(levels))]
     total = 0.0
     for logits, weight in zip(levels, weights, strict=True):
-        shares = target if logits.shape == target.shape else pool(target, target.shape[-1] // logits.shape[-1])
-        total = total + weight / sum(weights) * combined(logits.float(), shares, name, foreground_weight)
+        soft = target if logits.shape == target.shape else pool(target, target.shape[-1] // logits.shape[-1])
+        total = total + weight / sum(weights) * combined(logits.float(), soft, name, foreground_weight)
     return total

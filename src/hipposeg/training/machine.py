@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from hipposeg.models.norm import LAYOUTS
+from hipposeg.models.unet import LAYOUTS
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Machine:
 
     @property
     def kind(self) -> str:
-        """What a run's name says of the hardware: "" for bfloat16 on a CPU, else "fp32", "cuda", "mps.fp32", ..."""
+        """The hardware in a run's name: "" for bfloat16 on a CPU, else "fp32", "cuda", "mps.fp32", ..."""
         words = [self.device if self.device != "cpu" else "", self.precision if self.precision != "bf16" else ""]
         return ".".join(word for word in words if word)
 
@@ -43,7 +43,7 @@ class Machine:
         """Whether networks use the channels-last layout, and batches of transformed copies at inference.
 
         True for float32 on CPUs with AVX2 alone, where oneDNN computes the gradient of a convolution's weights 2 to 2.6
-        times as fast in it (measured on an AMD EPYC). With AVX-512 or bfloat16 it was not measured, so nothing changes.
+        times as fast in it (measured on an AMD EPYC).
         """
         return (self.device, self.precision) == ("cpu", "fp32") and torch.backends.cpu.get_cpu_capability() == "AVX2"
 
@@ -57,25 +57,20 @@ class Machine:
         return network
 
     def prepare(self) -> None:
-        """Fix the thread count and ask torch for deterministic kernels."""
+        """Fix the thread count and select deterministic kernels."""
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.set_num_threads(self.threads)
         # What `use_deterministic_algorithms` does, without importing the compiler, which takes longer than a network.
         torch.set_deterministic_debug_mode("warn" if self.device == "mps" else "error")
-        # It would also fill every new tensor before it is written to: up to a tenth of a step, for the same bytes.
+        # Deterministic mode would also fill every new tensor: up to a tenth of a step, for the same bytes.
         torch.utils.deterministic.fill_uninitialized_memory = False
-        # On a CPU, whose switch it is as well, torch's fused attention is slow for the short sequences of a small CLIP:
-        # a training step of HippoCLIP takes two thirds of its time without it.
+        # Also switches a CPU's fused attention, which is slow for the short sequences of a small CLIP.
         torch.backends.cuda.enable_flash_sdp(False)
         keep_freed_memory()
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep the memory of freed tensors for the next ones; other C libraries are left as they are.
-
-    By default it returns each large tensor to the system and gets it back page by page: 28,000 page faults in a step
-    of `unet3d`, none with this, and the step takes 5 to 10 % less time.
-    """
+    """Let glibc keep the memory of freed tensors for the next ones: no page faults, 5 to 10 % less time a step."""
     trim_threshold, mmap_threshold, largest = -1, -3, 32 << 20  # mallopt(3); above 32 MiB glibc takes no threshold
     with suppress(OSError, AttributeError, TypeError):
         mallopt = ctypes.CDLL(None).mallopt
@@ -86,9 +81,8 @@ def keep_freed_memory() -> None:
 def this_machine() -> Machine:
     """Device and precision that suit this machine.
 
-    bfloat16 is used where it pays: on a GPU that supports it, and on CPUs with AVX-512 BF16 or AMX. Elsewhere it is
-    emulated and slower than float32. HIPPOSEG_THREADS sets the threads; the default is all cores of this process, at
-    most 8.
+    bfloat16 where the hardware computes in it: GPUs that support it, CPUs with AVX-512 BF16 or AMX. HIPPOSEG_THREADS
+    sets the threads; the default is all cores of this process, at most 8.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     threads = int(os.environ.get("HIPPOSEG_THREADS") or min(cores, 8))

@@ -2,8 +2,7 @@
 
 Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/) replaces the momentum of a weight matrix by the
 nearest matrix with orthonormal rows, so that every direction of the update has the same size. A convolution's kernel is
-such a matrix: output channels by everything they sum over. torch has a Muon, too, for two-dimensional weights alone;
-all runs were trained with this one. `unet3d+adamw` trains without it.
+such a matrix: output channels by everything they sum over. torch's own Muon takes two-dimensional weights alone.
 """
 
 import torch
@@ -19,8 +18,7 @@ NARROWEST = 8
 def orthogonalised(matrix: Tensor, steps: int = 5) -> Tensor:
     """A matrix (m, n) with the singular vectors of the given one and singular values near 1 (0.7 to 1.2).
 
-    The iteration X <- (A I + B XX' + C (XX')^2) X needs XX' only, so it runs on the smaller side and touches the large
-    matrix twice.
+    The iteration X <- (A I + B XX' + C (XX')^2) X runs on XX', which has the smaller side.
     """
     if matrix.shape[0] > matrix.shape[1]:
         return orthogonalised(matrix.T, steps).T
@@ -71,8 +69,7 @@ def is_matrix(weight: Tensor) -> bool:
 def optimisers(model: nn.Module, lr: float, weight_decay: float, muon: float) -> list[torch.optim.Optimizer]:
     """AdamW alone if `muon` is 0; else Muon with that rate for weight matrices and AdamW for the rest.
 
-    Frozen weights get none. A single number, such as the logarithm of a scale of cosines, has no weight decay: zero
-    would be a certain scale, not the absence of one.
+    A single number, such as the logarithm of a scale of cosines, has no weight decay.
     """
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     matrices = [weight for weight in weights if muon and is_matrix(weight)]

@@ -1,0 +1,280 @@
+"""Where the data set comes from, in which order, the message when it is missing, and a safe download."""
+
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from hipposeg.data import locate, phantom
+from hipposeg.data.spec import MSD_HIPPOCAMPUS, PHANTOM_SPEC, DataError
+
+FOLDER = "Task04_Hippocampus"
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty project without data and without network, whose phantom is small."""
+    monkeypatch.delenv("HIPPOSEG_DATA", raising=False)
+    monkeypatch.setenv("HIPPOSEG_OUT", str(tmp_path / "out"))
+    monkeypatch.setenv("HIPPOSEG_OFFLINE", "1")
+    monkeypatch.setattr(locate, "project_root", lambda: tmp_path)
+    monkeypatch.setattr(locate, "PHANTOM_SUBJECTS", 1)
+    return tmp_path
+
+
+def standing_in(folder: Path) -> Path:
+    """Write 260 cases in the real layout; `locate` does not read their contents, so one byte each is enough."""
+    names = [MSD_HIPPOCAMPUS.file_name(case) for case in range(1, 261)]
+    for side in ("imagesTr", "labelsTr"):
+        (folder / side).mkdir(parents=True)
+        for name in names:
+            (folder / side / name).write_bytes(b"x")
+    listing = {
+        "relase": "1.0 04/05/2018",
+        "modality": {"0": "MRI"},
+        "labels": {"0": "background", "1": "Anterior", "2": "Posterior"},
+        "numTraining": 260,
+        "training": [{"image": f"./imagesTr/{name}", "label": f"./labelsTr/{name}"} for name in names],
+    }
+    (folder / "dataset.json").write_text(json.dumps(listing))
+    return folder
+
+
+def test_the_named_folder_comes_first(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    standing_in(root / "data" / FOLDER)
+    named = standing_in(root / "elsewhere")
+    monkeypatch.setenv("HIPPOSEG_DATA", str(named))
+    source = locate.locate("standard")
+    assert (source.dataset, source.folder, source.spec) == ("msd", named, MSD_HIPPOCAMPUS)
+
+
+def test_a_named_folder_that_is_not_valid_is_never_passed_over(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    standing_in(root / "data" / FOLDER)
+    monkeypatch.setenv("HIPPOSEG_DATA", str(root / "nowhere"))
+    with pytest.raises(DataError, match=r"nowhere is not a valid.*found no such file.*unset it"):
+        locate.locate("standard")
+    monkeypatch.setenv("HIPPOSEG_DATA", str(root / "data"))
+    with pytest.raises(DataError, match="perhaps that one is meant"):
+        locate.locate("standard")
+    (root / "data" / FOLDER / "labelsTr" / "hippocampus_007.nii.gz").unlink()
+    monkeypatch.setenv("HIPPOSEG_DATA", str(root / "data" / FOLDER))
+    with pytest.raises(DataError, match=r"hippocampus_007\.nii\.gz: found missing file"):
+        locate.locate("standard")
+
+
+def test_a_phantom_is_never_taken_for_the_real_data(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    phantom.generate(root / "p", n_subjects=1)
+    monkeypatch.setenv("HIPPOSEG_DATA", str(root / "p"))
+    with pytest.raises(DataError, match="found the synthetic phantom"):
+        locate.locate("standard")
+
+
+def test_the_projects_folder_comes_second_and_must_be_valid(root: Path) -> None:
+    folder = standing_in(root / "data" / FOLDER)
+    assert locate.locate("standard").folder == folder
+    (folder / "dataset.json").unlink()
+    with pytest.raises(DataError, match=r"dataset\.json.*Delete that folder"):
+        locate.locate("standard")
+
+
+def test_smoke_takes_the_phantom_even_where_the_data_is(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HIPPOSEG_DATA", str(standing_in(root / "data" / FOLDER)))
+    source = locate.locate("smoke")
+    assert source.dataset == "phantom" and source.spec == PHANTOM_SPEC
+    assert source.folder == root / "out" / ".work" / "phantom" / "data" / FOLDER
+    assert capsys.readouterr().err == ""
+
+
+def test_without_data_and_network_two_lines_name_the_remedies(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = locate.locate("standard")
+    assert source == locate.locate("smoke"), "one phantom for all profiles"
+    first, second = capsys.readouterr().err.splitlines()
+    assert "nothing below comes from patients" in first and "HIPPOSEG_OFFLINE=1" in first
+    assert "HIPPOSEG_DATA" in second and "`make data`" in second
+    locate.locate("standard", quiet=True)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_failed_attempt_is_remembered_for_an_hour(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HIPPOSEG_OFFLINE", "0")
+    tried = []
+
+    def fail(folder: Path) -> None:
+        tried.append(folder)
+        raise locate.NoNetworkError("the archive cannot be reached: no route")
+
+    monkeypatch.setattr(locate, "fetch", fail)
+    assert locate.locate("standard").dataset == "phantom"
+    assert "no route" in capsys.readouterr().err
+    assert locate.locate("standard").dataset == "phantom"
+    assert tried == [root / "data" / FOLDER]
+    assert "no route, 0 minutes ago" in capsys.readouterr().err
+    memory = root / ".work" / "network-failed"
+    memory.write_text(json.dumps({"at": time.time() - 3700, "reason": "old"}))
+    locate.locate("standard")
+    assert len(tried) == 2
+    memory.write_text("{")
+    locate.locate("standard")
+    assert len(tried) == 3
+    for _ in range(2):  # the second time there is nothing to forget
+        locate.forget_failed_attempt()
+        assert not memory.exists()
+    locate.locate("standard")
+    assert len(tried) == 4 and memory.exists()
+
+
+def test_a_missing_data_set_is_downloaded_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HIPPOSEG_OFFLINE", "0")
+    monkeypatch.setattr(locate, "fetch", standing_in)
+    (root / ".work").mkdir()
+    (root / ".work" / "network-failed").write_text(json.dumps({"at": time.time() - 4000, "reason": "old"}))
+    source = locate.locate("standard")
+    assert (source.dataset, source.folder) == ("msd", root / "data" / FOLDER)
+    assert not (root / ".work" / "network-failed").exists()
+    monkeypatch.setenv("HIPPOSEG_OFFLINE", "1")
+    assert locate.locate("standard") == source
+
+
+def test_the_fingerprint_follows_the_files(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = locate.Source("msd", standing_in(root / "a"), MSD_HIPPOCAMPUS)
+    before = locate.fingerprint(source)
+    (source.folder / "imagesTr" / "._hippocampus_001.nii.gz").write_bytes(b"x")
+    assert locate.fingerprint(source) == before
+    path = source.folder / "labelsTr" / "hippocampus_100.nii.gz"
+    os.utime(path, ns=(1, 1))
+    touched = locate.fingerprint(source)
+    path.write_bytes(b"xy")
+    assert len({before, touched, locate.fingerprint(source)}) == 3
+
+
+def test_locating_loads_no_heavy_library(root: Path) -> None:
+    standing_in(root / "a")
+    code = (
+        "import sys; from hipposeg.data import locate; s = locate.locate('standard'); locate.fingerprint(s);"
+        "print(sorted({'torch', 'nibabel', 'scipy', 'numpy', 'matplotlib', 'requests', 'pooch'} & set(sys.modules)))"
+    )
+    environment = {**os.environ, "HIPPOSEG_DATA": str(root / "a")}
+    ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "[]"
+
+
+class Server(ThreadingHTTPServer):
+    """Serves one file, with an error status or cut off if so set."""
+
+    content = b""
+    cut: int | None = None
+    status = 200
+    daemon_threads = True
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/archive.tar"
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Sends the server's file."""
+
+    server: Server
+
+    def log_message(self, *args: object) -> None:
+        """Print nothing."""
+
+    def do_GET(self) -> None:
+        """Send the file as the server is set."""
+        self.send_response(self.server.status)
+        self.send_header("Content-Length", str(len(self.server.content)))
+        self.end_headers()
+        self.wfile.write(self.server.content[: self.server.cut])
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A running server on a free port of the loopback interface, past any proxy."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with Server(("127.0.0.1", 0), Handler) as running:
+        running.content = tar_of({f"{FOLDER}/dataset.json": b"{}", f"{FOLDER}/imagesTr/a": bytes(1 << 20)})
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield running
+        running.shutdown()
+
+
+def tar_of(files: dict[str, bytes], *extra: tarfile.TarInfo) -> bytes:
+    """An uncompressed tar of the named contents, then the extra members."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as tar:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+        for member in extra:
+            tar.addfile(member)
+    return stream.getvalue()
+
+
+def fetch(server: Server, folder: Path, md5: str = "") -> None:
+    locate.fetch(folder / FOLDER, server.url, md5 or hashlib.md5(server.content).hexdigest(), progress=False)
+
+
+def names(folder: Path) -> list[str]:
+    """Everything in a folder, hidden or not."""
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_whole_download_leaves_only_the_folder(server: Server, tmp_path: Path) -> None:
+    fetch(server, tmp_path / "data")
+    assert names(tmp_path / "data") == [FOLDER]
+    assert names(tmp_path / "data" / FOLDER) == ["dataset.json", "imagesTr"]
+
+
+def test_a_failed_transfer_is_an_error_and_leaves_nothing(server: Server, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="download failed.*hash.*HIPPOSEG_DATA"):
+        fetch(server, tmp_path, "0" * 32)
+    server.cut = 300_000
+    with pytest.raises(DataError, match="download failed.*same command again"):
+        fetch(server, tmp_path)
+    assert names(tmp_path) == []
+
+
+def test_a_server_that_refuses_or_is_closed_counts_as_no_network(server: Server, tmp_path: Path) -> None:
+    server.status = 403
+    with pytest.raises(locate.NoNetworkError, match="cannot be reached: 403"):
+        fetch(server, tmp_path)
+    server.shutdown()
+    server.server_close()
+    with pytest.raises(locate.NoNetworkError, match="cannot be reached: .*refused"):
+        fetch(server, tmp_path)
+    assert names(tmp_path) == []
+
+
+LINK = tarfile.TarInfo(f"{FOLDER}/imagesTr")
+LINK.type, LINK.linkname = tarfile.SYMTYPE, "/"
+BAD = {
+    "climbs out": tar_of({f"{FOLDER}/../../evil": b"x"}),
+    "another folder": tar_of({"evil": b"x"}),
+    "symbolic link": tar_of({}, LINK),
+    "not a tar": b"<html>not found</html>",
+    "cut off": tar_of({f"{FOLDER}/a": bytes(100_000)})[:50_000],
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_unsafe_and_damaged_archives_are_refused_and_leave_nothing(server: Server, case: str, tmp_path: Path) -> None:
+    server.content = BAD[case]
+    (tmp_path / "data").mkdir()
+    with pytest.raises(DataError, match="download failed"):
+        fetch(server, tmp_path / "data")
+    assert names(tmp_path) == ["data"] and names(tmp_path / "data") == []

@@ -1,0 +1,228 @@
+"""Every reading check: a small phantom is broken in one way each time, and the message must name it."""
+
+import gzip
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from hipposeg.data import cohort, phantom
+from hipposeg.data.locate import Source
+from hipposeg.data.read import read_case, read_image
+from hipposeg.data.spec import MSD_HIPPOCAMPUS, PHANTOM_SPEC, DataError, DatasetSpec, Label
+
+IMAGE, LABEL = "imagesTr/hippocampus_001.nii.gz", "labelsTr/hippocampus_001.nii.gz"
+
+
+@pytest.fixture(scope="module")
+def intact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One person, cases 1 and 2."""
+    folder = tmp_path_factory.mktemp("phantom") / "Task04_Hippocampus"
+    assert phantom.generate(folder, n_subjects=1, seed=3) == [1, 2]
+    return folder
+
+
+@pytest.fixture
+def broken(intact: Path, tmp_path: Path) -> Path:
+    """A copy to break."""
+    return Path(shutil.copytree(intact, tmp_path / "broken"))
+
+
+def load(folder: Path, spec: DatasetSpec = PHANTOM_SPEC) -> cohort.Cohort:
+    return cohort.load(Source("phantom", folder, spec))
+
+
+def rewrite(path: Path, change: Callable[[np.ndarray], np.ndarray], affine: np.ndarray | None = None) -> None:
+    """Replace a volume by `change` of its voxels."""
+    image = nib.load(path)
+    voxels, old = np.asarray(image.dataobj), image.affine
+    nib.save(nib.Nifti1Image(change(voxels), old if affine is None else affine), path)
+
+
+def put(value: float, dtype: type = np.float32) -> Callable[[np.ndarray], np.ndarray]:
+    """A change that sets one voxel."""
+
+    def change(voxels: np.ndarray) -> np.ndarray:
+        voxels = voxels.astype(dtype)
+        voxels[3, 4, 5] = value
+        return voxels
+
+    return change
+
+
+def cut_bytes(count: int) -> Callable[[Path], None]:
+    return lambda path: path.write_bytes(path.read_bytes()[:-count]) and None
+
+
+def stretched(spacing: float) -> np.ndarray:
+    return np.diag([1.0, 1.0, spacing, 1.0])
+
+
+BREAKS: dict[str, tuple[str, Callable[[Path], object], str]] = {
+    "image cut in the middle": (IMAGE, cut_bytes(5000), "truncated or damaged"),
+    "label lost its last byte": (LABEL, cut_bytes(1), "truncated or damaged"),
+    "empty file": (IMAGE, lambda p: p.write_bytes(b""), "not gzip"),
+    "damaged byte": (
+        IMAGE,
+        lambda p: p.write_bytes((c := p.read_bytes())[:999] + bytes([c[999] ^ 255]) + c[1000:]),
+        "damaged",
+    ),
+    "four axes": (IMAGE, lambda p: rewrite(p, lambda v: v[..., None]), r"shape \(.*1\), expected 3-D"),
+    "NaN": (IMAGE, lambda p: rewrite(p, put(np.nan)), "1 voxels that are NaN or infinite"),
+    "beyond float32": (IMAGE, lambda p: rewrite(p, put(1e300, np.float64)), "NaN or infinite"),
+    "constant": (IMAGE, lambda p: rewrite(p, lambda v: np.full_like(v, 7)), "every voxel of channel T1 is 7"),
+    "spacing": (IMAGE, lambda p: rewrite(p, np.array, stretched(1.2)), "1 x 1 x 1.2 mm in the header, expected 1 x 1"),
+    "label of another shape": (LABEL, lambda p: rewrite(p, lambda v: v[1:]), "the shape of its image"),
+    "label moved": (LABEL, lambda p: rewrite(p, np.array, np.eye(4)), "affine that differs from its image's by"),
+    "label 3": (LABEL, lambda p: rewrite(p, put(3)), "1 voxels with label values 3, expected 0 to 2"),
+    "label between": (LABEL, lambda p: rewrite(p, put(0.5)), "label values 0.5, expected 0 to 2"),
+}
+
+
+@pytest.mark.parametrize("way", BREAKS)
+def test_broken_file_is_named_with_what_was_found_and_what_to_do(broken: Path, way: str) -> None:
+    name, damage, message = BREAKS[way]
+    damage(broken / name)
+    with pytest.raises(DataError, match=message) as caught:
+        load(broken)
+    text = str(caught.value)
+    assert str(broken / name) in text and "found" in text
+    assert text.endswith(".") and text.count(". ") >= 1, f"no advice in: {text}"
+
+
+def test_header_and_affine_must_agree_on_spacing(broken: Path) -> None:
+    """A pixdim of 1 mm with an affine of 2 mm: tools that read one or the other would differ."""
+    content = bytearray(gzip.decompress((broken / IMAGE).read_bytes()))
+    assert content[280:284] == np.float32(1).tobytes(), "srow_x begins at byte 280 of a NIfTI-1 header"
+    content[280:284] = np.float32(2).tobytes()
+    (broken / IMAGE).write_bytes(gzip.compress(bytes(content)))
+    with pytest.raises(DataError, match="2 x 1 x 1 mm in the affine"):
+        load(broken)
+
+
+LAYOUT: dict[str, tuple[Callable[[Path], object], str]] = {
+    "missing image": (lambda f: (f / IMAGE).unlink(), "imagesTr/hippocampus_001.nii.gz: found missing file"),
+    "missing folder": (lambda f: shutil.rmtree(f / "labelsTr"), "found missing file and 1 more"),
+    "extra image": (lambda f: shutil.copy(f / IMAGE, f / IMAGE.replace("001", "009")), "009.nii.gz: found extra file"),
+    "a note": (lambda f: (f / "imagesTr/notes.txt").write_text("x"), "notes.txt: found extra file"),
+    "no listing": (lambda f: (f / "dataset.json").unlink(), "dataset.json: found no such file"),
+    "listing cut": (lambda f: (f / "dataset.json").write_text('{"training": ['), "not JSON"),
+    "other classes": (lambda f: edit(f, labels={"0": "background", "1": "liver"}), "found labels .*liver"),
+    "other channels": (lambda f: edit(f, modality={"0": "T1", "1": "T2"}), "found channels 2, expected 1"),
+    "wrong count": (lambda f: edit(f, numTraining=3), "found numTraining 3, expected 2"),
+}
+
+
+def edit(folder: Path, **changes: object) -> None:
+    """Change fields of dataset.json."""
+    path = folder / "dataset.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+@pytest.mark.parametrize("way", LAYOUT)
+def test_broken_layout_is_refused(broken: Path, way: str) -> None:
+    damage, message = LAYOUT[way]
+    damage(broken)
+    with pytest.raises(DataError, match=message):
+        load(broken)
+
+
+def test_wrong_number_of_cases_is_refused(broken: Path) -> None:
+    with pytest.raises(DataError, match="found 2 labelled cases, expected 260"):
+        load(broken, MSD_HIPPOCAMPUS)
+
+
+def test_apple_double_files_are_skipped(broken: Path) -> None:
+    for name in ("._dataset.json", "imagesTr/._hippocampus_001.nii.gz", "labelsTr/._hippocampus_007.nii.gz"):
+        (broken / name).write_bytes(b"\0\5\x16\7")
+    (broken / "imagesTr/.DS_Store").write_bytes(b"x")
+    assert load(broken).numbers == [1, 2]
+
+
+def test_the_known_stray_label_is_clamped_with_a_warning(broken: Path) -> None:
+    """nnU-Net's code notes a voxel of -2 in case 243 of the published archive; here case 1 plays its part."""
+    rewrite(broken / LABEL, put(-2, np.int16))
+    known = replace(PHANTOM_SPEC, known_bad_labels=frozenset({1}))
+    loaded = load(broken, known)
+    assert len(loaded.warnings) == 1 and "1 voxels with label values -2" in loaded.warnings[0]
+    assert loaded.cases[1].label[3, 4, 5] == 0 and loaded.cases[1].label.max() == 2
+    rewrite(broken / LABEL, put(np.nan))
+    with pytest.raises(DataError, match="nan"):
+        load(broken, known)
+
+
+def test_a_case_holds_what_nibabel_reads(intact: Path) -> None:
+    case = read_case(intact, PHANTOM_SPEC, 2)
+    image, label = (nib.load(intact / f"{side}Tr/hippocampus_002.nii.gz") for side in ("images", "labels"))
+    assert case.image.dtype == np.float32 and case.image.flags.c_contiguous
+    assert case.label.dtype == np.uint8 and case.affine.dtype == np.float64
+    np.testing.assert_array_equal(case.image[0], image.get_fdata(dtype=np.float32))
+    np.testing.assert_array_equal(case.label, label.get_fdata())
+    np.testing.assert_array_equal(case.affine, image.affine)
+    assert (case.name, case.subject, case.spacing) == ("hippocampus_002", 1, (1.0, 1.0, 1.0))
+    assert case.stored_dtype == image.get_data_dtype().name
+
+
+def test_the_hash_follows_contents_and_not_compression(broken: Path) -> None:
+    before = load(broken)
+    path = broken / IMAGE
+    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()), 9, mtime=1))
+    assert load(broken).sha256 == before.sha256
+    rewrite(path, lambda v: put(float(v[3, 4, 5]) + 1, v.dtype.type)(v))
+    after = load(broken)
+    assert after.cases[1].sha256 != before.cases[1].sha256 and after.sha256 != before.sha256
+    assert after.cases[2].sha256 == before.cases[2].sha256
+    rewrite(broken / "labelsTr/hippocampus_002.nii.gz", put(1))
+    assert load(broken).cases[2].sha256 != before.cases[2].sha256
+
+
+def test_scaled_and_uncompressed_scans_are_read(tmp_path: Path) -> None:
+    """A user's own scan: int16 with a slope, not compressed, another spacing."""
+    voxels = np.arange(60, dtype=np.int16).reshape(3, 4, 5)
+    image = nib.Nifti1Image(voxels, np.diag([0.8, 0.8, 2.0, 1.0]))
+    image.header.set_slope_inter(2.0, 10.0)
+    nib.save(image, tmp_path / "scan.nii")
+    with pytest.raises(DataError, match=r"0\.8 x 0\.8 x 2 mm"):
+        read_image(tmp_path / "scan.nii", MSD_HIPPOCAMPUS)
+    read, affine, spacing, dtype = read_image(tmp_path / "scan.nii", MSD_HIPPOCAMPUS, any_spacing=True)
+    np.testing.assert_allclose(read[0], voxels * 2.0 + 10.0)
+    np.testing.assert_allclose(spacing, (0.8, 0.8, 2.0), rtol=1e-6)
+    assert dtype == "int16" and affine[2, 2] == 2.0
+    nib.save(nib.Nifti2Image(voxels, np.eye(4)), tmp_path / "second.nii.gz")
+    assert read_image(tmp_path / "second.nii.gz", MSD_HIPPOCAMPUS)[0].shape == (1, 3, 4, 5)
+
+
+@pytest.mark.parametrize(("n_labels", "channels"), [(1, ("T1",)), (5, ("T1",)), (2, ("T1", "T2")), (5, ("T1", "T2"))])
+def test_other_descriptions_round_trip(tmp_path: Path, n_labels: int, channels: tuple[str, ...]) -> None:
+    """The seam for other data sets: classes and channels come from the description alone."""
+    labels = tuple(Label(value, f"part {value}", "#000000") for value in range(1, n_labels + 1))
+    spec = replace(PHANTOM_SPEC, labels=labels, channels=channels)
+    phantom.generate(tmp_path, spec, n_subjects=1, seed=1)
+    loaded = load(tmp_path, spec)
+    for case in loaded.cases.values():
+        assert case.image.shape == (len(channels), *case.label.shape)
+        assert np.unique(case.label).tolist() == list(range(n_labels + 1))
+        rows = [np.argwhere(case.label == label.value)[:, 1].mean() for label in labels]
+        assert rows == sorted(rows, reverse=True), "class 1 is the most anterior"
+    if len(channels) == 2:
+        assert nib.load(tmp_path / IMAGE).shape[3] == 2, "channels are last on disk"
+        rewrite(tmp_path / IMAGE, lambda v: np.stack([v[..., 0], np.zeros_like(v[..., 1])], -1))
+        with pytest.raises(DataError, match="channel T2 is 0"):
+            load(tmp_path, spec)
+        rewrite(tmp_path / IMAGE, lambda v: v[..., :1])
+        with pytest.raises(DataError, match=r"expected 4-D \(X, Y, Z, 2\)"):
+            load(tmp_path, spec)
+
+
+def test_the_real_volumes_pass_every_check(msd_dir: Path) -> None:
+    loaded = cohort.load(Source("msd", msd_dir, MSD_HIPPOCAMPUS))
+    assert len(loaded.cases) == 260 and len(loaded.people) == 170
+    stored = [case.stored_dtype for case in loaded.cases.values()]
+    assert (stored.count("uint8"), stored.count("float32")) == (55, 205)
+    assert {case.image.dtype for case in loaded.cases.values()} == {np.dtype(np.float32)}
+    assert len({case.sha256 for case in loaded.cases.values()}) == 260
