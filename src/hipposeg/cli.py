@@ -8,14 +8,17 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from hipposeg.data import locate
-from hipposeg.workspace import PROFILES, Workspace, output_root
+from hipposeg.workspace import PROFILES, Workspace
 
 EXAMPLES = """examples:
-  hipposeg predict crop.nii.gz -o out        segment a scan
+  hipposeg predict T1.nii.gz -o out          segment a scan of a head
+  hipposeg predict dicom_folder -o out       the same from DICOM
   hipposeg train unet2d --schedule S         train one model on fold 0
   hipposeg train --plan standard             train the runs of the notebooks, several at a time
   hipposeg execute 03                        run a notebook
@@ -27,7 +30,7 @@ def data(args: argparse.Namespace) -> int:
     if args.retry:
         locate.forget_failed_attempt()
     source = locate.locate(args.profile)
-    profile = "smoke" if source.dataset == "phantom" else args.profile
+    profile = Workspace.here(source.dataset, args.profile).profile
     print(source.dataset, profile, locate.fingerprint(source)[:16], source.folder)
     return 0
 
@@ -64,10 +67,9 @@ def _train_one(args: argparse.Namespace) -> int:
     from hipposeg.experiments.run import in_tables, obtain
 
     source = locate.locate("standard")
-    phantom = source.dataset == "phantom"
-    ws = Workspace(output_root(), source.dataset, "smoke" if phantom else "standard")
+    ws = Workspace.here(source.dataset, "standard")
     people = cohort.load(source)
-    schedule = args.schedule or ("smoke" if phantom else "standard")
+    schedule = args.schedule or ws.profile
     run = RunSpec(args.model, args.folds, args.fold, args.seed, schedule, args.hardware)
     every = folds.read_or_write(ws.folds, people)
     if not args.retrain and in_tables(run, people, every, ws):
@@ -80,13 +82,17 @@ def _train_one(args: argparse.Namespace) -> int:
 
 
 def _train_plan(args: argparse.Namespace) -> int:
-    from hipposeg.experiments import many
+    from hipposeg.experiments import many, zoo2d
+    from hipposeg.models import encoders
 
     profile = args.plan if args.plan in ("smoke", "full") else "standard"
     source = locate.locate(profile)
-    phantom = source.dataset == "phantom"  # it has one plan, the runs of the notebooks' main sections for two epochs
-    ws = Workspace(output_root(), source.dataset, "smoke" if phantom else profile)
-    todo = many.planned(source, ws, "standard" if phantom else args.plan, args.only, args.retrain)
+    ws = Workspace.here(source.dataset, profile)
+    # The phantom has one plan, the runs of the notebooks' main sections for two epochs.
+    name = "standard" if ws.is_phantom else args.plan
+    if not args.list and not ws.is_phantom:
+        encoders.imagenet_weights(zoo2d.MOBILENET)  # the plan uses them if this machine has them
+    todo = many.planned(source, ws, name, args.only, args.retrain)
     if args.list:
         print("\n".join(f"{one.state:<9} {one.run.name}" for one in todo))
         return 0
@@ -98,9 +104,9 @@ def _train_plan(args: argparse.Namespace) -> int:
 
 def sync(args: argparse.Namespace) -> int:
     """Write the .ipynb files from their .py sources, or list those that are out of date."""
-    from hipposeg import sources
+    from hipposeg import reproduce
 
-    stale = sources.sync(sources.home(), args.check)
+    stale = reproduce.sync(reproduce.home(), args.check)
     if args.check and stale:
         print(f"Not in sync with their percent sources: {', '.join(stale)}. Run `make sync`.", file=sys.stderr)
         return 1
@@ -112,22 +118,23 @@ def compare(args: argparse.Namespace) -> int:
     """Compare two artifacts folders; measured times are left out."""
     from hipposeg import reproduce
 
-    differences = reproduce.compare(args.a, args.b)
-    return report(differences, f"{len(reproduce.compared_files(args.a))} files compared: every byte is the same.")
+    differences, count = reproduce.compare(args.a, args.b)
+    return report(differences, f"{count} files compared: every byte is the same.")
 
 
 def predict(args: argparse.Namespace) -> int:
-    """Segment cropped T1 scans of one hippocampus each: masks, volumes with intervals, and pictures to check.
+    """Segment T1-weighted scans: masks, volumes with intervals, and a page to check each by.
 
-    Each IMAGE is a NIfTI crop around one hippocampus, T1-weighted, 1 mm, axes to right, front and top. DIR receives
-    NAME_mask.nii.gz in the image's own geometry (1 anterior, 2 posterior), NAME_qc.png, and volumes.csv with a
-    conformal interval for each volume. A scan unlike the training data is refused with the reason; the other images
-    are still segmented, and the exit status is 1. A looser, tighter or shifted crop changes the volumes.
-    Nothing is trained and no network connection is used. Not a medical device.
+    Each SCAN is a whole head (NIfTI, MGZ, NRRD, MetaImage, or a folder with a DICOM series) or a 1 mm crop around one
+    hippocampus. DIR receives NAME_dseg.nii.gz on the scan's own grid (of a head: 1 left anterior, 2 left posterior,
+    3 right anterior, 4 right posterior; of a crop: 1 anterior, 2 posterior), its label table, NAME.json, NAME_qc.html,
+    and a row of volumes.csv with a conformal interval for each volume. A scan is "ok", to "check" or "refused", each
+    with the reason; the others are still segmented, and the exit status is 1 if one was refused. No network connection
+    is used. Not a medical device.
     """
-    from hipposeg.predict import batch
+    from hipposeg.predict import output
 
-    return batch.run(args.images, args.output, args.weights)
+    return output.run(args.images, args.output, args.weights, args.series, args.overwrite)
 
 
 def report(differences: list[str], otherwise: str) -> int:
@@ -136,28 +143,31 @@ def report(differences: list[str], otherwise: str) -> int:
     return 1 if differences else 0
 
 
+def subcommand(commands: Any, function: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
+    """Add a subcommand with the name of its function, and the function's docstring as its help."""
+    text = (function.__doc__ or "").strip()
+    sub = commands.add_parser(function.__name__, help=text.splitlines()[0].rstrip("."), description=text)
+    sub.set_defaults(function=function)
+    return sub
+
+
 def parser() -> argparse.ArgumentParser:
     """All subcommands and their arguments."""
     raw = argparse.RawDescriptionHelpFormatter
     top = argparse.ArgumentParser(
         "hipposeg", description="Segment the hippocampus in MRI.", epilog=EXAMPLES, formatter_class=raw
     )
-    commands = top.add_subparsers(required=True, metavar="command")
-
-    def command(name: str, function: object) -> argparse.ArgumentParser:
-        text = (function.__doc__ or "").strip()
-        sub = commands.add_parser(name, help=text.splitlines()[0].rstrip("."), description=text)
-        sub.set_defaults(function=function)
-        return sub
-
-    def profile(sub: argparse.ArgumentParser) -> None:
-        sub.add_argument("--profile", choices=PROFILES, default="standard", help="how much to train (standard)")
-
-    asked = command("predict", predict)
-    asked.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help=".nii or .nii.gz")
-    asked.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="created if it does not exist")
-    asked.add_argument("--weights", type=Path, metavar="DIR", help="folder with card.json and weights (the package's)")
-    trained = command("train", train)
+    command = partial(subcommand, top.add_subparsers(required=True, metavar="command"))
+    profile = {"choices": PROFILES, "default": "standard", "help": "how much to train (standard)"}
+    scan = command(predict)
+    scan.add_argument("images", nargs="+", type=Path, metavar="SCAN", help="a file, or a folder with DICOM files")
+    scan.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="created if it does not exist")
+    scan.add_argument("--series", default="", metavar="TEXT", help="of a DICOM folder: number, UID or description")
+    scan.add_argument(
+        "--overwrite", action="store_true", help="replace files that no earlier call wrote (never inputs)"
+    )
+    scan.add_argument("--weights", type=Path, metavar="DIR", help="folder with card.json and weights (the package's)")
+    trained = command(train)
     trained.add_argument("model", nargs="?", help="such as unet2d; a wrong name lists all")
     kinds = ("grouped", "nnunet", "dev", "inner", "leak-volumes", "leak-slices")
     trained.add_argument("--folds", choices=kinds, default="grouped", help="kind of folds (grouped)")
@@ -173,14 +183,14 @@ def parser() -> argparse.ArgumentParser:
     trained.add_argument("--scheduler", default="", metavar="ADDRESS", help="dask scheduler, such as tcp://host:8786")
     trained.add_argument("--list", action="store_true", help="print what the plan would train, and train nothing")
     trained.add_argument("--retrain", action="store_true", help="train what the tables hold, too")
-    run = command("execute", execute)
+    run = command(execute)
     run.add_argument("number", help="the notebook's number, such as 03")
-    profile(run)
-    found = command("data", data)
+    run.add_argument("--profile", **profile)
+    found = command(data)
     found.add_argument("--retry", action="store_true", help="try the network again at once")
-    profile(found)
-    command("sync", sync).add_argument("--check", action="store_true", help="write nothing")
-    compared = command("compare", compare)
+    found.add_argument("--profile", **profile)
+    command(sync).add_argument("--check", action="store_true", help="write nothing")
+    compared = command(compare)
     compared.add_argument("a", type=Path, help="an artifacts folder")
     compared.add_argument("b", type=Path, help="another one")
     return top
@@ -189,7 +199,8 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None, commands: argparse.ArgumentParser | None = None) -> int:
     """Run one subcommand; expected errors end as one sentence, not as a traceback."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("papermill").setLevel(logging.WARNING)
+    for talkative in ("papermill", "numexpr"):
+        logging.getLogger(talkative).setLevel(logging.WARNING)
     args = (commands or parser()).parse_args(argv)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ending a plan ends its trainings, too
     try:

@@ -7,7 +7,6 @@ import io
 import json
 import math
 import os
-import re
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -32,23 +31,11 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def remove_parts(*folders: Path) -> None:
-    """Delete what `replacing` left below `folders` when its process was killed: `.<process id>.part.<name>`."""
-    found = (Path(place, name) for folder in folders for place, *names in os.walk(folder) for name in sum(names, []))
-    for path in sorted(path for path in found if re.fullmatch(r"\.\d+\.part\..+", path.name)):
-        old = path.exists() and time.time() - path.stat().st_mtime > 3600
-        if old or not _runs(int(path.name.split(".")[1])):
+    """Delete what `replacing` left below `folders` an hour ago or earlier, when its process was killed."""
+    for path in [path for folder in folders for path in folder.rglob(".*.part.*")]:
+        if path.exists() and time.time() - path.stat().st_mtime > 3600:
             shutil.rmtree(path, ignore_errors=True)
             path.unlink(missing_ok=True)
-
-
-def _runs(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        pass  # it belongs to someone else
-    return True
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from hipposeg.data import grid
-from hipposeg.data.rescale import Resampling, rescale
+from hipposeg.data.grid import Resampling, rescale
 from hipposeg.models.inr import lattice
 from hipposeg.training.augmentation import centred_points, rotation, sample
 from hipposeg.training.machine import Machine
@@ -19,9 +19,11 @@ from hipposeg.training.machine import Machine
 # Increase when the way from an image to a mask changes: keys of earlier runs then differ.
 NUMERICS = 1
 
-# (C, X, Y, Z) float32 and a spacing in mm -> class probabilities (K, X, Y, Z) float32, or a mask (X, Y, Z) uint8.
-Asker = Callable[[np.ndarray, tuple[float, float, float]], np.ndarray]
-Predictor = Callable[[np.ndarray, tuple[float, float, float]], np.ndarray]
+Spacing = tuple[float, float, float]  # mm
+# (C, X, Y, Z) float32 and a spacing -> class probabilities (K, X, Y, Z) float32, or a mask (X, Y, Z) uint8.
+Evaluator = Callable[[np.ndarray, Spacing], np.ndarray]
+Predictor = Callable[[np.ndarray, Spacing], np.ndarray]
+BATCH = 48  # samples a forward pass
 
 
 @dataclass(frozen=True)
@@ -42,13 +44,13 @@ class Prep:
     size: tuple[int, int, int]
     axis: int | None = None
     neighbours: int = 0
-    spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    spacing: Spacing = (1.0, 1.0, 1.0)
     n4: bool = False
     views: bool = False
     view_degrees: float = 7.0
     view_voxels: float = 3.0
 
-    def takes(self, spacing: tuple[float, float, float]) -> bool:
+    def takes(self, spacing: Spacing) -> bool:
         """Whether an image of this spacing (mm) needs no resampling."""
         return np.allclose(spacing, self.spacing, atol=1e-3)
 
@@ -58,13 +60,13 @@ class Prep:
 
     def place(self, image: np.ndarray) -> tuple[Tensor, grid.Placement]:
         """Samples of a volume (C, X, Y, Z): 3D (1, C, *size), 2D (slices, C', *size without axis), z-scored."""
-        volume, placement = self.box(image)
+        volume, placement = self.volume(image)
         return self.stack(volume), placement
 
-    def box(self, image: np.ndarray) -> tuple[Tensor, grid.Placement]:
+    def volume(self, image: np.ndarray) -> tuple[Tensor, grid.Placement]:
         """The z-scored volume on the network's grid, (1, C, *size)."""
-        boxed, placement = grid.place(grid.zscore(image), self.size)
-        return torch.from_numpy(np.ascontiguousarray(boxed))[None], placement
+        placed, placement = grid.place(grid.zscore(image), self.size)
+        return torch.from_numpy(np.ascontiguousarray(placed))[None], placement
 
     def stack(self, volume: Tensor) -> Tensor:
         """(1, C, *size) to samples: itself in 3D; in 2D its slices with their neighbours as channels."""
@@ -81,8 +83,8 @@ class Prep:
         return samples[0] if self.axis is None else samples.movedim(0, self.axis + 1)
 
 
-# The moved copies: one for each corner of a cube, turned about all three axes and shifted towards that corner. A
-# network with strides is not indifferent to where its grid lies, nor to the box's edges; the mean over views nearly is.
+# The transformed copies: one for each corner of a cube, rotated about all three axes and shifted towards that corner.
+# Strided convolutions are sensitive to sub-stride shifts; averaging over shifts removes most of it.
 VIEWS = tuple(itertools.product((-1.0, 1.0), repeat=3))
 
 
@@ -104,9 +106,9 @@ def _view_points(sides: tuple[int, ...], corner: tuple[float, float, float], pre
 
 
 def each_view(forward: Callable[[Tensor], Tensor], volume: Tensor, prep: Prep, together: int = 1) -> Iterator[Tensor]:
-    """Yield the probabilities (1, K, X, Y, Z) of each transformed copy, transformed back.
+    """Yield the probabilities (1, K, X, Y, Z) of each transformed copy of (1, C, X, Y, Z), transformed back.
 
-    Voxels outside a copy count as background; the caller sets background to one minus the other classes.
+    Voxels outside a copy are 0 in every class; the caller sets background to one minus the other classes.
 
     Args:
         forward: probabilities (B, K, X, Y, Z) of a batch.
@@ -122,7 +124,7 @@ def each_view(forward: Callable[[Tensor], Tensor], volume: Tensor, prep: Prep, t
 
 
 @torch.inference_mode()
-def opinions(model: nn.Module, prep: Prep, image: np.ndarray, machine: Machine, batch: int = 48) -> list[np.ndarray]:
+def predictions(model: nn.Module, prep: Prep, image: np.ndarray, machine: Machine) -> list[np.ndarray]:
     """Class probabilities of each transformed copy, or of the volume alone without test-time augmentation.
 
     Args:
@@ -130,16 +132,15 @@ def opinions(model: nn.Module, prep: Prep, image: np.ndarray, machine: Machine, 
         prep: its input.
         image: (C, X, Y, Z) float32 in the network's spacing.
         machine: device and precision.
-        batch: samples a forward pass.
 
     Returns:
         Arrays (K, X, Y, Z) float32 on the image's grid; voxels that were cropped away are background.
     """
-    volume, placement = prep.box(image)
+    volume, placement = prep.volume(image)
 
     def forward(volumes: Tensor) -> Tensor:
         found = []
-        for part in prep.stack(volumes).split(batch):
+        for part in prep.stack(volumes).split(BATCH):
             with machine.autocast():
                 found.append(model(part.to(machine.device)).float().cpu().softmax(1))
         outputs = torch.cat(found)
@@ -151,12 +152,12 @@ def opinions(model: nn.Module, prep: Prep, image: np.ndarray, machine: Machine, 
     return [_background_first(placement.restore(view[0].numpy())) for view in views]
 
 
-def probabilities(model: nn.Module, prep: Prep, image: np.ndarray, machine: Machine, batch: int = 48) -> np.ndarray:
-    """Mean of `opinions`, (K, X, Y, Z) float32; arguments as there."""
-    return pooled(opinions(model, prep, image, machine, batch))
+def probabilities(model: nn.Module, prep: Prep, image: np.ndarray, machine: Machine) -> np.ndarray:
+    """Mean of `predictions`, (K, X, Y, Z) float32; arguments as there."""
+    return averaged(predictions(model, prep, image, machine))
 
 
-def pooled(found: Sequence[np.ndarray]) -> np.ndarray:
+def averaged(found: Sequence[np.ndarray]) -> np.ndarray:
     """Mean of probabilities (K, X, Y, Z); background is one minus the other classes."""
     return _background_first(sum(found) / len(found))
 
@@ -166,22 +167,22 @@ def _background_first(found: np.ndarray) -> np.ndarray:
     return found
 
 
-# Two ways of asking a network of larger voxels for a finer grid.
+# Two ways to evaluate a network of larger voxels on a finer grid.
 HEAD, TRILINEAR = "head", "trilinear"
 
 
 @torch.inference_mode()
 def off_grid(
-    model: nn.Module, prep: Prep, image: np.ndarray, spacing: tuple[float, float, float], machine: Machine,
-    query: str = HEAD, at: tuple[float, float, float] | None = None,
+    model: nn.Module, prep: Prep, image: np.ndarray, spacing: Spacing, machine: Machine, query: str = HEAD,
+    at: Spacing | None = None,
 ) -> np.ndarray:  # fmt: skip
     """Class probabilities of an `INRUNet` on another grid than its own, (K, X, Y, Z) float32.
 
     The image is resampled about a centre that both grids share. Outside the network's grid is background.
 
     Args:
-        model: network in evaluation mode on the machine's device.
-        prep: its input, in 3D.
+        model: 3D network in evaluation mode on the machine's device.
+        prep: its input.
         image: (C, X, Y, Z) float32.
         spacing: voxel size of the image in mm.
         machine: device and precision.
@@ -218,14 +219,14 @@ def off_grid(
     return found
 
 
-def asker(model: nn.Module, prep: Prep, machine: Machine) -> Asker:
+def evaluator(model: nn.Module, prep: Prep, machine: Machine) -> Evaluator:
     """A function from an image and its spacing to class probabilities on the image's grid.
 
     An image in another spacing is resampled, and its probabilities are interpolated back; an INR network is evaluated
     at the image's own voxels.
     """
 
-    def ask(image: np.ndarray, spacing: tuple[float, float, float]) -> np.ndarray:
+    def evaluate(image: np.ndarray, spacing: Spacing) -> np.ndarray:
         if prep.takes(spacing):
             return probabilities(model, prep, image, machine)
         if getattr(model, "wants_points", False) and prep.axis is None:
@@ -233,16 +234,13 @@ def asker(model: nn.Module, prep: Prep, machine: Machine) -> Asker:
         worked, resampling = rescale(image, spacing, prep.spacing, prep.size)
         return resampling.restore(probabilities(model, prep, worked, machine))
 
-    return ask
+    return evaluate
 
 
-def predictor(*askers: Asker) -> Predictor:
-    """A function from an image and its spacing to the most probable class, by the mean of several `asker` functions."""
+def predictor(*evaluators: Evaluator) -> Predictor:
+    """A function from an image and its spacing to the most probable class, by the mean over evaluators."""
 
-    def predict(image: np.ndarray, spacing: tuple[float, float, float]) -> np.ndarray:
-        total = askers[0](image, spacing)
-        for ask in askers[1:]:
-            total = total + ask(image, spacing)
-        return total.argmax(0).astype(np.uint8)
+    def predict(image: np.ndarray, spacing: Spacing) -> np.ndarray:
+        return sum(evaluate(image, spacing) for evaluate in evaluators).argmax(0).astype(np.uint8)
 
     return predict

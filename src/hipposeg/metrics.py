@@ -77,6 +77,8 @@ def iou(prediction: np.ndarray, truth: np.ndarray) -> float:
 def surface_scores(prediction: np.ndarray, truth: np.ndarray, spacing: Sequence[float]) -> dict[str, float]:
     """nsd1, nsd2 (0 to 1), hd95 and msd (mm) of two boolean masks (X, Y, Z), neither of them empty."""
     import torch
+
+    # MONAI's __init__ imports all of its packages, which takes 20 s once a process; so it waits for the first score.
     from monai.metrics import compute_average_surface_distance, compute_hausdorff_distance, compute_surface_dice
 
     # MONAI wants (batch, channel, X, Y, Z) of floats; here one case with one foreground channel.

@@ -1,4 +1,4 @@
-"""What every notebook starts with: data, results, saved figures with captions, and facts as JSON."""
+"""A notebook's session: data, results, saved figures with captions, and facts as JSON."""
 
 import os
 import textwrap
@@ -23,11 +23,11 @@ from hipposeg.experiments.spec import RunSpec
 from hipposeg.results import load, tables
 from hipposeg.results.load import ResultsError, Run
 from hipposeg.viz.style import preview, save_figure, use_style
-from hipposeg.workspace import Workspace, output_root
+from hipposeg.workspace import Workspace
 
 
 def headless() -> bool:
-    """True where papermill runs the notebook, False where a person does."""
+    """Whether papermill runs the notebook."""
     return os.environ.get("HIPPOSEG_HEADLESS") == "1"
 
 
@@ -61,11 +61,8 @@ class Session:
         """Return a finished run, training it if needed.
 
         The runs of the main sections are trained on this machine (or taken from its cache), so that a change shows;
-        any other run is taken from the tables if they hold it. The profile `stored` trains nothing, `smoke` takes
-        every model's two-epoch schedule.
-
-        Raises:
-            ResultsError: under `stored`, the tables do not hold the run.
+        any other run is taken from the tables if they hold it. The profile `stored` trains nothing and raises
+        ResultsError if the tables do not hold the run; `smoke` takes every model's two-epoch schedule.
         """
         schedule = "smoke" if self.ws.profile == "smoke" else schedule
         run = RunSpec(model, folds, fold, seed, schedule)
@@ -79,16 +76,21 @@ class Session:
         return runs.obtain(run, self.cohort, self.folds, self.ws)
 
     @cached_property
-    def results(self) -> pd.DataFrame:
+    def every_run(self) -> pd.DataFrame:
         """All finished runs (`results.load`), checked; runs trained here take the place of those they repeat."""
         frame = load.load(self.ws)
         load.check(frame, self.spec, self.folds)
         return load.with_stand_ins(frame, runs.stand_ins(self.ws))
 
+    @cached_property
+    def results(self) -> pd.DataFrame:
+        """The runs to compare: each planned run once, without its twin in another precision or on another device."""
+        return load.without_twins(self.every_run)
+
     def planned(self) -> pd.DataFrame:
         """The rows of this notebook's finished planned runs; prints how many there are."""
         found, declared = plan.of_notebook(self.results, self.number), plan.declared(self.number)
-        count = len(plan.finished(self.results, declared)["run"].unique())
+        count = plan.finished(self.every_run, declared)["run"].nunique()
         self.facts(series_declared=len(declared), series_found=count)
         networks = found[[not MODELS[model].members for model in found["model"]]]
         where = f" (networks trained on {tables.machines(networks)})" if len(networks) else ""
@@ -127,9 +129,7 @@ class Session:
         plt.close(fig)
 
     def finish(self, *promised: Path) -> None:
-        """Move figures, their index and the facts into artifacts.
-
-        Nothing of this notebook is in artifacts before, so that one that fails leaves nothing half-done.
+        """Move figures, their index and the facts into artifacts, where a failed notebook has left nothing.
 
         Raises:
             FileNotFoundError: a file that the header promises is missing.
@@ -156,14 +156,13 @@ def start(name: str, profile: str) -> Session:
     """
     use_style()
     source = locate.locate(profile)
-    profile = "smoke" if source.dataset == "phantom" else profile
-    ws = Workspace(output_root(), source.dataset, profile)
+    ws = Workspace.here(source.dataset, profile)
     cohort = cohorts.load(source)
     folds = folding.read_or_write(ws.folds, cohort)
     if ws.is_phantom:
         display(Markdown(PHANTOM_BANNER))
     subjects = len({case.subject for case in cohort.cases.values()})
-    print(f"{cohort.spec.title}: {len(cohort.cases)} volumes, {subjects} subjects; profile {profile}")
+    print(f"{cohort.spec.title}: {len(cohort.cases)} volumes, {subjects} subjects; profile {ws.profile}")
     for warning in cohort.warnings:
         print(f"WARNING: {warning}")
     return Session(name, ws, cohort, folds)

@@ -1,8 +1,10 @@
-"""Reproducible notebooks and artifacts: execute, strip, hash, compare.
+"""Reproducible notebooks and artifacts: sources and their .ipynb files, execution, hashes, comparison.
 
-Papermill runs a notebook; the terminal shows its whole output. The copy in artifacts/ has the same bytes every time:
-stderr, times, widget state, memory addresses and paths of the machine are removed. Its images have 256 colours; the
-figures of full quality are the files in figures/. The manifest lists the SHA-256 of every file that a rerun reproduces.
+A notebook's source is `notebooks/NN_slug.py` in jupytext's percent format. The `.ipynb` beside it, for Jupyter and
+Colab, holds the same cells without outputs. Papermill executes the source; the terminal shows its whole output. The
+copy in artifacts/ has the same bytes every time: stderr, times, widget state, memory addresses and paths of the machine
+are removed, and its images have 256 colours (the figures of full quality are the files in figures/). The manifest lists
+the SHA-256 of every file that a rerun reproduces.
 """
 
 import base64
@@ -16,59 +18,109 @@ from typing import Any
 
 import pandas as pd
 
-from hipposeg import files, sources
+from hipposeg import files
 from hipposeg.data import locate
 from hipposeg.results import store
-from hipposeg.workspace import Workspace, output_root, project_root, source_hash
+from hipposeg.workspace import Workspace, is_project, project_root, source_hash
 
 LIMIT_BYTES = 1_500_000
 WIDGETS = "application/vnd.jupyter.widget"
 ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]{6,}")
 MANIFEST = "manifest.json"
-NOT_COMPARED = (MANIFEST, store.REPRODUCED)
-# Folders of measured values.
-NOT_COMPARED_FOLDERS = ("bench",)
+# Files and folders of measured values, and the list of hashes itself.
+NOT_COMPARED = (MANIFEST, store.REPRODUCED, "bench")
 
 
 class NotebookError(RuntimeError):
-    """A notebook stopped before its end; the message names the cell."""
+    """A notebook stopped before its end; the message names the line."""
+
+
+def home() -> Path:
+    """Find the folder of the notebooks. Raises FileNotFoundError outside of a checkout of this project."""
+    root = project_root()
+    if not is_project(root):
+        raise FileNotFoundError(f"{root} is not a checkout of hipposeg; change to the folder that holds its notebooks/")
+    return root / "notebooks"
+
+
+def read(path: Path) -> Any:
+    """Read a percent file as an nbformat notebook; its cell ids depend only on the cells' text."""
+    import jupytext
+
+    return with_ids(jupytext.reads(path.read_text(encoding="utf-8"), fmt="py:percent"))
+
+
+def with_ids(notebook: Any) -> Any:
+    """Set each cell's id to a hash of its text (jupytext and papermill draw random ones); repeats get a counter."""
+    seen: dict[str, int] = {}
+    for cell in notebook.cells:
+        short = files.sha256_bytes(cell.cell_type.encode(), b"\0", cell.source.encode())[:10]
+        seen[short] = seen.get(short, 0) + 1
+        cell["id"] = short if seen[short] == 1 else f"{short}-{seen[short]}"
+    return notebook
+
+
+def dump(notebook: Any) -> str:
+    """Serialise a notebook as JSON; equal notebooks give equal text."""
+    import nbformat
+
+    notebook.metadata.get("jupytext", {}).pop("text_representation", None)
+    return nbformat.writes(notebook, version=4).rstrip("\n") + "\n"
+
+
+def sync(folder: Path, check: bool = False) -> list[str]:
+    """Write the `.ipynb` beside every source, unless `check`; return the names of those that were out of date."""
+    stale = []
+    for path in sorted(folder.glob("[0-9][0-9]_*.py")):
+        pair, wanted = path.with_suffix(".ipynb"), dump(read(path))
+        if not pair.is_file() or pair.read_text(encoding="utf-8") != wanted:
+            stale.append(pair.name)
+            if not check:
+                files.write_text(pair, wanted)
+    return stale
 
 
 def execute(number: str, profile: str) -> Path:
-    """Execute notebook `number` ("03") and write artifacts/notebooks/NN_slug.ipynb.
+    """Execute notebook `number` ("03") and return its executed copy, artifacts/notebooks/NN_slug.ipynb.
 
-    Args:
-        number: the first part of its name.
-        profile: one of workspace.PROFILES; the phantom always has "smoke".
-
-    Returns:
-        The path of the executed copy.
+    profile: one of workspace.PROFILES; the phantom always has "smoke".
 
     Raises:
-        NotebookError: a cell failed, the kernel died, or the copy is larger than 1.5 MB. Nothing is written then.
+        FileNotFoundError: there is no such notebook.
+        NotebookError: as of `execute_file`.
     """
-    path = sources.find(number)
+    found = sorted(home().glob(f"{number}_*.py"))
+    if len(found) != 1:
+        raise FileNotFoundError(f"notebooks/{number}_*.py: found {len(found)} notebook sources, expected one")
     source = locate.locate(profile, quiet=True)
-    ws = Workspace(output_root(), source.dataset, "smoke" if source.dataset == "phantom" else profile)
+    ws = Workspace.here(source.dataset, profile)
     files.remove_parts(ws.artifacts, ws.work)
-    copy = execute_file(path, ws)
-    remove_outdated(ws, path.stem)
+    copy = execute_file(found[0], ws)
+    remove_outdated(ws, found[0].stem)
     return copy
 
 
 def execute_file(path: Path, ws: Workspace) -> Path:
-    """Execute one percent file with the workspace's profile, and write and return its stripped copy."""
-    notebook = sources.read(path)
+    """Execute one percent file with the workspace's profile, and write and return its stripped copy.
+
+    Raises:
+        NotebookError: a cell failed, the kernel died, or the copy is larger than 1.5 MB. Nothing is written then.
+    """
+    notebook = read(path)
     tagged = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
     # Papermill accepts a parameter that no cell declares; the notebook would then run with its default.
     if len(tagged) != 1 or not re.search(r"^profile\s*=", tagged[0].source, re.MULTILINE):
         raise NotebookError(f'{path.name}: expected one cell tagged "parameters" that sets `profile`')
     with environment(ws):
         done = _run(notebook, path, ws.profile)
-    text = sources.dump(strip(done, [ws.root, project_root(), _data_folder()]))
+    text = dump(strip(done, [ws.root, project_root(), _data_folder()]))
     if len(text.encode()) > LIMIT_BYTES:
-        raise NotebookError(_too_large(path, done, len(text.encode())))
+        largest = max(done.cells, key=lambda cell: len(str(cell.get("outputs", ""))))
+        raise NotebookError(
+            f"{path.name}: the executed copy has {len(text.encode()) / 1e6:.1f} MB, more than the limit of "
+            f"{LIMIT_BYTES / 1e6} MB. The outputs of `{largest.source.splitlines()[0]}` are the largest."
+        )
     copy = ws.artifacts / "notebooks" / f"{path.stem}.ipynb"
     files.write_text(copy, text)
     return copy
@@ -114,7 +166,12 @@ def _run(notebook: Any, path: Path, profile: str) -> Any:
             stdout_file=sys.stdout, stderr_file=sys.stderr,
         )  # fmt: skip
     except papermill.PapermillExecutionError as error:
-        raise NotebookError(_failure(path, error)) from None
+        text, trace = path.read_text(encoding="utf-8"), "\n".join(error.traceback)
+        line = text.count("\n", 0, text.find(error.source)) + 1
+        raise NotebookError(
+            f"{path.name} stopped in the cell that begins in line {line}: {error.ename}: {error.evalue}\n\n"
+            f"{trace if sys.stderr.isatty() else ANSI.sub('', trace)}"
+        ) from None
     except (DeadKernelError, CellTimeoutError) as error:
         raise NotebookError(
             f"{path.name}: the notebook's Python process died ({error}). The usual cause is a lack of memory: close "
@@ -122,52 +179,28 @@ def _run(notebook: Any, path: Path, profile: str) -> Any:
         ) from error
 
 
-def _failure(path: Path, error: Any) -> str:
-    """Describe a failed cell: its place, its source and the traceback."""
-    cells = sources.read(path).cells
-    parameters = next(i for i, cell in enumerate(cells) if "parameters" in cell.metadata.get("tags", []))
-    # Papermill inserts a cell after the parameters.
-    index = error.cell_index - 1 if error.cell_index > parameters else error.cell_index
-    line = sources.cell_line(path, index)
-    where = f"cell {index + 1} of {len(cells)}" + (f" (line {line})" if line else "")
-    trace = "\n".join(error.traceback)
-    if not sys.stderr.isatty():
-        trace = ANSI.sub("", trace)
-    source = "\n".join(f"    {text}" for text in error.source.splitlines())
-    return f"{path.name} stopped in {where}: {error.ename}: {error.evalue}\n\n{source}\n\n{trace}"
-
-
 def strip(notebook: Any, folders: list[Path | None]) -> Any:
-    """Remove from an executed notebook what another run of the same code would write differently.
+    """Remove from an executed notebook, in place, what another run of the same code would write differently.
 
-    Args:
-        notebook: changed in place.
-        folders: absolute paths to cut out of text outputs.
-
-    Returns:
-        The same notebook.
+    folders: absolute paths to cut out of text outputs.
     """
     notebook.metadata.pop("papermill", None)
     notebook.metadata.pop("widgets", None)
-    notebook.metadata.get("jupytext", {}).pop("text_representation", None)
     for cell in notebook.cells:
         for key in ("papermill", "execution", "collapsed", "scrolled"):
             cell.metadata.pop(key, None)
         if cell.cell_type == "code":
             cell.outputs = [_plain(output, folders) for output in _joined(cell.outputs)]
-    sources.give_ids(notebook)
-    return notebook
+    return with_ids(notebook)
 
 
 def _joined(outputs: list[Any]) -> list[Any]:
     """Drop stderr and widgets, and join neighbouring pieces of stdout."""
     kept: list[Any] = []
     for output in outputs:
-        if output.output_type == "stream" and output.name == "stderr":
+        if output.get("name") == "stderr" or any(kind.startswith(WIDGETS) for kind in output.get("data", {})):
             continue
-        if any(kind.startswith(WIDGETS) for kind in output.get("data", {})):
-            continue
-        if kept and output.output_type == "stream" and kept[-1].output_type == "stream":
+        if kept and output.output_type == kept[-1].output_type == "stream":
             kept[-1].text += output.text
         else:
             kept.append(output)
@@ -193,15 +226,6 @@ def _plain(output: Any, folders: list[Path | None]) -> Any:
     return output
 
 
-def _too_large(path: Path, notebook: Any, size: int) -> str:
-    sizes = [sum(len(str(output)) for output in cell.get("outputs", [])) for cell in notebook.cells]
-    index = sizes.index(max(sizes))
-    return (
-        f"{path.name}: the executed copy has {size / 1e6:.1f} MB, more than the limit of {LIMIT_BYTES / 1e6} MB. The "
-        f"outputs of `{notebook.cells[index].source.splitlines()[0]}` are the largest: {sizes[index] / 1e6:.1f} MB."
-    )
-
-
 def remove_outdated(ws: Workspace, stem: str) -> None:
     """Delete files that only an earlier version of this notebook wrote, such as renamed figures."""
     index = ws.figures / f"{stem}.json"
@@ -216,22 +240,18 @@ def remove_outdated(ws: Workspace, stem: str) -> None:
 def compared_files(folder: Path) -> dict[str, str]:
     """Hash every compared file below an artifacts folder: relative path -> SHA-256, sorted.
 
-    Hidden files, the manifest and measured values are left out.
+    Hidden files and NOT_COMPARED are left out; of runs.csv, the measured columns.
     """
-    paths = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    kept = [
-        path for path in paths
-        if path.name not in NOT_COMPARED and path.parts[0] not in NOT_COMPARED_FOLDERS
-        and not any(part.startswith(".") for part in path.parts)
-    ]  # fmt: skip
-    return {path.as_posix(): files.sha256_bytes(_compared(folder / path)) for path in kept}
-
-
-def _compared(path: Path) -> bytes:
-    """The bytes of a file; of runs.csv, those without the measured columns."""
-    if path.name != store.RUNS:
-        return path.read_bytes()
-    return pd.read_csv(path, dtype=str).drop(columns=list(store.MEASURED)).to_csv(index=False).encode()
+    found = {}
+    for path in sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file()):
+        if any(part in NOT_COMPARED or part.startswith(".") for part in path.parts):
+            continue
+        content = (folder / path).read_bytes()
+        if path.name == store.RUNS:
+            table = pd.read_csv(folder / path, dtype=str).drop(columns=list(store.MEASURED))
+            content = table.to_csv(index=False).encode()
+        found[path.as_posix()] = files.sha256_bytes(content)
+    return found
 
 
 def manifest(ws: Workspace) -> dict[str, Any]:
@@ -270,15 +290,11 @@ def write_manifest(ws: Workspace, made: bool = True) -> Path:
     return path
 
 
-def check_manifest(ws: Workspace) -> list[str]:
-    """List the differences between the manifest and the files, as sentences."""
-    recorded, found = files.read_json(ws.artifacts / MANIFEST), manifest(ws)
-    differences = _differences(recorded["files"], found["files"], "the manifest", "the folder")
-    return differences + (["project.html: the bytes differ"] if recorded["page"] != found["page"] else [])
+def compare(a: Path, b: Path) -> tuple[list[str], int]:
+    """Compare two artifacts folders; measured times are left out.
 
-
-def compare(a: Path, b: Path) -> list[str]:
-    """List the differences between two artifacts folders, as sentences; measured times are left out.
+    Returns:
+        The differences, as sentences, and the number of files in `a`.
 
     Raises:
         FileNotFoundError: a folder is missing or holds nothing to compare.
@@ -288,10 +304,10 @@ def compare(a: Path, b: Path) -> list[str]:
         if not folder.is_dir() or not (found := compared_files(folder)):
             raise FileNotFoundError(f"{folder}: found nothing to compare; expected an artifacts folder")
         hashes.append(found)
-    return _differences(*hashes, str(a), str(b))
-
-
-def _differences(a: dict[str, str], b: dict[str, str], name_a: str, name_b: str) -> list[str]:
-    lines = [f"{path}: in {name_a}, not in {name_b}" for path in sorted(a.keys() - b.keys())]
-    lines += [f"{path}: in {name_b}, not in {name_a}" for path in sorted(b.keys() - a.keys())]
-    return lines + [f"{path}: the bytes differ" for path in sorted(a.keys() & b.keys()) if a[path] != b[path]]
+    first, second = hashes
+    lines = [f"{path}: in {a}, not in {b}" for path in sorted(first.keys() - second.keys())]
+    lines += [f"{path}: in {b}, not in {a}" for path in sorted(second.keys() - first.keys())]
+    lines += [
+        f"{path}: the bytes differ" for path in sorted(first.keys() & second.keys()) if first[path] != second[path]
+    ]
+    return lines, len(first)

@@ -5,7 +5,8 @@ not two independent observations. Every interval resamples subjects, and every t
 a model are averaged in an estimate and resampled in its interval (crossed factors: Owen 2007, doi:10.1214/07-AOAS122).
 p-values average over seeds and ignore seed-to-seed variation.
 
-NaN values are skipped. Random draws depend on the given seed alone, so equal inputs give equal bytes.
+NaN values are skipped. Equal inputs give equal bytes. `values` are (cases,) or (seeds, cases), and `subjects` holds the
+subject of each case; other lengths raise ValueError.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ SEED = 20210
 LEVEL = 0.95
 EQUIVALENCE_MARGIN = 0.005
 SEEDS_FOR_A_VERDICT = 3
+NAN = float("nan")
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Paired:
     low: float
     high: float
     p_value: float
-    n_people: int
+    n_subjects: int
     n_seeds: int
 
 
@@ -65,102 +67,78 @@ def signed(value: float, decimals: int = 4) -> str:
     return text if float(text) else text[1:]
 
 
-def interval(values: np.ndarray, subjects: Sequence[int], resamples: int = RESAMPLES, seed: int = SEED) -> Interval:
-    """Mean over cases with a 95 % interval over subjects, whose cases are drawn together.
-
-    Args:
-        values: (cases,) or (seeds, cases).
-        subjects: subject of each case, (cases,).
-        resamples: number of bootstrap resamples.
-        seed: of the random draws.
-
-    Raises:
-        ValueError: lengths differ.
-    """
-    sums, counts = _by_person(values, subjects)
+def interval(values: np.ndarray, subjects: Sequence[int]) -> Interval:
+    """Mean over cases with a 95 % interval over subjects, whose cases are drawn together."""
+    sums, counts = _by_subject(values, subjects)
     total = counts.sum()
     if not total:
-        return Interval(float("nan"), float("nan"), float("nan"))
-    people, seeds = _draws(seed, resamples, counts.shape[1], counts.shape[0])
-    top, bottom = ((seeds @ table * people).sum(axis=1) for table in (sums, counts))
-    # A resample of nobody but people without a value has no mean.
+        return Interval(NAN, NAN, NAN)
+    drawn, seeds = _draws(RESAMPLES, counts.shape[1], counts.shape[0])
+    top, bottom = ((seeds @ table * drawn).sum(axis=1) for table in (sums, counts))
+    # A resample of subjects without any value has no mean.
     low, high = _percentiles(np.divide(top, bottom, out=np.full_like(top, np.nan), where=bottom > 0))
     return Interval(float(sums.sum() / total), low, high)
 
 
 def of_cases(
-    statistic: Callable[[np.ndarray, np.ndarray], float], subjects: Sequence[int], seeds: int = 1,
-    resamples: int = FEW_RESAMPLES,
+    statistic: Callable[[np.ndarray, np.ndarray], float], subjects: Sequence[int], seeds: int = 1
 ) -> Interval:  # fmt: skip
-    """Interval of a statistic that is not a mean over cases.
+    """Interval of a statistic that is not a mean over cases; slower than `interval`.
 
-    Subjects are resampled with all their cases, and seeds if there are several. Slower than `interval`.
+    Subjects are resampled with all their cases, and seeds if there are several.
 
     Args:
         statistic: function of indices of cases and indices of seeds.
         subjects: subject of each case, (cases,).
         seeds: number of seeds.
-        resamples: number of bootstrap resamples.
     """
     rng, subjects = np.random.default_rng(SEED), np.asarray(subjects)
-    cases = [np.flatnonzero(subjects == person) for person in np.unique(subjects)]
-    drawn = [np.concatenate([cases[i] for i in rng.integers(0, len(cases), len(cases))]) for _ in range(resamples)]
-    some = [rng.integers(0, seeds, seeds) if seeds > 1 else np.zeros(1, int) for _ in range(resamples)]
+    cases = [np.flatnonzero(subjects == subject) for subject in np.unique(subjects)]
+    drawn = [np.concatenate([cases[i] for i in rng.integers(0, len(cases), len(cases))]) for _ in range(FEW_RESAMPLES)]
+    some = [rng.integers(0, seeds, seeds) if seeds > 1 else np.zeros(1, int) for _ in range(FEW_RESAMPLES)]
     low, high = _percentiles([statistic(*one) for one in zip(drawn, some, strict=True)])
     return Interval(float(statistic(np.arange(len(subjects)), np.arange(seeds))), low, high)
 
 
-def paired(
-    a: np.ndarray, b: np.ndarray, subjects: Sequence[int], resamples: int = RESAMPLES, seed: int = SEED
-) -> Paired:
+def paired(a: np.ndarray, b: np.ndarray, subjects: Sequence[int]) -> Paired:
     """Compare two runs, or two models with several seeds each, on the same cases in the same order.
 
     Seeds are averaged, then a subject's volumes; Wilcoxon's signed-rank test (doi:10.2307/3001968) runs over subjects.
     The interval resamples subjects and each side's seeds. A case that is NaN on either side is left out.
-
-    Args:
-        a: (cases,) or (seeds, cases).
-        b: the same; numbers of seeds may differ.
-        subjects: subject of each case, (cases,).
-        resamples: number of bootstrap resamples.
-        seed: of the random draws.
-
-    Raises:
-        ValueError: the numbers of cases differ.
     """
     a, b = np.atleast_2d(np.asarray(a, dtype=float)), np.atleast_2d(np.asarray(b, dtype=float))
     if a.shape[1] != b.shape[1]:
         raise ValueError(f"{a.shape[1]} against {b.shape[1]} cases; expected the same cases on both sides: align them")
     usable = ~(np.isnan(a).any(axis=0) | np.isnan(b).any(axis=0))
     kept = np.asarray(subjects)[usable]
-    person_a, person_b = person_means(a[:, usable], kept), person_means(b[:, usable], kept)
-    n_people, n_seeds = person_a.shape[1], min(len(a), len(b))
-    if not n_people:
-        return Paired(float("nan"), float("nan"), float("nan"), float("nan"), 0, n_seeds)
-    difference = person_a.mean(axis=0) - person_b.mean(axis=0)
-    people, seeds_a, seeds_b = _draws(seed, resamples, n_people, len(a), len(b))
-    mean_a, mean_b = seeds_a @ person_a / len(a), seeds_b @ person_b / len(b)
-    low, high = _percentiles(((mean_a - mean_b) * people).sum(axis=1) / n_people)
-    return Paired(float(difference.mean()), low, high, wilcoxon_p(difference), n_people, n_seeds)
+    mine, theirs = _subject_means(a[:, usable], kept), _subject_means(b[:, usable], kept)
+    n_subjects, n_seeds = mine.shape[1], min(len(a), len(b))
+    if not n_subjects:
+        return Paired(NAN, NAN, NAN, NAN, 0, n_seeds)
+    difference = mine.mean(axis=0) - theirs.mean(axis=0)
+    drawn, seeds_a, seeds_b = _draws(RESAMPLES, n_subjects, len(a), len(b))
+    mean_a, mean_b = seeds_a @ mine / len(a), seeds_b @ theirs / len(b)
+    low, high = _percentiles(((mean_a - mean_b) * drawn).sum(axis=1) / n_subjects)
+    return Paired(float(difference.mean()), low, high, _wilcoxon_p(difference), n_subjects, n_seeds)
 
 
-def person_means(values: np.ndarray, subjects: Sequence[int]) -> np.ndarray:
+def _subject_means(values: np.ndarray, subjects: Sequence[int]) -> np.ndarray:
     """Mean of each subject's cases without NaN: (seeds, cases) -> (seeds, subjects), subjects ascending."""
-    sums, counts = _by_person(values, subjects)
+    sums, counts = _by_subject(values, subjects)
     return np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
 
 
-def wilcoxon_p(differences: np.ndarray) -> float:
+def _wilcoxon_p(differences: np.ndarray) -> float:
     """Two-sided p of Wilcoxon's signed-rank test; NaN with fewer than 6 subjects or without any difference."""
     from scipy.stats import wilcoxon
 
     if len(differences) < 6 or not np.any(differences):
-        return float("nan")
+        return NAN
     return float(wilcoxon(differences).pvalue)
 
 
 def holm(p_values: Sequence[float], declared: int = 0) -> np.ndarray:
-    """Holm's step-down adjustment for one family of tests (Holm 1979, jstor 4615733); NaN are kept and not counted.
+    """Holm's step-down adjustment for one group of tests (Holm 1979, jstor 4615733); NaN are kept and not counted.
 
     Args:
         p_values: of the tests that were made.
@@ -176,26 +154,26 @@ def holm(p_values: Sequence[float], declared: int = 0) -> np.ndarray:
     return adjusted
 
 
-def verdict(result: Paired, margin: float = EQUIVALENCE_MARGIN) -> str | None:
-    """`ahead` or `behind` if the interval excludes 0, `equivalent` if it is within +/- margin, else `undecided`.
+def conclusion(result: Paired) -> str | None:
+    """`better` or `worse` if the interval excludes 0, `equivalent` if it is within the margin, else `inconclusive`.
 
     None with fewer than 3 seeds a side, because one training run says little about its configuration.
     """
     if result.n_seeds < SEEDS_FOR_A_VERDICT or np.isnan(result.low):
         return None
     if result.low > 0 or result.high < 0:
-        return "ahead" if result.low > 0 else "behind"
-    return "equivalent" if -margin <= result.low and result.high <= margin else "undecided"
+        return "better" if result.low > 0 else "worse"
+    return "equivalent" if max(-result.low, result.high) <= EQUIVALENCE_MARGIN else "inconclusive"
 
 
-def icc(ratings: np.ndarray) -> dict[str, float]:
+def icc(ratings: np.ndarray) -> tuple[float, float]:
     """Single-rater intraclass correlations of Shrout & Fleiss 1979 (doi:10.1037/0033-2909.86.2.420).
 
     Args:
         ratings: (targets, raters); rows with NaN are left out.
 
     Returns:
-        icc1 (raters differ per target), icc2 (random raters, absolute agreement), icc3 (fixed raters, consistency).
+        ICC(2,1), random raters, absolute agreement; ICC(3,1), fixed raters, consistency.
 
     Raises:
         ValueError: fewer than 2 rows or columns.
@@ -208,78 +186,59 @@ def icc(ratings: np.ndarray) -> dict[str, float]:
     rows, columns, grand = x.mean(axis=1), x.mean(axis=0), x.mean()
     between = k * ((rows - grand) ** 2).sum() / (n - 1)
     raters = n * ((columns - grand) ** 2).sum() / (k - 1)
-    within = ((x - rows[:, None]) ** 2).sum() / (n * (k - 1))
     residual = ((x - rows[:, None] - columns + grand) ** 2).sum() / ((n - 1) * (k - 1))
-    tops = {"icc1": between - within, "icc2": between - residual, "icc3": between - residual}
-    bottoms = {
-        "icc1": between + (k - 1) * within,
-        "icc2": between + (k - 1) * residual + k * (raters - residual) / n,
-        "icc3": between + (k - 1) * residual,
-    }
-    return {name: float(tops[name] / bottoms[name]) if bottoms[name] else float("nan") for name in tops}
+    consistency = between + (k - 1) * residual
+    agreement = consistency + k * (raters - residual) / n
+    return tuple(float((between - residual) / total) if total else NAN for total in (agreement, consistency))
 
 
 def agreement(measured: np.ndarray, true: np.ndarray) -> Agreement:
-    """Bland-Altman bias and limits, bias +/- 1.96 SD (doi:10.1016/S0140-6736(86)90837-8), and ICCs.
+    """Bland-Altman bias and limits, bias +/- 1.96 SD (doi:10.1016/S0140-6736(86)90837-8), and ICCs of (cases,) each.
 
-    Args:
-        measured: (cases,).
-        true: (cases,).
-
-    Returns:
-        icc_agreement is ICC(2,1), which a constant bias lowers; icc_consistency is ICC(3,1).
+    A constant bias lowers ICC(2,1), the agreement, and leaves ICC(3,1), the consistency.
     """
     measured, true = np.asarray(measured, dtype=float), np.asarray(true, dtype=float)
     difference = measured - true
     bias, sd = float(np.nanmean(difference)), float(np.nanstd(difference, ddof=1))
-    both = icc(np.stack([measured, true], axis=1))
-    return Agreement(bias, sd, bias - 1.96 * sd, bias + 1.96 * sd, both["icc2"], both["icc3"])
+    return Agreement(bias, sd, bias - 1.96 * sd, bias + 1.96 * sd, *icc(np.stack([measured, true], axis=1)))
 
 
-def correlation(x: np.ndarray, y: np.ndarray, resamples: int = RESAMPLES, seed: int = SEED) -> Interval:
-    """Pearson's r of two values per subject, with a 95 % interval over subjects; NaN if one side does not vary.
+def correlation(x: np.ndarray, y: np.ndarray) -> Interval:
+    """Pearson's r of two values per subject, (subjects,) without NaN, with a 95 % interval over subjects.
 
-    Args:
-        x: (subjects,) without NaN.
-        y: (subjects,) without NaN.
-        resamples: number of bootstrap resamples.
-        seed: of the random draws.
-
-    Raises:
-        ValueError: lengths differ, or fewer than 3 subjects.
+    NaN if one side does not vary. Raises ValueError if lengths differ, or with fewer than 3 subjects.
     """
     x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
     if x.shape != y.shape or len(x) < 3:
-        raise ValueError(f"{len(x)} and {len(y)} values; a correlation needs the same 3 or more people on both sides")
-    (drawn,) = _draws(seed, resamples, len(x))
+        raise ValueError(f"{len(x)} and {len(y)} values; a correlation needs the same 3 or more subjects on both sides")
+    (drawn,) = _draws(RESAMPLES, len(x))
     weights = np.vstack([np.ones(len(x)), drawn]) / len(x)  # the first row is the sample itself
     x, y = x - x.mean(), y - y.mean()
     mx, my = weights @ x, weights @ y
     sxy, sxx, syy = weights @ (x * y) - mx * my, weights @ (x * x) - mx**2, weights @ (y * y) - my**2
-    # A resample of one person over and over does not vary; rounding leaves it a tiny spread.
+    # A resample of one subject over and over does not vary; rounding leaves it a tiny spread.
     varies = (sxx > 1e-12 * (x * x).mean()) & (syy > 1e-12 * (y * y).mean())
     r = np.where(varies, sxy / np.sqrt(np.where(varies, sxx * syy, 1.0)), np.nan)
     if np.isnan(r).all():
-        return Interval(float("nan"), float("nan"), float("nan"))
-    low, high = _percentiles(r[1:])
-    return Interval(float(r[0]), low, high)
+        return Interval(NAN, NAN, NAN)
+    return Interval(float(r[0]), *_percentiles(r[1:]))
 
 
-def _by_person(values: np.ndarray, subjects: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+def _by_subject(values: np.ndarray, subjects: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
     """Sum and number of values that are not NaN: two arrays (seeds, subjects)."""
     table, subjects = np.atleast_2d(np.asarray(values, dtype=float)), np.asarray(subjects)
     if table.shape[1:] != subjects.shape:
         raise ValueError(f"{table.shape[1]} values a seed but {subjects.size} subjects; expected one subject per case")
-    _, person = np.unique(subjects, return_inverse=True)
-    membership = np.eye(person.max() + 1 if person.size else 0)[person]  # (cases, people)
+    _, place = np.unique(subjects, return_inverse=True)
+    membership = np.eye(place.max() + 1 if place.size else 0)[place]  # (cases, subjects)
     found = ~np.isnan(table)
     return np.where(found, table, 0.0) @ membership, found.astype(float) @ membership
 
 
 @lru_cache(maxsize=32)
-def _draws(seed: int, resamples: int, *sizes: int) -> tuple[np.ndarray, ...]:
+def _draws(resamples: int, *sizes: int) -> tuple[np.ndarray, ...]:
     """How often each unit was drawn, with replacement, in each resample: one array (resamples, n) per size."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(SEED)
     return tuple(
         rng.multinomial(n, np.full(n, 1.0 / n), size=resamples).astype(float) if n > 1 else np.ones((resamples, 1))
         for n in sizes

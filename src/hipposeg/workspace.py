@@ -11,9 +11,6 @@ from hipposeg.files import sha256_bytes
 PROFILES = ("smoke", "stored", "standard", "full")
 DATASETS = ("msd", "phantom")
 
-# Address of the repository in the notebooks' Colab badges and install cells.
-REPOSITORY = "hipposeg/hipposeg"
-
 
 def project_root() -> Path:
     """The checkout around the working directory, else that of an editable install, else the working directory.
@@ -54,6 +51,11 @@ class Workspace:
     root: Path
     dataset: str
     profile: str = "standard"
+
+    @classmethod
+    def here(cls, dataset: str, profile: str) -> "Workspace":
+        """The workspace below `output_root`; the phantom always has the profile smoke."""
+        return cls(output_root(), dataset, "smoke" if dataset == "phantom" else profile)
 
     def __post_init__(self) -> None:
         if self.profile not in PROFILES:

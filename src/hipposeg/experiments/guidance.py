@@ -11,9 +11,8 @@ from torch import nn
 
 from hipposeg import files
 from hipposeg.data import grid
-from hipposeg.data.captions import AXIS, Facts, Measured, facts, measure, terciles
+from hipposeg.data.captions import AXIS, GEOMETRIC, Facts, Measured, facts, measure, prompts, terciles
 from hipposeg.data.cohort import Cohort
-from hipposeg.data.prompts import GEOMETRIC, prompts
 from hipposeg.experiments.spec import RunSpec, needed_by
 from hipposeg.experiments.weights import initial
 from hipposeg.inference import Prep
@@ -25,10 +24,9 @@ from hipposeg.training.machine import Machine
 
 
 def measured(cohort: Cohort, prep: Prep, cases: list[int]) -> dict[int, list[Measured]]:
-    """Measure the labels of each case's slices as `make_samples` cuts them.
+    """Measure the labels of each case's slices as `make_samples` cuts them: coronal ones, in the files' spacing.
 
-    Raises:
-        ValueError: the model slices along another axis, or works in another spacing than the files'.
+    Raises ValueError if the model takes others.
     """
     found = {}
     for number in cases:
@@ -49,11 +47,11 @@ def training_facts(cohort: Cohort, prep: Prep, cases: list[int]) -> dict[int, li
 
 def captioned(samples: Samples, cohort: Cohort, prep: Prep, cases: list[int]) -> Captioned:
     """Samples of these cases, in this order, with their subjects and facts."""
-    said = training_facts(cohort, prep, cases)
-    people = [cohort.cases[number].subject for number, of in said.items() for _ in of]
-    every = tuple(one for of in said.values() for one in of)
+    found = training_facts(cohort, prep, cases)
+    people = [cohort.cases[number].subject for number, of in found.items() for _ in of]
+    every = tuple(one for of in found.values() for one in of)
     if len(every) != len(samples.images):
-        raise ValueError(f"{len(every)} slices are captioned and {len(samples.images)} are there; pass the same cases")
+        raise ValueError(f"{len(every)} captions of slices for {len(samples.images)} samples; pass the same cases")
     return Captioned(
         samples.images, samples.labels, samples.n_classes, samples.spacing,
         people=torch.tensor(people), facts=every, names=cohort.spec.names,
@@ -68,7 +66,7 @@ def finished(run: RunSpec, cohort: Cohort, runs: Path) -> nn.Module:
 
 
 def class_prompts(kind: str, run: RunSpec, cohort: Cohort, cases: list[int]) -> list[tuple[str, ...]]:
-    """Class prompts of a set, for a run that learns from these cases; statistics in them are of these cases.
+    """Class prompts of a set, with statistics of these cases.
 
     They describe the slices of the run, or of its teacher if its own network works on volumes.
     """
@@ -118,11 +116,11 @@ def settle(network: nn.Module, run: RunSpec, cohort: Cohort, cases: list[int]) -
     """Let a CLIP encode its class prompts after training; return what configs.json stores about guidance."""
     if isinstance(network, Clip):
         network.classes.copy_(network.vectors(class_prompts(GEOMETRIC, run, cohort, cases)))
-    said: dict[str, Any] = {}
+    stored: dict[str, Any] = {}
     if source := getattr(network, "source", ""):
-        said["source"] = source
+        stored["source"] = source
     if isinstance(network, GuidedUNet) and network.vectors != NONE:
         classes = nn.functional.normalize(network.classes.detach().float(), dim=-1)
-        said["cosines"] = (classes @ classes.T).cpu().numpy().round(4)
-        said["scale"] = float(network.scale.detach())
-    return said
+        stored["cosines"] = (classes @ classes.T).cpu().numpy().round(4)
+        stored["scale"] = float(network.scale.detach())
+    return stored

@@ -48,16 +48,14 @@ def planned(source: Source, ws: Workspace, name: str, only: str = "", retrain: b
     Raises:
         ValueError: there is no such plan, or no run in it contains `only`.
     """
-    frame = load.load(ws)
     if name == "standard":
         wanted = plan.standard(ws.profile)
-    elif name == "full":
-        wanted = plan.full(frame)
-    elif name in plan.PLANNED:
-        wanted = [*plan.declared(name), *(plan.following(frame) if name == "03" else ())]
+    elif name == "full" or name in plan.PLANNED:
+        frame = load.without_twins(load.load(ws))
+        wanted = plan.full(frame) if name == "full" else plan.runs_of(frame, name)
     else:
         raise ValueError(f"there is no plan {name!r}; choose standard, full, or one of {', '.join(plan.PLANNED)}")
-    wanted = [run for run in dict.fromkeys(wanted) if only in run.name]
+    wanted = [run for run in wanted if only in run.name]
     if not wanted:
         raise ValueError(f"the plan {name} has no run whose name contains {only!r}")
     people, folds = _data(source, ws)
@@ -70,9 +68,10 @@ def _state(run: RunSpec, here: bool, people: cohorts.Cohort, folds: runs.Folds, 
     if not here and runs.in_tables(run, people, folds, ws) is not None:
         return "done"
     native = runs.native(run)
-    if runs.is_cached(native, runs.key_of(native, people, folds), runs.machine_for(native), ws):
-        return "done" if load.get(ws, native.name) is not None else "to train"
-    return "to train" if here or load.get(ws, native.name) is None else "outdated"
+    stored = load.get(ws, native.name) is not None
+    if stored and runs.is_cached(native, runs.key_of(native, people, folds), runs.machine_for(native), ws):
+        return "done"
+    return "outdated" if stored and not here else "to train"
 
 
 def train_plan(
@@ -97,48 +96,43 @@ def train_plan(
         return
     from distributed import Client, LocalCluster, as_completed
 
-    before = load.load(ws)
-    cluster = None
+    before, failed, cluster = load.load(ws), [], None
     if not scheduler:
-        workers = min(jobs or this_machine().threads, len(waiting))
         cluster = LocalCluster(
-            n_workers=workers, threads_per_worker=1, dashboard_address=None, silence_logs=logging.ERROR,
-            local_directory=str(ws.work / "dask"),
+            n_workers=min(jobs or this_machine().threads, len(waiting)), threads_per_worker=1, dashboard_address=":0",
+            silence_logs=logging.ERROR, local_directory=str(ws.work / "dask"),
         )  # fmt: skip
-    failed, finished = [], []
     try:
         with Client(cluster or scheduler) as client:
-            futures: dict[str, object] = {}
+            futures: dict[RunSpec, object] = {}
             for place, run in enumerate(waiting):
                 # A run waits for the members or the teacher that it needs, if these are trained here, too.
-                needed = [futures[one.name] for one in needed_by(run) if one.name in futures]
-                futures[run.name] = client.submit(
+                needed = [futures[one] for one in needed_by(run) if one in futures]
+                futures[run] = client.submit(
                     _train, run, source, ws, needed, key=f"{run.name}-{place}", priority=-place, pure=False
                 )
-            names = {future.key: name for name, future in futures.items()}
+            planned_as = {future.key: run for run, future in futures.items()}
             for count, future in enumerate(as_completed(futures.values()), start=1):
-                name, error = names[future.key], future.exception()
+                run, error = planned_as[future.key], future.exception()
                 if error is None:
-                    finished.append(future.result())
-                    say(f"[{count}/{len(waiting)}] {name}: {future.result()['said']}")
+                    name, text = future.result()
+                    _note(ws, before, run.name, name)
                 else:
-                    failed.append(f"{name}: {error}")
-                    say(f"[{count}/{len(waiting)}] {name} FAILED: {error}")
+                    failed.append(f"{run.name}: {error}")
+                    text = f"FAILED: {error}"
+                say(f"[{count}/{len(waiting)}] {run.name}: {text}")
     finally:
         if cluster is not None:
             cluster.close()
-        _note(ws, before, finished)
     if failed:
-        told = "\n".join(failed)
-        raise FailedRunsError(f"{len(failed)} of {len(waiting)} runs failed; the same command resumes them:\n{told}")
+        reasons = "\n".join(failed)
+        raise FailedRunsError(f"{len(failed)} of {len(waiting)} runs failed; the same command resumes them:\n{reasons}")
 
 
-def _train(run: RunSpec, source: Source, ws: Workspace, _needed: Sequence[object]) -> dict:
-    """Train one run in a worker."""
-    people, folds = _data(source, ws)
-    found = runs.train(runs.native(run), people, folds, ws)
-    minutes = float(found.config["train_s"]) / 60
-    return {"run": found.name, "planned": run.name, "said": f"Dice {found.mean():.4f}, {minutes:.1f} min of training"}
+def _train(run: RunSpec, source: Source, ws: Workspace, _needed: Sequence[object]) -> tuple[str, str]:
+    """Train one run in a worker; return its name on this machine, and its score in words."""
+    found = runs.train(runs.native(run), *_data(source, ws), ws)
+    return found.name, f"Dice {found.mean():.4f}, {float(found.config['train_s']) / 60:.1f} min of training"
 
 
 @cache
@@ -147,18 +141,11 @@ def _data(source: Source, ws: Workspace) -> tuple[cohorts.Cohort, runs.Folds]:
     return people, folding.read_or_write(ws.folds, people)
 
 
-def _note(ws: Workspace, before: pd.DataFrame, finished: Sequence[dict]) -> None:
-    """Write reproduced.csv: what runs trained here scored beside what the tables held before."""
-    after, rows = load.load(ws), {}
+def _note(ws: Workspace, before: pd.DataFrame, planned_as: str, name: str) -> None:
+    """Add a run trained here to reproduced.csv: its Dice beside what the tables held of the planned run."""
     path = ws.artifacts / store.REPRODUCED
-    if path.is_file():
-        rows = {row["run"]: row for row in pd.read_csv(path).to_dict("records")}
-    for one in finished:
-        old = before[(before["run"] == one["planned"]) & (before["label"] == "mean")]["dice"].mean()
-        new = after[(after["run"] == one["run"]) & (after["label"] == "mean")]
-        rows[one["run"]] = {
-            "run": one["run"], "dice_here": new["dice"].mean(), "dice_before": old,
-            "difference": new["dice"].mean() - old, "processor": new["processor"].iloc[0],
-            "precision": new["precision"].iloc[0],
-        }  # fmt: skip
+    rows = {row["run"]: row for row in pd.read_csv(path).to_dict("records")} if path.is_file() else {}
+    old, new = before.query("run == @planned_as and label == 'mean'")["dice"].mean(), load.get(ws, name)
+    rows[name] = {"run": name, "dice_here": new.mean(), "dice_before": old, "difference": new.mean() - old,
+                  **{column: new.config[column] for column in ("processor", "precision")}}  # fmt: skip
     files.write_csv(path, REPRODUCED_COLUMNS, [rows[name] for name in sorted(rows)])

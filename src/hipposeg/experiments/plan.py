@@ -12,7 +12,6 @@ import pandas as pd
 from hipposeg.experiments import sweep
 from hipposeg.experiments.registry import FLAGSHIP, FUSIONS, with_imagenet
 from hipposeg.experiments.spec import RunSpec
-from hipposeg.experiments.zoo2d import MOBILENET
 from hipposeg.experiments.zoo3d import EPOCHS
 from hipposeg.experiments.zoo_clip import SHARES
 from hipposeg.metrics import MEAN
@@ -21,6 +20,10 @@ from hipposeg.results.load import ATLAS
 
 SEEDS = (0, 1, 2)
 HEADS = tuple(f"unet3d-inr-{head}" for head in ("conv", "mlp", "mlp-xyz", "siren-xyz", "1mm"))
+ONE_SEED_3D = (
+    *("unet3d+adamw", "unet3d+focal", "unet3d-residual", "unet3d-nnunet-light", "unet3d-nnunet"),
+    *("unet3d-transformer", "unet3d-nnunet-performance", "unet3d-inr"),
+)
 # Compared with `unet2d` at the short schedule. Models with ready-made encoders have their own configuration; the others
 # change one thing.
 SLICES_2D = ("unet2d-axis0", "unet2d-axis2", "unet2d-1slice", "unet2d-5slices")
@@ -79,7 +82,7 @@ PLANNED: dict[str, tuple[RunSpec, ...]] = {
         *(RunSpec(model, folds) for folds in ("nnunet", "grouped", "dev") for model in PLANES_AND_ENCODER),
         *(RunSpec(model, seed=seed, schedule="S") for model in SHORT_2D for seed in SEEDS),
         *(RunSpec(model, seed=seed, schedule="S") for model in HEADS_2D for seed in SEEDS),
-        *(run for one in sweep.SWEEPS.values() for run in (*one.first(), *one.unsearched())),
+        *(run for one in sweep.SWEEPS.values() for run in one.first()),
         RunSpec(ATLAS),
         *(RunSpec(model, seed=seed) for model in (*LONG_2D, *PLANES, *OTHERS) for seed in SEEDS),
     ),
@@ -92,11 +95,7 @@ PLANNED: dict[str, tuple[RunSpec, ...]] = {
         *(RunSpec(FLAGSHIP, *at, schedule="e12", hardware="fp32") for at in product(("nnunet", "grouped"), range(5))),
         *(RunSpec("unet3d-long", folds, fold) for folds in ("nnunet", "grouped") for fold in range(5)),
         *(RunSpec(model, seed=seed) for model in ("unet3d", "unet3d+flip", *HEADS) for seed in SEEDS),
-        *(RunSpec(model) for model in ("unet3d+adamw", "unet3d+focal", "unet3d-residual", "unet3d-nnunet-light")),
-        *(
-            RunSpec(model)
-            for model in ("unet3d-nnunet", "unet3d-transformer", "unet3d-nnunet-performance", "unet3d-inr")
-        ),
+        *(RunSpec(model) for model in ONE_SEED_3D),
         *(RunSpec(model, "dev") for model in ("unet3d", "unet3d+adamw", "unet3d-long", *FUSIONS[0].members)),
         *(RunSpec(fusion.name, "dev") for fusion in FUSIONS),
     ),
@@ -114,12 +113,7 @@ PLANNED: dict[str, tuple[RunSpec, ...]] = {
     ),
     # Leaks, and the model with dropout for the study of uncertainty.
     "07": (
-        *(
-            RunSpec(model, kind, fold, seed)
-            for kind, (model, n) in LEAKS.items()
-            for fold in range(n)
-            for seed in SEEDS
-        ),
+        *(RunSpec(model, kind, *at) for kind, (model, n) in LEAKS.items() for at in product(range(n), SEEDS)),
         RunSpec("unet3d+dropout"),
         # Float32 against bfloat16.
         *(RunSpec(model, seed=seed, hardware="fp32") for model in PRECISION for seed in SEEDS),
@@ -129,7 +123,7 @@ PLANNED: dict[str, tuple[RunSpec, ...]] = {
 
 def standard(profile: str = "standard") -> list[RunSpec]:
     """The runs of the notebooks' main sections, which `make all` trains: a teacher before what it teaches."""
-    mobilenet = with_imagenet("unet2d-mobilenetv3", MOBILENET, profile)
+    mobilenet = with_imagenet("unet2d-mobilenetv3", profile)
     models = (ATLAS, "unet2d", mobilenet, "unet3d", FLAGSHIP, "attention2d", "hippoclip", "clip2d-guided")
     schedule = "smoke" if profile == "smoke" else "standard"
     return [RunSpec(model, schedule=schedule) for model in (*models, "clip2d-unguided")]
@@ -140,10 +134,14 @@ def declared(notebook: str) -> list[RunSpec]:
     return list(dict.fromkeys(PLANNED.get(notebook, ())))
 
 
+def runs_of(frame: pd.DataFrame, notebook: str) -> list[RunSpec]:
+    """The planned runs of a notebook, and those that follow from finished ones."""
+    return list(dict.fromkeys([*declared(notebook), *(following(frame) if notebook == "03" else ())]))
+
+
 def full(frame: pd.DataFrame) -> list[RunSpec]:
     """All planned runs, and those that follow from finished ones."""
-    runs = [*standard(), *(run for notebook in PLANNED for run in declared(notebook)), *following(frame)]
-    return list(dict.fromkeys(runs))
+    return list(dict.fromkeys([*standard(), *(run for notebook in PLANNED for run in runs_of(frame, notebook))]))
 
 
 def following(frame: pd.DataFrame) -> list[RunSpec]:
@@ -172,4 +170,4 @@ def finished(frame: pd.DataFrame, runs: Sequence[RunSpec]) -> pd.DataFrame:
 
 def of_notebook(frame: pd.DataFrame, notebook: str) -> pd.DataFrame:
     """The rows of a notebook's finished planned runs."""
-    return finished(frame, [*declared(notebook), *(following(frame) if notebook == "03" else ())])
+    return finished(frame, runs_of(frame, notebook))

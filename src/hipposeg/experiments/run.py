@@ -9,37 +9,72 @@ run as complete. Two questions have different answers:
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from filelock import FileLock
+from torch import nn
 
 from hipposeg import files
 from hipposeg.data.cohort import Cohort
 from hipposeg.data.folds import Fold
 from hipposeg.experiments import plan
-from hipposeg.experiments.hooks import Finished, registered
-from hipposeg.experiments.registry import ALL_SEEDS, FLAGSHIP, SERVING, WITH_MASKS
+from hipposeg.experiments.registry import ALL_SEEDS, FLAGSHIP, SERVING, WITH_MASKS, title_of
 from hipposeg.experiments.samples import images_of
 from hipposeg.experiments.spec import RunSpec, configuration_of, needed_by, numerics_of, run_key
-from hipposeg.experiments.titles import title_of
 from hipposeg.experiments.trainers import trained
 from hipposeg.experiments.weights import store as store_weights
 from hipposeg.results import load, store
 from hipposeg.results.load import Run
-from hipposeg.results.scoring import score_all
 from hipposeg.training.machine import Machine, processor_name, this_machine
 from hipposeg.workspace import Workspace
 
 STATE, WEIGHTS, MASKS, SCORES = "run.json", "weights.safetensors", "masks.npz", "scores.csv"
 HISTORY, CHECKPOINT = "history.jsonl", "checkpoint.pt"
 
-
 Folds = Mapping[str, Sequence[Fold]]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that has just been scored, with all that hooks may keep of it while its network is at hand.
+
+    A hook is a function of it that writes files into `folder`: `<name>.csv`, whose rows are appended to
+    `artifacts/studies/<name>.csv.gz`, or any other file, which is copied to `artifacts/studies/`. Packages register
+    hooks as entry points of the group `hipposeg.hooks`; the training code knows none of them.
+
+    Attributes:
+        run: which one.
+        network: the trained network in evaluation mode on the machine's device; None for the atlas.
+        cohort: the data set.
+        fold: the fold.
+        images: test case -> (C, X, Y, Z) float32 on the native grid.
+        scores: rows of `results.store.score_all`.
+        machine: device, precision and threads.
+        folder: where hooks write.
+    """
+
+    run: RunSpec
+    network: nn.Module | None
+    cohort: Cohort
+    fold: Fold
+    images: dict[int, np.ndarray]
+    scores: list[dict[str, Any]]
+    machine: Machine
+    folder: Path
+
+
+@cache
+def hooks() -> tuple[Callable[[Finished], None], ...]:
+    """The registered hooks, in the order of their names."""
+    return tuple(one.load() for one in sorted(entry_points(group="hipposeg.hooks"), key=lambda one: one.name))
 
 
 def train(run: RunSpec, cohort: Cohort, folds: Folds, ws: Workspace, machine: Machine | None = None) -> Run:
@@ -50,7 +85,7 @@ def train(run: RunSpec, cohort: Cohort, folds: Folds, ws: Workspace, machine: Ma
         cohort: the labelled cases.
         folds: as `data.folds.read_or_write` gives them.
         ws: where to write.
-        machine: device, precision and threads; by default what the run asks for, with one thread.
+        machine: device, precision and threads; by default those of the run, see `machine_for`.
 
     Raises:
         KeyError: no such model, schedule or kind of folds.
@@ -92,7 +127,7 @@ def in_tables(run: RunSpec, cohort: Cohort, folds: Folds, ws: Workspace) -> Run 
 
 
 def native(run: RunSpec) -> RunSpec:
-    """The run as this machine trains it: a plan that names no hardware means bfloat16 on a CPU where there is that."""
+    """The run as this machine trains it: in what it is fastest with, unless the run names its hardware."""
     return run if run.hardware else replace(run, hardware=this_machine().kind)
 
 
@@ -106,8 +141,7 @@ def stand_ins(ws: Workspace) -> dict[str, str]:
 def machine_for(run: RunSpec) -> Machine:
     """Device and precision that the run's hardware names, with one thread.
 
-    Runs are trained side by side: two trainings of one thread each do more than one of two, and their bytes do not
-    depend on the number of cores.
+    Two trainings of one thread each do more than one of two, and their bytes do not depend on the number of cores.
     """
     parts = run.hardware.split(".")
     device = next((part for part in parts if part not in ("", "fp32")), "cpu")
@@ -117,6 +151,13 @@ def machine_for(run: RunSpec) -> Machine:
 def key_of(run: RunSpec, cohort: Cohort, folds: Folds) -> str:
     """The run's key, see `spec.run_key`. Raises ValueError if there is no such fold."""
     return run_key(run, cohort.sha256, _fold(run, folds))
+
+
+def _fold(run: RunSpec, folds: Folds) -> Fold:
+    found = folds[run.folds]
+    if run.fold >= len(found):
+        raise ValueError(f"there is no fold {run.fold} of `{run.folds}`; it has {len(found)}")
+    return found[run.fold]
 
 
 def folder_of(run: RunSpec, ws: Workspace) -> Path:
@@ -135,22 +176,13 @@ def is_cached(run: RunSpec, key: str, machine: Machine, ws: Workspace) -> bool:
     return whole and state["row"]["key"] == key and state["made_by"] == _made_by(machine)
 
 
-def _fold(run: RunSpec, folds: Folds) -> Fold:
-    found = folds[run.folds]
-    if run.fold >= len(found):
-        raise ValueError(f"there is no fold {run.fold} of `{run.folds}`; it has {len(found)}")
-    return found[run.fold]
-
-
 def _made_by(machine: Machine) -> dict[str, Any]:
     """What changes the last digits of a run."""
     layout = "channels-last" if machine.channels_last else "contiguous"
     return {**asdict(machine), "torch": torch.__version__, "layout": layout}
 
 
-def _make(
-    run: RunSpec, cohort: Cohort, fold: Fold, ws: Workspace, machine: Machine, key: str
-) -> None:  # fmt: skip
+def _make(run: RunSpec, cohort: Cohort, fold: Fold, ws: Workspace, machine: Machine, key: str) -> None:
     """Train, predict and score in the run's folder; run.json is written last."""
     folder, model = folder_of(run, ws), run.definition
     (folder / STATE).unlink(missing_ok=True)
@@ -158,14 +190,14 @@ def _make(
     resumable = files.sha256_bytes(key.encode(), files.to_json(_made_by(machine)).encode())
     made = trained(run, cohort, fold, images, machine, folder, resumable)
     masks = {number: made.predict(images[number], cohort.cases[number].spacing) for number in fold["scored"]}
-    scores = score_all(masks, cohort, fold)
+    scores = store.score_all(masks, cohort, fold)
     weights = store_weights(made.weights)
     files.write_bytes(folder / WEIGHTS, weights)
     files.write_bytes(folder / MASKS, store.packed(masks))
     files.write_csv(folder / SCORES, store.SCORE_COLUMNS, scores)
     shutil.rmtree(folder / "studies", ignore_errors=True)
     scored = {number: images[number] for number in fold["scored"]}
-    for hook in registered():
+    for hook in hooks():
         hook(Finished(run, made.network, cohort, fold, scored, scores, machine, folder / "studies"))
     row = {
         "run": run.name, "model": run.model, "folds": run.folds, "fold": run.fold, "seed": run.seed,
@@ -189,21 +221,16 @@ def _make(
 def _publish(run: RunSpec, ws: Workspace) -> None:
     """Put the run of this folder into the tables."""
     folder = folder_of(run, ws)
-    state = files.read_json(folder / STATE)
+    state, path = files.read_json(folder / STATE), folder / HISTORY
     masks = store.unpacked(folder / MASKS) if keeps_masks(run, ws) else None
-    scores = pd.read_csv(folder / SCORES)
-    store.put(ws, state["row"], state["config"], scores, history_of(folder), masks, sorted(folder.glob("studies/*")))
-
-
-def history_of(folder: Path) -> pd.DataFrame:
-    """history.jsonl of a run's folder as a table: one row an epoch, one column a value."""
-    path = folder / HISTORY
     lines = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
-    return pd.json_normalize(lines, sep="_") if lines else pd.DataFrame()
+    history = pd.json_normalize(lines, sep="_") if lines else pd.DataFrame()  # one row an epoch
+    scores, studies = pd.read_csv(folder / SCORES), sorted(folder.glob("studies/*"))
+    store.put(ws, state["row"], state["config"], scores, history, masks, studies)
 
 
 def keeps_masks(run: RunSpec, ws: Workspace) -> bool:
-    """Whether a run is one of the few whose masks are kept: there are hundreds of runs, and scores are kept of all."""
+    """Whether a run is one of the few whose masks are kept; scores are kept of all."""
     if ws.is_phantom:
         return True
     if run.model == FLAGSHIP:

@@ -8,8 +8,8 @@ import torch
 from hipposeg.data import grid
 from hipposeg.data.cohort import Cohort
 from hipposeg.data.folds import Fold
+from hipposeg.data.grid import rescale, rescale_label
 from hipposeg.data.n4 import N4Params, n4_cohort
-from hipposeg.data.rescale import rescale, rescale_label
 from hipposeg.inference import Prep
 from hipposeg.training.batches import Samples, seeded
 from hipposeg.workspace import Workspace
@@ -83,7 +83,7 @@ def inner_part(cohort: Cohort, cases: list[int], every: int) -> tuple[list[int],
 def training_slices(cohort: Cohort, prep: Prep, fold: Fold) -> dict[int, np.ndarray]:
     """Slices that train, for folds that hold slices back: case -> indices among the slices in the network's grid.
 
-    Of the scored volumes (`leak_folds`), all that are not held back. If other volumes replace them, the same number of
+    Of the scored volumes (`data.folds`), all that are not held back. If other volumes replace them, the same number of
     evenly spaced slices of these. Empty for folds that hold nothing back.
 
     Raises:

@@ -5,14 +5,14 @@ from importlib import metadata
 from typing import Any
 
 from hipposeg import inference, metrics
-from hipposeg.data import n4, prompts
+from hipposeg.data import captions, n4
 from hipposeg.data.folds import Fold, folds_sha256
 from hipposeg.experiments.model import Model
 from hipposeg.experiments.registry import MODELS, NUMERICS
 from hipposeg.files import sha256_bytes, to_json
 from hipposeg.models import encoders, published
 from hipposeg.training import loop
-from hipposeg.training.classic import Classic
+from hipposeg.training.augmentation import Classic
 
 
 @dataclass(frozen=True)
@@ -131,5 +131,5 @@ def run_key(run: RunSpec, data_sha256: str, fold: Fold) -> str:
     if model.imagenet:
         parts["imagenet"] = encoders.imagenet_digest(model.imagenet)
     if model.family in ("clip", "guided"):
-        parts["texts"] = prompts.digest()
+        parts["texts"] = captions.digest()
     return sha256_bytes(to_json(parts).encode())

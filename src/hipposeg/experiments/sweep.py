@@ -1,10 +1,11 @@
-"""Searches over a grid whose cells are ordinary runs, judged on subjects cut from the training ones.
+"""Searches over a grid whose cells are ordinary runs, scored on subjects cut from the training ones.
 
 Every cell is scored on inner fold 0 (which is `dev`). The two best are then trained on the other four inner folds,
 which did not choose them, and compared there with the model that is used without a search. No cell is ever scored on a
 subject of grouped fold 0.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pandas as pd
@@ -15,7 +16,7 @@ from hipposeg.metrics import MEAN
 from hipposeg.results.compare import DIFFERENCES, alike, differences, means
 from hipposeg.results.tables import minutes
 
-FINALISTS, FOLDS = 2, 5
+FINALISTS, FOLDS, SCHEDULE = 2, range(5), "S"
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,10 @@ class Sweep:
 
     Attributes:
         cells: model -> its place in the grid, factor by factor.
-        schedule: of every run.
         reference: what is used without a search: a model of the grid, or one of the same kind.
     """
 
     cells: dict[str, dict[str, float | str]]
-    schedule: str
     reference: str
 
     def title(self, cell: str) -> str:
@@ -38,29 +37,25 @@ class Sweep:
         return ", ".join(f"{factor.removeprefix('weight_')} {value}" for factor, value in place.items()) or cell
 
     def first(self) -> list[RunSpec]:
-        """Every cell on inner fold 0."""
-        return [RunSpec(cell, "inner", 0, schedule=self.schedule) for cell in self.cells]
-
-    def unsearched(self) -> list[RunSpec]:
-        """The reference on every inner fold."""
-        return [RunSpec(self.reference, "inner", fold, schedule=self.schedule) for fold in range(FOLDS)]
+        """Every cell on inner fold 0, and the reference on every inner fold."""
+        return list(dict.fromkeys([*_runs(self.cells, FOLDS[:1]), *_runs([self.reference], FOLDS)]))
 
     def second(self, finalists: list[str]) -> list[RunSpec]:
         """The best cells on the other inner folds."""
-        return [RunSpec(cell, "inner", fold, schedule=self.schedule) for fold in range(1, FOLDS) for cell in finalists]
+        return _runs(finalists, FOLDS[1:])
 
     def rows(self, frame: pd.DataFrame) -> pd.DataFrame:
         """The mean Dice rows of this search in what `results.load` gave."""
-        models = [*self.cells, self.reference]
-        here = (frame["folds"] == "inner") & (frame["schedule"] == self.schedule) & (frame["label"] == MEAN)
-        return frame[here & frame["model"].isin(models)]
+        here = (frame["folds"] == "inner") & (frame["schedule"] == SCHEDULE) & (frame["label"] == MEAN)
+        return frame[here & frame["model"].isin([*self.cells, self.reference])]
+
+
+def _runs(models: Iterable[str], folds: Iterable[int]) -> list[RunSpec]:
+    return [RunSpec(model, "inner", fold, schedule=SCHEDULE) for fold in folds for model in models]
 
 
 # Project A's search over learning rate, batch size and weight decay, and project B's over the head.
-SWEEPS = {
-    "search": Sweep(SEARCH_GRID, "S", "unet2d-mobilenetv3"),
-    "heads": Sweep(HEAD_GRID, "S", "unet2d-inr0"),
-}
+SWEEPS = {"search": Sweep(SEARCH_GRID, "unet2d-mobilenetv3"), "heads": Sweep(HEAD_GRID, "unet2d-inr0")}
 
 
 def finalists(frame: pd.DataFrame, sweep: Sweep) -> list[str]:
@@ -94,14 +89,13 @@ def table(frame: pd.DataFrame, sweep: Sweep) -> pd.DataFrame:
     Cells in the order of the grid, then the reference if it is no cell, then the second stage.
     """
     best, rows, mine = finalists(frame, sweep), [], sweep.rows(frame)
-    for run in dict.fromkeys([*sweep.first(), *sweep.unsearched(), *sweep.second(best)]):
+    for run in dict.fromkeys([*sweep.first(), *sweep.second(best)]):
         here = mine[(mine["model"] == run.model) & (mine["fold"] == run.fold)]
-        if here.empty:
-            continue
-        found = means(here).loc[run.model, ["value", "low", "high"]]
-        facts = {"cell": run.model, **sweep.cells.get(run.model, {}), "fold": run.fold}
-        place = {"finalist": best.index(run.model) + 1 if run.model in best else 0}
-        rows.append({**facts, **found.astype(float).to_dict(), "minutes": minutes(here).iloc[0], **place})
+        if len(here):
+            found = means(here).loc[run.model, ["value", "low", "high"]].astype(float).to_dict()
+            place = best.index(run.model) + 1 if run.model in best else 0
+            rows.append({"cell": run.model, **sweep.cells.get(run.model, {}), "fold": run.fold, **found,
+                         "minutes": minutes(here).iloc[0], "finalist": place})  # fmt: skip
     return pd.DataFrame(rows)
 
 
@@ -113,8 +107,8 @@ def gained(frame: pd.DataFrame, sweep: Sweep) -> pd.DataFrame:
         runs are finished, or if the reference is the only finalist.
     """
     best = [cell for cell in finalists(frame, sweep) if cell != sweep.reference]
-    rows = sweep.rows(frame).query("fold > 0 and model in @best or fold > 0 and model == @sweep.reference")
-    complete = rows.groupby("model")["fold"].nunique().eq(FOLDS - 1).all() if len(rows) else False
-    if not best or rows["model"].nunique() < len(best) + 1 or not complete or not alike(rows):
+    rows = sweep.rows(frame).query("fold > 0 and (model in @best or model == @sweep.reference)")
+    complete = rows["run"].nunique() == (len(best) + 1) * len(FOLDS[1:])
+    if not best or not complete or not alike(rows):
         return pd.DataFrame(columns=list(DIFFERENCES))
     return differences(rows.assign(fold=-1), sweep.reference)  # the four folds count as one

@@ -1,5 +1,6 @@
 """Four ways to a predictor: train a network, use a published one, average networks, average label maps."""
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -13,18 +14,21 @@ from torch import Tensor
 
 from hipposeg import files, metrics
 from hipposeg.data.cohort import Cohort
-from hipposeg.data.folds import Fold
-from hipposeg.data.leak_folds import scored_part
+from hipposeg.data.folds import Fold, scored_part
 from hipposeg.data.spec import DatasetSpec
 from hipposeg.experiments import guidance
+from hipposeg.experiments.model import Model
+from hipposeg.experiments.registry import MODELS
 from hipposeg.experiments.samples import inner_part, make_samples, shared, training_slices
 from hipposeg.experiments.spec import RunSpec, members_of
 from hipposeg.experiments.weights import halve, initial, predict_with
 from hipposeg.inference import Predictor
-from hipposeg.models import atlas, cost
+from hipposeg.models import atlas, inspection
 from hipposeg.training import contrastive
 from hipposeg.training.loop import Training, fit
 from hipposeg.training.machine import Machine
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -46,37 +50,10 @@ class Trained:
     network: torch.nn.Module | None = None
 
 
-def _stored(network: torch.nn.Module) -> dict[str, Tensor]:
-    return {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-
-
-def _frozen(network: torch.nn.Module) -> int:
-    """Number of frozen parameters, trained elsewhere and needed for predictions."""
-    tower = getattr(network, "tower", torch.nn.Identity())
-    return sum(weight.numel() for weight in tower.parameters() if not weight.requires_grad)
-
-
 def trained(
     run: RunSpec, cohort: Cohort, fold: Fold, images: dict[int, np.ndarray], machine: Machine, work: Path, key: str
 ) -> Trained:  # fmt: skip
-    """Make the run's predictor in the way that its model requires; arguments and errors as of `train_network`."""
-    model = run.definition
-    if model.members:
-        return average_networks(run, cohort.spec, machine, work.parent)
-    if model.published:
-        return as_published(run, cohort, fold, machine)
-    if model.build:
-        return train_network(run, cohort, fold, images, machine, work, key)
-    return average_labels(run, cohort, fold)
-
-
-def train_network(
-    run: RunSpec, cohort: Cohort, fold: Fold, images: dict[int, np.ndarray], machine: Machine, work: Path, key: str
-) -> Trained:
-    """Train a network on a fold, or resume: checkpoint and history are in `work` under `key`.
-
-    Costs include the teacher: the seconds of its training and of computing its features, and the frozen tower's
-    parameters.
+    """Make the run's predictor in the way that its model requires.
 
     Args:
         run: which run.
@@ -84,32 +61,49 @@ def train_network(
         fold: training and scored cases.
         images: case -> (C, X, Y, Z) float32.
         machine: device and precision.
-        work: the run's folder in the cache.
+        work: the run's folder in the cache, beside those of the runs that it needs.
         key: of the checkpoint.
 
     Raises:
         FloatingPointError: the loss became infinite or NaN.
-        ValueError: the fold holds slices back and the network takes none.
+        ValueError: the fold holds slices back and the model takes none.
+    """
+    model = run.definition
+    if model.members:
+        return _average_networks(run, cohort.spec, machine, work.parent)
+    if model.published:
+        network = machine.place(initial(run, cohort.spec)).eval()
+        numbers = guidance.settle(network, run, cohort, fold["train"]) | _costs(network, model, cohort.spec, 0, 0)
+        return _result(run, network, machine, numbers | {"params": 0}, 0.0)
+    if model.build:
+        return _train_network(run, cohort, fold, images, machine, work, key)
+    return _average_labels(run, cohort, fold)
+
+
+def _train_network(
+    run: RunSpec, cohort: Cohort, fold: Fold, images: dict[int, np.ndarray], machine: Machine, work: Path, key: str
+) -> Trained:  # fmt: skip
+    """Train a network, or resume: checkpoint and history are in `work` under `key`.
+
+    Costs include the teacher: the seconds of its training and of computing its features, and the frozen tower's
+    parameters.
     """
     model, spec = run.definition, cohort.spec
-    recipe = model.training(run.schedule)
-    channels = model.prep.channels(len(spec.channels))
-    network = initial(run, spec)
-    learned = shared(cohort, fold["train"], recipe.share, run.seed)
-    trained, inner = inner_part(cohort, learned, recipe.stop.people) if recipe.stop else (learned, [])
-    samples, kind = (
-        make_samples(images, cohort, model.prep, trained, training_slices(cohort, model.prep, fold)),
-        Training,
-    )
-    if recipe.loss in contrastive.LOSSES:
-        samples, kind = guidance.captioned(samples, cohort, model.prep, trained), contrastive.Contrasting
+    config, network = model.training(run.schedule), initial(run, spec)
+    if f"{run.model}+imagenet" in MODELS:
+        log.info("%s starts from random weights; its variant +imagenet starts from published ones", run.model)
+    cases = shared(cohort, fold["train"], config.share, run.seed)
+    cases, inner = inner_part(cohort, cases, config.stop.people) if config.stop else (cases, [])
+    samples, kind = make_samples(images, cohort, model.prep, cases, training_slices(cohort, model.prep, fold)), Training
+    if config.loss in contrastive.LOSSES:
+        samples, kind = guidance.captioned(samples, cohort, model.prep, cases), contrastive.Contrasting
     before = 0.0
     if model.guide:
-        guidance.guide(network, run, cohort, trained, work.parent)
+        guidance.guide(network, run, cohort, cases, work.parent)
         before = guidance.spent(run, work.parent)
     if getattr(network, "wants_context", False):
-        samples, looked = guidance.with_context(network, samples, machine, work.parents[1] / "cache" / "context")
-        before += looked
+        samples, seconds = guidance.with_context(network, samples, machine, work.parents[1] / "cache" / "context")
+        before += seconds
 
     def dice_on(cases: list[int], part: tuple[slice, ...]) -> Callable[[torch.nn.Module], dict[str, float]]:
         def score(network: torch.nn.Module) -> dict[str, float]:
@@ -124,35 +118,35 @@ def train_network(
 
         return score
 
-    looks = {"watch": dice_on(fold["scored"], scored_part(fold)[0]), "inner": dice_on(inner, (...,))}
-    if kind is not Training:
-        looks = {}  # what is not trained to segment is not watched segmenting
+    looks = {}
+    if kind is Training:  # what is trained to segment is scored while it trains
+        looks = {"watch": dice_on(fold["scored"], scored_part(fold)[0]), "inner": dice_on(inner, (...,))}
     network, history, seconds = fit(
-        network, samples, recipe, machine, run.seed, work, key, **looks, label=run.name, kind=kind
+        network, samples, config, machine, run.seed, work, key, **looks, label=run.name, kind=kind
     )
     halve(network)
-    numbers = guidance.settle(network, run, cohort, trained) | {
-        "params": cost.parameters(network) + _frozen(network),
-        "gflops": round(cost.gflops(network, channels, model.prep.axis, model.prep.spacing), 3),
-        "steps": history[-1]["step"],
-        "samples": len(samples.images),
-    }
-    return Trained(predict_with(model, network, machine), _stored(network), numbers, before + seconds, network)
+    numbers = guidance.settle(network, run, cohort, cases)
+    numbers |= _costs(network, model, spec, history[-1]["step"], len(samples.images))
+    return _result(run, network, machine, numbers, before + seconds)
 
 
-def as_published(run: RunSpec, cohort: Cohort, fold: Fold, machine: Machine) -> Trained:
-    """Use a published CLIP without training; it only encodes the class prompts."""
-    network, prep = machine.place(initial(run, cohort.spec)).eval(), run.definition.prep
-    numbers = guidance.settle(network, run, cohort, fold["train"]) | {
-        "params": 0,
-        "gflops": round(cost.gflops(network, prep.channels(len(cohort.spec.channels)), prep.axis, prep.spacing), 3),
-        "steps": 0,
-        "samples": 0,
-    }
-    return Trained(predict_with(run.definition, network, machine), _stored(network), numbers, 0.0, network)
+def _costs(network: torch.nn.Module, model: Model, spec: DatasetSpec, steps: int, samples: int) -> dict[str, Any]:
+    """Costs for the tables; parameters include frozen ones, which were trained elsewhere and predictions need."""
+    tower = getattr(network, "tower", torch.nn.Identity())
+    frozen = sum(weight.numel() for weight in tower.parameters() if not weight.requires_grad)
+    gflops = inspection.gflops(network, model.prep.channels(len(spec.channels)), model.prep.axis, model.prep.spacing)
+    params = inspection.parameters(network) + frozen
+    return {"params": params, "gflops": round(gflops, 3), "steps": steps, "samples": samples}
 
 
-def average_networks(run: RunSpec, spec: DatasetSpec, machine: Machine, runs: Path) -> Trained:
+def _result(
+    run: RunSpec, network: torch.nn.Module, machine: Machine, numbers: dict[str, Any], seconds: float
+) -> Trained:  # fmt: skip
+    stored = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    return Trained(predict_with(run.definition, network, machine), stored, numbers, seconds, network)
+
+
+def _average_networks(run: RunSpec, spec: DatasetSpec, machine: Machine, runs: Path) -> Trained:
     """Average the probabilities of an ensemble's members, whose finished runs are in the folder `runs`.
 
     Its costs are the sums over the members.
@@ -166,17 +160,12 @@ def average_networks(run: RunSpec, spec: DatasetSpec, machine: Machine, runs: Pa
         made = state["row"] | state["config"]
         numbers = {name: round(total + made[name], 3) for name, total in numbers.items()}
         seconds += made["train_s"]
-    machine.place(network).eval()
-    return Trained(predict_with(run.definition, network, machine), _stored(network), numbers, seconds)
+    return replace(_result(run, machine.place(network).eval(), machine, numbers, seconds), network=None)
 
 
-def average_labels(run: RunSpec, cohort: Cohort, fold: Fold) -> Trained:
-    """Average the label maps of the training cases: the image-free atlas.
-
-    Raises:
-        ValueError: the fold holds slices back, which whole label maps would contain.
-    """
-    training_slices(cohort, run.definition.prep, fold)
+def _average_labels(run: RunSpec, cohort: Cohort, fold: Fold) -> Trained:
+    """Average the label maps of the training cases: the image-free atlas."""
+    training_slices(cohort, run.definition.prep, fold)  # raises where slices are held back: label maps hold them all
     started = time.perf_counter()
     labels = (cohort.cases[number].label for number in fold["train"])
     mean_map = atlas.mean_map(labels, cohort.spec.n_classes, run.definition.prep.size)

@@ -1,12 +1,13 @@
-"""A run's weights: initial values, and storage in half precision.
+"""A run's weights: initial values, storage in half precision, and what they predict.
 
 Weights are rounded to half precision when training ends, before anything is predicted. So the stored weights are those
 that were scored, at half the size.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import safetensors.torch
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,8 @@ from hipposeg.data.spec import DatasetSpec
 from hipposeg.experiments.model import Model
 from hipposeg.experiments.registry import MODELS
 from hipposeg.experiments.spec import RunSpec, members_of
-from hipposeg.inference import Predictor, Prep, asker, predictor
+from hipposeg.inference import Predictor, Prep, averaged, evaluator, predictions, predictor
+from hipposeg.metrics import UNION
 from hipposeg.training.batches import seeded
 from hipposeg.training.machine import Machine
 
@@ -30,7 +32,7 @@ def initial(run: RunSpec, spec: DatasetSpec) -> nn.Module:
         return model.build(model.prep.channels(len(spec.channels)), spec.n_classes)
 
 
-def asked(model: Model, network: nn.Module) -> list[tuple[nn.Module, Prep]]:
+def networks_of(model: Model, network: nn.Module) -> list[tuple[nn.Module, Prep]]:
     """The networks of a model, each with its input; of an ensemble, its members.
 
     An ensemble with test-time augmentation applies it to every member.
@@ -43,7 +45,7 @@ def asked(model: Model, network: nn.Module) -> list[tuple[nn.Module, Prep]]:
 
 def predict_with(model: Model, network: nn.Module, machine: Machine) -> Predictor:
     """A predictor from a trained network (or an ensemble's) in evaluation mode on the machine's device."""
-    return predictor(*(asker(one, prep, machine) for one, prep in asked(model, network)))
+    return predictor(*(evaluator(one, prep, machine) for one, prep in networks_of(model, network)))
 
 
 @torch.no_grad()
@@ -77,3 +79,48 @@ def load(path: Path, run: RunSpec, spec: DatasetSpec, machine: Machine) -> nn.Mo
     except Exception as error:  # safetensors and torch each raise their own kinds
         raise ValueError(f"{path} does not hold the weights of {run.model}: {error}") from error
     return machine.place(network).eval()
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Prediction of one image.
+
+    Attributes:
+        probabilities: (K, X, Y, Z) float32, the mean over all predictions.
+        voxels: (predictions, K) number of voxels of each class in each prediction.
+    """
+
+    probabilities: np.ndarray
+    voxels: np.ndarray
+
+    def spread(self, spacing: tuple[float, float, float], spec: DatasetSpec) -> dict[str, float]:
+        """Standard deviation over predictions of the volumes of classes and union in mm3; NaN for one prediction."""
+        names = (*spec.names, UNION)
+        if len(self.voxels) < 2:
+            return dict.fromkeys(names, float("nan"))
+        classes = self.voxels[:, 1:]
+        sizes = np.column_stack([classes, classes.sum(axis=1)])
+        return dict(zip(names, (sizes.std(axis=0, ddof=1) * np.prod(spacing)).tolist(), strict=True))
+
+
+def predict(
+    model: Model, network: nn.Module, image: np.ndarray, spacing: tuple[float, float, float], machine: Machine
+) -> Prediction:
+    """Predict an image with the network of a model, or the networks of an ensemble.
+
+    Args:
+        model: the model.
+        network: its network, in evaluation mode on the machine's device.
+        image: (C, X, Y, Z) float32, bias corrected if the model needs that.
+        spacing: voxel size in mm. A network that works in another spacing counts as one prediction.
+        machine: device and precision.
+    """
+    total, sizes, networks = 0, [], networks_of(model, network)
+    for member, prep in networks:
+        if prep.takes(spacing):
+            found = predictions(member, prep, image, machine)
+        else:
+            found = [evaluator(member, prep, machine)(image, spacing)]
+        total = total + averaged(found)
+        sizes += [np.bincount(one.argmax(0).ravel(), minlength=len(one)) for one in found]
+    return Prediction(total / len(networks), np.array(sizes))

@@ -1,4 +1,4 @@
-"""Models on slices (notebook 03), one line a variant. Configurations were chosen on `dev` and are frozen.
+"""Models on slices (notebooks 03 and 05), one line a variant. Configurations were chosen on `dev` and are frozen.
 
 Most models change one thing of the baseline `unet2d`; those with ready-made encoders have their own configuration. The
 models `recipe-*` follow three published student projects in loss, augmentation, optimiser and schedule, on this
@@ -12,11 +12,11 @@ from torch import nn
 
 from hipposeg.experiments.model import Model, Schedules, schedules
 from hipposeg.inference import Prep
+from hipposeg.models.attention import AttentionUNet
 from hipposeg.models.encoders import EncoderUNet, imagenet_weights
 from hipposeg.models.inr import INRUNet
 from hipposeg.models.unet import UNet
-from hipposeg.training.augmentation import Augmentation
-from hipposeg.training.classic import Classic
+from hipposeg.training.augmentation import Augmentation, Classic
 from hipposeg.training.loop import TrainConfig
 
 MOBILENET = "tu-tf_mobilenetv3_small_100"
@@ -39,6 +39,7 @@ SLICES = Prep(size=(40, 56, 40), axis=1, neighbours=1)
 # Ready-made encoders halve the slice in each stage; four of their five are used, the fifth would have two pixels.
 ENCODER_SLICES = replace(SLICES, size=(48, 56, 48))
 _STAGES = (64, 32, 16, 16)
+CHANNELS = (16, 32, 64, 128)
 
 
 def _schedules(config: TrainConfig) -> Schedules:
@@ -47,7 +48,7 @@ def _schedules(config: TrainConfig) -> Schedules:
 
 
 def _slices(name: str, config: TrainConfig = UNET2D, prep: Prep = SLICES, **options: object) -> Model:
-    network = partial(UNet, 2, **{"channels": (16, 32, 64, 128), **options})
+    network = partial(UNet, 2, **{"channels": CHANNELS, **options})
     return Model(name, "03", "unet", 2, prep, network, _schedules(config))
 
 
@@ -68,10 +69,16 @@ def _inr(width: int) -> Model:
     return Model(f"unet2d-inr{width}", "03", "inr", 2, SLICES, network, _schedules(config))
 
 
+def _gated(name: str, **options: object) -> Model:
+    network = partial(AttentionUNet, 2, channels=CHANNELS, **options)
+    return Model(name, "05", "attention", 2, SLICES, network, _schedules(UNET2D))
+
+
 def _averaged(name: str, *members: str, views: bool = False) -> Model:
     return Model(name, "03", "unet", 2, replace(SLICES, views=views), members=members)
 
 
+_SCSE = partial(EncoderUNet, MOBILENET, decoder=_STAGES, attention="scse")
 _SIREN_UNET = partial(INRUNet, "siren-xyz", channels=(24, 48, 96, 192), spacing=(1.0, 1.0), width=48)
 
 # Members of an ensemble with a 3D network: the first three quarters of a schedule.
@@ -143,4 +150,8 @@ ZOO_2D = (
     _encoder("recipe-a", MOBILENET, _PROJECT_A),
     Model("recipe-b", "03", "inr", 2, SLICES, _SIREN_UNET, _schedules(_PROJECT_B)),
     _encoder("recipe-d", EFFICIENTNET, _PROJECT_D),
+    # Attention; the control `constant` has gates with one weight for the whole slice.
+    _gated("attention2d"),
+    _gated("attention2d-constant", spatial=False),
+    Model("scse2d", "05", "encoder", 2, ENCODER_SLICES, _SCSE, _schedules(_ENCODER)),
 )

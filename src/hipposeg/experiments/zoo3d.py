@@ -1,16 +1,17 @@
-"""Models on volumes (notebook 04), one line a variant. Configurations were chosen on `dev` and are frozen."""
+"""Models on volumes (notebooks 04 and 05), one line a variant. Configurations were chosen on `dev` and are frozen."""
 
 from dataclasses import replace
 from functools import partial
 
 from hipposeg.experiments.model import Model, schedules
 from hipposeg.inference import Prep
+from hipposeg.models.attention import AttentionUNet
 from hipposeg.models.inr import HEADS, INRUNet
 from hipposeg.models.transformer import UNETR
 from hipposeg.models.unet import UNet
 from hipposeg.training.augmentation import Augmentation
 from hipposeg.training.loop import TrainConfig
-from hipposeg.training.stopping import StopRule
+from hipposeg.training.schedule import StopRule
 
 # Weaker than in 2D: stronger augmentation was worse on `dev`.
 AUGMENTATION_3D = Augmentation(rotate=10, scale=0.1, shift=2, elastic=0.7, gain=0.25, offset=0.25, gamma=0.3, noise=0.1)
@@ -40,6 +41,10 @@ _STOPPING = {
 
 def _volumes(name: str, config: TrainConfig = UNET3D, **options: object) -> Model:
     return Model(name, "04", "unet", 3, VOLUME, partial(UNet, 3, **options), schedules(config))
+
+
+def _gated(name: str, **options: object) -> Model:
+    return Model(name, "05", "attention", 3, VOLUME, partial(AttentionUNet, 3, **options), schedules(UNET3D))
 
 
 # Coordinate heads: 2 mm voxels in a grid that holds every crop, the same configuration and steps. The augmentation is
@@ -78,4 +83,6 @@ ZOO_3D = (
     *(_inr(f"unet3d-inr-{head}", head) for head in HEADS),
     _inr("unet3d-inr-1mm", "conv", VOLUME, _INR),  # control at 1 mm
     _inr("unet3d-inr", "siren-xyz", VOLUME, _INR),  # SIREN head at 1 mm
+    _gated("attention3d"),
+    _gated("attention3d-constant", spatial=False),  # control: gates with one weight for the whole volume
 )

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 
 from hipposeg.experiments.model import Model, Schedules, schedules
-from hipposeg.experiments.zoo2d import SLICES, UNET2D
+from hipposeg.experiments.zoo2d import CHANNELS, SLICES, UNET2D
 from hipposeg.experiments.zoo3d import UNET3D, VOLUME
 from hipposeg.models.clip import attribute_tower, hippoclip
 from hipposeg.models.guided import GRAM, LEARNED, NONE, ROTATED, UNTRAINED, ZEROED, GuidedUNet
@@ -21,18 +21,10 @@ from hipposeg.training.loop import TrainConfig
 # No scaling, because captions state areas.
 _KEEPING_AREAS = Augmentation(rotate=10, shift=3, gain=0.25, offset=0.25, gamma=0.3, noise=0.15)
 _CLIP = TrainConfig(
-    epochs=8,
-    batch=64,
-    lr=3e-3,
-    muon=0.02,
-    weight_decay=0.1,
-    average=0.99,
-    loss=CONTRASTIVE,
+    epochs=8, batch=64, lr=3e-3, muon=0.02, weight_decay=0.1, average=0.99, loss=CONTRASTIVE,
     augmentation=_KEEPING_AREAS,
-)
+)  # fmt: skip
 _GUIDED = replace(UNET2D, epochs=4, watch_every=2)
-CHANNELS = (16, 32, 64, 128)
-
 SHARES = {"p5": 0.05, "p10": 0.1, "p20": 0.2, "p50": 0.5}
 
 

@@ -1,1 +1,1 @@
-"""Results: read the tables of finished runs (`load`), write them (`store`), compare models, make tables for people."""
+"""Results: read the tables of finished runs (`load`), write them (`store`), compare models, show them as text."""

@@ -1,8 +1,8 @@
 """Comparing models: means with intervals, and paired differences with conclusions.
 
 All functions take rows of `results.load`. Rows of one label are `frame[frame.label == "mean"]`. Two groups are compared
-on the same cases and seeds, within one kind of folds, fold, schedule, device and data set; what differs otherwise (the
-processor, the build of torch) changes the last digits, as another seed does.
+on the same cases and seeds, within one kind of folds, fold, schedule, device and data set. What differs otherwise
+(processor, precision, build of torch) changes Dice as another seed does; times are compared within one kind of machine.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,26 +12,19 @@ import numpy as np
 import pandas as pd
 
 from hipposeg.metrics import MEAN
-from hipposeg.stats import Paired, holm, interval, paired, verdict
+from hipposeg.stats import Paired, conclusion, holm, interval, paired
 
-VERDICTS = ("ahead", "behind", "equivalent", "undecided")
-DIFFERENCES = ("difference", "low", "high", "people", "seeds", "p_holm", "verdict")
+CONCLUSIONS = ("better", "worse", "equivalent", "inconclusive")
+DIFFERENCES = ("difference", "low", "high", "subjects", "seeds", "p_holm", "conclusion")
 # Two groups are compared only if they agree in these columns.
-SETTING = ("folds", "fold", "schedule", "device", "precision", "data_sha256")
+SETTING = ("folds", "fold", "schedule", "device", "data_sha256")
 
 
 def stacked(rows: pd.DataFrame, metric: str = "dice") -> tuple[np.ndarray, np.ndarray]:
-    """Values of one group as an array.
-
-    Args:
-        rows: one row per seed and case.
-        metric: a column.
-
-    Returns:
-        Values (seeds, cases), sorted by seed and case, and the cases' subjects (cases,).
+    """Values of one group, (seeds, cases), sorted by seed and case, and the cases' subjects, (cases,).
 
     Raises:
-        ValueError: a case occurs twice in a seed, or is missing in one.
+        ValueError: a case occurs twice in a seed, as with a run and its twin in float32, or is missing in one.
     """
     table = rows.pivot_table(index="seed", columns="case", values=metric, aggfunc="first", dropna=False)
     if len(rows) != table.size or rows.duplicated(["seed", "case"]).any():
@@ -75,9 +68,9 @@ def differences(
     found: dict[str, dict[str, Any]] = {}
     for name, group in groups.items() if mine is not None else ():
         if len(_settings(group, mine)) > 1:
-            found[name] = {"p": np.nan, "verdict": "not compared: another setting"}
+            found[name] = {"p": np.nan, "conclusion": "not compared: another setting"}
         elif set(group["case"]) != set(mine["case"]):
-            found[name] = {"p": np.nan, "verdict": "not compared: other cases"}
+            found[name] = {"p": np.nan, "conclusion": "not compared: other cases"}
         else:
             a, subjects = stacked(group, metric)
             found[name] = concluded(paired(a, stacked(mine, metric)[0], subjects))
@@ -85,18 +78,18 @@ def differences(
 
 
 def _settings(*groups: pd.DataFrame) -> set[tuple]:
-    """The settings that occur. The atlas is not trained, so schedule and precision do not matter to it."""
+    """The settings that occur. The atlas is not trained, so schedule and device do not matter to it."""
     columns = list(SETTING)
     if any((group["steps"] == 0).all() for group in groups):
-        columns = [name for name in columns if name not in ("schedule", "device", "precision")]
+        columns = [name for name in columns if name not in ("schedule", "device")]
     return {tuple(row) for group in groups for row in group[columns].drop_duplicates().itertuples(index=False)}
 
 
 def concluded(pair: Paired) -> dict[str, Any]:
     """A paired difference as a row, its conclusion withheld below three seeds."""
-    said = verdict(pair) or f"none: {pair.n_seeds} seed{'s' if pair.n_seeds > 1 else ''}"
-    return {"difference": pair.difference, "low": pair.low, "high": pair.high, "people": pair.n_people,
-            "seeds": pair.n_seeds, "p": pair.p_value, "verdict": said}  # fmt: skip
+    words = conclusion(pair) or f"none: {pair.n_seeds} seed{'s' if pair.n_seeds > 1 else ''}"
+    return {"difference": pair.difference, "low": pair.low, "high": pair.high, "subjects": pair.n_subjects,
+            "seeds": pair.n_seeds, "p": pair.p_value, "conclusion": words}  # fmt: skip
 
 
 def _as_family(found: Mapping[str, Mapping[str, Any]], declared: int = 0) -> pd.DataFrame:
@@ -106,23 +99,21 @@ def _as_family(found: Mapping[str, Mapping[str, Any]], declared: int = 0) -> pd.
     return table[list(DIFFERENCES)]
 
 
+def _primary(frame: pd.DataFrame) -> pd.DataFrame:
+    """Mean Dice on grouped fold 0."""
+    return frame[(frame["label"] == MEAN) & (frame["folds"] == "grouped") & (frame["fold"] == 0)]
+
+
 def by_family(
     frame: pd.DataFrame, reference: str, families: Mapping[str, Sequence[str]], schedule: str
 ) -> pd.DataFrame:
-    """`differences` in mean Dice of each planned family from one model, at one schedule, on grouped fold 0.
-
-    Args:
-        frame: rows of `results.load`.
-        reference: the model that is subtracted.
-        families: name -> models.
-        schedule: of all runs.
+    """`differences` in mean Dice of each planned family (name -> models) from one model, on grouped fold 0.
 
     Returns:
         Index (family, model); Holm's adjustment within each family. Empty if nothing can be compared.
     """
-    here = frame[(frame["label"] == MEAN) & (frame["folds"] == "grouped") & (frame["fold"] == 0)]
-    here = here[here["schedule"] == schedule]
-    tables = {}
+    here = _primary(frame)
+    here, tables = here[here["schedule"] == schedule], {}
     for family, members in families.items():
         found = differences(here[here["model"].isin([reference, *members])], reference, declared=len(members))
         if len(found):
@@ -131,55 +122,40 @@ def by_family(
 
 
 def flips(short: pd.DataFrame, long: pd.DataFrame) -> pd.DataFrame:
-    """Whether a short and a long schedule lead to the same conclusions.
-
-    Args:
-        short: a table of `differences`.
-        long: another, with the same kind of index.
+    """Whether a short and a long schedule lead to the same conclusions; both are tables of `differences`.
 
     Returns:
-        Differences and conclusions side by side, and `says`: "flips" (one ahead, the other behind), "agrees" (the same
-        conclusion), "differs" (another conclusion), "undecided" (none in either), "open" (withheld in one).
+        Differences and conclusions side by side, and `says`: "flips" (one better, the other worse), "agrees" (the same
+        conclusion), "differs" (another conclusion), "inconclusive" (none in either), "open" (withheld in one).
     """
     both = short.join(long, suffixes=("_short", "_long"), how="inner")
-    columns = [f"{name}_{end}" for end in ("short", "long") for name in ("difference", "low", "high", "verdict")]
-    both = both[columns].copy()
+    columns = [f"{name}_{end}" for end in ("short", "long") for name in ("difference", "low", "high", "conclusion")]
+    pairs = zip(both["conclusion_short"], both["conclusion_long"], strict=True)
+    return both[columns].assign(says=[_change(*pair) for pair in pairs])
 
-    def says(row: pd.Series) -> str:
-        verdicts = {row["verdict_short"], row["verdict_long"]}
-        if not verdicts <= set(VERDICTS):
-            return "open"
-        if verdicts == {"ahead", "behind"}:
-            return "flips"
-        if verdicts == {"undecided"}:
-            return "undecided"
-        return "agrees" if len(verdicts) == 1 else "differs"
 
-    both["says"] = [says(row) for _, row in both.iterrows()]
-    return both
+def _change(short: str, long: str) -> str:
+    if not {short, long} <= set(CONCLUSIONS):
+        return "open"
+    if short == long:
+        return "inconclusive" if short == "inconclusive" else "agrees"
+    return "flips" if {short, long} == {"better", "worse"} else "differs"
 
 
 def alike(frame: pd.DataFrame) -> bool:
-    """Whether there are runs, all of one data set, device and precision, so that their means can be ranked."""
-    return len(frame[["data_sha256", "device", "precision"]].drop_duplicates()) == 1
+    """Whether runs exist and all have one data set and one kind of device, so that their means can be ranked."""
+    return len(frame[["data_sha256", "device"]].drop_duplicates()) == 1
 
 
 def moved(frame: pd.DataFrame, reference: str, names: Sequence[str], short: str, long: str) -> pd.DataFrame:
     """How a longer schedule changes each model's difference from the reference, on grouped fold 0.
-
-    Args:
-        frame: rows of `results.load`.
-        reference: the model that is subtracted.
-        names: models to compare.
-        short: name of the short schedule.
-        long: name of the long one.
 
     Returns:
         Columns DIFFERENCES: the difference at the long schedule minus that at the short one, on the same cases and
         seeds; above zero, the model gains more from longer training than the reference does. Only models with the same
         seeds at both schedules; Holm's adjustment over these rows.
     """
-    here = frame[(frame["label"] == MEAN) & (frame["folds"] == "grouped") & (frame["fold"] == 0)]
+    here = _primary(frame)
     found = {}
     for model in names:
         four = [

@@ -20,6 +20,8 @@ from hipposeg.results import store
 from hipposeg.workspace import Workspace
 
 ATLAS = "atlas-no-image"
+# What is trained; two runs that agree in it differ in hardware alone.
+PLACE = ["model", "folds", "fold", "seed", "schedule"]
 # Human agreement and the best published methods end near 0.90, so a higher mean leaves room for honest progress only.
 LEAK_DICE = 0.92
 LEAK_FOLDS = ("grouped", "nnunet")
@@ -80,26 +82,23 @@ class Run:
     @property
     def has_masks(self) -> bool:
         """Whether its predictions are kept."""
-        return self._masks.is_file()
+        return store.masks_file(self.artifacts, self.name).is_file()
 
     @cached_property
     def masks(self) -> dict[int, np.ndarray]:
         """Predicted label maps: case -> (X, Y, Z) uint8 on the native grid. Raises ResultsError if none are kept."""
-        if not self.has_masks:
-            raise ResultsError(f"{self._masks} is missing: the masks of {self.name} are not kept, or were deleted")
-        return store.unpacked(self._masks)
-
-    @property
-    def _masks(self) -> Path:
-        return self.artifacts / "masks" / f"{self.name}.npz"
+        path = store.masks_file(self.artifacts, self.name)
+        if not path.is_file():
+            raise ResultsError(f"{path} is missing: the masks of {self.name} are not kept, or were deleted")
+        return store.unpacked(path)
 
 
 def load(ws: Workspace) -> pd.DataFrame:
-    """All finished runs: one row per run, case and label, ordered by run, case and label.
+    """All finished runs: one row per run, case and label, ordered by run, case and label; empty without runs.
 
     Columns: those of runs.csv; notebook, family, numerics and data_sha256 of configs.json; planned (see
-    `with_stand_ins`; by default the run itself); case, subject, label; the
-    metrics of `metrics.METRICS`; volume_true and volume_predicted (mm3). Empty without runs.
+    `with_stand_ins`; by default the run itself); case, subject, label; the metrics of `metrics.METRICS`; volume_true
+    and volume_predicted (mm3). For comparisons, take `without_twins`.
 
     Raises:
         ResultsError: a table is damaged, or two tables do not hold the same runs.
@@ -140,8 +139,8 @@ def _joined(ws: Workspace) -> pd.DataFrame:
     for name, found in ((store.SCORES, set(scores["run"].unique())), (store.CONFIGS, set(configs))):
         if missing := sorted(set(table["run"]) - found):
             raise ResultsError(f"{ws.artifacts / name} lacks {missing[0]}, which {store.RUNS} lists; {_AGAIN}")
-    told = [{"run": run, **{name: configs[run][name] for name in CONFIG_COLUMNS}} for run in table["run"]]
-    table = table.merge(pd.DataFrame(told), on="run")
+    facts = [{"run": run, **{name: configs[run][name] for name in CONFIG_COLUMNS}} for run in table["run"]]
+    table = table.merge(pd.DataFrame(facts), on="run")
     scores["volume_bias"] = scores["volume_predicted"] - scores["volume_true"]
     error = scores["volume_bias"].abs().where(~scores["label"].isin([MEAN, "union"]))
     means = error.groupby([scores["run"], scores["case"]], observed=True).transform("mean")
@@ -162,6 +161,19 @@ def with_stand_ins(frame: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFram
     """
     kept = frame[~frame["run"].isin(set(names.values()) - set(names))]
     return kept.assign(planned=kept["run"].replace(dict(names)))
+
+
+def without_twins(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows without runs that repeat another one in other precision or on another device.
+
+    A run and its twin, such as `unet2d.grouped0.s0.standard` and `unet2d.grouped0.s0.standard.fp32`, are not two seeds.
+    A run that is planned in float32 alone stays.
+
+    frame: rows of `load`, or of `with_stand_ins`.
+    """
+    runs = frame.drop_duplicates("run")
+    shortest_first = runs.iloc[runs["planned"].str.len().argsort(kind="stable")]
+    return frame[frame["run"].isin(shortest_first.drop_duplicates(PLACE)["run"])]
 
 
 def check(frame: pd.DataFrame, spec: DatasetSpec, folds: Mapping[str, Sequence[Mapping[str, Sequence[int]]]]) -> None:

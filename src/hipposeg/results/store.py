@@ -17,7 +17,9 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock
 
-from hipposeg import files
+from hipposeg import files, metrics
+from hipposeg.data.cohort import Cohort
+from hipposeg.data.folds import Fold, scored_part
 from hipposeg.metrics import METRICS
 from hipposeg.workspace import Workspace
 
@@ -52,7 +54,8 @@ def put(
             other file is copied to `studies/`.
     """
     run, at = row["run"], ws.artifacts
-    with lock(ws):
+    ws.work.mkdir(parents=True, exist_ok=True)
+    with FileLock(ws.work / "tables.lock"):  # a killed process releases it
         known = read_runs(ws)
         old = known[known["run"] == run]
         stored = read_scores(at)
@@ -65,7 +68,7 @@ def put(
         histories = read_table(at / HISTORIES)
         _write_table(at / HISTORIES, _with(histories, run, history), ["run", "epoch"] if len(history) else ["run"])
         _write_configs(at / CONFIGS, {**read_configs(at), run: config})
-        path = at / "masks" / f"{run}.npz"
+        path = masks_file(at, run)
         if masks is None:
             path.unlink(missing_ok=True)
         else:
@@ -77,10 +80,22 @@ def put(
         _write_runs(ws, _with(known, run, pd.DataFrame([row])))
 
 
-def lock(ws: Workspace) -> FileLock:
-    """The lock of the tables; a killed process releases it."""
-    ws.work.mkdir(parents=True, exist_ok=True)
-    return FileLock(ws.work / "tables.lock")
+def score_all(predicted: dict[int, np.ndarray], cohort: Cohort, fold: Fold | None = None) -> list[dict[str, Any]]:
+    """Score predictions against the labels: rows with case, subject, label and the metrics of `metrics.score_case`.
+
+    Args:
+        predicted: case -> label map (X, Y, Z) uint8 on the native grid.
+        cohort: the labelled cases.
+        fold: the fold. Where only some slices are scored (`data.folds`), they count as a volume of thicker slices.
+    """
+    part, steps = scored_part(fold or {})
+    rows = []
+    for number, mask in predicted.items():
+        case = cohort.cases[number]
+        spacing = [side * step for side, step in zip(case.spacing, steps, strict=True)]
+        scores = metrics.score_case(mask[part], case.label[part], spacing, cohort.spec)
+        rows += [{"case": number, "subject": case.subject, **row} for row in scores]
+    return rows
 
 
 def read_runs(ws: Workspace) -> pd.DataFrame:
@@ -108,6 +123,11 @@ def read_configs(folder: Path) -> dict[str, dict[str, Any]]:
     """configs.json: run -> configuration."""
     path = folder / CONFIGS
     return files.read_json(path) if path.is_file() else {}
+
+
+def masks_file(folder: Path, run: str) -> Path:
+    """Where the masks of a run are kept."""
+    return folder / "masks" / f"{run}.npz"
 
 
 def packed(masks: dict[int, np.ndarray]) -> bytes:

@@ -1,9 +1,7 @@
 """Tables for people: models side by side with intervals and costs, and conclusions as text."""
 
-import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,11 +9,9 @@ import pandas as pd
 from hipposeg.data.folds import N_FOLDS
 from hipposeg.data.spec import DatasetSpec
 from hipposeg.metrics import DISTANCES, MEAN, METRICS, UNION
-from hipposeg.results.compare import VERDICTS, differences, means
+from hipposeg.results.compare import CONCLUSIONS, differences, means
 from hipposeg.results.load import Run
 from hipposeg.stats import Agreement, agreement, interval, signed
-
-log = logging.getLogger(__name__)
 
 METRIC_COLUMNS = tuple(f"{metric}{end}" for metric in METRICS for end in ("", "_low", "_high"))
 RUN_COLUMNS = ("run", "model", "notebook", "dims", "folds", "fold", "seed", "schedule", "device", "precision", "family",
@@ -31,9 +27,7 @@ READABLE = (
 )  # fmt: skip
 
 
-def summary(
-    frame: pd.DataFrame, spec: DatasetSpec, shown: Mapping[str, Sequence[str]] | None = None
-) -> pd.DataFrame:  # fmt: skip
+def summary(frame: pd.DataFrame, spec: DatasetSpec, shown: Mapping[str, Sequence[str]] | None = None) -> pd.DataFrame:
     """Every metric of every run and label: its mean over cases with a 95 % interval over subjects.
 
     Args:
@@ -44,23 +38,19 @@ def summary(
     Returns:
         Columns SUMMARY_COLUMNS. n: cases; n_nan: cases without a distance (for the mean: in any class).
     """
-    rows = [row for _, group in frame.groupby("run", sort=False) for row in _summary(group, spec, shown)]
-    return pd.DataFrame(rows, columns=list(SUMMARY_COLUMNS))
-
-
-def _summary(rows: pd.DataFrame, spec: DatasetSpec, shown: Mapping[str, Sequence[str]] | None) -> list[dict[str, Any]]:
-    by_label = {label: group.set_index("case").sort_index() for label, group in rows.groupby("label")}
-    subjects = by_label[MEAN]["subject"].to_numpy()
-    missing = {label: group[list(DISTANCES)].isna().any(axis=1) for label, group in by_label.items()}
-    missing[MEAN] = pd.concat([missing[name] for name in spec.names], axis=1).any(axis=1)
-    shared, found = rows.iloc[0][list(RUN_COLUMNS)].to_dict(), []
-    for label in (*spec.names, MEAN, UNION):
-        row = {**shared, "label": label, "n": len(subjects), "n_nan": int(missing[label].sum())}
-        for metric in METRICS if shown is None else shown.get(label, ()):
-            one = interval(by_label[label][metric].to_numpy(), subjects)
-            row |= {metric: one.value, f"{metric}_low": one.low, f"{metric}_high": one.high}
-        found.append(row)
-    return found
+    found = []
+    for _, rows in frame.groupby("run", sort=False):
+        by_label = {label: group.set_index("case").sort_index() for label, group in rows.groupby("label")}
+        subjects = by_label[MEAN]["subject"].to_numpy()
+        missing = {label: group[list(DISTANCES)].isna().any(axis=1) for label, group in by_label.items()}
+        missing[MEAN] = pd.concat([missing[name] for name in spec.names], axis=1).any(axis=1)
+        for label in (*spec.names, MEAN, UNION):
+            row = {"label": label, "n": len(subjects), "n_nan": int(missing[label].sum())}
+            for metric in METRICS if shown is None else shown.get(label, ()):
+                one = interval(by_label[label][metric].to_numpy(), subjects)
+                row |= {metric: one.value, f"{metric}_low": one.low, f"{metric}_high": one.high}
+            found.append(rows.iloc[0][list(RUN_COLUMNS)].to_dict() | row)
+    return pd.DataFrame(found, columns=list(SUMMARY_COLUMNS))
 
 
 def readable(results: pd.DataFrame, names: dict[str, str], spec: DatasetSpec) -> pd.DataFrame:
@@ -107,6 +97,7 @@ def costs(
     for model in rows.index:
         mine = chosen[chosen["model"] == model]
         runs = mine.drop_duplicates("run")
+        runs = runs[runs["precision"] == runs["precision"].iloc[0]]  # times are not compared across precisions
         for column in ("dims", "params", "gflops", "steps"):
             rows.loc[model, column] = runs[column].iloc[0]
         taken = idle.get(model, np.nan) if idle else minutes(runs).mean()
@@ -164,35 +155,32 @@ def readable_differences(table: pd.DataFrame) -> pd.DataFrame:
     """What `compare.differences` returns as text: signs, intervals, and small p without a false 0."""
     text = pd.DataFrame(index=table.index)
     rows = table[["difference", "low", "high"]].astype(float).itertuples(index=False)
-    told = [("", "") if np.isnan(row[0]) else (signed(row[0]), f"{signed(row[1])} to {signed(row[2])}") for row in rows]
-    text["difference"] = [difference for difference, _ in told]
-    text["95 % interval"] = [ends for _, ends in told]
-    for count in ("people", "seeds"):
+    both = [("", "") if np.isnan(row[0]) else (signed(row[0]), f"{signed(row[1])} to {signed(row[2])}") for row in rows]
+    text["difference"] = [difference for difference, _ in both]
+    text["95 % interval"] = [ends for _, ends in both]
+    for count in ("subjects", "seeds"):
         if count in table:
             text[count] = ["" if np.isnan(number) else f"{number:.0f}" for number in table[count].astype(float)]
     text["p (Holm)"] = ["none" if np.isnan(p) else "< 0.0001" if p < 1e-4 else f"{p:.4f}" for p in table["p_holm"]]
-    text["verdict"] = table["verdict"]
+    text["conclusion"] = table["conclusion"]
     return text
 
 
 def differences_in_words(table: pd.DataFrame) -> str:
     """What `compare.differences` returns as one line of Markdown."""
-    rows = readable_differences(table).iterrows()
-    return "; ".join(f"{name}: {_in_words(row)}" for name, row in rows)
-
-
-def _in_words(row: pd.Series) -> str:
-    if not row["difference"]:
-        return row["verdict"]
-    return f"**{row['difference']}** ({row['95 % interval']}, {row['verdict']})"
+    found = []
+    for name, row in readable_differences(table).iterrows():
+        words = f"**{row['difference']}** ({row['95 % interval']}, {row['conclusion']})"
+        found.append(f"{name}: {words if row['difference'] else row['conclusion']}")
+    return "; ".join(found)
 
 
 def counts_in_words(table: pd.DataFrame, reference: str) -> str:
     """How many comparisons of `compare.by_family` end in each conclusion, as one line of Markdown."""
-    counts = {word: [model for _, model in table.index[table["verdict"] == word]] for word in VERDICTS}
-    told = [f"{word} {', '.join(f'`{model}`' for model in named)}" for word, named in counts.items() if named]
+    counts = {word: [model for _, model in table.index[table["conclusion"] == word]] for word in CONCLUSIONS}
+    found = [f"{word} {', '.join(f'`{model}`' for model in named)}" for word, named in counts.items() if named]
     open_ = len(table) - sum(map(len, counts.values()))
-    return f"Against {reference}: {'; '.join([*told, *([f'{open_} without a verdict'] if open_ else [])])}."
+    return f"Against {reference}: {'; '.join([*found, *([f'{open_} without a conclusion'] if open_ else [])])}."
 
 
 def machines(frame: pd.DataFrame) -> str:
@@ -224,14 +212,22 @@ def out_of_fold(frame: pd.DataFrame, model: str) -> pd.DataFrame:
 def cases_by_rule(scores: pd.Series) -> dict[str, int]:
     """The cases with the best, median and worst score (lower middle if even; ties: lower case number).
 
-    Args:
-        scores: mean Dice by case number, such as `Run.values()`; NaN are left out.
-
-    Raises:
-        ValueError: no case has a score.
+    scores: mean Dice by case number, such as `Run.values()`; NaN are left out. Raises ValueError if no case has one.
     """
     kept = scores.dropna()
     if kept.empty:
         raise ValueError("no case has a score; expected the mean Dice of at least one case")
     ranked = kept.sort_index().sort_values(ascending=False, kind="stable").index.tolist()
     return {"best": ranked[0], "median": ranked[len(ranked) // 2], "worst": ranked[-1]}
+
+
+def run_names(results: pd.DataFrame) -> dict[str, str]:
+    """Return short names in table order: the model, and what else tells runs of one model apart."""
+    firsts = results.drop_duplicates("run").set_index("run")
+    words = {"folds": "{}", "fold": "fold {}", "seed": "seed {}", "schedule": "{}", "precision": "{}"}
+    names = {}
+    for run, row in firsts.iterrows():
+        twins = firsts[firsts["model"] == row["model"]]
+        extra = [text.format(row[key]) for key, text in words.items() if twins[key].nunique() > 1]
+        names[run] = " ".join([row["model"], ", ".join(extra)]).strip()
+    return names

@@ -1,0 +1,112 @@
+"""Many runs side by side: states of a plan, failures named at the end, bytes as of one process."""
+
+import pandas as pd
+import pytest
+
+from hipposeg.data import cohort as cohorts
+from hipposeg.data import folds as folding
+from hipposeg.data import phantom
+from hipposeg.data.locate import Source
+from hipposeg.data.spec import PHANTOM_SPEC
+from hipposeg.experiments import many, plan
+from hipposeg.experiments import run as runs
+from hipposeg.experiments.many import FailedRunsError, Planned, planned, train_plan
+from hipposeg.experiments.spec import RunSpec
+from hipposeg.results import load, store
+from hipposeg.workspace import Workspace
+
+ATLASES = [RunSpec(load.ATLAS, fold=fold) for fold in (0, 1)]
+NETWORK = RunSpec("unet2d", schedule="smoke")
+BROKEN = RunSpec("unet2d", schedule="huge")
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "Task04_Hippocampus"
+    phantom.generate(folder, PHANTOM_SPEC, n_subjects=5, seed=3)
+    return Source("phantom", folder, PHANTOM_SPEC)
+
+
+@pytest.fixture
+def ws(tmp_path):
+    many._data.cache_clear()
+    return Workspace(tmp_path, "phantom", "smoke")
+
+
+@pytest.fixture
+def scheduler():
+    """Address of a scheduler with one worker in this process: a process of its own imports torch and MONAI anew."""
+    from distributed import LocalCluster
+
+    with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0") as cluster:
+        yield cluster.scheduler_address
+
+
+def states(found):
+    return [one.state for one in found]
+
+
+def content(ws):
+    """Every file of the tables, runs.csv without the training time."""
+    found = {path.name: path.read_bytes() for path in ws.artifacts.rglob("*") if path.is_file()}
+    found.pop(store.REPRODUCED, None)
+    return found | {store.RUNS: store.read_runs(ws).drop(columns="train_s").to_csv()}
+
+
+def test_a_plan_gives_the_bytes_of_its_runs_trained_one_by_one(source, ws, scheduler, tmp_path):
+    train_plan(source, ws, [Planned(run, "to train") for run in (*ATLASES, NETWORK)], scheduler=scheduler)
+    people, alone = cohorts.load(source), Workspace(tmp_path / "alone", "phantom", "smoke")
+    folds = folding.read_or_write(alone.folds, people)
+    for run in (*ATLASES, NETWORK):
+        runs.train(runs.native(run), people, folds, alone)
+    assert content(ws) == content(alone)
+    reproduced = pd.read_csv(ws.artifacts / store.REPRODUCED)
+    assert reproduced["run"].tolist() == sorted(runs.native(run).name for run in (*ATLASES, NETWORK))
+    assert reproduced["dice_before"].isna().all() and tuple(reproduced.columns) == many.REPRODUCED_COLUMNS
+
+
+def test_failures_are_named_at_the_end_and_the_others_are_kept(source, ws, scheduler):
+    said = []
+    with pytest.raises(FailedRunsError, match=r"(?s)1 of 2 runs failed.*unet2d.grouped0.s0.huge: .*no schedule 'huge'"):
+        train_plan(source, ws, [Planned(run, "to train") for run in (BROKEN, ATLASES[0])], "", scheduler, said.append)
+    assert len(said) == 2 and sum("FAILED" in line for line in said) == 1 and said[-1].startswith("[2/2]")
+    assert load.get(ws, runs.native(ATLASES[0]).name) is not None
+
+
+def test_a_plan_names_what_training_it_would_do(source, ws, monkeypatch):
+    monkeypatch.setattr(plan, "PLANNED", {"03": tuple(ATLASES)})
+    monkeypatch.setattr(plan, "following", lambda frame: [])
+    monkeypatch.setattr(plan, "standard", lambda profile="standard": ATLASES[:1])
+    assert planned(source, ws, "03") == [Planned(run, "to train") for run in ATLASES]
+    people, folds = many._data(source, ws)
+    runs.train(runs.native(ATLASES[0]), people, folds, ws)
+    assert states(planned(source, ws, "03")) == ["done", "to train"]
+    assert planned(source, ws, "03", only="grouped1") == [Planned(ATLASES[1], "to train")]
+    assert states(planned(source, ws, "03", retrain=True)) == ["to train"] * 2
+    assert states(planned(source, ws, "standard")) == ["done"], "trained on this machine"
+    (runs.folder_of(runs.native(ATLASES[0]), ws) / runs.STATE).unlink()
+    assert states(planned(source, ws, "standard")) == ["to train"], "in the tables is not enough"
+    assert states(planned(source, ws, "03")) == ["done", "to train"], "but here it is"
+    table = store.read_runs(ws).assign(key="older")
+    store._write_runs(ws, table)
+    assert states(planned(source, ws, "03")) == ["outdated", "to train"]
+    assert {*states(planned(source, ws, "full"))} == {"to train", "outdated"}
+    with pytest.raises(ValueError, match="there is no plan '99'; choose standard, full"):
+        planned(source, ws, "99")
+    with pytest.raises(ValueError, match="the plan 03 has no run whose name contains 'x'"):
+        planned(source, ws, "03", only="x")
+
+
+def test_nothing_to_train_starts_nothing(source, ws):
+    train_plan(source, ws, [Planned(ATLASES[0], "done")], say=lambda text: pytest.fail(text))
+    assert not (ws.work / "dask").exists()
+
+
+def test_a_run_that_is_trained_again_is_set_beside_what_the_tables_held(source, ws):
+    people, folds = many._data(source, ws)
+    here = runs.train(runs.native(ATLASES[0]), people, folds, ws)
+    before = load.load(ws).assign(run=ATLASES[0].name)
+    before["dice"] -= 0.01
+    many._note(ws, before, ATLASES[0].name, here.name)
+    row = pd.read_csv(ws.artifacts / store.REPRODUCED).iloc[0]
+    assert row["difference"] == pytest.approx(0.01) and row["dice_here"] == pytest.approx(here.mean(), abs=1e-6)

@@ -1,0 +1,234 @@
+"""Reading finished runs: what is joined, what is refused, and the tables that people read."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hipposeg import stats
+from hipposeg.data.spec import MSD_HIPPOCAMPUS as SPEC
+from hipposeg.data.spec import PHANTOM_SPEC
+from hipposeg.experiments.spec import RunSpec
+from hipposeg.results import compare, load, store, tables
+from hipposeg.results.load import ResultsError
+from hipposeg.workspace import Workspace
+
+CASES = (1, 2, 5, 7, 8, 11, 12, 13)
+FOLDS = {"grouped": [{"train": [21, 22], "scored": list(CASES)}]}
+SHIFTS = {"anterior": 0.01, "posterior": -0.01, "union": 0.03, "mean": 0.0}
+
+
+def put(ws, model, dice, seed=0, edit=None, folds="grouped", **changes):
+    """A finished run whose Dice rises from case to case by 0.004; the volume error of case n is -10 n mm3."""
+    run = RunSpec(model, folds, 0, seed)
+    scores = pd.DataFrame([
+        {"case": case, "subject": (case + 1) // 2, "label": label, "dice": dice + 0.004 * (place - 3.5) + shift,
+         "iou": 0.7, "nsd1": 0.9, "nsd2": 0.95, "hd95": 2.0, "msd": 0.5, "volume_true": 1000.0 + 50 * case,
+         "volume_predicted": 1000.0 + 40 * case}
+        for place, case in enumerate(CASES) for label, shift in SHIFTS.items()
+    ])  # fmt: skip
+    row = {
+        "run": run.name, "model": model, "folds": folds, "fold": 0, "seed": seed, "schedule": "standard", "dims": 2,
+        "device": "cpu", "processor": "A", "precision": "bf16", "threads": 1, "torch": "2", "params": 1000,
+        "gflops": 1.5, "steps": 100, "train_s": 90.0, "n": len(CASES), "key": "k", "title": "a model",
+    }  # fmt: skip
+    config = {"notebook": "03", "family": "unet", "numerics": "n", "data_sha256": "d", "samples": 7}
+    history = pd.DataFrame([{"epoch": 1, "loss": 1.0}, {"epoch": 2, "loss": 0.5, "dice_mean": 0.8}])
+    masks = {case: np.full((2, 3, 4), case % 3, np.uint8) for case in CASES}
+    store.put(ws, row | changes, config, edit(scores) if edit else scores, history, masks)
+    return run.name
+
+
+@pytest.fixture
+def ws(tmp_path):
+    """The atlas and two networks."""
+    made = Workspace(tmp_path, "msd", "stored")
+    put(made, "unet2d", 0.88)
+    put(made, load.ATLAS, 0.7, steps=0, train_s=1.0)
+    put(made, "unet2d-mobilenetv3", 0.86)
+    return made
+
+
+def test_one_row_per_run_case_and_label(ws):
+    frame = load.load(ws)
+    assert len(frame) == 3 * len(CASES) * 4 and not frame.duplicated(["run", "case", "label"]).any()
+    assert frame["model"].unique().tolist() == [load.ATLAS, "unet2d-mobilenetv3", "unet2d"]
+    row = frame.query("model == 'unet2d' and case == 5 and label == 'anterior'").iloc[0]
+    assert row[["subject", "notebook", "data_sha256", "threads", "planned"]].tolist() == [3, "03", "d", 1, row["run"]]
+    assert row["dice"] == pytest.approx(0.88 + 0.004 * -1.5 + 0.01)
+    empty = load.load(Workspace(ws.root / "new", "msd", "stored"))
+    assert empty.empty and list(empty.columns) == list(frame.columns)
+
+
+def test_volume_errors_are_differences_and_their_mean_is_over_the_classes(ws):
+    def edit(scores):
+        scores.loc[scores["label"] == "posterior", "volume_predicted"] += 500.0
+        return scores.assign(volume_true=scores["volume_true"].where(scores["label"] != "mean", 7.0))
+
+    put(ws, "unet2d", 0.88, edit=edit)
+    found = load.get(ws, RunSpec("unet2d").name)
+    assert found.values("anterior", "volume_bias")[5] == -50 and found.values("anterior", "volume_abs_error")[5] == 50
+    assert found.values("posterior", "volume_abs_error")[5] == found.values("posterior", "volume_bias")[5] == 450
+    assert found.values("union", "volume_abs_error")[5] == 50
+    # The mean of |-50| and |450|, which the mean of predicted minus true volumes does not give.
+    assert found.values("mean", "volume_abs_error")[5] == 250 and found.values("mean", "volume_bias")[5] == 1193
+
+
+def test_a_run_holds_its_rows_configuration_history_and_masks(ws):
+    run = load.get(ws, RunSpec("unet2d").name)
+    assert (run.model, run.is_atlas, run.config["samples"], run.config["train_s"]) == ("unet2d", False, 7, 90.0)
+    assert run.mean() == pytest.approx(0.88) and run.mean("union") == pytest.approx(0.91)
+    assert run.values().index.tolist() == list(CASES) and run.subjects()[13] == 7
+    assert run.history == [{"epoch": 1, "loss": 1.0}, {"epoch": 2, "loss": 0.5, "dice_mean": 0.8}]
+    assert list(run.masks) == list(CASES) and (run.masks[5] == 2).all()
+    (ws.artifacts / "masks" / f"{run.name}.npz").unlink()
+    again = load.get(ws, run.name)
+    assert not again.has_masks
+    with pytest.raises(ResultsError, match=f"masks/{run.name}.npz is missing"):
+        _ = again.masks
+    assert load.get(ws, "unet4d.grouped0.s0.standard") is None
+    assert [one.is_atlas for one in load.runs(load.load(ws), ws)] == [True, False, False]
+
+
+def test_a_change_of_the_tables_is_seen(ws):
+    assert load.load(ws)["run"].nunique() == 3
+    frame = load.load(ws)
+    frame["dice"] = 0.0
+    assert load.load(ws)["dice"].min() > 0.5, "callers get their own columns"
+    name = put(ws, "unet3d", 0.87)
+    assert name in set(load.load(ws)["run"])
+
+
+@pytest.mark.parametrize("name", [store.RUNS, store.SCORES, store.CONFIGS])
+@pytest.mark.parametrize("content", [b"\x1f\x8b\x08", b"{", b""])
+def test_damaged_tables_are_refused(name, content, ws):
+    (ws.artifacts / name).write_bytes(content)
+    with pytest.raises(ResultsError, match=f"the tables in {ws.artifacts} cannot be read .*restore the file with git"):
+        load.load(ws)
+
+
+def test_tables_that_lack_a_run_are_refused(ws):
+    kept = {name: (ws.artifacts / name).read_bytes() for name in (store.SCORES, store.CONFIGS)}
+    put(ws, "unet3d", 0.87)
+    for name, content in kept.items():
+        with_it = (ws.artifacts / name).read_bytes()
+        (ws.artifacts / name).write_bytes(content)
+        load._cache.clear()
+        with pytest.raises(ResultsError, match=f"{name} lacks unet3d.grouped0.s0.standard, which runs.csv lists"):
+            load.load(ws)
+        (ws.artifacts / name).unlink()
+        with pytest.raises(ResultsError, match=f"{name} lacks atlas-no-image"):
+            load.load(ws)
+        (ws.artifacts / name).write_bytes(with_it)
+    assert load.load(ws)["run"].nunique() == 4
+
+
+def test_every_run_covers_its_fold_with_every_label_once(ws):
+    load.check(load.load(ws), SPEC, FOLDS)
+    for edit, match in (
+        (lambda scores: scores.iloc[4:], "scored 7 cases, which are not the 8 of grouped fold 0"),
+        (lambda scores: scores.iloc[1:], r"case 1 has labels \['mean', 'posterior', 'union'\]"),
+        (lambda scores: pd.concat([scores, scores.iloc[:1]]), "case 1 has labels .*'anterior', 'anterior'"),
+    ):
+        name = put(ws, "unet2d", 0.88, edit=edit)
+        with pytest.raises(ResultsError, match=f"{name}: {match}"):
+            load.check(load.load(ws), SPEC, FOLDS)
+
+
+def test_the_leak_alarm_rings_on_new_subjects_of_the_real_data_only(ws):
+    put(ws, "unet2d", 0.92)  # anterior: 0.93
+    with pytest.raises(ResultsError, match="LEAK ALARM: unet2d.* has a mean anterior Dice of 0.9300"):
+        load.check(load.load(ws), SPEC, FOLDS)
+    load.check(load.load(ws), PHANTOM_SPEC, FOLDS)
+    put(ws, "unet2d", 0.88)
+    put(ws, "unet3d", 0.95, folds="leak-volumes")
+    load.check(load.load(ws), SPEC, FOLDS | {"leak-volumes": FOLDS["grouped"]})
+
+
+def test_runs_trained_here_take_the_place_of_those_they_repeat(ws):
+    planned, here = RunSpec("unet2d"), RunSpec("unet2d", hardware="fp32")
+    frame = load.load(ws)
+    assert load.with_stand_ins(frame, {}).equals(frame)
+    frame = pd.concat([frame, frame[frame["run"] == planned.name].assign(run=here.name, planned=here.name)])
+    found = load.with_stand_ins(frame, {here.name: planned.name})
+    assert planned.name not in set(found["run"]) and found["run"].nunique() == 3
+    assert found.loc[found["run"] == here.name, "planned"].unique().tolist() == [planned.name]
+    assert load.without_twins(found).equals(found)
+
+
+def test_a_run_and_its_twin_in_another_precision_are_not_two_seeds(ws):
+    def with_hardware(run, source):
+        return frame[frame["run"] == source].assign(run=run.name, planned=run.name, **{
+            name: getattr(run, name) for name in load.PLACE})  # fmt: skip
+
+    frame, name = load.load(ws), RunSpec("unet2d").name
+    twins = [with_hardware(RunSpec("unet2d", hardware=kind), name) for kind in ("fp32", "cuda")]
+    alone = with_hardware(RunSpec("unet2d", schedule="e8", hardware="fp32"), name)
+    both = pd.concat([*twins, frame, alone])
+    found = load.without_twins(both)
+    assert set(found["run"]) == {*frame["run"], alone["run"].iloc[0]}, "what is planned in float32 alone stays"
+    assert len(found) == len(frame) + len(alone) and load.without_twins(frame).equals(frame)
+    assert compare.means(found.query("label == 'mean' and schedule == 'standard'"))["seeds"].eq(1).all()
+    with pytest.raises(ValueError, match="expected every case once"):
+        compare.means(both.query("label == 'mean' and schedule == 'standard'"))
+    # Where this machine trains in float32, its run counts and the stored one does not.
+    here = load.with_stand_ins(both, {twins[0]["run"].iloc[0]: name})
+    assert set(load.without_twins(here).query("model == 'unet2d' and schedule == 'standard'")["run"]) == {
+        f"{name}.fp32"
+    }
+
+
+# Tables for people.
+
+
+def test_a_summary_has_means_and_intervals_over_subjects(ws):
+    def lose(scores):
+        lost = scores["case"].isin([2, 5]) & (scores["label"] == "posterior")
+        return scores.assign(hd95=scores["hd95"].mask(lost), msd=scores["msd"].mask(lost))
+
+    put(ws, "unet2d", 0.88, edit=lose)
+    found = tables.summary(load.load(ws), SPEC)
+    assert tuple(found.columns) == tables.SUMMARY_COLUMNS
+    assert list(found["label"]) == ["anterior", "posterior", "mean", "union"] * 3
+    rows = found[found["model"] == "unet2d"].set_index("label")
+    values = load.get(ws, RunSpec("unet2d").name)
+    expected = stats.interval(values.values("anterior").to_numpy(), values.subjects().to_numpy())
+    assert rows.loc["anterior", ["dice", "dice_low", "dice_high"]].tolist() == pytest.approx(
+        [expected.value, expected.low, expected.high]
+    )
+    assert rows["n_nan"].to_dict() == {"anterior": 0, "posterior": 2, "mean": 2, "union": 0}
+    assert rows.loc["posterior", ["n", "hd95"]].tolist() == [8, 2.0]
+    text = tables.readable(found, {RunSpec("unet2d").name: "2D"}, SPEC).loc["2D"]
+    assert text[["anterior", "posterior", "mean Dice", "union"]].tolist() == ["0.890", "0.870", "0.880", "0.910"]
+    assert text[["HD95 (mm)", "volumes", "no distance"]].tolist() == ["2.00", 8, 2]
+
+
+def test_differences_in_words(ws):
+    for seed in (1, 2):
+        put(ws, "unet2d", 0.88, seed), put(ws, load.ATLAS, 0.7, seed, steps=0)
+    put(ws, "unet2d-mobilenetv3", 0.86, device="cuda")
+    frame = load.load(ws)
+    found = compare.differences(frame[frame["label"] == "mean"], "unet2d")
+    text = tables.readable_differences(found)
+    columns = ["difference", "95 % interval", "subjects", "seeds", "p (Holm)", "conclusion"]
+    # Five subjects are too few for a p-value.
+    assert text.loc[load.ATLAS, columns].tolist() == ["-0.1800", "-0.1800 to -0.1800", "5", "3", "none", "worse"]
+    assert tables.differences_in_words(found) == (
+        "atlas-no-image: **-0.1800** (-0.1800 to -0.1800, worse); unet2d-mobilenetv3: not compared: another setting"
+    )
+    family = compare.by_family(frame, "unet2d", {"all": (load.ATLAS, "unet2d-mobilenetv3")}, "standard")
+    assert tables.counts_in_words(family, "`unet2d`") == (
+        "Against `unet2d`: worse `atlas-no-image`; 1 without a conclusion."
+    )
+
+
+def test_volume_agreement_and_cases_by_rule(ws):
+    run = load.get(ws, RunSpec("unet2d").name)
+    found = tables.volume_agreements(run, SPEC)
+    assert set(found) == {"anterior", "posterior", "union"}
+    assert found["union"].bias == pytest.approx(-10 * np.mean(CASES))
+    # Dice rises with the place in CASES; the middle of 8 is the fifth from above.
+    assert tables.cases_by_rule(run.values()) == {"best": 13, "median": 7, "worst": 1}
+    tied = pd.Series({5: 0.8, 3: 0.8, 9: float("nan"), 4: 0.9})
+    assert tables.cases_by_rule(tied) == {"best": 4, "median": 3, "worst": 5}, "ties go by case number"
+    with pytest.raises(ValueError, match="no case has a score"):
+        tables.cases_by_rule(tied[[9]])
