@@ -53,9 +53,10 @@ from IPython.display import display
 from hipposeg.experiments.registry import MODELS
 from hipposeg.models import atlas
 from hipposeg.notebook import headless, start
+from hipposeg.viz import intervals as charts
 from hipposeg.viz import slices, surface
-from hipposeg_lab.figures import boxes, exploration, gallery, siblings
-from hipposeg_lab.figures.browse import browse
+from hipposeg.viz.style import INK, MUTED
+from hipposeg_lab.figures import exploration, gallery
 from hipposeg_lab.studies import statistics as st
 
 session = start("01_exploration", profile)
@@ -81,7 +82,7 @@ display(table[shown].head(6).round(2))
 # %%
 spacings = {tuple(round(float(mm), 3) for mm in case.spacing) for case in cases.values()}
 turned = sum(not np.allclose(case.affine[:3, :3], np.diag(case.spacing)) for case in cases.values())
-session.facts(n_volumes=len(cases), n_people=int(table.subject.nunique()), size_median=sizes.median().tolist(),
+session.facts(n_volumes=len(cases), n_subjects=int(table.subject.nunique()), size_median=sizes.median().tolist(),
               size_min=sizes.min().tolist(), size_max=sizes.max().tolist())  # fmt: skip
 session.say(f"""
 - **{len(cases)} labelled volumes**, channels: {", ".join(spec.channels)}; voxel sizes found (mm): {sorted(spacings)}.
@@ -133,15 +134,11 @@ The brightest voxel of a case lies between {table.maximum.min():,.0f} and {table
 # score well) and the metric (accuracy is useless here).
 
 # %%
-session.save(
-    exploration.class_shares(table, spec), "class-shares",
-    "Mean share of a box's voxels in each class.",
-    "A bar of 100 % divided into background and the labelled parts; background takes nearly all of it.",
-)  # fmt: skip
 empty = float(table.share_background.mean())
 session.facts(share_background=empty)
+shares = "; ".join(f"{name} {100 * table[f'share_{name}'].mean():.1f} %" for name in spec.names)
 session.say(f"""
-A prediction of nothing at all would be right in **{100 * empty:.1f} %** of the voxels. Its Dice is 0.
+Mean share of a box's voxels: {shares}. A prediction of nothing at all would be right in **{100 * empty:.1f} %** of the voxels. Its Dice is 0.
 Background is therefore never averaged into a score of this project.
 """)
 
@@ -202,7 +199,7 @@ views = [
     for n in chosen
 ]  # fmt: skip
 session.save(
-    gallery.pairs(views, spec, "From the smallest to the largest volume"), "samples",
+    gallery.grid(views, spec, "From the smallest to the largest volume", columns=3, bare=True), "samples",
     "Cases at evenly spaced ranks of total volume, in one scale: the slice with most labelled voxels, without and with "
     "the labels. A box ends where the pale paper begins.",
     "A grid of cases, each as a grey sagittal slice and beside it with the labelled parts in orange and blue.", "png",
@@ -226,7 +223,7 @@ views = [
     for n in chosen
 ]
 session.save(
-    gallery.overview(views, spec, f"By the share of the {part} part"), "montage",
+    gallery.grid(views, spec, f"By the share of the {part} part", columns=5), "montage",
     f"Cases at evenly spaced ranks of the {part} part's share of the volume, in one scale: the slice with most labelled "
     "voxels. The share is that of the volume, not of the slice.",
     "A grid of sagittal slices with the outlines of both labelled parts.", "png",
@@ -267,7 +264,7 @@ session.save(
     "Three planes of one hippocampus without and with labels, area profiles, a table of its numbers, a histogram.", "png",
 )  # fmt: skip
 if not headless():
-    display(browse(case.image[0], {"truth": label}, spec, name, spacing=case.spacing))
+    display(gallery.browse(case.image[0], {"truth": label}, spec, name, spacing=case.spacing))
 
 # %% [markdown]
 # **What we see.** Across the long axis the parts follow one another; in the two other directions many slices hold
@@ -316,7 +313,7 @@ observed = {name: st.correlation(table.volume, pairs[name]) for name in list(pai
 
 # %%
 session.save(
-    siblings.pair_scatter(table.volume, pairs, "mm³"), "pairs-volume",
+    exploration.pair_scatter(table.volume, pairs, "mm³"), "pairs-volume",
     "Total volume of the first case of a pair against that of the second, in three ways to pair. Dashed: equal.",
     "Three scatter plots of volume within pairs.",
 )  # fmt: skip
@@ -328,7 +325,7 @@ session.facts(n_pairs=n_pairs, r_volume_odd=observed["odd, odd + 1"], r_volume_e
 
 # %%
 session.save(
-    siblings.chance_histogram(chance, observed), "pairs-chance",
+    exploration.chance_histogram(chance, observed), "pairs-chance",
     "Correlation of the two volumes of a pair: in random pairings (grey), and in the two ways to pair neighbours.",
     "A histogram of correlations in random pairings, with two vertical lines for the pairs of neighbouring numbers.",
 )  # fmt: skip
@@ -355,7 +352,7 @@ session.say("\n".join(
 fingerprinted = (st.floating(table, pairs["odd, odd + 1"]) or pairs["odd, odd + 1"])[:4]
 images = {n: cases[n].image[0] for pair in fingerprinted for n in pair}
 session.save(
-    siblings.barcodes(images, fingerprinted, {n: f"case {n:03d}" for n in images}), "barcodes",
+    exploration.barcodes(images, fingerprinted, {n: f"case {n:03d}" for n in images}), "barcodes",
     "Every intensity that occurs in a scan, in a short range, as one bar. Colours: pairs (odd, odd + 1).",
     "Rows of vertical bars like bar codes, one row for each case, grouped in pairs.",
 )  # fmt: skip
@@ -374,8 +371,13 @@ differences = {
 }
 steps = {kind: st.ratio_difference(table.step, st.floating(table, some)) for kind, some in pairs.items()}
 differences["intensity step\n(float images)"] = steps
+points = [{"row": name, "series": kind, "value": max(value, 1e-7)} for name, kinds in differences.items()
+          for kind, values in kinds.items() for value in values]  # fmt: skip
+drawn = charts.swarm(pd.DataFrame(points), "difference between the two cases of a pair, as a share of their mean",
+                     dict(zip(pairs, exploration.KINDS, strict=True)))  # fmt: skip
+drawn.axes[0].set_xscale("log")
 session.save(
-    siblings.agreement(differences), "pairs-agreement",
+    drawn, "pairs-agreement",
     "Difference between the two cases of a pair as a share of their mean; what is below 1e-7 is drawn there.",
     "Rows of dots on a logarithmic axis: differences within pairs in volume, mean, SD and intensity step.",
 )  # fmt: skip
@@ -422,7 +424,7 @@ odd, even = (st.mean_mask([cases[n].label for n in cases if n % 2 == rest], size
 maps = {"odd cases": odd, "even cases": even, "even, mirrored": even[::-1]}
 r_same, r_flip = (float(np.corrcoef(odd.ravel(), other.ravel())[0, 1]) for other in (even, even[::-1]))
 session.save(
-    siblings.mean_masks(maps, spec, spec.spacing), "orientation",
+    exploration.mean_masks(maps, spec, spec.spacing), "orientation",
     "Mean masks of odd cases, of even cases, and the latter mirrored along axis 0: mm along the line of sight.",
     "Coronal and axial projections of mean masks; columns for odd cases, even cases and mirrored even cases.",
 )  # fmt: skip
@@ -442,7 +444,7 @@ session.say(f"Odd against even mean mask: r = **{r_same:.3f}** as stored, **{r_f
 
 # %%
 session.save(
-    boxes.margins(table, spec), "margins",
+    exploration.margins(table, spec), "margins",
     "Left: voxels between the label and each side of its box; a bubble's area is its number of cases, black is mean "
     "and SD. Right: the label's centre of mass minus the box's centre.",
     "Bubbles at small, nearly constant margins on six sides; on the right, dots within a few mm of the box's centre.",
@@ -468,7 +470,7 @@ fold = session.folds["grouped"][0]
 shape = MODELS["atlas-no-image"].prep.size
 mean_map = atlas.mean_map([cases[n].label for n in fold["train"]], spec.n_classes, shape)
 session.save(
-    boxes.frequency_map(mean_map.numpy(), spec, spec.spacing), "atlas",
+    exploration.frequency_map(mean_map.numpy(), spec, spec.spacing), "atlas",
     "The mean label map of the training cases, stretched to one box. Stronger colour: more cases have the label there. "
     "Lines: where a label is the most frequent class.",
     "Three planes of a blurred hippocampus in orange and blue on white.",
@@ -481,8 +483,11 @@ session.save(
 # %%
 result = session.run("atlas-no-image")
 dice = result.rows.groupby("label").dice.mean()
+colours = {item.name: item.colour for item in spec.labels} | {"mean": INK, "union": MUTED}
+points = result.rows.rename(columns={"label": "series", "dice": "value"})
+points = pd.concat([points[points["series"] == name].assign(row=name) for name in colours])
 session.save(
-    boxes.dice_strip(result.rows, spec), "atlas-dice",
+    charts.swarm(points, "Dice of one case (bar: mean)", colours, middle="mean"), "atlas-dice",
     "Dice of the image-free atlas on the scored part of grouped fold 0: a dot for each case.",
     "Dots of Dice for each label with the mean as a bar.",
 )  # fmt: skip
@@ -520,7 +525,7 @@ session.save(
 # %%
 splits = {name: session.folds[name] for name in ("grouped", "nnunet", "dev")}
 session.save(
-    siblings.folds(splits, table.subject), "folds",
+    exploration.folds(splits, table.subject), "folds",
     "Who trains and who is scored: a column is a person, a row a fold. Orange: one volume trains, the other is scored.",
     "Raster of people by folds in the three splits; only the split by volume has people on both sides.",
 )  # fmt: skip

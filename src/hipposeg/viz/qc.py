@@ -1,56 +1,58 @@
-"""The picture beside a predicted mask: is it to be believed? Three planes, bare and with outlines, and the volumes."""
+"""The picture to check predicted masks by: three planes of each hippocampus, bare and with outlines."""
 
-import textwrap
-from collections.abc import Sequence
-from pathlib import Path
+import io
+from collections.abc import Mapping
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from hipposeg.data.spec import DatasetSpec
-from hipposeg.viz.slices import three_plane
-from hipposeg.viz.style import ERROR, INK, MUTED, RC
+from hipposeg.data.spec import MSD_HIPPOCAMPUS
+from hipposeg.viz.slices import (
+    CaseView,
+    case_panel,
+    fullest,
+    legend,
+    letters,
+    panels,
+    plane_name,
+    plane_size,
+    scale_bar,
+)
+from hipposeg.viz.style import RC
 
-LINE = 0.19  # inches for a line of text
-WRAP = 118  # characters in a line at the figure's width
-DPI = 110  # half the dots of the house's figures, which are drawn to be printed
-FINE = "Nothing is unusual about this mask. That does not make it right: look."
 
+def picture(views: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
+    """Draw hippocampi, two rows each.
 
-def picture(
-    image: np.ndarray, mask: np.ndarray, spec: DatasetSpec, name: str, volumes: Sequence[str], flags: Sequence[str],
-    spacing: tuple[float, float, float], level: float,
-) -> Figure:  # fmt: skip
-    """Draw one scan.
-
-    image, mask: (X, Y, Z). name: of the scan. volumes: each with its interval, as text. flags: sentences that ask for a
-    look. spacing: mm. level: nominal coverage of the intervals.
+    Args:
+        views: name of a side -> image and label map, (X, Y, Z) at 1 mm.
     """
-    with mpl.rc_context(RC):
-        fig = three_plane(image, {"scan": None, "mask": mask}, spec, spacing=spacing, crosshair=False, alpha=0.0)
-        numbers = f"{', '.join(volumes)}; {100 * level:.0f} % intervals"
-        lines = [(name, INK, "bold"), *((part, INK, "normal") for part in textwrap.wrap(numbers, WRAP))]
-        for flag in flags:
-            lines += [(part, ERROR, "normal") for part in textwrap.wrap(f"Look: {flag}.", WRAP)]
-        lines += [] if flags else [(FINE, MUTED, "normal")]
-        width, height = fig.get_size_inches()
-        room = LINE * (len(lines) + 0.6)
-        fig.set_size_inches(width, height + room)
-        fig.get_layout_engine().set(rect=(0, 0, 1, height / (height + room)))
-        for number, (text, colour, weight) in enumerate(lines):
-            y = 1 - LINE * (number + 0.4) / (height + room)
-            fig.text(0.015, y, text, color=colour, weight=weight, fontsize=9, va="top", ha="left")
+    spec = MSD_HIPPOCAMPUS
+    rows = [(name, image, mask, drawn) for name, (image, mask) in views.items() for drawn in (0, 1)]
+    fig, axes = panels([[plane_size(image, axis) for axis in range(3)] for _, image, _, _ in rows])
+    for row, (name, image, mask, drawn) in zip(axes, rows, strict=True):
+        for axis, ax in enumerate(row):
+            at, shown = fullest(mask, axis, image.shape), {"mask": mask if drawn else None}
+            case_panel(ax, CaseView("", image, shown, (1.0, 1.0, 1.0), at), "mask", spec, axis, 0.0)
+            letters(ax, spec, axis)
+            if not drawn:
+                ax.set_title(
+                    f"{plane_name(spec, axis)}, slice {at + 1} of {image.shape[axis]}", fontsize=9, weight="normal"
+                )
+        row[0].set_ylabel(name if drawn else f"{name}, scan", fontsize=9)
+        scale_bar(row[0])
+    legend(fig, spec)
     return fig
 
 
-def save(fig: Figure, path: Path) -> None:
-    """Write the picture as PNG without date or version; unlike a committed figure it is not made as small as can be."""
-    with mpl.rc_context(RC):
-        fig.savefig(path, dpi=DPI, metadata={"Software": None})
-
-
-def close(fig: Figure) -> None:
-    """Let a figure go that was saved."""
-    plt.close(fig)
+def png(views: Mapping[str, tuple[np.ndarray, np.ndarray]], dpi: int = 110) -> bytes:
+    """The picture as PNG, under this project's settings whatever the user's matplotlibrc holds; without date."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(RC)
+        fig, content = picture(views), io.BytesIO()
+        fig.savefig(content, dpi=dpi, format="png", metadata={"Software": None})
+        plt.close(fig)
+    return content.getvalue()

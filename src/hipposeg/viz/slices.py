@@ -1,8 +1,7 @@
 """Slices of a volume with label maps drawn over them, in true aspect, with orientation letters and a scale bar.
 
-Images are indexed `[horizontal, vertical]`, as a slice comes out of an array `(X, Y, Z)`, and drawn in mm with the
-low end at the left and at the bottom. Where a data set does not know left from right (`spec.axes` holds "" there),
-no letter is drawn: nothing in these figures ever claims a side.
+Slices are indexed `[horizontal, vertical]` and drawn in mm, the low end at the left and at the bottom. Directions that
+a data set does not know (`spec.axes` holds "") get no letter: no figure claims a side.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,15 +13,71 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.patches import Patch
 from matplotlib.patheffects import Normal, withStroke
 
 from hipposeg.data.spec import DatasetSpec
-from hipposeg.viz.planes import PLANES, fullest, grey_window, outline, plane, plane_name
-from hipposeg.viz.style import INK
+from hipposeg.viz.style import INK, WIDTH
+
+# For each axis that a slice is cut across: the axes drawn horizontally and vertically. The long axis 1 lies
+# horizontally in two of the three planes, so that anterior is at the same side in both and rows stay low.
+PLANES = {0: (1, 2), 1: (0, 2), 2: (1, 0)}
 
 # Inches of paper per mm of tissue in the largest layout; figures with many panels shrink from there.
 SCALE = 0.066
+
+
+def plane_name(spec: DatasetSpec, axis: int) -> str:
+    """Return "sagittal", "coronal" or "axial" for slices across `axis`, from the letters at the ends of the axes."""
+    known = {frozenset("PA"): "coronal", frozenset("IS"): "axial", frozenset("LR"): "sagittal"}
+    names = [known.get(frozenset(letters)) for letters in spec.axes]
+    # With two axes known the third follows, even where its direction does not.
+    if names.count(None) == 1:
+        names[names.index(None)] = next(iter(set(known.values()) - set(names)))
+    return names[axis] or f"across axis {axis}"
+
+
+def plane(volume: np.ndarray, axis: int, index: int) -> np.ndarray:
+    """Cut one slice of `volume` (X, Y, Z) as (horizontal, vertical), in the layout of `PLANES`."""
+    rest = [other for other in range(3) if other != axis]
+    cut = np.take(volume, index, axis)
+    return cut if tuple(rest) == PLANES[axis] else cut.T
+
+
+def plane_size(volume: np.ndarray, axis: int, spacing: Sequence[float] = (1.0, 1.0, 1.0)) -> tuple[float, float]:
+    """Width and height of a slice of `volume` across `axis`, in mm."""
+    horizontal, vertical = PLANES[axis]
+    return volume.shape[horizontal] * spacing[horizontal], volume.shape[vertical] * spacing[vertical]
+
+
+def fullest(mask: np.ndarray | None, axis: int, shape: Sequence[int]) -> int:
+    """Find the first slice across `axis` with most foreground, or the middle one where there is none."""
+    if mask is None or not mask.any():
+        return shape[axis] // 2
+    return int(np.argmax((mask > 0).sum(tuple(other for other in range(3) if other != axis))))
+
+
+def grey_window(image: np.ndarray) -> tuple[float, float]:
+    """The intensities drawn black and white: 0.5th and 99.5th percentile, so that one bright vessel dims nothing."""
+    low, high = np.percentile(image, (0.5, 99.5))
+    return float(low), float(max(high, low + 1e-6))
+
+
+def outline(mask: np.ndarray) -> np.ndarray:
+    """The border of a boolean mask (H, V) along voxel edges: segments (n, 2, 2) in voxel units.
+
+    Voxel edges, not a contour between voxel centres: what is drawn is exactly what is scored.
+    """
+    padded = np.pad(mask.astype(bool), 1)
+    segments = []
+    for axis in (0, 1):
+        for h, v in np.argwhere(np.diff(padded, axis=axis)):
+            # The edge between padded cells i and i + 1 lies at i - 0.5 in the unpadded frame.
+            start = (h - 0.5, v - 1.5) if axis == 0 else (h - 1.5, v - 0.5)
+            step = (0, 1) if axis == 0 else (1, 0)
+            segments.append((start, (start[0] + step[0], start[1] + step[1])))
+    return np.array(segments, dtype=float).reshape(-1, 2, 2)
 
 
 @dataclass(frozen=True)
@@ -54,26 +109,35 @@ def overlay(
     """Draw a slice in grey, and over it each label as a semi-transparent fill with an outline.
 
     image, label: (horizontal, vertical), as `plane` gives them. spacing: mm. alpha: opacity of the fill, 0 for
-    outlines only. The axes are in mm, with equal scales and no frame.
+    outlines only. linewidth: of the outlines, 0 for fills only. The axes are in mm, with equal scales and no frame.
     """
     if label is not None and label.shape != image.shape:
         raise ValueError(f"label slice {label.shape} and image slice {image.shape} differ; cut both at one place")
     low, high = window or grey_window(image)
-    width, height = image.shape[0] * spacing[0], image.shape[1] * spacing[1]
-    frame = {"origin": "lower", "extent": (0, width, 0, height), "interpolation": "nearest"}
-    ax.imshow(image.T, cmap="gray", vmin=low, vmax=high, **frame)
+    extent = (0, image.shape[0] * spacing[0], 0, image.shape[1] * spacing[1])
+    picture(ax, image.T, extent, cmap="gray", vmin=low, vmax=high)
     for item in spec.labels if label is not None else ():
         mask = label == item.value
-        if not mask.any():
-            continue
-        fill = np.zeros((*mask.T.shape, 4))
-        fill[mask.T] = (*to_rgb(item.colour), alpha)
-        ax.imshow(fill, **frame)
-        edges = (outline(mask) + 0.5) * np.asarray(spacing)
-        ax.add_collection(LineCollection(edges, colors=item.colour, linewidths=linewidth, capstyle="round"))
-    ax.set(xlim=(0, width), ylim=(0, height), xticks=[], yticks=[], aspect="equal")
+        if mask.any():
+            fill = np.zeros((*mask.T.shape, 4))
+            fill[mask.T] = (*to_rgb(item.colour), alpha)
+            picture(ax, fill, extent)
+            edge(ax, mask, item.colour, spacing, linewidth=linewidth)
+
+
+def edge(ax: Axes, mask: np.ndarray, colour: str, spacing: tuple[float, float] = (1.0, 1.0), **style) -> None:
+    """Draw the `outline` of a boolean mask (horizontal, vertical) in mm."""
+    lines = (outline(mask) + 0.5) * np.asarray(spacing)
+    ax.add_collection(LineCollection(lines, colors=colour, capstyle="round", **style))
+
+
+def picture(ax: Axes, values: np.ndarray, extent: Sequence[float], **style) -> AxesImage:
+    """Draw an array (vertical, horizontal) within `extent` in mm, without ticks, grid and frame."""
+    drawn = ax.imshow(values, origin="lower", extent=tuple(extent), interpolation="nearest", **style)
+    ax.set(xlim=extent[:2], ylim=extent[2:], xticks=[], yticks=[], aspect="equal")
     ax.grid(False)
     ax.set_frame_on(False)
+    return drawn
 
 
 def letters(ax: Axes, spec: DatasetSpec, axis: int, size: float = 9) -> None:
@@ -117,12 +181,6 @@ def _haloed(artist):
     return artist
 
 
-def size_mm(view: CaseView, axis: int) -> tuple[float, float]:
-    """Width and height in mm of a slice of the case."""
-    horizontal, vertical = PLANES[axis]
-    return tuple(view.image.shape[other] * view.spacing[other] for other in (horizontal, vertical))
-
-
 def case_panel(ax: Axes, view: CaseView, name: str | None, spec: DatasetSpec, axis: int, alpha: float = 0.35) -> None:
     """Draw one mask of one case over its slice across `axis`; None draws the bare image of the same slice."""
     first, mask = next(iter(view.masks.values())), view.masks[name] if name is not None else None
@@ -133,11 +191,11 @@ def case_panel(ax: Axes, view: CaseView, name: str | None, spec: DatasetSpec, ax
     overlay(ax, plane(view.image, axis, index), cut, spec, spacing=spacing, window=window, alpha=alpha)
 
 
-def _panels(sizes: Sequence[Sequence[tuple[float, float]]]) -> tuple[Figure, np.ndarray]:
-    """A figure of panels in one scale: `sizes` holds (width, height) in mm by row and column."""
+def panels(sizes: Sequence[Sequence[tuple[float, float]]]) -> tuple[Figure, np.ndarray]:
+    """Return a figure of panels in one scale: `sizes` holds (width, height) in mm by row and column."""
     widths = np.max([[width for width, _ in row] for row in sizes], axis=0)
     heights = np.max([[height for _, height in row] for row in sizes], axis=1)
-    scale = min(SCALE, 9.6 / widths.sum())
+    scale = min(SCALE, WIDTH / widths.sum())
     size = (widths.sum() * scale + 0.18 * len(widths) + 0.2, heights.sum() * scale + 0.3 * len(heights) + 0.6)
     fig, axes = plt.subplots(
         *(len(heights), len(widths)), figsize=size, squeeze=False, layout="constrained",
@@ -161,29 +219,21 @@ def three_plane(
     crosshair: bool = True,
     alpha: float = 0.35,
 ) -> Figure:
-    """One case in three planes: a row for each mask (the name stands at its left), a column for each plane.
+    """Draw one case in three planes: a row for each mask (the name at its left), a column for each plane.
 
     image: (X, Y, Z). masks: name -> (X, Y, Z) label map, or None for a row without overlay. centre: the voxel that
     all planes pass through; None takes, on each axis, the slice with most foreground in the first mask. crosshair:
     dotted lines where the other two planes cut. alpha: opacity of the labels' fill. All panels share one scale in mm.
     """
     first = next((mask for mask in masks.values() if mask is not None), None)
-    centre = tuple(centre) if centre is not None else tuple(fullest(first, axis, image.shape) for axis in range(3))
-    extent = np.multiply(image.shape, spacing)
-    sizes = [[tuple(extent[list(PLANES[axis])]) for axis in range(3)] for _ in masks]
-    fig, axes = _panels(sizes)
-    window = grey_window(image)
+    centre = [fullest(first, axis, image.shape) for axis in range(3)] if centre is None else centre
+    fig, axes = panels([[plane_size(image, axis, spacing) for axis in range(3)] for _ in masks])
     for number, (row, (name, mask)) in enumerate(zip(axes, masks.items(), strict=True)):
         for axis, ax in enumerate(row):
-            horizontal, vertical = PLANES[axis]
-            cut = None if mask is None else plane(mask, axis, centre[axis])
-            overlay(ax, plane(image, axis, centre[axis]), cut, spec, window=window,
-                    spacing=(spacing[horizontal], spacing[vertical]), alpha=alpha)  # fmt: skip
+            case_panel(ax, CaseView("", image, {name: mask}, spacing, centre[axis]), name, spec, axis, alpha)
             letters(ax, spec, axis)
             if crosshair:
-                style = {"color": "white", "linewidth": 0.7, "alpha": 0.55, "linestyle": (0, (1, 3))}
-                ax.axvline((centre[horizontal] + 0.5) * spacing[horizontal], **style)
-                ax.axhline((centre[vertical] + 0.5) * spacing[vertical], **style)
+                cross(ax, axis, centre, spacing)
             if number == 0:
                 text = f"{plane_name(spec, axis)}, slice {centre[axis] + 1} of {image.shape[axis]}"
                 ax.set_title(text, fontsize=9, weight="normal")
@@ -194,24 +244,31 @@ def three_plane(
     return fig
 
 
+def cross(ax: Axes, axis: int, centre: Sequence[int], spacing: Sequence[float]) -> None:
+    """Draw dotted lines where the other two planes through the voxel `centre` cut a slice across `axis`."""
+    horizontal, vertical = PLANES[axis]
+    style = {"color": "white", "linewidth": 0.8, "alpha": 0.6, "linestyle": (0, (1, 3))}
+    ax.axvline((centre[horizontal] + 0.5) * spacing[horizontal], **style)
+    ax.axhline((centre[vertical] + 0.5) * spacing[vertical], **style)
+
+
 def row_of_cases(views: Sequence[CaseView], spec: DatasetSpec, title: str = "", *, axis: int = 0) -> Figure:
-    """Cases side by side in one plane: a column for each case, a row for each mask name (all cases have the same).
+    """Draw cases side by side in one plane: a column for each case, a row for each mask (all cases have the same).
 
     Each column shows one slice: `view.index`, else the one across `axis` with most foreground in the first mask.
     """
     names = list(views[0].masks)
     if any(list(view.masks) != names for view in views):
         raise ValueError(f"every case needs the masks {names}, in this order; found {[list(v.masks) for v in views]}")
-    sizes = [[size_mm(view, axis) for view in views] for _ in names]
-    fig, axes = _panels(sizes)
-    for number, (row, name) in enumerate(zip(axes, names, strict=True)):
+    fig, axes = panels([[plane_size(view.image, axis, view.spacing) for view in views] for _ in names])
+    for row, name in zip(axes, names, strict=True):
         for ax, view in zip(row, views, strict=True):
             case_panel(ax, view, name, spec, axis)
-            if number == 0:
-                ax.set_title(view.title, fontsize=9, weight="normal")
         row[0].set_ylabel(name, fontsize=9)
         scale_bar(row[0])
         letters(row[0], spec, axis)
+    for ax, view in zip(axes[0], views, strict=True):
+        ax.set_title(view.title, fontsize=9, weight="normal")
     heading(fig, f"{title} ({plane_name(spec, axis)} slices)" if title else "")
     legend(fig, spec)
     return fig

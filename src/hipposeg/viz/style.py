@@ -1,5 +1,6 @@
 """One look for every figure, and saving that gives the same bytes each time."""
 
+import functools
 import io
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -17,6 +18,8 @@ GRID = "#e4e7eb"
 ERROR = "#D55E00"
 # For runs and other things that are not anatomical labels (Okabe-Ito without the two label colours).
 SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#999933", "#332288")
+DASHES = ("-", "--", ":")
+WIDTH = 9.6  # inches of a whole figure
 PHANTOM_NOTICE = "PHANTOM: synthetic data, no patients"
 
 RC = {
@@ -52,11 +55,14 @@ def use_style() -> None:
     mpl.rcParams.update(RC)
 
 
-def text_width(text: str, size: float, weight: str = "normal") -> float:
-    """Inches that a line of text takes in the house's font, so that layouts leave it just its room.
+def line_style(index: int) -> dict[str, str]:
+    """Colour and dashes of the n-th line, distinct for 18 of them."""
+    return {"color": SERIES[index % len(SERIES)], "linestyle": DASHES[index // len(SERIES) % len(DASHES)]}
 
-    size: points. weight: "normal" or "bold".
-    """
+
+@functools.cache
+def text_width(text: str, size: float, weight: str = "normal") -> float:
+    """Return the width in inches of a line of text of `size` points."""
     if not text.strip():
         return 0.0
     font = FontProperties(family=RC["font.family"], weight=weight)
@@ -64,12 +70,12 @@ def text_width(text: str, size: float, weight: str = "normal") -> float:
 
 
 def _saving(fig: Figure) -> AbstractContextManager[None]:
-    """The house style, but for a figure that places its axes by hand: saving would leave it with a layout engine."""
+    """The house style, without a layout engine for figures that place their axes by hand."""
     return mpl.rc_context(RC | {"figure.constrained_layout.use": fig.get_layout_engine() is not None})
 
 
 def preview(fig: Figure) -> bytes:
-    """`fig` as a small PNG to show in a notebook: 100 dots per inch and 256 colours, a third of the usual bytes."""
+    """Return `fig` as a small PNG for a notebook: 100 dots per inch, 256 colours."""
     full = io.BytesIO()
     with _saving(fig):
         fig.savefig(full, format="png", dpi=100, metadata={"Software": None})

@@ -1,10 +1,8 @@
-"""Surfaces of label maps with PyVista: a picture where nobody watches, a scene to turn in Jupyter.
+"""Surfaces of label maps with PyVista: a still picture, and a scene to turn in Jupyter.
 
-Truth and prediction go through the same `meshes`, with the same smoothing: a blocky truth beside a smooth prediction
-would flatter the prediction. The labels are smoothed together, so that they share their common border.
-
-PyVista needs an OpenGL library (EGL, OSMesa or a display). A machine without one may end the process instead of
-raising, so `problem` tries in a process of its own first.
+Truth and prediction get the same smoothing: a blocky truth beside a smooth prediction would flatter the prediction.
+PyVista needs an OpenGL library (EGL, OSMesa or a display). Without one it may end the process instead of raising, so
+`problem` tries in a process of its own first.
 """
 
 import functools
@@ -13,6 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -26,7 +25,7 @@ from hipposeg.viz.style import MUTED
 
 log = logging.getLogger(__name__)
 
-# Standard deviation of the Gaussian that takes off the voxel steps: moderate, volumes change by a few per cent.
+# Standard deviation of the Gaussian that takes off the voxel steps; volumes change by a few per cent.
 SMOOTHING_SD_VOXELS = 0.7
 
 # Seen from a little above, across the long axis: (direction of the camera from the object, up).
@@ -51,21 +50,21 @@ assert grab.GetOutput().GetScalarComponentAsDouble(16, 16, 0, 0) == 255, "the te
 
 @functools.cache
 def problem() -> str | None:
-    """None if surfaces can be rendered here, else a sentence that says why not and what to do."""
+    """Return why surfaces cannot be rendered on this machine and what to do, or None if they can."""
     advice = "Surfaces are left out. Install libegl1 with libgl1-mesa-dri, or libosmesa6, and run again."
     try:
         done = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, timeout=120, check=False)
     except subprocess.TimeoutExpired:
         return f"VTK did not draw a test picture within 120 seconds. {advice}"
     if done.returncode:
-        # VTK's own words hold times and thread ids: not for a notebook whose outputs are compared byte for byte.
+        # VTK's message holds times and thread ids, which would differ between two runs of a notebook.
         log.info("the test picture ended with code %d: %s", done.returncode, done.stderr.strip())
         return f"PyVista and VTK found no way to draw on this machine. {advice}"
     return None
 
 
 def fields(label: NDArray[np.uint8], n_classes: int) -> NDArray[np.float64]:
-    """For each label, how far it leads over all other classes after smoothing: (K, X, Y, Z), background left out.
+    """Return each label's lead over all other classes after smoothing, (K, X, Y, Z), background left out.
 
     The surface of a label is where its lead is zero, so two labels meet in one surface without gap or overlap.
     """
@@ -77,10 +76,7 @@ def fields(label: NDArray[np.uint8], n_classes: int) -> NDArray[np.float64]:
 
 
 def meshes(label: NDArray[np.uint8], spec: DatasetSpec, spacing: Sequence[float]) -> dict[str, Any]:
-    """The smoothed surface of each label that is there: name -> pyvista.PolyData, in mm.
-
-    label: (X, Y, Z). Every caller gets the same smoothing (`SMOOTHING_SD_VOXELS`); there is no switch for it.
-    """
+    """Return the smoothed surface of each label in the map (X, Y, Z): name -> pyvista.PolyData, in mm."""
     import pyvista
 
     padded = np.pad(label, 3)
@@ -95,23 +91,18 @@ def meshes(label: NDArray[np.uint8], spec: DatasetSpec, spacing: Sequence[float]
     return found
 
 
-# (label map, description, spacing) -> name -> mesh, as `meshes`; other views bring their own.
+# As `meshes`; a figure may bring its own.
 Mesher = Callable[[NDArray[np.uint8], DatasetSpec, Sequence[float]], dict[str, Any]]
 
 
 def _plotter(
-    label: NDArray[np.uint8],
-    spec: DatasetSpec,
-    spacing: Sequence[float],
-    span: float | None = None,
-    mesher: Mesher = meshes,
-    **options: Any,
+    label: NDArray[np.uint8], spec: DatasetSpec, spacing: Sequence[float], span: float, mesher: Mesher, **options: Any
 ) -> Any:
-    """A scene with one mesh for each label, seen along `VIEW`; `span` mm, or else the box's longest side, fill it."""
+    """A scene with one mesh for each label, seen along `VIEW` and filled by `span` mm."""
     import pyvista
     from vtkmodules.vtkCommonCore import vtkLogger
 
-    # Without a display VTK warns that there is none, then finds EGL or OSMesa and draws all the same.
+    # Without a display VTK warns, then finds EGL or OSMesa and draws.
     vtkLogger.SetStderrVerbosity(vtkLogger.VERBOSITY_ERROR)
     plotter = pyvista.Plotter(**options)
     plotter.set_background("white")
@@ -122,27 +113,28 @@ def _plotter(
     direction, up = np.array(VIEW[0]) / np.linalg.norm(VIEW[0]), VIEW[1]
     plotter.camera.parallel_projection = True
     plotter.camera_position = [tuple(extent / 2 + direction * 4 * extent.max()), tuple(extent / 2), up]
-    plotter.camera.parallel_scale = 0.27 * (span or extent.max())
+    plotter.camera.parallel_scale = 0.27 * span
     return plotter
 
 
 def picture(
-    label: NDArray[np.uint8],
-    spec: DatasetSpec,
-    spacing: Sequence[float],
-    size: tuple[int, int] = (960, 560),
-    span: float | None = None,
-    mesher: Mesher = meshes,
-) -> NDArray[np.uint8]:
-    """Render off screen: (height, width, 3) uint8, the same for the same input.
+    label: NDArray[np.uint8], spec: DatasetSpec, spacing: Sequence[float], size: tuple[int, int] = (960, 560),
+    span: float | None = None, mesher: Mesher = meshes,
+) -> NDArray[np.uint8]:  # fmt: skip
+    """Render a label map (X, Y, Z) off screen to (height, width, 3) uint8.
 
-    Raises RuntimeError with `problem()` where that is not possible.
+    Args:
+        label, spec, spacing: the map, its labels, its voxel size in mm.
+        size: of the picture in pixels.
+        span: mm that fill the picture; None takes the longest side of the map.
+        mesher: makes the meshes.
 
-    size: pixels. span: mm that the picture is scaled to, so that several compare; None takes the box's longest side.
-    mesher: makes the meshes.
+    Raises:
+        RuntimeError: this machine cannot render (`problem`).
     """
     if reason := problem():
         raise RuntimeError(reason)
+    span = span or _longest(label, spacing)
     plotter = _plotter(label, spec, spacing, span, mesher, off_screen=True, window_size=size, lighting="light kit")
     try:
         return np.asarray(plotter.screenshot(return_img=True))[..., :3]
@@ -150,15 +142,17 @@ def picture(
         plotter.close()
 
 
+def _longest(label: NDArray[np.uint8], spacing: Sequence[float]) -> float:
+    """The longest side of a label map in mm."""
+    return float(np.max(np.multiply(label.shape, spacing)))
+
+
 def figure(
-    masks: Mapping[str, NDArray[np.uint8]],
-    spec: DatasetSpec,
-    spacing: Sequence[float],
-    title: str,
+    masks: Mapping[str, NDArray[np.uint8]], spec: DatasetSpec, spacing: Sequence[float], title: str,
     mesher: Mesher = meshes,
-) -> Figure:
-    """Pictures of several label maps side by side, in one scale, with names and legend. Raises as `picture`."""
-    span = max(float(np.max(np.multiply(label.shape, spacing))) for label in masks.values())
+) -> Figure:  # fmt: skip
+    """Draw pictures of several label maps side by side, in one scale, with names and legend. Raises as `picture`."""
+    span = max(_longest(label, spacing) for label in masks.values())
     pictures = {name: picture(label, spec, spacing, span=span, mesher=mesher) for name, label in masks.items()}
     width = min(6.5, 10 / len(masks))
     fig, axes = plt.subplots(1, len(masks), figsize=(width * len(masks), 0.62 * width + 0.5), squeeze=False)
@@ -175,15 +169,10 @@ def figure(
 
 
 def show(label: NDArray[np.uint8], spec: DatasetSpec, spacing: Sequence[float]) -> Any:
-    """A scene to turn and zoom, for a person in Jupyter; a still picture where trame is not installed."""
+    """Return a scene to turn and zoom in Jupyter, or a still picture where trame is not installed."""
     if reason := problem():
         raise RuntimeError(reason)
-    plotter = _plotter(label, spec, spacing, notebook=True, window_size=(700, 500))
-    return plotter.show(jupyter_backend="trame" if _has_trame() else "static", return_viewer=True)
-
-
-def _has_trame() -> bool:
-    """Whether the package that serves interactive scenes is there."""
-    from importlib.util import find_spec
-
-    return find_spec("trame") is not None and os.environ.get("HIPPOSEG_HEADLESS") != "1"
+    turns = find_spec("trame") is not None and os.environ.get("HIPPOSEG_HEADLESS") != "1"
+    span = _longest(label, spacing)
+    plotter = _plotter(label, spec, spacing, span, meshes, notebook=True, window_size=(700, 500))
+    return plotter.show(jupyter_backend="trame" if turns else "static", return_viewer=True)

@@ -4,7 +4,6 @@ Each cell runs in a process of its own, so that peak memory is measured for it a
 `artifacts/bench/<cell>.json` at its end. A file with the present key is kept, so the benchmark can be interrupted.
 """
 
-import fnmatch
 import importlib.util
 import logging
 import re
@@ -19,12 +18,13 @@ from typing import Any
 from hipposeg.files import read_json, sha256_bytes, to_json
 from hipposeg.training.machine import Machine, processor_name, this_machine
 from hipposeg.workspace import output_root, project_root
-from hipposeg_lab.bench import dynunet, nnunet, ours, peak, predictor, training_time
+from hipposeg_lab.bench import dynunet, nnunet, ours, probes
 
 log = logging.getLogger(__name__)
 
 # Increase when a way of measuring changes: cells measured before run again.
 NUMERICS = 1
+# Training times of the race.
 MINUTES = (5.0, 15.0, 30.0)
 PACKAGES = ("torch", "monai", "nnunetv2", "numpy")
 CONFIGURATIONS = {"ours": ours.configuration, "nnunet": nnunet.configuration, "dynunet": dynunet.configuration}
@@ -56,27 +56,18 @@ class Cell:
 
     @property
     def variant(self) -> str:
-        """ "bf16", "fp32", "contiguous", "released", "shortened", or empty."""
+        """ "bf16", "fp32", "contiguous", "released" (a schedule regardless of the time), "shortened", or empty."""
         return self.system.partition("-")[2]
 
-    @property
-    def released(self) -> bool:
-        """Whether a peer runs as it was released, with a schedule that does not depend on the training time."""
-        return self.variant == "released"
 
-
-def all_cells(minutes: Sequence[float] = MINUTES) -> list[Cell]:
+def all_cells() -> list[Cell]:
     """Every cell, in the order in which they run: short ones first."""
-    if not minutes or min(minutes) <= 0:
-        raise ValueError(f"training times are {list(minutes)}; expected one or more positive numbers of minutes")
-    times = tuple(sorted({float(one) for one in minutes}))  # 5 and 5.0 have one key
-    cells = [Cell("peak"), Cell("predict")]
-    cells += [Cell("models", notebook) for notebook in training_time.NOTEBOOKS]
+    cells = [Cell("peak"), Cell("predict"), *(Cell("models", notebook) for notebook in ours.NOTEBOOKS)]
     systems = ("ours", "ours-fp32", "nnunet", "nnunet-bf16", "dynunet", "dynunet-bf16")
     cells += [Cell("throughput", name) for name in systems]
     fitted = ("ours", "nnunet-shortened", "dynunet-shortened")
-    cells += [Cell("race", name, (one,)) for one in times for name in fitted]
-    return [*cells, *(Cell("race", f"{name}-released", times) for name in ("nnunet", "dynunet"))]
+    cells += [Cell("race", name, (one,)) for one in MINUTES for name in fitted]
+    return [*cells, *(Cell("race", f"{name}-released", MINUTES) for name in ("nnunet", "dynunet"))]
 
 
 def quick_cells() -> list[Cell]:
@@ -117,11 +108,11 @@ def setting(machine: Machine) -> dict[str, Any]:
 def key(cell: Cell, machine: Machine) -> str:
     """Hash of everything that a cell's numbers depend on, except for other load on the machine."""
     if cell.kind == "models":
-        configuration = training_time.configuration(cell.system)
+        configuration = {run.model: ours.configuration(run) for run in ours.timed(cell.system)}
     elif "predict" in (cell.kind, cell.system):
-        configuration = predictor.configuration()
+        configuration = probes.predictor_configuration()
     else:
-        configuration = CONFIGURATIONS[cell.base]() if cell.base else peak.configuration()
+        configuration = CONFIGURATIONS[cell.base]() if cell.base else probes.PEAK
     return sha256_bytes(to_json([NUMERICS, asdict(cell), configuration, setting(machine)]).encode())
 
 
@@ -149,11 +140,11 @@ def state(cell: Cell, machine: Machine, where: Path) -> str:
     return "done" if read_json(path).get("key") == key(cell, machine) else "outdated"
 
 
-def chosen(cells: Sequence[Cell], pattern: str | None) -> list[Cell]:
-    """Cells whose name matches a shell pattern or contains it. Raises ValueError with all names if none does."""
-    found = [cell for cell in cells if not pattern or fnmatch.fnmatch(cell.name, pattern) or pattern in cell.name]
+def chosen(cells: Sequence[Cell], part: str | None) -> list[Cell]:
+    """Cells whose name contains `part`, all without it. Raises ValueError with all names if none does."""
+    found = [cell for cell in cells if (part or "") in cell.name]
     if not found:
-        raise ValueError(f"no cell matches {pattern!r}; there are {', '.join(cell.name for cell in cells)}")
+        raise ValueError(f"no cell contains {part!r}; there are {', '.join(cell.name for cell in cells)}")
     return found
 
 
@@ -177,7 +168,6 @@ def run_all(cells: Sequence[Cell], machine: Machine, where: Path) -> list[str]:
         output = work_folder() / f"{cell.name}.log"
         output.parent.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "hipposeg_lab.cli", "bench", "--inside", cell.name]
-        command += ["--minutes", *(f"{minutes:g}" for minutes in cell.minutes or MINUTES)]
         command += ["--quick"] if where != folder() else []
         with output.open("w") as stream:
             done = subprocess.run(command, stdout=stream, stderr=subprocess.STDOUT, cwd=project_root(), check=False)

@@ -39,7 +39,7 @@ def stage_at(share: float) -> int:
 
 
 class DynUNet:
-    """The pipeline in training; a Peer. Its passes are the image and its seven mirror images."""
+    """The pipeline in training; a System. Its passes are the image and its seven mirror images."""
 
     passes, volumes_per_step = 8, BATCH
     plan = {"patch": PATCH, "batch": BATCH, "channels": CHANNELS}

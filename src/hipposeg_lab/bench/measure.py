@@ -3,7 +3,6 @@
 import functools
 import os
 import statistics
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -15,20 +14,22 @@ from hipposeg.data import cohort, folds, locate
 from hipposeg.data.cohort import Cohort
 from hipposeg.data.folds import Fold
 from hipposeg.files import write_json
-from hipposeg.results.scoring import score_all
+from hipposeg.results.store import score_all
 from hipposeg.stats import interval
 from hipposeg.training.machine import Machine
 from hipposeg.workspace import Workspace, output_root
-from hipposeg_lab.bench import cells, peak, predictor, profile, training_time
+from hipposeg_lab.bench import cells, ours, probes
 from hipposeg_lab.bench.cells import Cell
 from hipposeg_lab.bench.dynunet import DynUNet
 from hipposeg_lab.bench.nnunet import NNUNet
 from hipposeg_lab.bench.ours import Ours
-from hipposeg_lab.bench.system import System, timed_steps, train_by_clock
+from hipposeg_lab.bench.system import System, train_by_clock
 
 # Volumes whose inference is timed, evenly over the test fold; numbers of the short part.
 TIMED_VOLUMES = 10
 QUICK_VOLUMES, QUICK_SECONDS, QUICK_STEPS, QUICK_COMMANDS = 3, 20.0, 3, 3
+# Seconds during which other load is looked for beforehand.
+LOOK = 2.0
 COUNTED = "training steps with the waiting for their data; loading, planning, preprocessing and scoring are not counted"
 
 
@@ -41,23 +42,32 @@ class Contiguous(Machine):
 LAYOUTS = {"fp32": Machine, "contiguous": Contiguous}
 
 
+def main(name: str, quick: bool) -> Path:
+    """Measure the cell of this name, of the whole benchmark or the short part, and write its file."""
+    os.environ.setdefault("HIPPOSEG_OFFLINE", "1")  # the data set is here
+    (cell,) = [cell for cell in (cells.quick_cells() if quick else cells.all_cells()) if cell.name == name]
+    machine = cells.bench_machine()
+    return run(cell, machine, cells.quick_folder(machine) if quick else cells.folder())
+
+
 def run(cell: Cell, machine: Machine, where: Path) -> Path:
     """Measure one cell in this process and write its file into `where`. Raises ValueError without the real data."""
-    busy = busy_share()
-    started, before = time.perf_counter(), usage()
-    found = peak_cell(machine) if cell.kind == "peak" else system_cell(cell, machine)
+    before = probes.usage()
+    time.sleep(LOOK)
+    busy = probes.others_share(before, probes.usage())
+    started, before = time.perf_counter(), probes.usage()
+    if cell.kind == "peak":
+        torch.set_num_threads(machine.threads)
+        # bf16 only on CPUs that support it: others take half an hour.
+        found = probes.peak(("bf16", "fp32") if machine.precision == "bf16" else ("fp32",), **probes.PEAK)
+    else:
+        found = system_cell(cell, machine)
     facts = {"cell": cell.name, "kind": cell.kind, "system": cell.system, "key": cells.key(cell, machine)}
     facts |= {"setting": cells.setting(machine), "total_s": time.perf_counter() - started}
-    facts |= {"busy_before": busy, "busy_during": others_share(before, usage())}
+    facts |= {"busy_before": busy, "busy_during": probes.others_share(before, probes.usage())}
     path = where / f"{cell.name}.json"
     write_json(path, {**found, **facts})
     return path
-
-
-def peak_cell(machine: Machine) -> dict[str, Any]:
-    """The peak with this machine's threads; bf16 only on CPUs that support it, others take half an hour."""
-    torch.set_num_threads(machine.threads)
-    return peak.measure(("bf16", "fp32") if machine.precision == "bf16" else ("fp32",))
 
 
 def system_cell(cell: Cell, machine: Machine) -> dict[str, Any]:
@@ -68,100 +78,72 @@ def system_cell(cell: Cell, machine: Machine) -> dict[str, Any]:
     people = cohort.load(source)
     images = [source.folder / "imagesTr" / people.spec.file_name(number) for number in sorted(people.cases)]
     if cell.kind == "predict":
-        return predictor.measure(images[:1])
-    if (cell.kind, cell.system) == ("quick", "predict"):
-        return predictor.measure_further(images[:QUICK_VOLUMES], QUICK_COMMANDS)
+        return probes.command_seconds(images[:1])
+    if cell.system == "predict":
+        return probes.further_seconds(images[:QUICK_VOLUMES], QUICK_COMMANDS)
+    splits = folds.make(people.spec, people.numbers)
     if cell.kind == "models":
-        first = folds.make(people.spec, people.numbers)["grouped"][0]
-        return training_time.measure(cell.system, people, first, Workspace(output_root(), "msd"), machine)
-    all_folds = folds.make(people.spec, people.numbers)["nnunet"]
-    system = make_system(cell, people, all_folds, machine)
+        return ours.model_times(cell.system, people, splits["grouped"][0], Workspace(output_root(), "msd"), machine)
+    fold = splits["nnunet"][0]
+    system, scored = make_system(cell, people, fold, machine), fold["scored"]
     try:
-        if cell.kind == "quick":
-            return quick(system, people, all_folds[0]["scored"])
-        if cell.kind == "throughput":
-            return throughput(system, people, all_folds[0]["scored"])
-        return race(cell, system, people, all_folds[0]["scored"])
+        return race(cell, system, people, scored) if cell.kind == "race" else speeds(system, scored, cell.kind)
     finally:
         system.close()
 
 
-def make_system(cell: Cell, people: Cohort, all_folds: list[Fold], machine: Machine) -> System:
-    """The cell's system on fold 0. A shortened peer runs in this machine's precision, as ours does."""
+def make_system(cell: Cell, people: Cohort, fold: Fold, machine: Machine) -> System:
+    """The cell's system. A shortened peer runs in this machine's precision, as ours does."""
     bf16 = cell.variant == "bf16" or (cell.variant == "shortened" and machine.precision == "bf16")
     if cell.base == "ours":
         if cell.variant in LAYOUTS:
             machine = LAYOUTS[cell.variant](machine.device, "fp32", machine.threads)
-        return Ours(people, all_folds[0], Workspace(output_root(), "msd"), machine)
+        return Ours(people, fold, Workspace(output_root(), "msd"), machine)
     if cell.base == "nnunet":
-        return NNUNet(people, all_folds, cells.work_folder(), machine, cell.name, bf16)
-    return DynUNet(people, all_folds[0], machine, bf16)
+        return NNUNet(people, fold, cells.work_folder(), machine, cell.name, bf16)
+    return DynUNet(people, fold, machine, bf16)
 
 
-def throughput(system: System, people: Cohort, scored: list[int]) -> dict[str, Any]:
-    """Seconds and operations of a training step, seconds of a volume's inference, and memory."""
-    steps = timed_steps(system)
-    memory = peak_memory()
+def speeds(system: System, scored: list[int], kind: str) -> dict[str, Any]:
+    """Seconds and operations of a training step, seconds of a volume's inference, and memory.
+
+    kind: "quick" takes fewer steps and volumes and leaves out the profile and predictions of one pass.
+    """
+    quick = kind == "quick"
+    steps = probes.step_seconds(system, QUICK_SECONDS, QUICK_STEPS, 1) if quick else probes.step_seconds(system)
+    memory = probes.peak_memory()
     with FlopCounterMode(display=False) as counter:
         system.step()
-    gflop = counter.get_total_flops() / 1e9
-    images = [system.loaded(case) for case in scored[:: max(1, len(scored) // TIMED_VOLUMES)]]
-    found = step_of(system, steps, gflop)
-    found["profile"], found["augmentation_share"] = profile.shares(system.step)
-    found |= {"predict_s_per_volume": predict_seconds(system, images), "passes": system.passes, **memory}
-    if system.passes > 1:
-        found["predict_s_per_volume_unmirrored"] = predict_seconds(system, images, mirrored=False)
-    return found
-
-
-def quick(system: System, people: Cohort, scored: list[int]) -> dict[str, Any]:
-    """The times of `throughput`, from fewer steps and predictions."""
-    steps = timed_steps(system, QUICK_SECONDS, QUICK_STEPS, warm_up=1)
-    with FlopCounterMode(display=False) as counter:
-        system.step()
-    images = [system.loaded(case) for case in scored[:: max(1, len(scored) // QUICK_VOLUMES)]]
-    found = step_of(system, steps, counter.get_total_flops() / 1e9)
-    return found | {"predict_s_per_volume": predict_seconds(system, images), "passes": system.passes, **peak_memory()}
-
-
-def step_of(system: System, steps: list[float], gflop: float) -> dict[str, Any]:
-    """Times and operations of a training step; for ours also the minutes of its schedule."""
-    step_s = statistics.median(steps)
+    volumes = QUICK_VOLUMES if quick else TIMED_VOLUMES
+    images = [system.loaded(case) for case in scored[:: max(1, len(scored) // volumes)]]
+    step_s, gflop = statistics.median(steps), counter.get_total_flops() / 1e9
     found = {
         "step_s": step_s,
         "steps": len(steps),
         "volumes_per_step": system.volumes_per_step,
-        "plan": plan_of(system),
+        "plan": getattr(system, "plan", {}),
         "train_s_per_volume": step_s / system.volumes_per_step,
         "step_gflop": gflop,
         "gflops": gflop / step_s,
+        "passes": system.passes,
     }
-    return found | ({"schedule_minutes": system.schedule_steps * step_s / 60} if isinstance(system, Ours) else {})
-
-
-def plan_of(system: System) -> dict[str, Any]:
-    """Patch, batch and widths of a peer."""
-    return getattr(system, "plan", {})
-
-
-def predict_seconds(system: System, images: list[Any], mirrored: bool = True) -> float:
-    """Median seconds from an image in memory to its mask, after one volume to warm up."""
-    system.predict(images[0], mirrored)
-    seconds = []
-    for image in images:
-        started = time.perf_counter()
-        system.predict(image, mirrored)
-        seconds.append(time.perf_counter() - started)
-    return statistics.median(seconds)
+    found |= {"schedule_minutes": system.schedule_steps * step_s / 60} if isinstance(system, Ours) else {}
+    if not quick:
+        found["profile"], found["augmentation_share"] = probes.time_shares(system.step)
+    found["predict_s_per_volume"] = probes.predict_seconds(system, images)
+    if not quick and system.passes > 1:
+        found["predict_s_per_volume_unmirrored"] = probes.predict_seconds(system, images, mirrored=False)
+    return found | (probes.peak_memory() if quick else memory)
 
 
 def race(cell: Cell, system: System, people: Cohort, scored: list[int]) -> dict[str, Any]:
     """Train for the given minutes and score every case after each of them."""
-    look = functools.partial(scores, system, people, scored)
+    score = functools.partial(scores, system, people, scored)
     looks = train_by_clock(
-        system, cell.minutes, not cell.released, lambda: {**peak_memory(), **look()}, time.perf_counter
+        system, cell.minutes, cell.variant != "released", lambda: {**probes.peak_memory(), **score()}, time.perf_counter
     )
-    return {"looks": looks, "counted": COUNTED, "plan": plan_of(system), "folds": "nnunet", "fold": 0}
+    plan = getattr(system, "plan", {})  # patch, batch and widths of a peer
+    return {"looks": looks, "counted": COUNTED, "plan": plan, "folds": "nnunet", "fold": 0}
 
 
 def scores(system: System, people: Cohort, scored: list[int]) -> dict[str, Any]:
@@ -180,45 +162,3 @@ def scores(system: System, people: Cohort, scored: list[int]) -> dict[str, Any]:
             by_case.setdefault(str(row["case"]), {})[label] = row["dice"]
     subjects = {str(case): people.cases[case].subject for case in scored}
     return {"dice": dice, "cases": by_case, "subjects": subjects, "predict_all_s": spent}
-
-
-def peak_memory() -> dict[str, float]:
-    """Largest resident memory of this process so far, in MB, without a peer's loader processes."""
-    import resource  # not on Windows
-
-    unit = 1e6 if sys.platform == "darwin" else 1e6 / 1024  # bytes on macOS, kibibytes on Linux
-    return {"peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit}
-
-
-def busy_share(seconds: float = 2.0) -> float | None:
-    """Fraction of the processors' time that others use while this process sleeps; None without /proc."""
-    before = usage()
-    time.sleep(seconds)
-    return others_share(before, usage())
-
-
-def usage() -> tuple[float, float, float] | None:
-    """Seconds of all processors so far: total, busy, of this process and its ended children; None without /proc."""
-    path = Path("/proc/stat")
-    if not path.is_file():
-        return None
-    ticks = [int(word) for word in path.read_text().splitlines()[0].split()[1:9]]
-    second = os.sysconf("SC_CLK_TCK")
-    return sum(ticks) / second, (sum(ticks) - ticks[3] - ticks[4]) / second, sum(os.times()[:4])
-
-
-def others_share(before: tuple[float, ...] | None, after: tuple[float, ...] | None) -> float | None:
-    """Fraction of the processors' time between two `usage` that other programs used."""
-    if before is None or after is None:
-        return None
-    total, busy, own = (b - a for a, b in zip(before, after, strict=True))
-    return round(max(0.0, busy - own) / total, 3) if total else None
-
-
-def main(name: str, minutes: list[float], quick: bool) -> Path:
-    """Run the cell of this name, of the whole benchmark or the short part. Raises ValueError with all names."""
-    os.environ.setdefault("HIPPOSEG_OFFLINE", "1")  # the data set is here
-    everything = cells.quick_cells() if quick else cells.all_cells(minutes)
-    (cell,) = [cell for cell in cells.chosen(everything, name) if cell.name == name]
-    machine = cells.bench_machine()
-    return run(cell, machine, cells.quick_folder(machine) if quick else cells.folder())

@@ -33,20 +33,16 @@ def configuration() -> dict[str, Any]:
     return {"plans": PLANS, "configuration": CONFIGURATION, "fold": FOLD, "seed": SEED}
 
 
-def set_folders(work: Path, cell: str) -> None:
-    """Set nnU-Net's folders; it reads these variables on import."""
+def prepare(cohort: Cohort, work: Path, cell: str, threads: int) -> None:
+    """Set nnU-Net's folders (it reads these variables on import), and let it plan and preprocess the cohort, once.
+
+    Its raw folder gets the stored images and the labels as this project reads them.
+    """
     folders = {name: work / "nnunet" / name for name in ("nnUNet_raw", "nnUNet_preprocessed")}
     folders["nnUNet_results"] = work / "nnunet" / "nnUNet_results" / cell
     for name, folder in folders.items():
         folder.mkdir(parents=True, exist_ok=True)
         os.environ[name] = str(folder)
-
-
-def prepare(cohort: Cohort, folds: Sequence[Fold], work: Path, threads: int) -> None:
-    """Let nnU-Net plan and preprocess the cohort, once; raise ValueError if its folds are not ours.
-
-    Its raw folder gets the stored images and the labels as this project reads them.
-    """
     from nnunetv2.experiment_planning import plan_and_preprocess_api as api
 
     raw, preprocessed = (Path(os.environ[name]) / DATASET for name in ("nnUNet_raw", "nnUNet_preprocessed"))
@@ -70,39 +66,27 @@ def prepare(cohort: Cohort, folds: Sequence[Fold], work: Path, threads: int) -> 
         api.plan_experiment_dataset(DATASET_ID)
         api.preprocess_dataset(DATASET_ID, PLANS, (CONFIGURATION,), [threads], **quiet)
         write_json(stamp, {"data": cohort.sha256})
-    check_folds(own_folds(cohort), cohort, folds)
 
 
-def own_folds(cohort: Cohort) -> list[dict[str, list[str]]]:
-    """The folds that nnU-Net makes of these cases, by names."""
-    from nnunetv2.utilities.crossval_split import generate_crossval_split
-
-    return generate_crossval_split(sorted(case.name for case in cohort.cases.values()), seed=12345, n_splits=5)
-
-
-def check_folds(theirs: Sequence[dict[str, Sequence[str]]], cohort: Cohort, ours: Sequence[Fold]) -> None:
-    """Raise ValueError unless nnU-Net's folds (names) are our `nnunet` folds (numbers)."""
-    for index, (a, b) in enumerate(zip(theirs, ours, strict=True)):
-        for their_name, our_name in (("train", "train"), ("val", "scored")):
-            wanted = [cohort.cases[number].name for number in b[our_name]]
-            if sorted(a[their_name]) != sorted(wanted):
-                raise ValueError(
-                    f"fold {index}: nnU-Net's {their_name} cases begin {sorted(a[their_name])[:3]}, ours {wanted[:3]}; "
-                    "expected the same. Remove .work/bench/nnunet and try again"
-                )
+def check_fold(theirs: Sequence[Sequence[str]], cohort: Cohort, ours: Fold) -> None:
+    """Raise ValueError unless nnU-Net's training and test cases (names) are those of our fold (numbers)."""
+    for part, names in zip(("train", "scored"), theirs, strict=True):
+        wanted = [cohort.cases[number].name for number in ours[part]]
+        if sorted(names) != sorted(wanted):
+            raise ValueError(
+                f"nnU-Net's {part} cases begin {sorted(names)[:3]}, ours {wanted[:3]}; expected the same. "
+                "Remove .work/bench/nnunet and try again"
+            )
 
 
 class NNUNet:
-    """nnU-Net in training; a Peer. volumes_per_step is its plan's batch of patches; passes are all mirror images."""
+    """nnU-Net in training; a System. volumes_per_step is its plan's batch of patches; passes are all mirror images."""
 
     passes = 8
 
-    def __init__(
-        self, cohort: Cohort, folds: Sequence[Fold], work: Path, machine: Machine, cell: str, bf16: bool
-    ) -> None:
+    def __init__(self, cohort: Cohort, fold: Fold, work: Path, machine: Machine, cell: str, bf16: bool) -> None:
         torch.set_num_threads(machine.threads)
-        set_folders(work, cell)
-        prepare(cohort, folds, work, machine.threads)
+        prepare(cohort, work, cell, machine.threads)
         from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
         from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
@@ -116,7 +100,7 @@ class NNUNet:
         if bf16:
             in_bf16(trainer.network)
         trainer.on_train_start()
-        check_folds([dict(zip(("train", "val"), trainer.do_split(), strict=True))], cohort, [folds[FOLD]])
+        check_fold(trainer.do_split(), cohort, fold)
         trainer.on_train_epoch_start()
         self.steps, self.share = 0, None
         self.volumes_per_step = trainer.batch_size

@@ -1,5 +1,13 @@
-"""A model of this project in training; for the race the flagship, its schedule fitted to the training time."""
+"""A model of this project in training; for the race the flagship, its schedule fitted to the training time.
 
+`model_times` times a notebook's models. Planned runs train side by side, so their recorded times are not comparable.
+There each model runs alone, one after the other, with all threads of the machine, and all of them twice, because the
+speed of a shared machine varies. Models that train the same network with the same configuration are timed once.
+"""
+
+import itertools
+import logging
+import statistics
 from dataclasses import replace
 from typing import Any
 
@@ -8,17 +16,27 @@ from tqdm import tqdm
 
 from hipposeg.data.cohort import Cohort
 from hipposeg.data.folds import Fold
-from hipposeg.experiments.registry import FLAGSHIP
+from hipposeg.experiments.registry import FLAGSHIP, MODELS
 from hipposeg.experiments.samples import images_of, make_samples
 from hipposeg.experiments.spec import RunSpec, chosen, numerics_of
 from hipposeg.experiments.weights import initial
-from hipposeg.inference import VIEWS, asker, predictor
+from hipposeg.experiments.zoo2d import SEARCH_GRID
+from hipposeg.files import to_json
+from hipposeg.inference import VIEWS, evaluator, predictor
 from hipposeg.training.batches import Samples, drawn
 from hipposeg.training.loop import TrainConfig, Training
 from hipposeg.training.machine import Machine
 from hipposeg.workspace import Workspace
+from hipposeg_lab.bench import probes
+
+log = logging.getLogger(__name__)
 
 RUN = RunSpec(FLAGSHIP, "nnunet", 0, 0, "standard")
+# Steps of a schedule that follows the clock.
+PARTS = 1_000_000
+# Notebooks whose models are timed, for how many seconds in how many rounds, and predicted volumes.
+NOTEBOOKS = ("03", "04", "05")
+SECONDS, ROUNDS, VOLUMES = 10.0, 2, 4
 
 
 def configuration(run: RunSpec = RUN) -> dict[str, Any]:
@@ -28,12 +46,8 @@ def configuration(run: RunSpec = RUN) -> dict[str, Any]:
     return {"model": model.name, "numerics": numerics_of(model), **decided}
 
 
-# Steps of a schedule that follows the clock.
-PARTS = 1_000_000
-
-
 class Ours:
-    """A model in training; a Peer. Its passes are the transformed copies of `inference`, without mirror images."""
+    """A model in training; a System. Its passes are the transformed copies of `inference`, without mirror images."""
 
     def __init__(self, cohort: Cohort, fold: Fold, ws: Workspace, machine: Machine, run: RunSpec = RUN) -> None:
         self.run, model = run, run.definition
@@ -73,7 +87,54 @@ class Ours:
     def predict(self, image: tuple[np.ndarray, tuple[float, float, float]], mirrored: bool = True) -> np.ndarray:
         """The mask, uint8 (X, Y, Z); not `mirrored`: from one forward pass."""
         prep = self.prep if mirrored else replace(self.prep, views=False)
-        return predictor(asker(self.network.eval(), prep, self.machine))(*image)
+        return predictor(evaluator(self.network.eval(), prep, self.machine))(*image)
 
     def close(self) -> None:
         """Nothing to end."""
+
+
+def timed(notebook: str) -> list[RunSpec]:
+    """The notebook's models that train a network, at the standard schedule.
+
+    Variants with published weights and the cells of a search are left out: they take as long as their model.
+    """
+    own = [model for model in MODELS.values() if model.notebook == notebook and model.build]
+    names = [model.name for model in own if model.name not in SEARCH_GRID]
+    return [RunSpec(name) for name in names if not name.endswith("+imagenet")]
+
+
+def training_of(run: RunSpec) -> str:
+    """What decides the time of a model's step: network, input and configuration, without test-time augmentation."""
+    made = configuration(run)
+    return to_json([made["network"], made["training"], {**made["prep"], "views": False}])
+
+
+def model_times(notebook: str, people: Cohort, fold: Fold, ws: Workspace, machine: Machine) -> dict[str, Any]:
+    """Time the models of a notebook.
+
+    Returns:
+        models: model -> step_s (median), rounds (the median of each), predict_s_per_volume (median), and
+        schedule_minutes: schedule -> training time in minutes.
+    """
+    runs, found = timed(notebook), {}
+    steps: dict[str, list[list[float]]] = {training_of(run): [] for run in runs}
+    for turn in range(ROUNDS):
+        for run in runs:
+            system = Ours(people, fold, ws, machine, run)
+            if len(steps[training_of(run)]) == turn:
+                steps[training_of(run)].append(probes.step_seconds(system, SECONDS))
+            if turn:
+                continue
+            schedules = {name: made.epochs for name, made in run.definition.schedules.items() if name != "smoke"}
+            images = [system.loaded(case) for case in fold["scored"][:VOLUMES]]
+            found[run.model] = {
+                "schedule_minutes": {name: n * system.steps_per_epoch / 60 for name, n in schedules.items()},
+                "predict_s_per_volume": probes.predict_seconds(system, images),
+            }
+    for run in runs:
+        rounds, mine = steps[training_of(run)], found[run.model]
+        step_s = statistics.median(itertools.chain(*rounds))
+        mine |= {"step_s": step_s, "rounds": [statistics.median(one) for one in rounds]}
+        mine["schedule_minutes"] = {name: n * step_s for name, n in mine["schedule_minutes"].items()}
+        log.info("%s: %.3f s a step", run.model, step_s)
+    return {"models": found}

@@ -71,9 +71,11 @@ def summarise(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
     scan = found.get("predict")
     summary |= {"predict_s": scan["median_s"]} if scan and not disturbed(scan) else {}
     table = race(found)
-    claims = {minutes: claim(rows) for minutes, rows in table.items()}
-    shown = {minutes: {name: _shown(row) for name, row in rows.items()} for minutes, rows in table.items()}
-    return {**summary, "race": shown, "claims": {minutes: made for minutes, made in claims.items() if made}}
+    claims = {minutes: made for minutes, rows in table.items() if (made := claim(rows))}
+    kept = ("dice", "train_s", "steps", "peak_mb")  # not every case
+    shown = {minutes: {name: {key: row[key] for key in kept if key in row} for name, row in rows.items()}
+             for minutes, rows in table.items()}  # fmt: skip
+    return {**summary, "race": shown, "claims": claims}
 
 
 # What is measured in float32 on every kind of CPU: name in `kinds` -> the cell's system.
@@ -145,16 +147,12 @@ def throughput(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 def race(found: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Training time in minutes (text, ascending) -> system -> its result, and whether the machine was idle."""
-    races = [cell for cell in found.values() if cell["kind"] == "race"]
-    looks = [
-        ({**look, "idle": not disturbed(cell), "setting": cell["setting"]}, cell["system"], len(cell["looks"]))
-        for cell in races for look in cell["looks"]
-    ]  # fmt: skip
     table: dict[str, dict[str, Any]] = {}
-    # A peer as released may have been raced with several sets of training times: the largest set counts.
-    for look, system, _ in sorted(looks, key=lambda one: (one[0]["minutes"], *one[1:])):
-        table.setdefault(f"{look['minutes']:g}", {})[system] = look
-    return table
+    for cell in found.values():
+        for look in cell["looks"] if cell["kind"] == "race" else ():
+            row = {**look, "idle": not disturbed(cell), "setting": cell["setting"]}
+            table.setdefault(f"{look['minutes']:g}", {})[cell["system"]] = row
+    return {minutes: table[minutes] for minutes in sorted(table, key=float)}
 
 
 def claim(rows: dict[str, Any]) -> dict[str, Any] | None:
@@ -193,11 +191,6 @@ def claim(rows: dict[str, Any]) -> dict[str, Any] | None:
         "within_budget": within,
         "idle": idle,
     }
-
-
-def _shown(row: dict[str, Any]) -> dict[str, Any]:
-    """A result without its cases."""
-    return {key: row[key] for key in ("dice", "train_s", "steps", "peak_mb") if key in row}
 
 
 def in_words(summary: dict[str, Any]) -> str:

@@ -1,6 +1,5 @@
 """The interface of a benchmarked system, ours or a peer's, and the loop that trains it for a given time."""
 
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -8,12 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-# Steps of a peer before its clock starts.
+# Steps before the clock starts.
 WARM_UP = 2
 
 
 class System(Protocol):
-    """A segmentation system in training.
+    """A segmentation system in training, whose schedule can follow the clock.
 
     Attributes:
         volumes_per_step: volumes of a training step (or patches, which are about as large here).
@@ -22,6 +21,9 @@ class System(Protocol):
 
     volumes_per_step: float
     passes: int
+
+    def spend(self, share: float) -> None:
+        """Set rates for a training that ends at share 1; called before every step of a fitted schedule."""
 
     def step(self) -> None:
         """Run one training step, from waiting for its data to the new weights."""
@@ -34,13 +36,6 @@ class System(Protocol):
 
     def close(self) -> None:
         """End its workers."""
-
-
-class Peer(System, Protocol):
-    """A system whose schedule can follow the clock."""
-
-    def spend(self, share: float) -> None:
-        """Set rates for a training that ends at share 1; called before every step."""
 
 
 def in_bf16(network: nn.Module) -> None:
@@ -56,7 +51,7 @@ def in_bf16(network: nn.Module) -> None:
 
 
 def train_by_clock(
-    peer: Peer, marks: Sequence[float], fitted: bool, look: Callable[[], dict[str, Any]], clock: Callable[[], float]
+    system: System, marks: Sequence[float], fitted: bool, look: Callable[[], dict[str, Any]], clock: Callable[[], float]
 ) -> list[dict[str, Any]]:
     """Train a system until each mark and evaluate it there.
 
@@ -64,7 +59,7 @@ def train_by_clock(
     which loaders start and kernels are chosen. A training ends with the step that passes its mark.
 
     Args:
-        peer: the system.
+        system: the system.
         marks: minutes of training.
         fitted: shorten the system's schedule so that it ends at the last mark.
         look: evaluates the system.
@@ -76,26 +71,14 @@ def train_by_clock(
     spent, steps, found = 0.0, 0, []
     whole = 60 * max(marks)
     for _ in range(WARM_UP):
-        peer.step()
+        system.step()
     for mark in sorted(marks):
         while spent < 60 * mark:
             if fitted:
-                peer.spend(spent / whole)
+                system.spend(spent / whole)
             started = clock()
-            peer.step()
+            system.step()
             spent += clock() - started
             steps += 1
         found.append({"minutes": mark, "train_s": spent, "steps": steps, **look()})
-    return found
-
-
-def timed_steps(system: System, seconds: float = 60.0, least: int = 5, warm_up: int = 2) -> list[float]:
-    """Seconds of each training step, during about `seconds` and at least `least` steps after a warm-up."""
-    for _ in range(warm_up):
-        system.step()
-    found: list[float] = []
-    while len(found) < least or sum(found) < seconds:
-        started = time.perf_counter()
-        system.step()
-        found.append(time.perf_counter() - started)
     return found

@@ -1,9 +1,12 @@
-"""The data set to look at: a grid of cases with and without outlines, one case in full, and many cases small.
+"""Cases to look at: a grid of many, one in full, one under sliders, and a gallery of failures.
 
-Which cases are drawn is decided by whoever calls, by a rule such as `data.statistics.at_ranks`; nothing here chooses.
+The caller chooses the cases, by a rule such as `studies.statistics.at_ranks`.
 """
 
+import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,107 +14,76 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from hipposeg.data.spec import DatasetSpec
-from hipposeg.viz.planes import PLANES, grey_window, plane, plane_name
-from hipposeg.viz.slices import CaseView, case_panel, heading, legend, letters, overlay, scale_bar, size_mm
-from hipposeg.viz.style import INK, MUTED
+from hipposeg.data.spec import DatasetSpec, Label
+from hipposeg.viz import slices
+from hipposeg.viz.style import INK, MUTED, WIDTH
+from hipposeg_lab.figures.mistakes import KINDS
 
-PAGE = 9.6
 PAPER = "#f1f3f5"
 QUANTILES = (1, 25, 50, 75, 99)
+ERRORS = tuple(Label(value, text, colour) for value, (text, colour) in enumerate(KINDS.values(), start=1))
 
 
-def pairs(views: Sequence[CaseView], spec: DatasetSpec, title: str = "", *, axis: int = 0, columns: int = 3) -> Figure:
-    """A grid of cases, each twice: the bare slice, and the same slice with the first mask over it.
-
-    views: in the order in which they fill the grid, row by row. axis: that the slices are cut across, each where the
-    mask holds most. All panels share one scale, and boxes lie in the middle of equal fields, so that their sizes
-    compare. Raises ValueError without views.
-    """
-    field = _field(views, axis)
-    fig, axes = _sheet(len(views), min(columns, len(views)), 2, field)
-    for view, both in zip(views, axes, strict=True):
-        for ax, name in zip(both, (None, next(iter(view.masks))), strict=True):
-            _in_field(ax, view, name, spec, axis, field)
-        both[0].set_title(view.title, fontsize=9, weight="normal")
-    _annotate(fig, spec, axis, title)
-    return fig
-
-
-def overview(
-    views: Sequence[CaseView], spec: DatasetSpec, title: str = "", *, axis: int = 0, columns: int = 5
+def grid(
+    views: Sequence[slices.CaseView], spec: DatasetSpec, title: str = "", *, columns: int, bare: bool = False
 ) -> Figure:
-    """Many cases as small multiples: one slice each with the outline of its first mask, and no fill over the tissue.
+    """Draw cases as a grid in one scale, filled row by row, each by the sagittal slice with most of its first mask.
 
-    views, axis, scale and errors: as for `pairs`.
+    bare: each case twice, the slice alone and beside it the slice with filled labels; else outlines only. Boxes lie in
+    the middle of equal fields, so that their sizes compare. Raises ValueError without views.
     """
-    field = _field(views, axis)
-    fig, axes = _sheet(len(views), min(columns, len(views)), 1, field)
-    for view, (ax,) in zip(views, axes, strict=True):
-        _in_field(ax, view, next(iter(view.masks)), spec, axis, field, alpha=0.0)
-        ax.set_title(view.title, fontsize=9, weight="normal")
-    _annotate(fig, spec, axis, title)
+    if not views:
+        raise ValueError("no cases to draw; choose some by a rule, such as studies.statistics.at_ranks")
+    sizes = [slices.plane_size(view.image, 0, view.spacing) for view in views]
+    field = np.max(sizes, axis=0)
+    names = (None, *views[0].masks) if bare else tuple(views[0].masks)
+    fig, axes = _sheet(len(views), min(columns, len(views)), len(names), field)
+    for view, size, cell in zip(views, sizes, axes, strict=True):
+        for ax, name in zip(cell, names, strict=True):
+            slices.case_panel(ax, view, name, spec, 0, alpha=0.35 if bare else 0.0)
+            left, bottom = (np.array(size) - field) / 2
+            # Pale paper shows where the box ends.
+            ax.add_patch(Rectangle((left, bottom), *field, facecolor=PAPER, edgecolor="none", zorder=-1))
+            ax.set(xlim=(left, left + field[0]), ylim=(bottom, bottom + field[1]))
+        cell[0].set_title(view.title, fontsize=9, weight="normal")
+    slices.letters(fig.axes[0], spec, 0, size=7)
+    slices.scale_bar(fig.axes[0], size=7)
+    slices.heading(fig, f"{title} ({slices.plane_name(spec, 0)} slices)" if title else "")
+    slices.legend(fig, spec)
     return fig
 
 
-def _field(views: Sequence[CaseView], axis: int) -> tuple[float, float]:
-    """Width and height in mm that hold every view's slice."""
-    if not views:
-        raise ValueError("no cases to draw; choose some by a rule, such as data.statistics.at_ranks")
-    width, height = np.max([size_mm(view, axis) for view in views], axis=0)
-    return float(width), float(height)
-
-
-def _in_field(
-    ax: Axes, view: CaseView, name: str | None, spec: DatasetSpec, axis: int, field: tuple[float, float],
-    alpha: float = 0.35,
-) -> None:  # fmt: skip
-    """One slice in the middle of a field of one size for all, on paper that shows where the box ends."""
-    case_panel(ax, view, name, spec, axis, alpha)
-    low = [(own - all_) / 2 for own, all_ in zip(size_mm(view, axis), field, strict=True)]
-    ax.add_patch(Rectangle(low, *field, facecolor=PAPER, edgecolor="none", zorder=-1))
-    ax.set(xlim=(low[0], low[0] + field[0]), ylim=(low[1], low[1] + field[1]))
-
-
-def _sheet(cells: int, columns: int, panels: int, field: tuple[float, float]) -> tuple[Figure, list[list[Axes]]]:
-    """A page of `cells` cells, filled row by row, each of `panels` panels beside each other in the field's proportions.
+def _sheet(cells: int, columns: int, each: int, field: np.ndarray) -> tuple[Figure, list[list[Axes]]]:
+    """A page of `cells` cells, filled row by row, each of `each` panels beside each other in the field's proportions.
 
     Placed by hand: constrained layout settles such grids in more than one way, so the bytes of the file would differ.
     """
-    edge, near, far, top, bottom, name = 0.06, 0.05, 0.16, 0.28, 0.42, 0.27
-    width = (PAGE - 2 * edge - (columns - 1) * far - columns * (panels - 1) * near) / (columns * panels)
-    height, cell = width * field[1] / field[0], panels * width + (panels - 1) * near + far
-    rows = -(-cells // columns)
-    tall = top + rows * (name + height) + bottom
-    fig = plt.figure(figsize=(PAGE, tall), layout="none")
+    margin, near, far, top, bottom, name = 0.06, 0.05, 0.16, 0.28, 0.42, 0.27
+    width = (WIDTH - 2 * margin - (columns - 1) * far - columns * (each - 1) * near) / (columns * each)
+    height, cell = width * field[1] / field[0], each * width + (each - 1) * near + far
+    tall = top + -(-cells // columns) * (name + height) + bottom
+    fig = plt.figure(figsize=(WIDTH, tall), layout="none")
     axes = []
     for number in range(cells):
         row, column = divmod(number, columns)
         y = 1 - (top + (row + 1) * (name + height)) / tall
-        left = [edge + column * cell + panel * (width + near) for panel in range(panels)]
-        axes.append([fig.add_axes((x / PAGE, y, width / PAGE, height / tall)) for x in left])
+        left = [margin + column * cell + panel * (width + near) for panel in range(each)]
+        axes.append([fig.add_axes((x / WIDTH, y, width / WIDTH, height / tall)) for x in left])
     return fig, axes
-
-
-def _annotate(fig: Figure, spec: DatasetSpec, axis: int, title: str) -> None:
-    """Letters and scale on the first panel, title and legend on the page."""
-    letters(fig.axes[0], spec, axis, size=7)
-    scale_bar(fig.axes[0], size=7)
-    heading(fig, f"{title} ({plane_name(spec, axis)} slices)" if title else "")
-    legend(fig, spec)
 
 
 def card(
     image: np.ndarray, label: np.ndarray, spec: DatasetSpec, spacing: Sequence[float], stored_dtype: str
 ) -> dict[str, dict[str, str]]:
-    """What a file holds, in words: heading -> name -> text.
+    """Describe a file in words: heading -> name -> text.
 
     image: (X, Y, Z), intensities as stored. label: (X, Y, Z). spacing: mm.
     """
     counts = np.bincount(label.ravel(), minlength=spec.n_classes)
     share = [f"{100 * count / label.size:.1f} % of voxels" for count in counts]
-    quantile = {q: _number(np.percentile(image, q)) for q in QUANTILES}
-    held = [np.flatnonzero(_areas(label > 0, axis, spacing)) for axis in range(3)]
+    low, *quartiles, high = (_number(value) for value in np.percentile(image, QUANTILES))
+    held = {slices.plane_name(spec, axis): np.flatnonzero(_areas(label > 0, axis, spacing)) for axis in range(3)}
+    sizes = dict(zip(held, label.shape, strict=True))
     return {
         "File": {
             "shape": f"{' × '.join(map(str, image.shape))} voxels",
@@ -120,57 +92,21 @@ def card(
         },
         "Intensity (no unit)": {
             "range": f"{_number(image.min())} to {_number(image.max())}",
-            "1 %, 99 %": f"{quantile[1]}, {quantile[99]}",
-            "quartiles": f"{quantile[25]}, {quantile[50]}, {quantile[75]}",
+            "1 %, 99 %": f"{low}, {high}",
+            "quartiles": ", ".join(quartiles),
         },
         "Volume": {
             item.name: f"{counts[item.value] * np.prod(spacing):,.0f} mm³, {share[item.value]}" for item in spec.labels
         } | {"background": share[0]},
         "Slices with label": {
-            plane_name(spec, axis): f"{len(found)} of {label.shape[axis]}, from {found[0] + 1} to {found[-1] + 1}"
-            if found.size else f"none of {label.shape[axis]}"
-            for axis, found in enumerate(held)
+            name: f"{len(found)} of {sizes[name]}, from {found[0] + 1} to {found[-1] + 1}"
+            for name, found in held.items()
         },
     }  # fmt: skip
 
 
-def sample(
-    image: np.ndarray, label: np.ndarray, spec: DatasetSpec, title: str = "", *,
-    spacing: tuple[float, float, float] = (1.0, 1.0, 1.0), stored_dtype: str = "",
-) -> Figure:  # fmt: skip
-    """One case in full: three planes through the label's centre of mass, bare and outlined, with what its file holds.
-
-    Below each plane: the area of each label in every slice of that direction, the slice shown dotted. At the right:
-    the `card`, and the histogram of stored intensities with its quantiles. image, label: (X, Y, Z). spacing: mm.
-    Raises ValueError if shapes differ or the label is empty.
-    """
-    if image.shape != label.shape or not label.any():
-        found = f"an image {image.shape} and a label {label.shape} with {np.count_nonzero(label)} foreground voxels"
-        raise ValueError(f"found {found}; expected one shape and some foreground")
-    centre = [round(float(places.mean())) for places in np.nonzero(label)]
-    extent = np.multiply(image.shape, spacing)
-    widths = [extent[PLANES[axis][0]] for axis in range(3)]
-    tall = max(extent[PLANES[axis][1]] for axis in range(3))
-    panel, side = 6.7 / sum(widths), 3.0
-    fig = plt.figure(figsize=(6.7 + side + 0.3, 2 * tall * panel + 2.2), layout="constrained")
-    fig.get_layout_engine().set(w_pad=0.03, h_pad=0.04, wspace=0.01, hspace=0.01)
-    grid = fig.add_gridspec(3, 4, width_ratios=[*(width * panel for width in widths), side],
-                            height_ratios=[tall * panel, tall * panel, 1.1])  # fmt: skip
-    parts = [label == item.value for item in spec.labels]
-    top = 1.06 * max(_areas(part, axis, spacing).max() for part in parts for axis in range(3))
-    for axis in range(3):
-        for row, mask in enumerate((None, label)):
-            _plane(fig.add_subplot(grid[row, axis]), image, mask, spec, spacing, axis, centre)
-        _profile(fig.add_subplot(grid[2, axis], ylim=(0, top)), parts, spec, spacing, axis, centre[axis])
-    _table(fig.add_subplot(grid[:2, 3]), card(image, label, spec, spacing, stored_dtype))
-    _histogram(fig.add_subplot(grid[2, 3]), image)
-    heading(fig, title)
-    legend(fig, spec)
-    return fig
-
-
 def _number(value: float) -> str:
-    """An intensity in as many digits as say something."""
+    """An intensity in as many digits as are of use."""
     return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"
 
 
@@ -180,37 +116,61 @@ def _areas(mask: np.ndarray, axis: int, spacing: Sequence[float]) -> np.ndarray:
     return mask.sum(rest) * spacing[rest[0]] * spacing[rest[1]]
 
 
-def _plane(
-    ax: Axes, image: np.ndarray, mask: np.ndarray | None, spec: DatasetSpec, spacing: tuple[float, float, float],
-    axis: int, centre: Sequence[int],
-) -> None:  # fmt: skip
-    """One plane through the centre; dotted lines where the other two cut, on the bare image only."""
-    horizontal, vertical = PLANES[axis]
-    cut = None if mask is None else plane(mask, axis, centre[axis])
-    overlay(ax, plane(image, axis, centre[axis]), cut, spec, spacing=(spacing[horizontal], spacing[vertical]),
-            window=grey_window(image), alpha=0.25)  # fmt: skip
-    ax.set_anchor("N")
-    letters(ax, spec, axis)
-    if mask is None:
-        dotted = {"color": "white", "linewidth": 0.9, "alpha": 0.7, "linestyle": (0, (1, 3))}
-        ax.axvline((centre[horizontal] + 0.5) * spacing[horizontal], **dotted)
-        ax.axhline((centre[vertical] + 0.5) * spacing[vertical], **dotted)
-        ax.set_title(f"{plane_name(spec, axis)}, slice {centre[axis] + 1}", fontsize=9, weight="normal")
-        scale_bar(ax) if axis == 0 else None
+def sample(
+    image: np.ndarray, label: np.ndarray, spec: DatasetSpec, title: str = "", *,
+    spacing: tuple[float, float, float] = (1.0, 1.0, 1.0), stored_dtype: str = "",
+) -> Figure:  # fmt: skip
+    """Draw one case in full: three planes through the label's centre of mass, bare and outlined, and its `card`.
+
+    Below each plane: the area of each label in every slice of that direction, the slice shown dotted. Below the card:
+    the histogram of stored intensities with its quantiles. image, label: (X, Y, Z). spacing: mm. Raises ValueError if
+    shapes differ or the label is empty.
+    """
+    if image.shape != label.shape or not label.any():
+        found = f"an image {image.shape} and a label {label.shape} with {np.count_nonzero(label)} foreground voxels"
+        raise ValueError(f"found {found}; expected one shape and some foreground")
+    centre = [round(float(places.mean())) for places in np.nonzero(label)]
+    sizes = [slices.plane_size(image, axis, spacing) for axis in range(3)]
+    panel, side = 6.7 / sum(width for width, _ in sizes), 3.0
+    tall = max(height for _, height in sizes) * panel
+    fig = plt.figure(figsize=(6.7 + side + 0.3, 2 * tall + 2.2), layout="constrained")
+    fig.get_layout_engine().set(w_pad=0.03, h_pad=0.04, wspace=0.01, hspace=0.01)
+    page = fig.add_gridspec(3, 4, width_ratios=[*(width * panel for width, _ in sizes), side],
+                            height_ratios=[tall, tall, 1.1])  # fmt: skip
+    top = 1.06 * max(_areas(label == item.value, axis, spacing).max() for item in spec.labels for axis in range(3))
+    for axis in range(3):
+        view = slices.CaseView("", image, {"label": label}, spacing, centre[axis])
+        bare, outlined = (fig.add_subplot(page[row, axis], anchor="N") for row in range(2))
+        for ax, name in ((bare, None), (outlined, "label")):
+            slices.case_panel(ax, view, name, spec, axis, alpha=0.25)
+            slices.letters(ax, spec, axis)
+        slices.cross(bare, axis, centre, spacing)
+        bare.set_title(f"{slices.plane_name(spec, axis)}, slice {centre[axis] + 1}", fontsize=9, weight="normal")
+        _profile(fig.add_subplot(page[2, axis], ylim=(0, top)), label, spec, spacing, axis, centre[axis])
+    slices.scale_bar(fig.axes[0])
+    _table(fig.add_subplot(page[:2, 3]), card(image, label, spec, spacing, stored_dtype))
+    ax = fig.add_subplot(page[2, 3])
+    ax.hist(image.ravel(), np.linspace(*np.percentile(image, (0, 99.9)), 41), color=MUTED, alpha=0.6)
+    for quantile in np.percentile(image, QUANTILES):
+        ax.axvline(quantile, color=INK, linewidth=0.8, linestyle="--")
+    ax.set(xlabel="stored intensity (no unit)", ylabel="voxels")
+    ax.tick_params(labelsize=8)
+    slices.heading(fig, title)
+    slices.legend(fig, spec)
+    return fig
 
 
-def _profile(
-    ax: Axes, parts: Sequence[np.ndarray], spec: DatasetSpec, spacing: Sequence[float], axis: int, shown: int
-) -> None:
-    """Area of each label's mask in every slice across `axis`."""
-    edges = np.arange(parts[0].shape[axis] + 1) + 0.5
-    for item, part in zip(spec.labels, parts, strict=True):
-        ax.stairs(_areas(part, axis, spacing), edges, color=item.colour, fill=True, alpha=0.3)
-        ax.stairs(_areas(part, axis, spacing), edges, color=item.colour, linewidth=1.4)
+def _profile(ax: Axes, label: np.ndarray, spec: DatasetSpec, spacing: Sequence[float], axis: int, shown: int) -> None:
+    """Area of each label in every slice across `axis`."""
+    edges = np.arange(label.shape[axis] + 1) + 0.5
+    for item in spec.labels:
+        areas = _areas(label == item.value, axis, spacing)
+        ax.stairs(areas, edges, color=item.colour, fill=True, alpha=0.3)
+        ax.stairs(areas, edges, color=item.colour, linewidth=1.4)
     ax.axvline(shown + 1, color=INK, linewidth=1, linestyle=":")
-    ax.set_xlim(edges[0], edges[-1])
-    ax.set_xlabel(f"{plane_name(spec, axis)} slice", fontsize=9)
-    ax.set_ylabel("mm² of label" if axis == 0 else "", fontsize=9)
+    ax.set(
+        xlim=edges[[0, -1]], xlabel=f"{slices.plane_name(spec, axis)} slice", ylabel="mm² of label" if axis == 0 else ""
+    )
     ax.tick_params(labelsize=8, labelleft=axis == 0)
 
 
@@ -225,12 +185,75 @@ def _table(ax: Axes, groups: Mapping[str, Mapping[str, str]]) -> None:
         ax.text(0.4, y, text, **style)
 
 
-def _histogram(ax: Axes, image: np.ndarray) -> None:
-    """Stored intensities, with dashed lines at the quantiles."""
-    low, high = np.percentile(image, (0, 99.9))
-    ax.hist(image.ravel(), np.linspace(low, high, 41), color=MUTED, alpha=0.6)
-    for quantile in QUANTILES:
-        ax.axvline(np.percentile(image, quantile), color=INK, linewidth=0.8, linestyle="--")
-    ax.set_xlabel("stored intensity (no unit)", fontsize=9)
-    ax.set_ylabel("voxels", fontsize=9)
-    ax.tick_params(labelsize=8)
+def browse(
+    image: np.ndarray, masks: Mapping[str, np.ndarray], spec: DatasetSpec, title: str = "", *,
+    spacing: tuple[float, float, float] = (1.0, 1.0, 1.0),
+) -> Any:  # fmt: skip
+    """Return `three_plane` under three sliders, one for each axis, for Jupyter."""
+    import ipywidgets as widgets
+    from IPython.display import display
+
+    def draw(**centre: int) -> None:
+        figure = slices.three_plane(image, masks, spec, title, list(centre.values()), spacing=spacing)
+        display(figure)
+        plt.close(figure)
+
+    first = next(iter(masks.values()))
+    sliders = {}
+    for axis, count in enumerate(image.shape):
+        start = slices.fullest(first, axis, image.shape)
+        sliders[slices.plane_name(spec, axis)] = widgets.IntSlider(start, 0, count - 1, continuous_update=False)
+    return widgets.interactive(draw, **sliders)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A case to show. title, words: above its row. image (X, Y, Z); truth: label map; kinds: kind -> boolean mask."""
+
+    title: str
+    words: str
+    image: np.ndarray
+    truth: np.ndarray
+    kinds: dict[str, np.ndarray]
+    spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+
+def error_map(kinds: dict[str, np.ndarray]) -> np.ndarray:
+    """Join masks (X, Y, Z) by kind, which do not overlap, into one map: values of ERRORS, else 0."""
+    return sum(kinds[kind].astype(np.uint8) * label.value for kind, label in zip(KINDS, ERRORS, strict=True))
+
+
+def failures(cases: Sequence[Failure], spec: DatasetSpec) -> Figure:
+    """Draw a row for each case, a column for each plane, cut where most voxels are wrong; truth as outlines.
+
+    All panels share one scale in mm.
+    """
+    sizes = np.array([[slices.plane_size(one.image, axis, one.spacing) for axis in range(3)] for one in cases])
+    widths, heights = sizes[..., 0].max(0), sizes[..., 1].max(1)
+    texts = [[one.title, *textwrap.wrap(one.words, 135)] for one in cases]
+    scale = (WIDTH - 0.6) / widths.sum()
+    tall = [height * scale + 0.17 * len(text) + 0.3 for height, text in zip(heights, texts, strict=True)]
+    fig = plt.figure(figsize=(WIDTH, sum(tall) + 0.4), layout="constrained")
+    *rows, last = fig.subfigures(len(cases) + 1, 1, height_ratios=[*tall, 0.4])
+    errors = replace(spec, labels=ERRORS)
+    for one, text, row in zip(cases, texts, rows, strict=True):
+        row.suptitle("\n".join(text), x=0.01, ha="left", fontsize=9, color=INK)
+        wrong = error_map(one.kinds)
+        for axis, ax in enumerate(row.subplots(1, 3, width_ratios=widths)):
+            index = slices.fullest(wrong, axis, wrong.shape)
+            view = slices.CaseView("", one.image, {"wrong": wrong}, one.spacing, index)
+            slices.case_panel(ax, view, "wrong", errors, axis, alpha=0.6)
+            spacing = tuple(one.spacing[side] for side in slices.PLANES[axis])
+            for label in spec.labels:
+                slices.edge(
+                    ax, slices.plane(one.truth, axis, index) == label.value, label.colour, spacing, linewidths=1.2
+                )
+            slices.letters(ax, spec, axis, size=8)
+            ax.set_anchor("N")  # titles of a row at one height
+            where = f"{slices.plane_name(spec, axis)}, slice {index + 1} of {one.image.shape[axis]}"
+            ax.set_title(where, fontsize=8, weight="normal")
+        slices.scale_bar(row.axes[0])
+    handles = [plt.Line2D([], [], color=label.colour, linewidth=2, label=f"true {label.name}") for label in spec.labels]
+    handles += [plt.Rectangle((0, 0), 1, 1, color=label.colour, label=label.name) for label in ERRORS]
+    last.legend(handles=handles, loc="center", ncols=len(handles), fontsize=8, columnspacing=1.2)
+    return fig

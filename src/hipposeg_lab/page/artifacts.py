@@ -14,24 +14,15 @@ from hipposeg.results import load as results
 from hipposeg.workspace import Workspace
 from hipposeg_lab.bench import summary
 
-# Columns that stay text even where they look like numbers.
-TEXT = frozenset({
-    "run", "model", "folds", "part", "label", "kind", "practice", "twin", "note", "method", "group", "family",
-    "reference", "verdict", "project", "called", "really", "words", "source", "url",
-})  # fmt: skip
-
-# Tables of studies that the page shows, below studies/; planned comparisons stand above it.
-STUDIES = (
-    "inflation", "claims", "words", "leaks", "folds", "calibration", "calibration_scaled", "calibration_summary",
-    "conformal_coverage",
-)  # fmt: skip
+# Tables of studies that the page shows, below studies/.
+STUDIES = ("inflation", "claims", "words", "leaks", "folds", "calibration_summary", "conformal_coverage")
 COMPARISONS = "comparisons"
 
 Row = dict[str, Any]
 
 
 class ReportError(ValueError):
-    """Artifacts that cannot be made into a page; says which file, what was found, and what to do."""
+    """Artifacts that cannot be made into a page; the message names the file, what was found, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -53,13 +44,12 @@ class Artifacts:
     """Everything below artifacts/ that the page shows. A part that has not been written yet is empty.
 
     Attributes:
-        ws: whose artifacts these are.
+        ws: the workspace.
         results: rows of `results.load`; runs trained on this machine take the place of those that they repeat.
         facts: notebook, such as "01_exploration" -> the numbers it recorded.
         pictures: notebook -> its figures, in the order of the notebook.
         folds: content of the folds file.
-        studies: name -> rows of the table, for those of STUDIES and COMPARISONS that exist; numbers are int or float,
-            empty fields None.
+        studies: name -> rows of the table, for those of STUDIES and COMPARISONS that exist.
         bench: summary of the benchmark.
         explorer: index that `studies.explorer` wrote.
     """
@@ -82,10 +72,8 @@ class Artifacts:
         return self.studies.get(study, ())
 
 
-def cell(column: str, text: str) -> Any:
-    """One CSV field as text, int, float or None."""
-    if column in TEXT:
-        return text
+def cell(text: str) -> Any:
+    """One CSV field as int, float or text; None if it is empty."""
     if text == "" or text.lower() == "nan":
         return None
     for number in (int, float):
@@ -99,7 +87,7 @@ def cell(column: str, text: str) -> Any:
 def read_rows(path: Path) -> tuple[Row, ...]:
     """Rows of a CSV file as dictionaries."""
     with path.open(newline="", encoding="utf-8") as stream:
-        return tuple({key: cell(key, text or "") for key, text in row.items()} for row in csv.DictReader(stream))
+        return tuple({key: cell(text or "") for key, text in row.items()} for row in csv.DictReader(stream))
 
 
 def read_object(path: Path, kind: type) -> Any:

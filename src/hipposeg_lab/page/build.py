@@ -14,7 +14,6 @@ from markupsafe import Markup, escape
 
 from hipposeg import files
 from hipposeg.workspace import Workspace, source_hash
-from hipposeg_lab.page import charts
 from hipposeg_lab.page.artifacts import Artifacts, ReportError, load, visible
 from hipposeg_lab.page.context import page_context
 from hipposeg_lab.page.numbers import MISSING, THIN, interval, show
@@ -25,15 +24,15 @@ log = logging.getLogger(__name__)
 TEMPLATES = Path(__file__).parent / "templates"
 MAX_BYTES = 8_000_000
 # Parts of the page's style and script, in the order in which they are inlined.
-STYLES = ("base", "hero", "tables", "charts", "figures", "viewer", "print")
-SCRIPTS = ("page", "table", "choose", "plot", "volumes", "slices", "mesh", "surface", "explorer", "zoom")
+STYLES = ("base", "hero", "tables", "figures", "plot", "viewer", "print")
+SCRIPTS = ("page", "table", "plot", "volumes", "slices", "mesh", "surface", "explorer", "zoom")
 
 
 def build(ws: Workspace, source: str | None = None) -> Path:
     """Write the page of `ws` and return its path.
 
-    source: hash of the code that made it, by default of this checkout. A notebook that has not run is said so on the
-    page. Raises ReportError on a damaged artifact and above 8 MB.
+    source: hash of the code that made it, by default of this checkout. The page names notebooks that have not run.
+    Raises ReportError on a damaged artifact and above 8 MB.
     """
     html = render(load(ws), source if source is not None else source_hash())
     content = html.encode()
@@ -60,7 +59,7 @@ def render(art: Artifacts, source: str) -> str:
     environment.filters["codes"] = _codes
     environment.filters["pretty"] = lambda value: files.to_json(value).rstrip()
     style = {"css": inlined("css", STYLES), "js": inlined("js", SCRIPTS)}
-    tools = {"num": number, "span": span, "scored": scored, "show": show, "marks": charts.marks, "thin": THIN}
+    tools = {"num": number, "span": span, "scored": scored, "show": show, "thin": THIN}
     return environment.get_template("page.html.j2").render(page_context(art) | style | tools | {"source": source})
 
 
@@ -83,8 +82,8 @@ def number(value: Any, kind: str = "auto", origin: str = "", place: str = "of") 
         kind: of `numbers.KINDS`.
         origin: where the number is stored, kept as `data-<place>` so that a check can look it up.
         place: what `origin` means. "of": `<run>:<label>:<column>`, the mean over the run's cases in scores.csv.gz, or
-            with `_low` or `_high` behind the column an end of its interval. "scored": `<run>:<case>:<label>:<column>`
-            of scores.csv.gz. "case": `<case>:<label>:<column>`, the same of the flagship's five folds. "model":
+            with `_low` or `_high` behind the column an end of its interval. "case": `<case>:<label>:<column>` of
+            scores.csv.gz, in the one of the flagship's five folds that tests the case. "model":
             `<model>:<label>:<column>`, the mean over its seeds. "runs": `<run>:<column>` of runs.csv. "cell":
             `<study>:<row>:<column>`. "json": `<file below artifacts>:<path>/<in>/<it>`. "column": no origin is kept; in
             the table of all runs `data-run` of the row and `data-fields` of the column's head give it.

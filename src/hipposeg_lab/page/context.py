@@ -1,20 +1,29 @@
-"""What the templates name: every sentence's numbers, computed from artifacts."""
+"""What the templates name: every table's rows and every sentence's numbers, computed from artifacts.
 
+A part whose files do not exist is empty, and its section is left out or names what is missing.
+"""
+
+import base64
+from collections.abc import Iterable
 from typing import Any
 
+import pandas as pd
+from markupsafe import Markup
+
 from hipposeg.data.spec import MSD_HIPPOCAMPUS
-from hipposeg_lab.page import charts, view, words
-from hipposeg_lab.page.artifacts import Artifacts
-from hipposeg_lab.page.embed import Embedded, embed
-from hipposeg_lab.page.numbers import show
-from hipposeg_lab.page.sections import section_context
+from hipposeg.experiments import plan
+from hipposeg.experiments.registry import FLAGSHIP
+from hipposeg.experiments.spec import RunSpec
+from hipposeg.metrics import MEAN
+from hipposeg.results import tables
+from hipposeg.results.load import ATLAS
+from hipposeg.stats import EQUIVALENCE_MARGIN
+from hipposeg_lab.page import view, viewer, words
+from hipposeg_lab.page.artifacts import Artifacts, Row, study_file
+from hipposeg_lab.page.embed import VENDOR, Embedded, embed
+from hipposeg_lab.page.view import RunRow
+from hipposeg_lab.studies.coverage import CHOSEN, LEVEL
 from hipposeg_lab.studies.published import PUBLISHED
-
-# The first screen shows the first figure whose name holds the earliest of these words: a median case, not a good one.
-HERO_WORDS = ("hero", "overlay_median", "best_median_worst", "overlay", "three_plane", "surface", "samples")
-
-# What the predictor leaves beside a mask; shown where the predictor is told of.
-QC = "07_qc"
 
 SECTIONS = (
     ("brief", "In three minutes"), ("results", "Results"), ("explorer", "Every case"), ("inflation", "Inflated scores"),
@@ -22,18 +31,23 @@ SECTIONS = (
     ("try", "Try it on a scan"), ("limits", "Limits"), ("figures", "All figures"), ("reproduce", "Reproduce"),
     ("licence", "Licence and citation"),
 )  # fmt: skip
-
+# Figures that stand in a section instead of their album -> the study without which that part of the page is left out.
+PLACED = {
+    "07_overlay-median": "", "07_dice": "", "03_minutes": "", "04_models": "", "07_inflation": "inflation",
+    "07_leaks": "leaks", "07_coverage": "conformal_coverage", "07_reliability": "calibration_summary",
+}  # fmt: skip
+QC = "07_qc"  # what the predictor leaves beside a mask; stands in the section "try"
 TITLE = "How well can a small network outline the hippocampus? hipposeg"
 
 
 def page_context(art: Artifacts) -> dict[str, Any]:
     """Names and values for page.html.j2 and the templates that it includes."""
     rows = view.main_rows(art)
-    head = view.headline(art, rows)
+    every = [*rows, *view.other_rows(art, rows)]
     phantom = art.ws.is_phantom
     pictures = {name: [embed(picture) for picture in found] for name, found in art.pictures.items()}
-    extent = charts.extent(rows)
-    names = {
+    missing = absent(art)
+    return {
         "ws": art.ws,
         "phantom": phantom,
         "title": f"PHANTOM, no patients: {TITLE}" if phantom else TITLE,
@@ -42,88 +56,105 @@ def page_context(art: Artifacts) -> dict[str, Any]:
         "colours": [(label.name, label.colour) for label in MSD_HIPPOCAMPUS.labels],
         "classes": view.CLASSES,
         "labels": view.LABELS,
-        "labels_charted": charts.CHART_LABELS,
-        "rows": rows,
-        "head": head,
-        "five_folds": view.five_folds(art),
-        "atlas": next((row for row in rows if row.run.is_atlas), None),
-        "axis": charts.axis_for(extent) if extent else None,
-        "gaps": gaps(rows),
-        "sparks": {row.name: spark for row in rows if (spark := loss_curve(row.run.history))},
-        "gauge": gauge(head, phantom),
-        "hero": hero(pictures),
-        "qc": next((picture for found in pictures.values() for picture in found if picture.slug == QC), None),
-        "published": PUBLISHED,
-        "cohort": view.cohort_size(art.folds),
-        "folder": art.ws.artifacts.relative_to(art.ws.root).as_posix(),
-        "leaks": leaks(art.folds),
-        "findings": findings(art),
+        "contents": [entry for entry in SECTIONS if entry[0] not in missing],
         "chapters": chapters(art, pictures),
-        "device_words": device_words(rows),
+        "placed": placed(art, pictures, missing),
+        "folder": art.ws.artifacts.relative_to(art.ws.root).as_posix(),
+        "files": {name: f"artifacts/{study_file(name)}" for name in art.studies},
+        "flagship": FLAGSHIP,
+        "head": view.headline(art, rows),
+        "five_folds": view.five_folds(art),
+        "rows": rows,
+        "every": every,
+        "filters": filters(every),
+        "atlases": {row.folds: row for row in reversed(every) if row.run.is_atlas},
+        "gaps": gaps(rows),
         "versions": versions(art, rows),
-        "trainings": trainings(rows),
-    }
-    names |= section_context(art, rows)
-    names["placed"] = placed(names)
-    names["contents"] = [entry for entry in SECTIONS if entry[0] not in absent(names)]
-    return names
+        "cohort": view.cohort_size(art.folds),
+        "leaks": leaks(art.folds),
+        "facts": art.facts.get("01_exploration", {}),
+        "published": PUBLISHED,
+    } | explorer_context(art) | bench_context(art) | study_context(art)  # fmt: skip
 
 
-def absent(names: dict[str, Any]) -> set[str]:
-    """Sections that are left out: no study of theirs is there, or the data is a phantom, for which they say nothing."""
-    trust = ("leak_forest", "reliability", "coverage")
-    there = {"inflation": names["inflation"], "trust": any(names[part] for part in trust), "try": not names["phantom"]}
-    return {section for section, found in there.items() if not found}
-
-
-def placed(names: dict[str, Any]) -> dict[str, str]:
-    """Figures that stand elsewhere on the page and not in their album: name -> where."""
-    found = {QC: "beside the predictor"} if names["qc"] and not names["phantom"] else {}
-    if names["hero"] and not names["hero_case"]:
-        found[names["hero"].slug] = "at the top of this page"
-    return found
-
-
-def hero(pictures: dict[str, list[Embedded]]) -> Embedded | None:
-    """The picture of the first screen: of evaluation if there is one, else of training, else of exploration."""
-    found = [picture for name in sorted(pictures, reverse=True) for picture in pictures[name]]
-    return next((picture for word in HERO_WORDS for picture in found if word in picture.slug.replace("-", "_")), None)
-
-
-def gauge(head: view.Headline | None, phantom: bool) -> dict[str, Any] | None:
-    """The first screen's scale: atlas, best run, and, for the real data, the range of published means."""
-    if head is None:
-        return None
-    rows = [row for row in (head.atlas, head.best) if row is not None]
-    published = sorted({entry.mean for entry in PUBLISHED if entry.mean is not None and not phantom})
-    ends = [row.get("mean", f"dice{end}") for row in rows for end in ("", "_low", "_high")]
-    axis = charts.axis_for([*(end for end in ends if end is not None), *published])
-    best, atlas = (charts.mark(row, "mean", axis) if row else None for row in (head.best, head.atlas))
-    said = f"Scale of mean Dice. {head.best.model}: {show(best.value, 'score')}."
-    if atlas:
-        said += f" Image-free atlas: {show(atlas.value, 'score')}."
-    if published:
-        said += f" Published by others on other folds: {show(published[0], 'score')} to {show(published[-1], 'score')}."
+def explorer_context(art: Artifacts) -> dict[str, Any]:
+    """Names of the explorer: its data and library, and the scatter and table of all cases."""
+    cases = viewer.case_rows(tables.out_of_fold(art.results, FLAGSHIP))
+    here = frozenset(case["case"] for case in art.explorer.get("cases", ()))
     return {
-        "axis": axis, "best": best, "atlas": atlas, "model": head.best.model, "words": said,
-        "published": [axis.at(value) for value in published], "ends": published[:1] + published[-1:],
-    }  # fmt: skip
+        "viewer": Markup(viewer.payload(art)),
+        "viewer_models": [model["model"] for model in art.explorer.get("models", ())],
+        "three": base64.b64encode((VENDOR / "three.min.js.gz").read_bytes()).decode() if art.explorer else "",
+        "three_licence": (VENDOR / "LICENSE").read_text(encoding="utf-8"),
+        "case_rows": cases,
+        "cases_plot": viewer.scatter(cases, here),
+    }
 
 
-def loss_curve(history: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """Points of the sparkline and both ends of the training loss; None for fewer than two epochs."""
-    losses = [line["loss"] for line in history if isinstance(line.get("loss"), (int, float))]
-    points = charts.sparkline(losses)
-    return {"points": points, "first": losses[0], "last": losses[-1]} if points else None
+def bench_context(art: Artifacts) -> dict[str, Any]:
+    """Names of the benchmark: training times, speeds by kind of CPU, and the race."""
+    minutes = standard_minutes(art.bench)
+    return {
+        "flagship_minutes": minutes.get(FLAGSHIP),
+        "minutes_rows": mean_minutes(art.results, minutes),
+        "bench_threads": next((setting["threads"] for setting in art.bench.get("settings", ())), None),
+        "predict_s": art.bench.get("predict_s"),
+        "cpus": art.bench.get("kinds", ()),
+        "races": art.bench.get("race", {}),
+        "race_claims": art.bench.get("claims", {}),
+        "racers": words.RACERS,
+    }
 
 
-def leaks(folds: dict[str, Any]) -> list[tuple[str, list[view.FoldLeak]]]:
-    """Siblings in training, for the usual split and for ours."""
-    names = (("nnunet", "Split by volume (the usual five folds)"), ("grouped", "Split by person (ours)"))
-    return [(text, view.fold_leaks(folds, name)) for name, text in names if folds.get(name)]
+def study_context(art: Artifacts) -> dict[str, Any]:
+    """Names of the studies: rows of their tables, each with its place in the file, which is its origin."""
+    comparisons = [*enumerate(art.rows("comparisons"))]
+    return {
+        "comparisons": comparisons,
+        "n_planned": n_planned() if comparisons else 0,
+        "better": [row for _, row in comparisons if row["conclusion"] == "better"],
+        "margin": EQUIVALENCE_MARGIN,
+        "inflation": inflation(art.rows("inflation")),
+        "practices": words.PRACTICES,
+        "leak_rows": [(at, row) for at, row in enumerate(art.rows("leaks")) if row["label"] == MEAN],
+        "leak_words": words.LEAKS,
+        "coverage": coverage(art.rows("conformal_coverage")),
+        "level": LEVEL,
+        "calibration": crossed(enumerate(art.rows("calibration_summary")), "method", "label"),
+        "claims": [*enumerate(art.rows("claims"))],
+    }
 
 
-def gaps(rows: list[view.RunRow]) -> list[tuple[str, str, int, int]]:
+def absent(art: Artifacts) -> set[str]:
+    """Sections that are left out: their studies have not run, or they mean nothing for a phantom."""
+    trusted = any(art.rows(name) for name in ("leaks", "conformal_coverage", "calibration_summary"))
+    shown = {"inflation": bool(art.rows("inflation")), "trust": trusted, "try": not art.ws.is_phantom}
+    return {section for section, found in shown.items() if not found}
+
+
+def placed(art: Artifacts, pictures: dict[str, list[Embedded]], missing: set[str]) -> dict[str, Embedded]:
+    """Figures that stand in a section and not in their album, by name."""
+    here = {slug for slug, study in PLACED.items() if not study or art.rows(study)}
+    here |= set() if "try" in missing else {QC}
+    return {picture.slug: picture for found in pictures.values() for picture in found if picture.slug in here}
+
+
+def chapters(art: Artifacts, pictures: dict[str, list[Embedded]]) -> list[tuple[words.Chapter, list[Embedded] | None]]:
+    """(chapter, figures or None if the notebook has not run) in the order of the notebooks."""
+    listed = {name: words.Chapter(name, name, "") for name in {*art.facts, *art.pictures}}
+    listed |= {chapter.name: chapter for chapter in words.CHAPTERS}
+    return [(listed[name], pictures[name] if art.done(name) else None) for name in sorted(listed)]
+
+
+def filters(every: list[RunRow]) -> dict[str, list[str]]:
+    """The choices of each filter above the table of runs, in alphabetical order."""
+    return {
+        "notebook": sorted({row.run.config["notebook"] for row in every}),
+        "folds": sorted({row.folds for row in every}),
+    }
+
+
+def gaps(rows: list[RunRow]) -> list[tuple[str, str, int, int]]:
     """(model, label, cases without a distance, cases) wherever an outline is empty."""
     found = []
     for row in rows:
@@ -133,60 +164,79 @@ def gaps(rows: list[view.RunRow]) -> list[tuple[str, str, int, int]]:
     return found
 
 
-def findings(art: Artifacts) -> dict[str, Any]:
-    """Numbers that notebook 01 recorded and the text uses; None where it did not record them."""
-    facts = art.facts.get("01_exploration", {})
-    names = ("r_volume_odd", "r_volume_even", "n_pairs", "step_same_odd", "step_pairs_odd", "step_same_even",
-             "step_pairs_even", "size_min", "size_max")  # fmt: skip
-    found = {name: facts.get(name) for name in names}
-    sd = facts.get("margin_sd") or []
-    found["margin_sd"] = (min(sd), max(sd)) if sd else None
-    found["centre_sd"] = max(facts.get("centre_sd_mm") or [], default=None)
-    volumes = {name: facts.get(f"volume_{name}") for name in view.CLASSES}
-    found["volumes"] = {name: volume for name, volume in volumes.items() if isinstance(volume, dict)}
-    return found
-
-
-def chapters(art: Artifacts, pictures: dict[str, list[Embedded]]) -> list[tuple[Any, Any, Any]]:
-    """(chapter, figures or None if the notebook has not run, facts) in the order of the notebooks."""
-    listed = {chapter.name: chapter for chapter in words.CHAPTERS}
-    for name in {*art.facts, *art.pictures} - set(listed):
-        listed[name] = words.chapter_of(name)
-    made = []
-    for name in sorted(listed):
-        figures = pictures[name] if art.done(name) else None
-        made.append((listed[name], figures, view.flat(art.facts.get(name, {}))))
-    return made
-
-
-def device_words(rows: list[view.RunRow]) -> str:
-    """`one thread of a CPU`, from the networks' configurations; plain words if they differ or there are none."""
-    devices = {_device(row) for row in rows if not row.run.is_atlas}
-    if len(devices) != 1:
-        return "a small machine"
-    device = devices.pop()
-    return f"{device} of a CPU" if "thread" in device else f"one {device}"
-
-
-def _device(row: view.RunRow) -> str:
-    device, threads = row.run.config["device"], row.run.config["threads"]
-    if device != "cpu":
-        return device.upper()
-    return "one thread" if threads == 1 else f"{show(threads)} threads"
-
-
-def versions(art: Artifacts, rows: list[view.RunRow]) -> list[tuple[str, str]]:
+def versions(art: Artifacts, rows: list[RunRow]) -> list[tuple[str, str]]:
     """What produced the numbers: (name, value) pairs; several values of one name are listed, none is left out."""
-    keys = (("torch", "torch"), ("device", "Device"), ("precision", "Precision"), ("threads", "Threads"),
-            ("numerics", "Numerics version"), ("data_sha256", "Data, SHA-256"))  # fmt: skip
-    found = [(text, ", ".join(view.distinct(rows, key))) for key, text in keys]
+    keys = {"torch": "torch", "processor": "Processor", "device": "Device", "precision": "Precision",
+            "threads": "Threads of a run", "numerics": "Numerics version", "data_sha256": "Data, SHA-256"}  # fmt: skip
+    networks = [row.run.config for row in rows if not row.run.is_atlas]
+    found = [(text, ", ".join(sorted({str(config[key]) for config in networks}))) for key, text in keys.items()]
     return [("Data set and profile", f"{art.ws.dataset}, {art.ws.profile}"), *(pair for pair in found if pair[1])]
 
 
-def trainings(rows: list[view.RunRow]) -> list[tuple[str, list[view.RunRow]]]:
-    """(processor and device in words, networks trained on it); empty on a page that must not hold times."""
-    places: dict[str, list[view.RunRow]] = {}
-    for row in rows:
-        if not row.run.is_atlas and row.train_s is not None:
-            places.setdefault(f"{row.run.config['processor']} ({_device(row)})", []).append(row)
-    return sorted(places.items())
+def leaks(folds: dict[str, Any]) -> list[tuple[str, list[tuple[int, int]]]]:
+    """Siblings in training (see `view.siblings`), for the usual split and for ours."""
+    names = (("nnunet", "by volume (the usual five folds)"), ("grouped", "by subject (ours)"))
+    return [(text, view.siblings(folds, name)) for name, text in names if folds.get(name)]
+
+
+def standard_minutes(bench: dict[str, Any]) -> dict[str, float]:
+    """Model -> minutes of its standard schedule, as the benchmark measured it on an idle machine."""
+    found = {model: cost["schedule_minutes"].get("standard") for model, cost in bench.get("models", {}).items()}
+    return {model: minutes for model, minutes in found.items() if minutes is not None}
+
+
+def mean_minutes(frame: pd.DataFrame, minutes: dict[str, float]) -> list[tuple[str, float, float, int]]:
+    """(model, training minutes on the idle machine, mean Dice over seeds on grouped fold 0, seeds) by minutes."""
+    found = plan.finished(frame, [RunSpec(model, seed=seed) for model in minutes for seed in plan.SEEDS])
+    scores = found[found["label"] == MEAN].groupby(["model", "run"])["dice"].mean()
+    table = [(name, minutes[name], float(one.mean()), len(one)) for name, one in scores.groupby(level="model")]
+    return sorted(table, key=lambda row: (row[1], row[0]))
+
+
+def n_planned() -> int:
+    """How many comparisons are planned, with runs or without."""
+    from hipposeg_lab.studies.comparisons import FAMILIES, PAIRS
+
+    return len(PAIRS) + sum(len({*family.models} - {family.reference}) for family in FAMILIES)
+
+
+# A table of a study: value of one column -> value of another -> (place of the row in its file, row).
+Crossed = dict[str, dict[str, tuple[int, Row]]]
+
+
+def crossed(rows: Iterable[tuple[int, Row]], down: str, across: str) -> Crossed:
+    """Rows of a study by the values of two of their columns."""
+    found: Crossed = {}
+    for at, row in rows:
+        found.setdefault(row[down], {})[row[across]] = (at, row)
+    return found
+
+
+def inflation(rows: Iterable[Row]) -> Crossed:
+    """Practice -> run -> row: the honest score first, then the most inflated; the flagship first, the atlas last."""
+
+    def rank(run: str) -> tuple[bool, bool, str]:
+        model = run.split(".")[0]
+        return model == ATLAS, model != FLAGSHIP, run
+
+    whole = [(at, row) for at, row in enumerate(rows) if row["shown"] is not None and row["honest"] is not None]
+    table = crossed(sorted(whole, key=lambda one: rank(one[1]["run"])), "practice", "run")
+    first = {practice: next(iter(by_run.values()))[1]["shown"] for practice, by_run in table.items()}
+    return {name: table[name] for name in sorted(table, key=lambda name: (name != "honest", -first[name]))}
+
+
+def coverage(rows: Iterable[Row]) -> Crossed:
+    """Group in words -> label -> row: all groups of the method in use, and all volumes of the other methods.
+
+    Of single folds, only the one with the lowest coverage of each label is kept.
+    """
+    whole = [(at, row) for at, row in enumerate(rows) if row["coverage"] is not None]
+    mine = [(at, row) for at, row in whole if row["method"] == CHOSEN]
+    others = [(at, row) for at, row in whole if row["method"] != CHOSEN and row["group"] == "all"]
+    groups = crossed(mine, "group", "label")
+    folds = [(at, row) for at, row in mine if row["group"].startswith("fold")]
+    if folds:  # of each label, the last one stays
+        groups["lowest"] = crossed(sorted(folds, key=lambda one: -one[1]["coverage"]), "method", "label")[CHOSEN]
+    found = {text: groups[group] for group, text in words.GROUPS.items() if group in groups}
+    by_method = crossed(others, "method", "label")
+    return found | {f"all volumes, {words.WIDTHS.get(name, name)}": row for name, row in by_method.items()}

@@ -12,7 +12,6 @@ THIN = "\N{NARROW NO-BREAK SPACE}"
 KINDS: dict[str, tuple[float, int, str, bool]] = {
     "score": (1, 3, "", False),  # Dice, IoU, NSD
     "score2": (1, 2, "", False),  # where a source gives two decimals
-    "loss": (1, 3, "", False),
     "difference": (1, 3, "", True),  # of two scores
     "mm": (1, 2, "", False),
     "voxels": (1, 1, "", False),
@@ -29,7 +28,7 @@ KINDS: dict[str, tuple[float, int, str, bool]] = {
     "percent": (100, 1, THIN + "%", False),
     "correlation": (1, 2, "", False),
 }
-# Kinds of which nothing is ever exactly 0.
+# Kinds that are never exactly 0.
 POSITIVE = ("minutes", "schedule", "seconds", "times", "p")
 
 
@@ -47,9 +46,8 @@ def rounded(value: float, decimals: int) -> str:
 def show(value: Any, kind: str = "auto") -> str:
     """Text of a number.
 
-    kind is one of KINDS, or "auto" for numbers that notebooks recorded without saying what they are: integers
-    stay whole, other numbers keep four significant digits. None and NaN give "n/a"; text is returned as it is.
-    Raises KeyError on an unknown kind.
+    kind is one of KINDS, or "auto" for numbers of no one kind: integers stay whole, other numbers keep four significant
+    digits. None and NaN give "n/a"; text is returned as it is. Raises KeyError on an unknown kind.
     """
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return MISSING

@@ -1,6 +1,7 @@
 """The README's results block: rendered from the same files as the page, by the same formatting."""
 
 import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from hipposeg import files
@@ -8,8 +9,8 @@ from hipposeg.experiments.registry import FLAGSHIP
 from hipposeg.workspace import Workspace
 from hipposeg_lab.page import view
 from hipposeg_lab.page.artifacts import Artifacts, ReportError, load
+from hipposeg_lab.page.context import standard_minutes
 from hipposeg_lab.page.numbers import interval, show
-from hipposeg_lab.page.sections import standard_minutes
 from hipposeg_lab.page.words import RACERS
 from hipposeg_lab.studies.published import PUBLISHED
 
@@ -53,7 +54,7 @@ def _sentence(art: Artifacts, head: view.Headline) -> str:
     text = (
         f"`{best.model}` reaches a mean Dice of **{show(best.get('mean', 'dice'), 'score')}** (95 % interval "
         f"{interval(best.get('mean', 'dice_low'), best.get('mean', 'dice_high'), 'score')}) on "
-        f"{show(best.run.config['n'], 'count')} volumes of {show(head.n_people, 'count')} {who}"
+        f"{show(best.run.config['n'], 'count')} volumes of {show(head.n_subjects, 'count')} {who}"
     )
     if head.atlas:
         text += f"; the image-free atlas scores {show(head.atlas.get('mean', 'dice'), 'score')}"
@@ -96,9 +97,14 @@ def _race(art: Artifacts) -> list[str]:
         lines.append(
             f"- {schedule} minutes: ours **{show(ours, 'score')}**, {name} ({how}) {show(peer, 'score')}; difference "
             f"{show(one['difference'], 'difference')} ({interval(one['low'], one['high'], 'difference')})"
-            + ("" if one["ahead"] else ", so not ahead")
+            + ("" if one["ahead"] else ", so not better")
         )
     return [*lines, ""] if claims else lines
+
+
+def _markdown(heads: Sequence[str], align: str, rows: Iterable[Sequence[str]]) -> list[str]:
+    """A table in Markdown. align: the cells of its second line."""
+    return ["| " + " | ".join(heads) + " |", align, *("| " + " | ".join(row) + " |" for row in rows)]
 
 
 def _kinds(art: Artifacts) -> list[str]:
@@ -108,7 +114,7 @@ def _kinds(art: Artifacts) -> list[str]:
         return []
     heads = ("Two idle cores", "Training, minutes", "In float32, minutes", "`predict`, first crop, s",
              "each further crop, s", "nnU-Net v2", "DynUNet", "Share of peak")  # fmt: skip
-    lines = ["| " + " | ".join(heads) + " |", "|---|" + "---:|" * (len(heads) - 1)]
+    cells = []
     for row in rows:
         minutes, systems = row["schedule_minutes"], row["systems"]
         own, fp32 = (show(minutes.get(precision), "schedule") for precision in (row["precision"], "fp32"))
@@ -116,13 +122,13 @@ def _kinds(art: Artifacts) -> list[str]:
                   for peer in ("nnunet", "dynunet")]  # fmt: skip
         share = show(systems.get("ours", {}).get("share_of_peak"), "percent")
         seconds = [show(row[name], "times") for name in ("first_s", "further_s")]
-        lines.append("| " + " | ".join([row["cpu"], own, fp32, *seconds, *ratios, share]) + " |")
+        cells.append([row["cpu"], own, fp32, *seconds, *ratios, share])
     return [
         f"How fast depends on the CPU. Training time of `{FLAGSHIP}`, time of `hipposeg predict` from a cold "
         "start, and, in float32, the peers' time to train on one volume divided by ours, and our share of the CPU's "
         "measured peak in matrix products (`make speed` measures another CPU in ten minutes):",
         "",
-        *lines,
+        *_markdown(heads, "|---|" + "---:|" * (len(heads) - 1), cells),
         "",
     ]
 
@@ -130,17 +136,15 @@ def _kinds(art: Artifacts) -> list[str]:
 def _table(art: Artifacts, rows: list[view.RunRow]) -> list[str]:
     """Dice, parameters and training time of the main runs; times are the benchmark's, from one idle machine."""
     heads = ["Model", *(label.capitalize() for label in view.LABELS), "Parameters", "Training, minutes"]
-    lines, minutes = (
-        ["| " + " | ".join(heads) + " |", "|---|" + "---:|" * (len(heads) - 1)],
-        standard_minutes(art.bench),
-    )
+    minutes, cells = standard_minutes(art.bench), []
     for row in rows:
         dice = [show(row.get(label, "dice"), "score") for label in view.LABELS]
         parameters = "none" if row.run.is_atlas else show(row.run.config["params"], "millions")
         took = "none" if row.run.is_atlas else show(minutes.get(row.model), "schedule")
-        lines.append("| " + " | ".join([f"`{row.model}`", *dice, parameters, took]) + " |")
+        cells.append([f"`{row.model}`", *dice, parameters, took])
     where = f"; minutes on two idle cores ({art.bench['kinds'][0]['cpu']})" if art.bench.get("kinds") else ""
-    return [*lines, "", "Dice on fold {1} of the {0} folds (split by subject){2}.".format(*view.PRIMARY, where)]
+    last = "Dice on fold {1} of the {0} folds (split by subject){2}.".format(*view.PRIMARY, where)
+    return [*_markdown(heads, "|---|" + "---:|" * (len(heads) - 1), cells), "", last]
 
 
 def _claims(art: Artifacts) -> list[str]:
@@ -148,7 +152,7 @@ def _claims(art: Artifacts) -> list[str]:
     claims = art.rows("claims")
     heads = ("Project", "It says", "What that was", "Without that, on its own split", "Ours",
              "Our plain network, scored about its way", "Source")  # fmt: skip
-    lines = ["| " + " | ".join(heads) + " |", "|---|---:|---|---:|---:|---:|---|"]
+    cells = []
     for row in claims:
         ends = sorted({row["value_low"], row["value_high"]} - {None})
         mine = f"{show(row['ours'], 'score')} (`{row['model']}`)" if row["model"] else "not trained yet"
@@ -156,7 +160,7 @@ def _claims(art: Artifacts) -> list[str]:
         theirs = "none" if way is None else f"{show(way, 'score')} (`{row['twin']}`)"
         kind, about = ("score2", "about ") if row["estimated"] else ("score", "")
         fair = about + " to ".join(show(end, kind) for end in ends) if ends else "not in its files"
-        said = (f"{row['project']}: {row['method']}", f"{show(row['claimed'])}, {row['called']}", row["really"])
-        lines.append("| " + " | ".join([*said, fair, mine, theirs, f"[{row['source']}]({row['url']})"]) + " |")
+        reported = (f"{row['project']}: {row['method']}", f"{show(row['claimed'])}, {row['called']}", row["really"])
+        cells.append([*reported, fair, mine, theirs, f"[{row['source']}]({row['url']})"])
     title = "What five public projects say, what that was, and what the same kind of system reaches here (mean Dice):"
-    return ["", title, "", *lines] if claims else []
+    return ["", title, "", *_markdown(heads, "|---|---:|---|---:|---:|---:|---|", cells)] if claims else []

@@ -1,4 +1,4 @@
-"""What the page and README show, computed from artifacts: rows of the tables of runs, the headline, the folds."""
+"""What the page and README show, computed from artifacts: rows of the table of runs, the headline, the folds."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,12 +11,12 @@ from hipposeg.experiments.registry import FLAGSHIP
 from hipposeg.experiments.spec import RunSpec
 from hipposeg.metrics import MEAN, UNION
 from hipposeg.results import compare, load, tables
-from hipposeg_lab.page.artifacts import Artifacts
+from hipposeg_lab.page.artifacts import Artifacts, Row
 
 CLASSES = MSD_HIPPOCAMPUS.names
 LABELS = (*CLASSES, MEAN, UNION)
 PRIMARY = ("grouped", 0)
-# Scores in the tables of runs, by label.
+# Scores in the table of runs, by label.
 SHOWN = {**dict.fromkeys(CLASSES, ("dice",)), MEAN: ("dice", "iou", "hd95", "nsd1"), UNION: ("dice", "volume_bias")}
 DECIMALS = 6
 CLIP = "clip"  # family of models that compare slices with text and do not segment
@@ -24,7 +24,7 @@ CLIP = "clip"  # family of models that compare slices with text and do not segme
 
 @dataclass(frozen=True)
 class RunRow:
-    """A finished run in a table of the page.
+    """A finished run in the table of the page.
 
     Attributes:
         run: the run.
@@ -60,7 +60,7 @@ class RunRow:
 
     @property
     def setting(self) -> str:
-        """Seed, schedule and hardware, as far as they are not the usual ones: `seed 1, schedule S, fp32`."""
+        """Seed, and schedule and hardware where they are not the usual ones: `seed 1, schedule S, fp32`."""
         config = self.run.config
         usual = RunSpec(*(config[name] for name in ("model", "folds", "fold", "seed", "schedule"))).name
         schedule = "" if config["schedule"] == "standard" else f", schedule {config['schedule']}"
@@ -118,7 +118,7 @@ class Headline:
         best: the flagship, or the highest mean Dice where the flagship is missing.
         atlas: the atlas's run.
         n_runs: number of networks.
-        n_people: number of subjects that were scored.
+        n_subjects: number of test subjects.
         difference: mean Dice of `best` minus the atlas, over subjects, with its interval.
         by_score: whether `best` was picked for its score.
     """
@@ -126,7 +126,7 @@ class Headline:
     best: RunRow
     atlas: RunRow | None
     n_runs: int
-    n_people: int
+    n_subjects: int
     difference: tuple[float, float, float] | None
     by_score: bool
 
@@ -144,8 +144,8 @@ def headline(art: Artifacts, rows: list[RunRow]) -> Headline | None:
         pair = pd.concat([row.run.rows[row.run.rows["label"] == MEAN] for row in (best, atlas)])
         found = compare.differences(pair, atlas.name, by="run")
         difference = tuple(found.loc[best.name, ["difference", "low", "high"]].tolist())
-    n_people = int(best.run.subjects().nunique())
-    return Headline(best, atlas, len(networks), n_people, difference, not named and len(networks) > 1)
+    n_subjects = int(best.run.subjects().nunique())
+    return Headline(best, atlas, len(networks), n_subjects, difference, not named and len(networks) > 1)
 
 
 @dataclass(frozen=True)
@@ -161,9 +161,9 @@ class FiveFolds:
     """
 
     text: str
-    row: dict[str, Any]
+    row: Row
     index: int
-    atlas: dict[str, Any] | None
+    atlas: Row | None
     atlas_index: int
 
 
@@ -171,7 +171,7 @@ def five_folds(art: Artifacts) -> list[FiveFolds]:
     """Mean Dice of the flagship over all volumes, on the folds that are complete: split by subject, then by volume."""
     size = cohort_size(art.folds)
     kinds = {
-        "grouped": "folds split by person",
+        "grouped": "folds split by subject",
         "nnunet": "nnU-Net's own folds, split by volume, so people are shared",
     }
     places = {(row["model"], row["folds"]): (row, at) for at, row in enumerate(art.rows("folds"))
@@ -183,44 +183,16 @@ def five_folds(art: Artifacts) -> list[FiveFolds]:
     ]
 
 
-@dataclass(frozen=True)
-class FoldLeak:
-    """How many test volumes of one fold have the contralateral hippocampus of their subject in training."""
-
-    fold: int
-    scored: int
-    siblings: int
-
-
-def fold_leaks(folds: dict[str, Any], name: str) -> list[FoldLeak]:
-    """For every fold of a split, count the test volumes whose subject is also in training."""
-    leaks = []
-    for index, fold in enumerate(folds.get(name, [])):
+def siblings(folds: dict[str, Any], name: str) -> list[tuple[int, int]]:
+    """For every fold of a split: test volumes whose subject is also in training, and all test volumes."""
+    found = []
+    for fold in folds.get(name, []):
         trained = {MSD_HIPPOCAMPUS.subject(case) for case in fold["train"]}
-        siblings = sum(MSD_HIPPOCAMPUS.subject(case) in trained for case in fold["scored"])
-        leaks.append(FoldLeak(index, len(fold["scored"]), siblings))
-    return leaks
+        shared = sum(MSD_HIPPOCAMPUS.subject(case) in trained for case in fold["scored"])
+        found.append((shared, len(fold["scored"])))
+    return found
 
 
 def cohort_size(folds: dict[str, Any]) -> tuple[int, int] | None:
     """Volumes and subjects of the whole cohort, from the folds file; None if it does not exist."""
     return (folds["n_cases"], folds["n_people"]) if {"n_cases", "n_people"} <= set(folds) else None
-
-
-def distinct(rows: list[RunRow], key: str) -> list[str]:
-    """The different values in the networks' configurations, as text, sorted."""
-    return sorted({str(row.run.config[key]) for row in rows if not row.run.is_atlas})
-
-
-def flat(facts: dict[str, Any], above: str = "") -> list[tuple[str, str, Any]]:
-    """Facts as (name, path in the JSON file, value): nested names joined, short lists kept, long ones left out."""
-    found: list[tuple[str, str, Any]] = []
-    for key, value in sorted(facts.items()):
-        path = f"{above}{key}"
-        if isinstance(value, dict):
-            found += flat(value, f"{path}/")
-        elif not isinstance(value, list) or (
-            len(value) <= 6 and not any(isinstance(item, (dict, list)) for item in value)
-        ):
-            found.append((path.replace("/", ": ").replace("_", " "), path, value))
-    return found

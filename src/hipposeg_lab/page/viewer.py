@@ -1,25 +1,24 @@
-"""The explorer's part of the page: the cases' files as they are, their metrics as text, and slices drawn ahead of time.
+"""The explorer's part of the page: the cases' files as they are, their metrics as text, and the scatter of all cases.
 
 Volumes travel as base64 of the files that `studies.explorer` wrote, and a browser unpacks only the case that is shown.
-The first screen and the best, median and worst case are drawn as SVG, which needs no script.
+The scatter is drawn with HTML and CSS, so that its dots show their values and open their cases.
 """
 
 import base64
-import io
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import pandas as pd
 
 from hipposeg.data.spec import MSD_HIPPOCAMPUS
-from hipposeg.metrics import MEAN
+from hipposeg.metrics import MEAN, UNION
 from hipposeg.results import load
 from hipposeg.results.tables import cases_by_rule
 from hipposeg_lab.page.artifacts import Artifacts, ReportError
-from hipposeg_lab.page.embed import data_uri_of
 from hipposeg_lab.page.numbers import show
 from hipposeg_lab.page.view import LABELS
 
@@ -30,31 +29,6 @@ METRICS = (
 )  # fmt: skip
 # The row "mean" averages two scores; a mean of two parts' volumes is the volume of nothing.
 NOT_OF_MEAN = ("volume_true", "volume_predicted", "volume_bias")
-TINT = 0.36
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One slice. width, height: voxels. image: data URI, a pixel a voxel. outlines: (label, SVG path) in voxels."""
-
-    title: str
-    words: str
-    width: int
-    height: int
-    image: str
-    outlines: tuple[tuple[str, str], ...]
-    ends: tuple[tuple[str, str], tuple[str, str]]
-
-
-@dataclass(frozen=True)
-class Shown:
-    """A case drawn ahead of time: rows of panels, such as expert and network in three planes each. dice: of `run`."""
-
-    case: int
-    rule: str
-    dice: float
-    run: str
-    rows: tuple[tuple[str, tuple[Panel, ...]], ...]
 
 
 def payload(art: Artifacts) -> str:
@@ -67,11 +41,11 @@ def payload(art: Artifacts) -> str:
     scores = [run.rows.set_index(["case", "label"]).to_dict("index") for run in runs]
     cases = []
     for case in index["cases"]:
-        told = [[_told(rows[case["case"], label], label) for label in LABELS] for rows in scores]
+        texts = [[_texts(rows[case["case"], label], label) for label in LABELS] for rows in scores]
         parts = {kind: _base64(folder / f"{case['name']}.{end}") for kind, end in (("image", "webp"), ("masks", "gz"))}
         cases.append(
             {key: case[key] for key in ("case", "person", "shape", "spacing")}
-            | {"told": told, "words": [words.get((run.name, case["case"]), "") for run in runs]}
+            | {"scores": texts, "words": [words.get((run.name, case["case"])) or "" for run in runs]}
             | parts
         )
     models = [{"model": run.model, "text": run.config["title"]} for run in runs]
@@ -99,57 +73,88 @@ def shown_runs(art: Artifacts) -> list[load.Run]:
     return [found[name] for name in names]
 
 
-def _told(row: dict[str, Any], label: str) -> list[str]:
+def _texts(row: dict[str, Any], label: str) -> list[str]:
     return ["" if label == MEAN and metric in NOT_OF_MEAN else show(row[metric], kind) for metric, kind in METRICS]
 
 
-def drawn(art: Artifacts, rule: str, axes: Sequence[int]) -> Shown | None:
-    """The case that a rule selects for the first model, sliced across `axes` where the truth is largest."""
-    if not art.explorer:
+def case_rows(cases: pd.DataFrame) -> list[dict[str, Any]]:
+    """One row a case: subject, fold, Dice of each label, distance and volume error; lowest mean Dice first.
+
+    cases: as `results.tables.out_of_fold` gives it.
+    """
+    found = []
+    for number, group in cases.groupby("case"):
+        label = {row["label"]: row for row in group.to_dict("records")}
+        found.append({
+            "case": int(number), "person": int(group["subject"].iloc[0]), "fold": int(group["fold"].iloc[0]),
+            **{name: float(label[name]["dice"]) for name in label},
+            "hd95": float(label[MEAN]["hd95"]), "volume_true": float(label[UNION]["volume_true"]),
+            "volume_bias": float(label[UNION]["volume_bias"]),
+        })  # fmt: skip
+    return sorted(found, key=lambda row: (row["mean"], row["case"]))
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A linear axis. ticks: (text, position in per cent)."""
+
+    title: str
+    low: float
+    high: float
+    ticks: tuple[tuple[str, float], ...] = ()
+
+    def at(self, value: float) -> float:
+        """Position of a value in per cent, rounded so that equal inputs give equal bytes."""
+        return round(100 * (value - self.low) / (self.high - self.low), 2)
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A case. x, y: per cent from the left and from below. tip: its values in words. case: opens in the explorer."""
+
+    x: float
+    y: float
+    tip: str
+    case: int | None
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """A plot. words: what it shows, for those who cannot see it."""
+
+    x: Scale
+    y: Scale
+    dots: tuple[Dot, ...]
+    words: str
+
+
+def scale(title: str, values: Sequence[float]) -> Scale:
+    """A linear axis that holds all values, its ends on ticks (1, 2 or 5 times a power of ten)."""
+    low, high = min(values), max(values)
+    raw = ((high - low) or 1) / 5
+    power = 10 ** math.floor(math.log10(raw))
+    step = next(power * m for m in (1, 2, 5, 10) if raw <= power * m * 1.0001)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    places = max(0, -math.floor(math.log10(step) + 1e-9))
+    bare = Scale(title, first * step, max(last, first + 1) * step)
+    ticks = tuple((f"{i * step:.{places}f}", bare.at(i * step)) for i in range(first, max(last, first + 1) + 1))
+    return Scale(title, bare.low, bare.high, ticks)
+
+
+def scatter(rows: Sequence[dict[str, Any]], here: frozenset[int]) -> Scatter | None:
+    """Every case by true volume and mean Dice; those in `here` open in the explorer. None without cases.
+
+    rows: as `case_rows` gives them.
+    """
+    if not rows:
         return None
-    from hipposeg.viz.planes import fullest
-    from hipposeg_lab.studies.explorer import read
-
-    run = shown_runs(art)[0]
-    number = cases_by_rule(run.values())[rule]
-    case = next(one for one in art.explorer["cases"] if one["case"] == number)
-    volume = read(art.ws.artifacts / "explorer", case["name"], case["shape"])
-    at = {axis: fullest(volume.truth, axis, case["shape"]) for axis in axes}
-    rows = tuple(
-        (name, tuple(_panel(art.explorer, volume.grey, mask, axis, at[axis], name, number) for axis in axes))
-        for name, mask in (("expert", volume.truth), ("network", volume.masks[0]))
-    )
-    return Shown(number, rule, float(run.values()[number]), run.name, rows)
-
-
-def _panel(index: dict[str, Any], grey: np.ndarray, mask: np.ndarray, axis: int, at: int, who: str, case: int) -> Panel:
-    """A slice as a picture with tinted labels, and the labels' outlines along voxel edges. The low end is below."""
-    from PIL import Image
-
-    from hipposeg.viz.planes import outline, plane
-
-    shade, cut = (plane(volume, axis, at) for volume in (grey, mask))
-    pixels = np.repeat(shade[..., None], 3, axis=2).astype(float)
-    outlines = []
-    for label in MSD_HIPPOCAMPUS.labels:
-        colour = np.array([int(label.colour[i : i + 2], 16) for i in (1, 3, 5)])
-        inside = cut == label.value
-        pixels[inside] = (1 - TINT) * pixels[inside] + TINT * colour
-        if inside.any():
-            outlines.append((label.name, _path(outline(inside), cut.shape[1])))
-    stream = io.BytesIO()
-    Image.fromarray(pixels.astype(np.uint8).transpose(1, 0, 2)[::-1].copy()).save(stream, "WEBP", lossless=True)
-    name = index["planes"][axis]["name"]
-    horizontal, vertical = index["planes"][axis]["axes"]
-    ends = (tuple(index["ends"][horizontal]), tuple(index["ends"][vertical]))
-    words = f"{name} slice {at + 1} of case {case:03d}, outlined by the {who}"
-    image = data_uri_of("image/webp", stream.getvalue())
-    return Panel(f"{name}, slice {at + 1}", words, *cut.shape, image, tuple(outlines), ends)
-
-
-def _path(segments: np.ndarray, height: int) -> str:
-    """Unit segments (n, 2, 2) between voxel centres' halves as an SVG path, y downwards."""
-    said = []
-    for (h0, v0), (h1, _) in segments + 0.5:
-        said.append(f"M{h0:g} {height - v0:g}" + ("h1" if h1 > h0 else "v-1"))
-    return "".join(said)
+    x = scale("true volume, mm³", [row["volume_true"] for row in rows])
+    y = scale("mean Dice", [row["mean"] for row in rows])
+    dots = tuple(
+        Dot(x.at(row["volume_true"]), y.at(row["mean"]),
+            f"case {row['case']:03d}: mean Dice {show(row['mean'], 'score')}, "
+            f"volume {show(row['volume_true'], 'mm3')} mm³",
+            row["case"] if row["case"] in here else None)
+        for row in sorted(rows, key=lambda row: row["case"])
+    )  # fmt: skip
+    return Scatter(x, y, dots, f"{len(dots)} cases, true volume across, mean Dice upwards")

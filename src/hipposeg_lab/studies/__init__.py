@@ -1,5 +1,1 @@
-"""What finished runs tell when they are looked at again, after their scores: what inflates a score, what goes wrong.
-
-Studies read what runs have stored, their tables and masks, or ask their networks again, and write CSV files to
-`artifacts/<ws>/studies/`.
-"""
+"""Analyses of finished runs: what inflates a score, where errors lie, what a leak adds, how calibrated a network is."""

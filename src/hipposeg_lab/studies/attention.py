@@ -1,16 +1,16 @@
-"""Is the attention of a gated network on the hippocampus? Computed by a hook while the network is at hand.
+"""Do attention gates point at the hippocampus? Ratios of gate weights inside and outside the structure.
 
-Maps come from images alone. Labels enter only where finished maps are measured: the mean inside the true structure over
-the mean outside, within the image's box. A ratio by itself says little, since a hippocampus lies in the middle of every
-box and an untrained network tells tissue apart, too. So it stands beside those of three controls:
+Maps are computed from images alone; labels enter only when the maps are evaluated. The measure is the mean weight
+inside the true structure divided by the mean weight outside, within the crop. A hippocampus lies in the middle of every
+crop, and an untrained network already separates tissues, so a ratio is compared with three controls:
 
-- the same architecture with its initial weights;
-- the map of another person's case, laid over this one centre on centre: what the place in the box explains;
-- the constant gate, which gives all places of a sample one weight.
+- untrained: the same architecture with its initial weights;
+- another case's map: the map of another subject, aligned at the centre: what the position in the crop explains;
+- constant gate: one weight for all positions of a sample.
 
-A 2D network's sample is a slice. Stacked to a volume, even constant maps differ from slice to slice, so ratios are
-taken twice: of the map as it is, and of the map divided by its mean over each sample, where only places within it
-count. For the constant gate only the second is taken: it is 1 by construction, which checks the measure.
+A 2D network processes slices, whose mean weights differ. So ratios are computed of the maps themselves (`volume`), and
+of maps divided by their mean over each sample (`sample`), where only positions within a sample matter. The second ratio
+of the constant gate is 1 by construction, which checks the measure.
 """
 
 import logging
@@ -22,27 +22,26 @@ import pandas as pd
 import torch
 from torch import nn
 
-from hipposeg import files
+from hipposeg import files, stats
 from hipposeg.data import grid
 from hipposeg.data.cohort import Cohort
-from hipposeg.experiments.hooks import Finished
+from hipposeg.experiments.run import Finished
 from hipposeg.experiments.spec import RunSpec
 from hipposeg.experiments.weights import initial
 from hipposeg.inference import Prep
+from hipposeg.results import compare
 from hipposeg.training.machine import Machine
 
-TABLE = "attention.csv"
 log = logging.getLogger(__name__)
 
+TABLE = "attention.csv"
+COLUMNS = ("case", "subject", "label", "scale", "control", "within", "ratio")
 TRAINED, UNTRAINED, OTHER, CONSTANT = "trained", "untrained", "another case's map", "constant gate"
-# The trained map where the other case's reaches: only there may the two be compared.
+# The trained map where the other case's map reaches: only there can the two be compared.
 REACHED = "trained, where another case's map reaches"
 CONTROLS = (UNTRAINED, OTHER, CONSTANT)
-# What is compared: the whole volume, or only places within one sample of the network.
 VOLUME, SAMPLE = "volume", "sample"
-COLUMNS = ("case", "subject", "label", "scale", "control", "within", "ratio")
-
-# Gated model -> the control of equal parameters that cannot choose places.
+# Gated model -> the control with the same parameters whose gates have one weight for all positions.
 CONSTANTS = {model: f"{model}-constant" for model in ("attention2d", "attention3d")}
 
 Maps = dict[int, np.ndarray]
@@ -50,34 +49,37 @@ Maps = dict[int, np.ndarray]
 
 @torch.inference_mode()
 def maps(network: nn.Module, prep: Prep, image: np.ndarray, machine: Machine, batch: int = 48) -> Maps:
-    """A gated network's maps on the image's own grid: scale -> (X, Y, Z) float32 from 0 to 1, finest first.
+    """Compute a gated network's maps on the image's own grid.
 
     Args:
-        network: with a method `maps`, in evaluation mode on the machine's device. prep: its input.
+        network: with a method `maps`, in evaluation mode on the machine's device.
+        prep: its input.
         image: (C, X, Y, Z) float32 in the network's spacing.
-        machine: device and precision, as for predictions. batch: samples a forward pass.
+        machine: device and precision.
+        batch: samples in a forward pass.
 
-    A scale is the width of its map's voxels in voxels of the image: 1, 2, 4. Values are repeated to the image's grid;
-    what the network's box cuts off is NaN.
+    Returns:
+        Voxel size of a map in voxels of the image (1, 2, 4) -> (X, Y, Z) float32 from 0 to 1, finest first, repeated to
+        the image's grid; NaN outside the network's box.
     """
-    volume, placement = prep.box(image)
+    volume, placement = prep.volume(image)
     parts = []
     for part in prep.stack(volume).split(batch):
         with machine.autocast():
             parts.append([found.float().cpu() for found in network.maps(part.to(machine.device))])
     made = {}
-    for scale in (torch.cat(found) for found in zip(*parts, strict=True)):  # (N, 1, *S / step)
-        fine, step = scale, 2 ** len(made)
-        for axis in range(2, scale.ndim):
+    for fine in (torch.cat(found) for found in zip(*parts, strict=True)):  # (N, 1, *S / step)
+        step = 2 ** len(made)
+        for axis in range(2, fine.ndim):
             fine = fine.repeat_interleave(step, axis)
         made[step] = placement.restore(prep.unstack(fine).numpy(), np.nan)[0]
     return made
 
 
 def ratio(found: np.ndarray, inside: np.ndarray) -> float:
-    """Mean of a map (X, Y, Z) over `inside` (bool) by its mean over the rest; NaN voxels are left out.
+    """Mean of a map (X, Y, Z) over `inside` (bool) divided by its mean over the rest; NaN voxels are skipped.
 
-    NaN if the map has no value on one of the two sides, or nothing but zeros outside.
+    NaN if the map has no value on one of the two sides, or only zeros outside.
     """
     known = ~np.isnan(found)
     within, without = (found[part & known].astype(float) for part in (inside, ~inside))
@@ -87,10 +89,7 @@ def ratio(found: np.ndarray, inside: np.ndarray) -> float:
 
 
 def relative(found: np.ndarray, axis: int | None) -> np.ndarray:
-    """A map (X, Y, Z) divided by its mean over each sample: each slice across `axis`, or the volume for None.
-
-    A sample without a value stays NaN.
-    """
+    """Divide a map (X, Y, Z) by its mean over each sample: each slice across `axis`, or the volume if axis is None."""
     over = tuple(other for other in range(3) if other != axis)
     known = ~np.isnan(found)
     total = np.where(known, found, 0).sum(over, keepdims=True, dtype=float)
@@ -99,13 +98,10 @@ def relative(found: np.ndarray, axis: int | None) -> np.ndarray:
 
 
 def paired_cases(cases: Sequence[int], subjects: Mapping[int, int]) -> dict[int, int]:
-    """Each case -> the next one in order that is of another person, the first following the last.
-
-    subjects: case -> person. Raises ValueError if all cases are of one person.
-    """
+    """Map each case to the next case, cyclically, of another subject. Raises ValueError if there is only one."""
     ordered = sorted(cases)
     if len({subjects[number] for number in ordered}) < 2:
-        raise ValueError(f"cases {ordered} are of one person; a map of another person's case needs two people")
+        raise ValueError(f"cases {ordered} are of one subject; the control with another case's map needs two")
     found = {}
     for at, number in enumerate(ordered):
         following = ordered[at + 1 :] + ordered[:at]
@@ -114,14 +110,14 @@ def paired_cases(cases: Sequence[int], subjects: Mapping[int, int]) -> dict[int,
 
 
 def laid_over(found: Maps, shape: Sequence[int]) -> Maps:
-    """One case's maps on the grid of another, centre on centre; NaN where they do not reach."""
+    """Place one case's maps on the grid of another, aligned at the centre; NaN where they do not reach."""
     return {scale: grid.place(one, tuple(shape), np.nan)[0] for scale, one in found.items()}
 
 
 def networks(trained: nn.Module, run: RunSpec, cohort: Cohort, machine: Machine) -> dict[str, nn.Module]:
-    """The trained network of a gated run, and those of its controls, all ready to be asked.
+    """The trained network of a gated run and the networks of its controls, in evaluation mode.
 
-    The constant gate's weights are initial ones: within a sample its ratio is 1 whatever they are.
+    The constant gate has initial weights: its ratio within a sample does not depend on them.
     """
     constant = replace(run, model=CONSTANTS[run.model])
     made = {UNTRAINED: initial(run, cohort.spec), CONSTANT: initial(constant, cohort.spec)}
@@ -129,20 +125,26 @@ def networks(trained: nn.Module, run: RunSpec, cohort: Cohort, machine: Machine)
 
 
 def study(
-    asked: Mapping[str, nn.Module], prep: Prep, images: Mapping[int, np.ndarray], cohort: Cohort, machine: Machine
+    gated: Mapping[str, nn.Module], prep: Prep, images: Mapping[int, np.ndarray], cohort: Cohort, machine: Machine
 ) -> pd.DataFrame:
-    """The ratio of every case, scale and control: columns COLUMNS, one row each.
+    """Compute the ratio of every case, scale and control: columns COLUMNS.
 
-    asked: control -> network, as `networks` gives them; TRAINED must be there. images: case -> (C, X, Y, Z) float32,
-    the scored cases. REACHED stands beside OTHER: where a smaller neighbour's map ends, both end. Raises ValueError if
-    an image's voxels are not those that the network works in.
+    Args:
+        gated: control -> network, as `networks` returns them; TRAINED is required.
+        prep: input of the networks.
+        images: case -> (C, X, Y, Z) float32.
+        cohort: labels and subjects.
+        machine: device and precision.
+
+    Raises:
+        ValueError: an image has other voxels than the network.
     """
     for number in images:
         if not prep.takes(spacing := cohort.cases[number].spacing):
             raise ValueError(f"case {number} has voxels of {spacing} mm, the network works in {prep.spacing}")
     found = {
         control: {number: maps(network, prep, image, machine) for number, image in images.items()}
-        for control, network in asked.items()
+        for control, network in gated.items()
     }
     neighbour = paired_cases(list(images), {number: cohort.cases[number].subject for number in images})
     found[OTHER] = {n: laid_over(found[TRAINED][neighbour[n]], image.shape[1:]) for n, image in images.items()}
@@ -155,20 +157,19 @@ def study(
         for number, by_scale in by_case.items():
             case = cohort.cases[number]
             for scale, one in by_scale.items():
-                row = {"case": number, "subject": case.subject, "label": "hippocampus", "scale": scale}
-                kinds = {VOLUME: one} if control != CONSTANT else {}
-                for within, values in {**kinds, SAMPLE: relative(one, prep.axis)}.items():
-                    rows.append({**row, "control": control, "within": within, "ratio": ratio(values, case.label > 0)})
+                kinds = {SAMPLE: relative(one, prep.axis)}
+                if control != CONSTANT:
+                    kinds = {VOLUME: one, **kinds}
+                for within, values in kinds.items():
+                    value = ratio(values, case.label > 0)
+                    rows.append((number, case.subject, "hippocampus", scale, control, within, value))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def by_part(
     network: nn.Module, prep: Prep, images: Mapping[int, np.ndarray], cohort: Cohort, machine: Machine
 ) -> pd.DataFrame:
-    """The trained network's ratio for each part of the structure by itself, the other parts left out of both sides.
-
-    Rows as of `study`, within a sample only; `control` is TRAINED, `label` the part's name.
-    """
+    """Ratios of the trained network for each part of the structure, excluding the other parts; rows as of `study`."""
     rows = []
     for number, image in images.items():
         case = cohort.cases[number]
@@ -176,16 +177,15 @@ def by_part(
             even = relative(one, prep.axis)
             for item in cohort.spec.labels:
                 kept = np.where((case.label > 0) & (case.label != item.value), np.nan, even)
-                rows.append({"case": number, "subject": case.subject, "label": item.name, "scale": scale,
-                             "control": TRAINED, "within": SAMPLE,
-                             "ratio": ratio(kept, case.label == item.value)})  # fmt: skip
+                value = ratio(kept, case.label == item.value)
+                rows.append((number, case.subject, item.name, scale, TRAINED, SAMPLE, value))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def hook(finished: Finished) -> None:
-    """Write attention.csv (COLUMNS) for a network whose gates can choose places; other runs have none.
+    """Write attention.csv for a gated network; skip other runs.
 
-    Test cases of one subject, or in other voxels than the network's, cannot be studied: a warning says so.
+    Test cases of one subject, or with other voxels than the network's, cannot be studied: a warning is logged.
     """
     run, images, cohort = finished.run, finished.images, finished.cohort
     if run.model not in CONSTANTS:
@@ -198,3 +198,33 @@ def hook(finished: Finished) -> None:
     gated = networks(finished.network, run, cohort, finished.machine)
     table = study(gated, prep, images, cohort, finished.machine)
     files.write_csv(finished.folder / TABLE, COLUMNS, table.to_dict("records"))
+
+
+def intervals(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean ratio with its 95 % interval over subjects, and over seeds if the rows of `study` have a column seed."""
+    rows = [(*key, *vars(stats.interval(*one)).values()) for key, one in _stacked(table).items()]
+    return pd.DataFrame(rows, columns=["within", "scale", "control", "value", "low", "high"])
+
+
+def beyond(table: pd.DataFrame) -> pd.DataFrame:
+    """The trained network's ratio minus each control's on the same cases and voxels, with its 95 % interval."""
+    found, rows = _stacked(table), []
+    for (within, scale, control), (theirs, _) in found.items():
+        if control not in (TRAINED, REACHED):
+            mine, subjects = found[within, scale, REACHED if control == OTHER else TRAINED]
+            one = stats.paired(mine, theirs, subjects)
+            rows.append((within, scale, control, one.difference, one.low, one.high))
+    return pd.DataFrame(rows, columns=["within", "scale", "control", "difference", "low", "high"])
+
+
+def _stacked(table: pd.DataFrame) -> dict[tuple[str, int, str], tuple[np.ndarray, np.ndarray]]:
+    """(within, scale, control) -> ratios (seeds, cases) and subjects (cases,), in order of appearance."""
+    table = table if "seed" in table else table.assign(seed=0)
+    groups = table.groupby(["within", "scale", "control"], sort=False)
+    return {key: compare.stacked(group, "ratio") for key, group in groups}
+
+
+def smallest_third(volumes: pd.Series) -> list[int]:
+    """Select the third of the cases with the smallest true volume, at least one. volumes: by case number."""
+    smallest = volumes.sort_index().sort_values(kind="stable").index[: max(1, len(volumes) // 3)]
+    return sorted(int(number) for number in smallest)

@@ -22,27 +22,21 @@ RESAMPLES = 1000
 
 @dataclass(frozen=True)
 class Voxels:
-    """The counted voxels of one case: probabilities (N, K) float32 and true classes (N,) uint8."""
+    """The counted voxels of one case of a subject: probabilities (N, K) float32 and true classes (N,) uint8."""
 
-    case: int
     subject: int
     probabilities: np.ndarray
     truth: np.ndarray
 
 
-def band(predicted: np.ndarray, true: np.ndarray, spacing: Sequence[float], width_mm: float = BAND_MM) -> np.ndarray:
-    """Voxels (X, Y, Z) within `width_mm` of a border of either label map, as `metrics.border_distance` measures it."""
-    return np.minimum(*(metrics.border_distance(label, spacing) for label in (predicted, true))) <= width_mm
-
-
-def counted(case: int, subject: int, found: np.ndarray, true: np.ndarray, spacing: Sequence[float]) -> Voxels:
-    """The counted voxels of class probabilities (K, X, Y, Z) and labels (X, Y, Z)."""
-    inside = band(found.argmax(0), true, spacing)
-    return Voxels(case, subject, np.moveaxis(found, 0, -1)[inside].astype(np.float32), true[inside])
+def counted(subject: int, found: np.ndarray, true: np.ndarray, spacing: Sequence[float]) -> Voxels:
+    """Select the voxels near a border of class probabilities (K, X, Y, Z) or of true labels (X, Y, Z)."""
+    near = np.minimum(*(metrics.border_distance(label, spacing) for label in (found.argmax(0), true))) <= BAND_MM
+    return Voxels(subject, np.moveaxis(found, 0, -1)[near].astype(np.float32), true[near])
 
 
 def scaled(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """Probabilities (N, K) with their logarithms divided by a temperature; above 1 they become less confident."""
+    """Divide the logarithms of probabilities (N, K) by a temperature; above 1 they become less confident."""
     powers = np.maximum(probabilities, LEAST).astype(np.float64) ** (1 / temperature)
     return powers / powers.sum(1, keepdims=True)
 
@@ -86,19 +80,18 @@ def error(table: np.ndarray) -> np.ndarray:
     return gaps / np.maximum(table[..., 0].sum(-1), 1)
 
 
-def by_person(voxels: Sequence[Voxels], label: int | None) -> np.ndarray:
+def by_subject(voxels: Sequence[Voxels], label: int | None) -> np.ndarray:
     """Histograms summed over each subject's cases: (subjects, BINS, 3), subjects in ascending order."""
     found: dict[int, np.ndarray] = {}
     for one in voxels:
         found[one.subject] = found.get(one.subject, 0) + histogram(one, label)
-    return np.stack([found[person] for person in sorted(found)])
+    return np.stack([found[subject] for subject in sorted(found)])
 
 
 def drop(before: np.ndarray, after: np.ndarray) -> stats.Interval:
     """Decrease of the error from histograms `before` to `after` (subjects, BINS, 3), with an interval over subjects."""
-    rng = np.random.default_rng(stats.SEED)
-    people = len(before)
-    draws = rng.multinomial(people, np.full(people, 1 / people), size=RESAMPLES)
+    count = len(before)
+    draws = np.random.default_rng(stats.SEED).multinomial(count, np.full(count, 1 / count), size=RESAMPLES)
     fallen = [error(np.einsum("rp,pbc->rbc", draws, table)) for table in (before, after)]
     low, high = np.percentile(fallen[0] - fallen[1], [2.5, 97.5])
     return stats.Interval(float(error(before.sum(0)) - error(after.sum(0))), float(low), float(high))

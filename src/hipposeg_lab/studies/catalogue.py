@@ -6,35 +6,33 @@ from hipposeg.data import cohort, folds
 from hipposeg.data.locate import Source
 from hipposeg.workspace import Workspace
 from hipposeg_lab.studies import conformal, leaks, making, sensitivity, uncertainty
-from hipposeg_lab.studies.making import Context, Study
+from hipposeg_lab.studies.making import Context
 
-STUDIES: dict[str, Study] = {
-    one.name: one for one in (leaks.STUDY, sensitivity.BOX, sensitivity.ROBUSTNESS, uncertainty.STUDY)
-}
+STUDIES = {one.name: one for one in (leaks.STUDY, sensitivity.BOX, sensitivity.ROBUSTNESS, uncertainty.STUDY)}
 # Has one unit, the flagship on all five folds, and compares its weights itself.
 CONFORMAL = "conformal"
 NAMES = (*STUDIES, CONFORMAL)
 
 
-def chosen(names: Sequence[str], everything: bool) -> list[str]:
-    """These names, each once, or all. Raises ValueError for an unknown name, or without any."""
+def run(source: Source, ws: Workspace, names: Sequence[str], everything: bool, listing: bool) -> int:
+    """Update studies, or only list them with the state of each unit.
+
+    Returns:
+        1 if a unit was left out, else 0.
+
+    Raises:
+        ValueError: an unknown name, or none.
+    """
     unknown = [name for name in names if name not in NAMES]
-    if unknown or not (names or everything):
+    if unknown or not (names or everything or listing):
         found = f"there is no study {', '.join(unknown)}" if unknown else "no study was named"
         raise ValueError(f"{found}; choose among {', '.join(NAMES)}, or --all")
-    return list(NAMES) if everything else list(dict.fromkeys(names))
-
-
-def run(source: Source, ws: Workspace, names: Sequence[str], everything: bool, listing: bool) -> int:
-    """Update studies, or only list them with the state of each unit; return 1 if a unit was left out."""
-    wanted = chosen(names, everything or (listing and not names))
-    people = cohort.load(source)
-    context = making.context_of(ws, people, folds.read_or_write(ws.folds, people))
+    data = cohort.load(source)
+    context = making.context_of(ws, data, folds.read_or_write(ws.folds, data))
     complete = True
-    for name in wanted:
-        question = STUDIES[name].question if name in STUDIES else conformal.QUESTION
-        print(f"{name}: {question}", flush=True)
-        if name not in STUDIES:
+    for name in NAMES if everything or not names else dict.fromkeys(names):
+        print(f"{name}: {STUDIES[name].question if name in STUDIES else conformal.QUESTION}", flush=True)
+        if name == CONFORMAL:
             states = {"intervals": _intervals(context, listing)}
         elif listing:
             states = {unit.name: making.state_of(STUDIES[name], unit, context) for unit in STUDIES[name].units}

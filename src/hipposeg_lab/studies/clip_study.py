@@ -1,13 +1,13 @@
-"""What a CLIP's run leaves beside its scores: retrieval on held-out people, transfer by text alone, classes' cosines.
+"""Studies of CLIP: retrieval in unseen subjects, segmentation by text alone, label efficiency, and its controls.
 
-Such a run's own scores are those of segmenting by text alone: each patch of the frozen tower is compared
-with what the classes are called, without a decoder. transfer.csv has the same for every set of prompts.
+A hook writes three tables for each run of a CLIP. The scores of such a run are those of segmentation by text alone:
+each patch of the frozen tower is compared with the prompts of the classes, without a decoder. transfer.csv contains
+the same for every set of prompts.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,40 +15,57 @@ import torch
 from torch import Tensor, nn
 
 from hipposeg import files, metrics
-from hipposeg.data.captions import AXIS, Facts, caption, facts, terciles
+from hipposeg.data.captions import AXIS, KINDS, Facts, caption, facts, terciles
 from hipposeg.data.cohort import Cohort
-from hipposeg.data.prompts import KINDS
 from hipposeg.experiments import guidance
-from hipposeg.experiments.hooks import Finished
+from hipposeg.experiments.registry import MODELS
+from hipposeg.experiments.run import Finished
 from hipposeg.experiments.samples import shared
 from hipposeg.experiments.spec import RunSpec
 from hipposeg.experiments.weights import predict_with
+from hipposeg.experiments.zoo_clip import SHARES
 from hipposeg.inference import Prep
+from hipposeg.metrics import MEAN
 from hipposeg.models.clip import Clip
-from hipposeg.results import store
+from hipposeg.results import compare, store
 from hipposeg.training.machine import Machine
 from hipposeg.workspace import Workspace
-from hipposeg_lab.studies import retrieval
+from hipposeg_lab.studies import comparisons, retrieval
 
-# What the files of Ayoub-ABIDI/Hippocampus-Segmentation-from-Medical-Images say: where the loss of its guided network
+# From the files of Ayoub-ABIDI/Hippocampus-Segmentation-from-Medical-Images: the loss at which its text-guided network
 # stayed, and the cosine of its text for anterior and posterior.
 STUDENTS_LOSS, STUDENTS_COSINE = 0.7975, 0.977
 # Tables of artifacts/studies.
 RETRIEVAL, TRANSFER, COSINES = "retrieval", "transfer", "cosines"
 TRANSFER_COLUMNS = ("case", "subject", "label", "prompts", "dice")
+COSINE_COLUMNS = ("prompts", "first", "second", "cosine")
+
+CLIP, GUIDED, TWIN = "hippoclip", "clip2d-guided", "clip2d-unguided"
+# Controls whose class vectors have the text's angles, but not its directions.
+WITHOUT_TEXT = ("clip2d-same-angles", "clip2d-rotated")
+# Conclusion on the control without guidance -> what it means for guidance.
+_WHOLE = {
+    "worse": f"Guidance as a whole is shown to help (`{TWIN}` is worse)",
+    "better": f"Guidance as a whole is shown to harm (`{TWIN}` is better)",
+    "equivalent": f"Guidance as a whole makes no difference that matters (`{TWIN}` is equivalent)",
+    "inconclusive": f"Guidance as a whole is not shown to help (`{TWIN}` is inconclusive)",
+}
 
 
 @dataclass(frozen=True)
 class Slices:
-    """Held-out slices in one order, as a CLIP sees them and as captions tell of them.
+    """Test slices with their captions.
 
-    images: (N, C, H, W). said: facts of each. texts: one wording each. cases: (N,). features of the slices, and those
-    of their captions, `read`: (N, D) of length 1.
+    Attributes:
+        images: (N, C, H, W).
+        said: facts of each slice.
+        cases: case numbers (N,).
+        features: unit vectors of the slices (N, D).
+        read: unit vectors of their captions (N, D).
     """
 
     images: Tensor
     said: list[Facts]
-    texts: list[str]
     cases: np.ndarray
     features: np.ndarray
     read: np.ndarray
@@ -58,15 +75,13 @@ class Slices:
 def look(
     network: Clip, prep: Prep, images: Mapping[int, np.ndarray], cohort: Cohort, trained: list[int], machine: Machine
 ) -> Slices:
-    """Show held-out slices to a CLIP, and read it their captions.
+    """Encode the slices of test images, case -> (C, X, Y, Z) float32, and their captions.
 
-    images: case -> (C, X, Y, Z) float32. trained: cases that sizes are compared with. A caption's wording is drawn from
-    its case's number.
+    Terciles of the training cases `trained` define sizes in captions; the case number seeds their wording.
     """
     sizes = terciles([one for of in guidance.measured(cohort, prep, trained).values() for one in of])
-    measured = guidance.measured(cohort, prep, list(images))
     said, texts, cases, parts = [], [], [], []
-    for number, of in measured.items():
+    for number, of in guidance.measured(cohort, prep, list(images)).items():
         samples, placement = prep.place(images[number])
         parts.append(samples[placement.inside_grid[AXIS]])
         words, found = np.random.default_rng(number), [facts(one, sizes) for one in of]
@@ -77,55 +92,44 @@ def look(
     with machine.autocast():
         features = [network.tower(part.to(machine.device)).cpu() for part in every.split(256)]
         read = [network.read(texts[start : start + 256]).cpu() for start in range(0, len(texts), 256)]
-    return Slices(every, said, texts, np.array(cases), torch.cat(features).numpy(), torch.cat(read).numpy())
+    return Slices(every, said, np.array(cases), torch.cat(features).numpy(), torch.cat(read).numpy())
 
 
-def retrieved(slices: Slices, people: Mapping[int, int]) -> pd.DataFrame:
-    """The table of `retrieval.study` for held-out slices that show hippocampus; people: case -> person.
-
-    The others share two captions among them all, which would count for much and tell little.
-    """
+def retrieved(slices: Slices, subjects: Mapping[int, int]) -> pd.DataFrame:
+    """`retrieval.study` of the slices that show hippocampus; the others share two captions."""
     shown = np.array([bool(one.parts) for one in slices.said])
     flat = slices.images.flatten(1).numpy()[shown].astype(np.float64)
     squares = (flat**2).sum(1)
     pixels = 2 * flat @ flat.T - squares[:, None] - squares  # minus the squared distance
     said = [one for one in slices.said if one.parts]
     similarity = slices.features[shown] @ slices.read[shown].T
-    return retrieval.study(similarity, pixels, said, slices.cases[shown], people)
+    return retrieval.study(similarity, pixels, said, slices.cases[shown], subjects)
 
 
 def transfer(
     network: Clip, run: RunSpec, images: Mapping[int, np.ndarray], cohort: Cohort, trained: list[int], machine: Machine
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Dice of every scored case by text alone, and the cosines between the class vectors, for each set of prompts.
-
-    Cosines have one row a pair of classes: prompts, first, second (0 is the background), cosine.
-    """
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Segment by text alone with each set of prompts: Dice of every case, and cosines between class vectors."""
     rows, cosines, own = [], [], network.classes.clone()
     for kind in KINDS:
         vectors = network.vectors(guidance.class_prompts(kind, run, cohort, trained))
         table = (vectors @ vectors.T).cpu().numpy().round(4)
-        cosines += [
-            {"prompts": kind, "first": first, "second": second, "cosine": float(table[first, second])}
-            for first, second in combinations(range(len(table)), 2)
-        ]
+        cosines += [(kind, one, other, float(table[one, other])) for one, other in combinations(range(len(table)), 2)]
         network.classes.copy_(vectors)
         predict = predict_with(run.definition, network, machine)
         for number, image in images.items():
             case = cohort.cases[number]
-            mask = predict(image, case.spacing)
-            dice = metrics.class_dice(mask, case.label, cohort.spec)
-            dice[metrics.MEAN] = float(np.nanmean(list(dice.values())))
-            row = {"case": number, "subject": case.subject, "prompts": kind}
-            rows += [{**row, "label": label, "dice": value} for label, value in dice.items()]
+            dice = metrics.class_dice(predict(image, case.spacing), case.label, cohort.spec)
+            dice[MEAN] = float(np.nanmean(list(dice.values())))
+            rows += [(number, case.subject, label, kind, value) for label, value in dice.items()]
     network.classes.copy_(own)
-    return rows, cosines
+    return pd.DataFrame(rows, columns=TRANSFER_COLUMNS), pd.DataFrame(cosines, columns=COSINE_COLUMNS)
 
 
 def hook(finished: Finished) -> None:
-    """Keep retrieval.csv, transfer.csv and cosines.csv of a CLIP's run; nothing of any other run.
+    """Write retrieval.csv, transfer.csv and cosines.csv of a CLIP's run; skip other runs.
 
-    Labels of test cases enter the captions that are searched for, and the scores.
+    Labels of test cases are used only in the captions that are searched for, and in scores.
     """
     network, run, cohort, images = finished.network, finished.run, finished.cohort, finished.images
     if not isinstance(network, Clip):
@@ -134,39 +138,32 @@ def hook(finished: Finished) -> None:
     share = model.training(run.schedule).share if model.trains else 1.0
     trained = shared(cohort, finished.fold["train"], share, run.seed)
     subjects = {number: cohort.cases[number].subject for number in images}
-    table = retrieved(look(network, model.prep, images, cohort, trained, finished.machine), subjects)
-    rows, cosines = transfer(network, run, images, cohort, trained, finished.machine)
-    files.write_csv(finished.folder / f"{RETRIEVAL}.csv", retrieval.COLUMNS, table.to_dict("records"))
-    files.write_csv(finished.folder / f"{TRANSFER}.csv", TRANSFER_COLUMNS, rows)
-    pd.DataFrame(cosines).to_csv(finished.folder / f"{COSINES}.csv", index=False)
+    found = retrieved(look(network, model.prep, images, cohort, trained, finished.machine), subjects)
+    dice, cosines = transfer(network, run, images, cohort, trained, finished.machine)
+    for name, table in ((RETRIEVAL, found), (TRANSFER, dice)):
+        files.write_csv(finished.folder / f"{name}.csv", list(table.columns), table.to_dict("records"))
+    cosines.to_csv(finished.folder / f"{COSINES}.csv", index=False)
 
 
 def read(ws: Workspace, name: str, rows: pd.DataFrame) -> pd.DataFrame:
-    """What CLIP runs kept: the rows of `artifacts/studies/<name>.csv.gz` of these runs, with their seeds.
-
-    rows: of `results.load`.
-    """
+    """Rows of `artifacts/studies/<name>.csv.gz` of the runs in `rows` (of `results.load`), with their seeds."""
     table = store.read_table(ws.artifacts / "studies" / f"{name}.csv.gz")
     return table.merge(rows[["run", "seed"]].drop_duplicates())
 
 
 def dice_of_all_classes(logits: Tensor, target: Tensor) -> Tensor:
-    """One minus the mean soft Dice of all classes, background included, pooled: the student project's kind of loss.
-
-    logits, target: (B, K, *S).
-    """
+    """One minus the mean soft Dice of all classes with background, pooled over (B, K, *S): the loss of the project."""
     probability, axes = logits.softmax(1), (0, *range(2, logits.ndim))
     return 1 - (2 * (probability * target).sum(axes) / (probability + target).sum(axes)).mean()
 
 
 @torch.inference_mode()
 def similarity(network: nn.Module, prep: Prep, image: np.ndarray, machine: Machine, batch: int = 48) -> np.ndarray:
-    """Cosines of every voxel with each class: (K, X, Y, Z) float32, NaN beyond the network's box.
+    """Cosine of every voxel with each class: (K, X, Y, Z) float32, NaN outside the network's box.
 
-    network: a guided one, or a CLIP, whose voxels have what its patches have, linearly enlarged. image: (C, X, Y, Z)
-    float32 in the network's spacing.
+    network: text-guided, or a CLIP, whose patches are enlarged linearly. image: (C, X, Y, Z) in the network's spacing.
     """
-    volume, placement = prep.box(image)
+    volume, placement = prep.volume(image)
     parts = []
     for part in prep.stack(volume).split(batch):
         with machine.autocast():
@@ -179,9 +176,81 @@ def examples(
 ) -> list[tuple[np.ndarray, np.ndarray, str]]:
     """Evenly spaced slices of a training case, posterior to anterior: image (X, Z), label (X, Z), caption."""
     case, said = cohort.cases[number], guidance.training_facts(cohort, prep, trained)[number]
-    _, placement = prep.box(case.image)
+    _, placement = prep.volume(case.image)
     first, words, found = placement.inside_native[AXIS].start, np.random.default_rng(number), []
     for at in np.linspace(0, len(said) - 1, count).round().astype(int):
         image, label = (np.take(part, first + at, AXIS) for part in (case.image[0], case.label))
         found.append((image, label, caption(said[at], words)))
     return found
+
+
+def by_prompts(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean Dice by text alone for each set of prompts, from rows of TRANSFER for runs of one schedule."""
+    return compare.means(table[table["label"] == MEAN], "prompts")
+
+
+def angles(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """Cosines between the vectors of each two classes, a row for each set of prompts, from rows of COSINES for one run.
+
+    names: of the classes, background first.
+    """
+    pairs = [f"{names[row.first]}, {names[row.second]}" for row in table.itertuples()]
+    wide = table.assign(pair=pairs).pivot(index="prompts", columns="pair", values="cosine").rename_axis(None)
+    return wide.loc[table["prompts"].unique(), list(dict.fromkeys(pairs))].rename_axis(None, axis=1)
+
+
+def share_text(schedule: str) -> str:
+    """A schedule's share of the training subjects, in words."""
+    return f"{SHARES[schedule]:.0%} of the people" if schedule in SHARES else "all training people"
+
+
+def _by_schedule(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Share in words, and the mean Dice of the guided network and its control, for each schedule."""
+    both = rows[rows["model"].isin((GUIDED, TWIN)) & (rows["label"] == MEAN)]
+    for schedule in (*SHARES, "standard"):
+        yield share_text(schedule), both[both["schedule"] == schedule]
+
+
+def by_share(rows: pd.DataFrame) -> pd.DataFrame:
+    """Mean Dice of the guided network and its control at each share of the subjects, from rows on one fold."""
+    columns = ["row", "series", "value", "low", "high"]
+    tables = [compare.means(chosen).reset_index(names="series").assign(row=text) for text, chosen in _by_schedule(rows)]
+    return pd.concat(tables, ignore_index=True)[columns]
+
+
+def share_differences(rows: pd.DataFrame) -> pd.DataFrame:
+    """The guided network minus its control at each share of the subjects, from rows on one fold, as one group.
+
+    At a share, both models learn from the same subjects, seed by seed.
+    """
+    tables = {text: compare.differences(chosen, TWIN) for text, chosen in _by_schedule(rows)}
+    found = {text: table.iloc[0] for text, table in tables.items() if len(table)}
+    return comparisons.together(found, len(SHARES) + 1)
+
+
+def batch_sizes(cohort: Cohort, cases: list[int]) -> dict[str, int]:
+    """Share in words -> largest batch of HippoCLIP, one slice a subject, at each share of the subjects of `cases`."""
+    sizes = {}
+    for schedule in (*SHARES, "standard"):
+        training = MODELS[CLIP].training(schedule)
+        subjects = {cohort.cases[number].subject for number in shared(cohort, cases, training.share, 0)}
+        sizes[share_text(schedule)] = min(training.batch, len(subjects))
+    return sizes
+
+
+def language(conclusions: pd.DataFrame) -> str:
+    """What the controls show about guidance and language, in one sentence.
+
+    Language is credited only if both controls of WITHOUT_TEXT are worse than the guided network. Without a conclusion
+    (fewer than three seeds, or no run) the question stays open. conclusions: of
+    `compare.by_family`, models minus GUIDED.
+    """
+    found = {model: conclusion for (_, model), conclusion in conclusions["conclusion"].items()}
+    said = [found.get(model) for model in WITHOUT_TEXT]
+    listed = " and ".join(f"`{model}` is {conclusion}" for model, conclusion in zip(WITHOUT_TEXT, said, strict=True))
+    if not set(said) <= set(compare.CONCLUSIONS):
+        credit = "whether any of it is the language is open"
+    else:
+        credit = f"language is {'' if set(said) == {'worse'} else 'not '}credited, as {listed}"
+    whole = _WHOLE.get(found.get(TWIN), "Whether guidance as a whole helps is open")
+    return f"{whole}, and {credit}; the captions that the guide learned from came from training labels."

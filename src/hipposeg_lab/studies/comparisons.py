@@ -1,10 +1,10 @@
-"""Every planned family of comparisons with its conclusions, and the flagship's five-fold means.
+"""Every planned group of comparisons with its conclusions, and five-fold means of the flagship.
 
-A family is compared with one reference, as was planned before any of its runs was scored (`experiments.plan`); Holm's
-adjustment stays within it. A row with fewer than three seeds is listed without a conclusion.
+A group has one reference model, planned before any of its runs was scored (`experiments.plan`). Holm's adjustment is
+applied within a group. A comparison with fewer than three seeds is listed without a conclusion.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -12,21 +12,31 @@ import pandas as pd
 from hipposeg.data.folds import N_FOLDS
 from hipposeg.experiments import plan
 from hipposeg.experiments.registry import FLAGSHIP
+from hipposeg.experiments.spec import RunSpec
 from hipposeg.files import write_csv
 from hipposeg.metrics import MEAN
 from hipposeg.results import compare
 from hipposeg.results.load import ATLAS
-from hipposeg.stats import interval
+from hipposeg.stats import holm, interval
 from hipposeg.workspace import Workspace
-from hipposeg_lab.studies import attention_summary
 
 COLUMNS = ("family", "model", "reference", *compare.DIFFERENCES)
-FOLD_COLUMNS = ("model", "folds", "part", "label", "dice", "low", "high", "volumes", "people")
+FOLD_COLUMNS = ("model", "folds", "part", "label", "dice", "low", "high", "volumes", "subjects")
+SETTING = ["model", "folds", "fold", "schedule", "device"]
+# Models whose masks notebook 07 shows, beside the best run.
+SHOWN = (ATLAS, "unet2d", "unet3d", FLAGSHIP)
 
 
 @dataclass(frozen=True)
 class Family:
-    """A planned family: its title, the reference model, the models compared with it, and the schedule of all runs."""
+    """A planned group of comparisons.
+
+    Attributes:
+        title: name of the group.
+        reference: the model that is subtracted.
+        models: the models compared with it.
+        schedule: of all runs.
+    """
 
     title: str
     reference: str
@@ -55,42 +65,87 @@ FAMILIES = (
     Family("3D coordinate heads at 2 mm", _HEADS[0], _HEADS[1:]),
     Family("3D heads at 2 mm and their twin at 1 mm", _TWIN, _HEADS),
     Family("3D coordinate head at 1 mm", _TWIN, ("unet3d-inr",)),
+    Family("3D against 2D", "unet2d", ("unet3d",)),
 )
+
+# The models of notebook 05 -> the same network without attention.
+WITHOUT = {f"attention{kind}": f"unet{kind[:2]}" for kind in ("2d", "2d-constant", "3d", "3d-constant")}
+WITHOUT |= {"scse2d": "unet2d-mobilenetv3"}
+# The group of notebook 05: pairs with a reference each, the first minus the second.
 ATTENTION = "attention"
+PAIRS = (
+    ("attention2d", "unet2d"),
+    ("attention2d", "attention2d-constant"),
+    ("attention3d", "unet3d"),
+    ("attention3d", "attention3d-constant"),
+    ("scse2d", "unet2d-mobilenetv3"),
+)
 
 
 def planned(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows of all planned runs, without those that repeat another one in other precision or on another device."""
+    """Select the rows of all planned runs, except repetitions in another precision or on another device."""
     declared = [run for notebook in plan.PLANNED for run in plan.declared(notebook)]
     every = dict.fromkeys([*declared, *plan.following(frame)])
     return plan.finished(frame, [run for run in every if not run.hardware])
 
 
-def table(rows: pd.DataFrame) -> pd.DataFrame:
-    """One row per comparison that the runs allow, columns COLUMNS, families in the order of FAMILIES.
+def seeds(frame: pd.DataFrame, run: RunSpec) -> pd.DataFrame:
+    """Select the rows of a planned run and of its other seeds on the same device; empty if missing.
 
-    rows: as of `planned`.
+    frame: rows of `results.load.without_twins`, because a run and its twin in float32 are not two seeds.
     """
+    return frame.merge(frame.loc[frame["planned"] == run.name, SETTING].head(1))
+
+
+def together(found: Mapping[str, pd.Series], declared: int) -> pd.DataFrame:
+    """Join rows of `compare.differences`, by title, into one group with Holm's adjustment over `declared` tests."""
+    table = pd.DataFrame(list(found.values()), index=list(found), columns=list(compare.DIFFERENCES))
+    table["p_holm"] = holm(table["p_holm"].to_numpy(dtype=float), declared)
+    return table
+
+
+def of_attention(rows: pd.DataFrame) -> pd.DataFrame:
+    """Compare the PAIRS whose runs are available in rows of one label, fold and schedule: "first minus second"."""
+    found = {}
+    for model, reference in PAIRS:
+        one = compare.differences(rows[rows["model"].isin((model, reference))], reference)
+        if model in one.index:
+            found[f"{model} minus {reference}"] = one.loc[model]
+    return together(found, len(PAIRS))
+
+
+def by_size(frame: pd.DataFrame, small: Sequence[int]) -> pd.DataFrame:
+    """`of_attention` on mean Dice of all test cases, and of the cases `small`; index (which cases, pair)."""
+    rows = frame[frame["label"] == MEAN]
+    every, smallest = f"all {rows['case'].nunique()} volumes", f"the {len(small)} smallest"
+    parts = {every: rows, smallest: rows[rows["case"].isin(small)]}
+    tables = {name: found for name, part in parts.items() if len(found := of_attention(part))}
+    return pd.concat(tables) if tables else pd.DataFrame(columns=list(compare.DIFFERENCES))
+
+
+def table(rows: pd.DataFrame) -> pd.DataFrame:
+    """All comparisons of the rows of `planned`: columns COLUMNS, groups in the order of FAMILIES, ATTENTION last."""
     found = []
     for family in FAMILIES:
         one = compare.by_family(rows, family.reference, {family.title: family.models}, family.schedule)
         if len(one):
             found.append(one.reset_index(names=["family", "model"]).assign(reference=family.reference))
-    here = rows[(rows["label"] == MEAN) & (rows["folds"] == "grouped") & (rows["fold"] == 0)]
-    gates = attention_summary.comparisons(here[here["schedule"] == "standard"])
-    pairs = [name.split(" minus ") for name in gates.index]
-    named = {"family": ATTENTION, "model": [one for one, _ in pairs], "reference": [other for _, other in pairs]}
-    found += [gates.reset_index(drop=True).assign(**named)] if len(gates) else []
+    here = rows.query("label == @MEAN and folds == 'grouped' and fold == 0 and schedule == 'standard'")
+    gates = of_attention(here)
+    if len(gates):
+        pairs = [name.split(" minus ") for name in gates.index]
+        model, reference = zip(*pairs, strict=True)
+        found.append(gates.reset_index(drop=True).assign(family=ATTENTION, model=model, reference=reference))
     return pd.concat(found, ignore_index=True)[list(COLUMNS)] if found else pd.DataFrame(columns=list(COLUMNS))
 
 
 def write(ws: Workspace, found: pd.DataFrame) -> None:
-    """Write what `table` gives to `artifacts/comparisons.csv`."""
+    """Write what `table` returns to `artifacts/comparisons.csv`."""
     write_csv(ws.artifacts / "comparisons.csv", COLUMNS, found.to_dict("records"))
 
 
 def headed(found: pd.DataFrame) -> pd.DataFrame:
-    """What `table` gives, indexed for a figure: a heading with the family's reference, and the model's name."""
+    """Index what `table` returns for a figure: a heading with the group's reference, and the model's name."""
     of_gates = found["family"] == ATTENTION
     heads = found["family"].where(of_gates, found["family"] + ", against " + found["reference"])
     models = found["model"].where(~of_gates, found["model"] + " minus " + found["reference"])
@@ -98,11 +153,11 @@ def headed(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def five_folds(rows: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
-    """Dice of the atlas and of the flagship's first seed on both kinds of folds: columns FOLD_COLUMNS.
+    """Dice of the atlas and of the flagship's first seed on both kinds of folds, from the rows of `planned`.
 
-    rows: as of `planned`. labels: as `metrics.labels_of` gives them. part: a fold's number, "1 to 4" (pilots looked at
-    fold 0 of `nnunet`; of `grouped` it is fold 0 that no choice was made on), or "all", where these folds are finished.
-    Each volume is scored once, by a network that never saw it.
+    Returns:
+        Columns FOLD_COLUMNS. part: a fold's number, "1 to 4", or "all", where these folds are finished. Pilots used
+        fold 0 of `nnunet`; in `grouped`, fold 0 is the one that no choice was made on. Every volume is scored once.
     """
     mine = rows[(rows["seed"] == 0) & (rows["schedule"] == "standard") & rows["model"].isin((ATLAS, FLAGSHIP))]
     found = []
@@ -116,7 +171,6 @@ def five_folds(rows: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
             for part, folds in parts.items():
                 chosen = group[group["fold"].isin(folds)]
                 one = interval(chosen["dice"].to_numpy(), chosen["subject"].to_numpy())
-                counts = {"volumes": len(chosen), "people": chosen["subject"].nunique()}
-                scored = {"dice": one.value, "low": one.low, "high": one.high}
-                found.append({"model": model, "folds": kind, "part": part, "label": label} | scored | counts)
+                counts = len(chosen), chosen["subject"].nunique()
+                found.append((model, kind, part, label, one.value, one.low, one.high, *counts))
     return pd.DataFrame(found, columns=list(FOLD_COLUMNS))

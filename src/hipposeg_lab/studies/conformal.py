@@ -22,18 +22,19 @@ import pandas as pd
 from hipposeg.data.cohort import Cohort
 from hipposeg.data.folds import N_FOLDS
 from hipposeg.data.spec import DatasetSpec
-from hipposeg.experiments.prediction import predict
 from hipposeg.experiments.registry import FLAGSHIP
 from hipposeg.experiments.run import in_tables
 from hipposeg.experiments.samples import images_of
 from hipposeg.experiments.spec import RunSpec
+from hipposeg.experiments.weights import predict
 from hipposeg.files import write_csv
 from hipposeg.metrics import UNION
-from hipposeg.predict import card, intervals, quality
-from hipposeg.predict.intervals import CHOSEN, LEVEL, SEED, Residuals
+from hipposeg.predict import card, quality
 from hipposeg.results import load, tables
 from hipposeg.results.load import ResultsError, Run
 from hipposeg.workspace import Workspace
+from hipposeg_lab.studies import coverage
+from hipposeg_lab.studies.coverage import CHOSEN, LEVEL, SEED, Residuals
 from hipposeg_lab.studies.making import Context, network_of
 
 log = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ def out_of_fold(context: Context, model: str = FLAGSHIP) -> Runs:
 
 
 def measures(context: Context, runs: Runs) -> pd.DataFrame:
-    """Measures of every predicted mask.
+    """Measures of every predicted mask, stored or computed.
 
     Returns:
         Columns run, weights (start of their hash), case, those of `quality.measure`, and spread_<label> in mm3.
@@ -86,19 +87,19 @@ def measures(context: Context, runs: Runs) -> pd.DataFrame:
 
 
 def residuals(runs: Runs, measured: pd.DataFrame, spec: DatasetSpec) -> Residuals:
-    """Volumes of classes and union predicted out of fold, true volumes and spread, ordered by case."""
-    labels = (*spec.names, UNION)
+    """Out-of-fold predicted volumes of classes and union, true volumes and spread, ordered by case."""
+    labels = [*spec.names, UNION]
     rows = pd.concat([one.rows for one in runs.values()])
     if rows.duplicated(["case", "label"]).any():
         raise ResultsError("a case is scored in two of the grouped folds; the runs are not of one split")
-
-    def by_case(column: str) -> np.ndarray:
-        return rows.pivot(index="case", columns="label", values=column).sort_index()[list(labels)].to_numpy(float).T
-
-    firsts = rows.drop_duplicates("case").set_index("case").sort_index()
-    spread = measured.set_index("case").loc[firsts.index, [f"spread_{label}" for label in labels]].to_numpy(float).T
-    case, subject, fold = (np.asarray(part) for part in (firsts.index, firsts["subject"], firsts["fold"]))
-    return Residuals(labels, case, subject, fold, by_case("volume_true"), by_case("volume_predicted"), spread)
+    true, predicted = (
+        rows.pivot(index="case", columns="label", values=column)[labels].to_numpy(float).T
+        for column in ("volume_true", "volume_predicted")
+    )
+    cases = rows.drop_duplicates("case").set_index("case").sort_index()
+    spread = measured.set_index("case").loc[cases.index, [f"spread_{label}" for label in labels]].to_numpy(float).T
+    case, subject, fold = (np.asarray(part) for part in (cases.index, cases["subject"], cases["fold"]))
+    return Residuals(tuple(labels), case, subject, fold, true, predicted, spread)
 
 
 def boxes(runs: Runs, cohort: Cohort) -> card.Boxes:
@@ -125,16 +126,16 @@ def write(context: Context, model: str = FLAGSHIP) -> Path:
     runs = out_of_fold(context, model)
     measured = measures(context, runs)
     found = residuals(runs, measured, spec)
-    lower, upper, scales = intervals.across_folds(found, CHOSEN)
+    lower, upper, scales = coverage.across_folds(found, CHOSEN)
     rows = [
         {"case": case, "label": label, "predicted": found.predicted[i, j], "lower": lower[i, j], "upper": upper[i, j]}
         for j, case in enumerate(found.case)
         for i, label in enumerate(found.labels)
     ]
     write_csv(ws.artifacts / INTERVALS, INTERVAL_COLUMNS, rows)
-    write_csv(ws.artifacts / COVERAGE, intervals.COVERAGE_COLUMNS, intervals.coverage_rows(found))
-    people = np.unique(found.subject)
-    scale, q = intervals.calibrated(found, people, CHOSEN, np.random.default_rng([SEED, N_FOLDS]))
+    write_csv(ws.artifacts / COVERAGE, coverage.COVERAGE_COLUMNS, coverage.coverage_rows(found))
+    subjects = np.unique(found.subject)
+    scale, q = coverage.calibrated(found, subjects, CHOSEN, np.random.default_rng([SEED, N_FOLDS]))
     path = ws.work / card.NAME
     card.Card(
         dataset=ws.dataset,
@@ -143,7 +144,7 @@ def write(context: Context, model: str = FLAGSHIP) -> Path:
         scale=scale,
         scales=tuple(scales),
         quantiles={label: round(float(one), 6) for label, one in zip(found.labels, q, strict=True)},
-        people=len(people),
+        people=len(subjects),
         volumes=len(found.case),
         boxes=boxes(runs, context.cohort),
         limits=quality.limits(measured.to_dict("records"), spec),
@@ -153,10 +154,9 @@ def write(context: Context, model: str = FLAGSHIP) -> Path:
 
 def covered(ws: Workspace) -> pd.DataFrame:
     """conformal.csv with two more columns: `true`, the volume in mm3, and `inside`, whether the interval covers it."""
-    rows = tables.out_of_fold(load.load(ws), FLAGSHIP)
-    found = pd.read_csv(ws.artifacts / INTERVALS)
-    found = found.merge(rows[["case", "label", "volume_true"]].rename(columns={"volume_true": "true"}))
-    return found.assign(inside=(found["lower"] <= found["true"]) & (found["true"] <= found["upper"]))
+    rows = tables.out_of_fold(load.load(ws), FLAGSHIP).rename(columns={"volume_true": "true"})
+    found = pd.read_csv(ws.artifacts / INTERVALS).merge(rows[["case", "label", "true"]])
+    return found.assign(inside=found["true"].between(found["lower"], found["upper"]))
 
 
 def _weights(run: Run) -> str:

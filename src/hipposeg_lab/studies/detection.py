@@ -1,9 +1,8 @@
 """Does uncertainty find the bad cases? Rank correlation, area under the ROC curve, and risk against coverage.
 
-A case's uncertainty is computed from its probabilities alone. What it is worth is judged by the Dice of the same
-prediction: whether uncertain cases score low (Spearman), whether the worst quarter can be told from the rest (AUROC),
-and what mean Dice is left when the most uncertain cases are handed to a person (Geifman and El-Yaniv 2017,
-arXiv:1705.08500).
+A case's uncertainty is computed from its probabilities alone. It is judged by the Dice of the same prediction: whether
+uncertain cases have a low Dice (Spearman), whether the worst quarter can be told from the rest (AUROC), and the mean
+Dice that is left when the most uncertain cases are handed to a person (Geifman and El-Yaniv 2017, arXiv:1705.08500).
 """
 
 from collections.abc import Sequence
@@ -25,24 +24,21 @@ def entropy(found: np.ndarray, spacing: Sequence[float]) -> float:
 
 
 def expected_loss(found: np.ndarray) -> float:
-    """1 - the Dice that probabilities (K, X, Y, Z) promise of their own mask, mean over the foreground classes.
+    """1 - the Dice that probabilities (K, X, Y, Z) predict for their own mask, mean over the foreground classes.
 
-    Where each voxel of class k is so with probability p, the overlap with the mask M is expected to be the sum of p in
-    M, and the true size the sum of p everywhere.
+    The expected overlap of class k with its mask is the sum of its probabilities in the mask, the expected true size
+    their sum everywhere.
     """
-    mask, promised = found.argmax(0), []
+    mask, expected = found.argmax(0), []
     for label in range(1, len(found)):
         inside, total = found[label][mask == label].sum(dtype=float), found[label].sum(dtype=float)
         size = np.count_nonzero(mask == label)
-        promised.append(2 * inside / (total + size) if total + size else np.nan)
-    return 1 - float(np.nanmean(promised))
+        expected.append(2 * inside / (total + size) if total + size else np.nan)
+    return 1 - float(np.nanmean(expected))
 
 
 def disagreement(members: Sequence[np.ndarray], found: np.ndarray) -> float:
-    """1 - mean Dice of each member's mask with the mask of their mean, over members and foreground classes.
-
-    members: probabilities (K, X, Y, Z) each. found: their mean.
-    """
+    """1 - mean Dice of the members' masks with the mask of `found`, the mean of their probabilities (K, X, Y, Z)."""
     mask = found.argmax(0)
     masks = [member.argmax(0) for member in members]
     return 1 - float(np.nanmean([metrics.dice(one == k, mask == k) for one in masks for k in range(1, len(found))]))
@@ -50,26 +46,25 @@ def disagreement(members: Sequence[np.ndarray], found: np.ndarray) -> float:
 
 def spearman(uncertainty: np.ndarray, dice: np.ndarray) -> float:
     """Rank correlation; -1 if the more uncertain case always has the lower Dice. NaN for a constant."""
-    from scipy.stats import rankdata
+    from scipy.stats import spearmanr
 
-    ranks = [rankdata(values) for values in (uncertainty, dice)]
-    return float(np.corrcoef(*ranks)[0, 1]) if all(np.ptp(one) for one in ranks) else float("nan")
+    return float(spearmanr(uncertainty, dice).statistic) if np.ptp(uncertainty) and np.ptp(dice) else float("nan")
 
 
 def auroc(uncertainty: np.ndarray, bad: np.ndarray) -> float:
     """Chance that a bad case is more uncertain than another one; 0.5 is guessing. NaN if all or none are bad."""
-    from scipy.stats import rankdata
+    from scipy.stats import mannwhitneyu
 
-    number, others = int(bad.sum()), int((~bad).sum())
-    if not number or not others:
+    if bad.all() or not bad.any():
         return float("nan")
-    return float((rankdata(uncertainty)[bad].sum() - number * (number + 1) / 2) / (number * others))
+    pairs = int(bad.sum()) * int((~bad).sum())
+    return float(mannwhitneyu(uncertainty[bad], uncertainty[~bad]).statistic / pairs)
 
 
-def worst(dice: np.ndarray, share: float = BAD) -> np.ndarray:
-    """The cases with the lowest Dice, as booleans: `share` of them, rounded up; of equals the first."""
+def worst(dice: np.ndarray) -> np.ndarray:
+    """The cases with the lowest Dice, as booleans: the fraction BAD of them, rounded up; of equals the first."""
     found = np.zeros(len(dice), bool)
-    found[np.argsort(dice, kind="stable")[: int(np.ceil(share * len(dice)))]] = True
+    found[np.argsort(dice, kind="stable")[: int(np.ceil(BAD * len(dice)))]] = True
     return found
 
 

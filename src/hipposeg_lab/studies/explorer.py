@@ -1,11 +1,9 @@
 """Small files with which the page shows every test case of a fold: image, truth and predictions.
 
-The page is made from artifacts alone, and the images of the data set are not among them; notebook 07 writes these
-copies. A case with seven label maps takes about 25 kB.
-
-A case has two files, both in C order (X, Y, Z). `NNN.webp` is the image in 256 grey levels between two percentiles, one
-row of Z pixels for each (X, Y); it is lossy, for display only. `NNN.gz` is a gzip stream of the truth and of one label
-map for each model, one byte a voxel.
+The page is made from artifacts alone, which do not contain the images of the data set; notebook 07 writes these
+copies. A case with seven label maps takes about 25 kB, in two files, both in C order (X, Y, Z). `NNN.webp` is the image
+in 256 grey levels between two percentiles, one row of Z pixels for each (X, Y); it is lossy, for display only.
+`NNN.gz` is a gzip stream of the truth and of one label map for each model, one byte a voxel.
 """
 
 import gzip
@@ -15,15 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from hipposeg import files
 from hipposeg.data.cohort import Cohort
 from hipposeg.experiments.registry import FLAGSHIP
 from hipposeg.results.load import ResultsError, Run
-from hipposeg.viz.planes import PLANES, grey_window, plane_name
+from hipposeg.viz.slices import PLANES, grey_window, plane_name
 from hipposeg.workspace import Workspace
 
-FOLDER, INDEX = "explorer", "index.json"
 QUALITY = 60
 MOST_MODELS = 10
 SCHEDULES = ("standard", "smoke")
@@ -31,7 +29,7 @@ SCHEDULES = ("standard", "smoke")
 
 @dataclass(frozen=True)
 class Volume:
-    """One case as stored. grey: uint8 (X, Y, Z). truth and masks: uint8 (X, Y, Z), one mask a model."""
+    """One case as stored: grey levels, truth and one mask a model, each uint8 (X, Y, Z)."""
 
     grey: np.ndarray
     truth: np.ndarray
@@ -57,9 +55,7 @@ def greys(image: np.ndarray) -> np.ndarray:
 
 
 def pack(volume: Volume) -> tuple[bytes, bytes]:
-    """A case as the bytes of its two files, image and masks; equal volumes give equal bytes."""
-    from PIL import Image
-
+    """The bytes of a case's two files, image and masks; equal volumes give equal bytes."""
     stream = io.BytesIO()
     rows = volume.grey.reshape(-1, volume.grey.shape[2])
     Image.fromarray(rows).convert("RGB").save(stream, "WEBP", quality=QUALITY, method=6)
@@ -69,8 +65,6 @@ def pack(volume: Volume) -> tuple[bytes, bytes]:
 
 def unpack(image: bytes, masks: bytes, shape: Sequence[int]) -> Volume:
     """The inverse of `pack`, greys nearly so. Raises ValueError if the bytes are not whole volumes of this shape."""
-    from PIL import Image
-
     grey = np.asarray(Image.open(io.BytesIO(image)).convert("L"))
     found, size = np.frombuffer(gzip.decompress(masks), np.uint8), int(np.prod(shape))
     if grey.size != size or found.size % size or found.size < size:
@@ -86,37 +80,29 @@ def read(folder: Path, name: str, shape: Sequence[int]) -> Volume:
     return unpack((folder / f"{name}.webp").read_bytes(), (folder / f"{name}.gz").read_bytes(), shape)
 
 
-def write(ws: Workspace, cohort: Cohort, runs: Sequence[Run], folds: str = "grouped", fold: int = 0) -> Path:
-    """Write artifacts/explorer: two files for each test case, and index.json; files of other cases are removed.
+def write(ws: Workspace, cohort: Cohort, runs: Sequence[Run]) -> Path:
+    """Write artifacts/explorer and return the path of its index.json; files of other cases are removed.
 
     Args:
         ws: where to write.
         cohort: images and truths.
-        runs: finished runs of one fold, of which `chosen` are shown; their masks must be kept.
-        folds: kind of folds.
-        fold: index of the fold.
-
-    Returns:
-        The path of index.json.
+        runs: with masks, on grouped fold 0; those of `chosen` are shown.
     """
-    spec, folder, models = cohort.spec, ws.artifacts / FOLDER, chosen(runs)
-    cases = []
+    spec, folder, models, cases, kept = cohort.spec, ws.artifacts / "explorer", chosen(runs), [], set()
     for number in models[0].values().index:
-        case = cohort.cases[int(number)]
-        masks = tuple(run.masks[case.number] for run in models)
-        image, packed = pack(Volume(greys(case.image[0]), case.label, masks))
-        name = f"{case.number:03d}"
-        files.write_bytes(folder / f"{name}.webp", image)
-        files.write_bytes(folder / f"{name}.gz", packed)
+        case, name = cohort.cases[int(number)], f"{number:03d}"
+        contents = pack(Volume(greys(case.image[0]), case.label, tuple(run.masks[case.number] for run in models)))
+        for end, content in zip(("webp", "gz"), contents, strict=True):
+            files.write_bytes(folder / f"{name}.{end}", content)
+            kept.add(folder / f"{name}.{end}")
         shape = list(case.label.shape)
         cases.append(
             {"case": case.number, "person": case.subject, "shape": shape, "spacing": case.spacing, "name": name}
         )
-    kept = {folder / f"{case['name']}{end}" for case in cases for end in (".webp", ".gz")}
     for stale in {*folder.glob("[!.]*.gz"), *folder.glob("[!.]*.webp")} - kept:
         stale.unlink()
     planes = [{"name": plane_name(spec, axis), "axes": PLANES[axis]} for axis in range(3)]
     shown = [{"run": run.name, "model": run.model} for run in models]
-    index = {"folds": folds, "fold": fold, "ends": spec.axes, "planes": planes}
-    files.write_json(folder / INDEX, index | {"models": shown, "cases": cases})
-    return folder / INDEX
+    index = {"folds": "grouped", "fold": 0, "ends": spec.axes, "planes": planes, "models": shown, "cases": cases}
+    files.write_json(folder / "index.json", index)
+    return folder / "index.json"

@@ -1,12 +1,12 @@
 """How scores get inflated: the same stored masks, scored honestly and in a dozen other ways that are in use.
 
-Nothing is predicted anew, so whatever a practice adds is added by the scoring alone. The letters name the student
-projects in which a practice was found (`report.published.CLAIMS`); what each practice does is said in PRACTICES, and
-the score it stands beside is `metrics`' own: Dice per case and part, on the native grid, background left out.
+Nothing is predicted again, so a difference comes from the scoring alone. `inflation.toml` describes the practices. The
+honest score is that of `metrics`: Dice per case and part, on the native grid, background left out.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+import tomllib
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,53 +19,10 @@ from hipposeg.models import atlas
 from hipposeg.results.load import ATLAS, Run
 from hipposeg.stats import interval, of_cases
 
-COLUMNS = ("run", "practice", "honest", "shown", "difference", "low", "high", "people", "seeds", "note")
-
-# Slug -> (title of a figure's row, what is done). `honest` of a row is the same masks' own honest score.
-PRACTICES = {
-    "honest": ("honest", "per case and part, on the native grid, background left out"),
-    "background": ("background averaged in", "the background counts as a third class of the mean"),
-    "pooled-slices": (
-        "16 slices pooled",
-        "voxels of 16 axial slices of a 64x64x64 box are pooled, background included; an absent class scores 1 (C)",
-    ),
-    "pooled-volumes": (
-        "two volumes pooled",
-        "voxels of two 64x64x64 boxes are pooled, background included; an absent class scores 1 (C)",
-    ),
-    "pooled-nothing": (
-        "16 slices pooled, nothing predicted",
-        "a prediction of nothing at all, scored as with 16 slices pooled; the same for every run (C)",
-    ),
-    "union": ("union called per class", "one Dice for the whole hippocampus, blind to errors between its parts"),
-    "union-crop": (
-        "union, cropped around the truth",
-        "one Dice for the whole hippocampus; what is predicted outside the box around the truth is not scored (A)",
-    ),
-    "union-slices": (
-        "union, slices that hold some, pooled",
-        "one Dice for the whole hippocampus, over the voxels of all axial slices in which the truth is not empty (D)",
-    ),
-    "nonempty-slices": (
-        "only slices that hold some",
-        "axial slices in which the truth is empty are left out, which takes the truth to know",
-    ),
-    "truth-crop": (
-        "cropped around the truth",
-        "whatever is predicted outside the truth's own bounding box is not scored",
-    ),
-    "truth-crop-no-image": (
-        "the same crop, no image read",
-        "the mean training label map stretched to the truth's bounding box, against the same without it: the atlas; "
-        "the same for every run (A)",
-    ),
-    "nsd2": ("surface Dice at 2 mm", "normalised surface Dice at 2 mm, printed as Dice (B)"),
-    "best-epoch": (
-        "best epoch on scored cases",
-        "the highest of the scores noted during training instead of the last one; both without averaged views",
-    ),
-}  # fmt: skip
-
+COLUMNS = ("run", "practice", "honest", "shown", "difference", "low", "high", "subjects", "seeds", "note")
+_TEXT = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+# Practice -> (title of a figure's row, what is done).
+PRACTICES = {name: (one["title"], one["what"]) for name, one in _TEXT.items()}
 SLICES, VOLUMES, BOX = 16, 2, (64, 64, 64)
 AXIAL = 2
 
@@ -81,7 +38,7 @@ def class_mean(prediction: np.ndarray, truth: np.ndarray, n_classes: int, first:
 
 
 def with_background(prediction: np.ndarray, truth: np.ndarray, n_classes: int) -> float:
-    """Mean Dice of all classes, background among them."""
+    """Mean Dice of all classes with background."""
     return class_mean(prediction, truth, n_classes, first=0)
 
 
@@ -104,16 +61,15 @@ def whole(prediction: np.ndarray, truth: np.ndarray, n_classes: int) -> float:
     return metrics.dice(prediction > 0, truth > 0)
 
 
-def truth_crop(prediction: np.ndarray, truth: np.ndarray, n_classes: int) -> float:
-    """Mean Dice inside the bounding box of the truth."""
+def truth_crop(prediction: np.ndarray, truth: np.ndarray, n_classes: int, score: Score = class_mean) -> float:
+    """A score inside the bounding box of the truth, by default mean Dice."""
     box = truth_box(truth)
-    return class_mean(prediction[box], truth[box], n_classes)
+    return score(prediction[box], truth[box], n_classes)
 
 
 def union_crop(prediction: np.ndarray, truth: np.ndarray, n_classes: int) -> float:
     """Dice of the whole foreground inside the bounding box of the truth."""
-    box = truth_box(truth)
-    return metrics.dice(prediction[box] > 0, truth[box] > 0)
+    return truth_crop(prediction, truth, n_classes, whole)
 
 
 def pooled(pairs: Iterable[Pair], n_classes: int, size: int, cut: bool) -> float:
@@ -121,18 +77,20 @@ def pooled(pairs: Iterable[Pair], n_classes: int, size: int, cut: bool) -> float
     return batched(np.concatenate([box_counts(*pair, n_classes, cut) for pair in pairs]), size)
 
 
-def box_counts(prediction: np.ndarray, truth: np.ndarray, n_classes: int, cut: bool) -> np.ndarray:
-    """Confusion counts of label maps (X, Y, Z) placed in the middle of BOX, of each axial slice (cut) or as a whole.
+def pooled_slices(prediction: np.ndarray, truth: np.ndarray, n_classes: int) -> float:
+    """A volume's part of `pooled` over slices: SLICES divides the box, so that no batch has slices of two volumes."""
+    return pooled([(prediction, truth)], n_classes, SLICES, cut=True)
 
-    Returns (items, K, K).
-    """
+
+def box_counts(prediction: np.ndarray, truth: np.ndarray, n_classes: int, cut: bool) -> np.ndarray:
+    """Confusion counts (items, K, K) of label maps (X, Y, Z) in the middle of BOX; cut: of each axial slice."""
     placed = [np.moveaxis(place(mask, BOX)[0], AXIAL, 0) for mask in (prediction, truth)]
     items = zip(*placed, strict=True) if cut else [placed]
     return np.stack([metrics.confusion(*item, n_classes) for item in items])
 
 
 def batched(counts: np.ndarray, size: int) -> float:
-    """Mean over batches of so many items of the Dice of all classes, background included, of each batch's counts.
+    """Mean over batches of `size` items of the Dice of all classes, background included, of each batch's counts.
 
     counts: (items, K, K); the last batch may be smaller. A class that is in neither mask of a batch scores 1.
     """
@@ -149,29 +107,22 @@ def held_counts(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 def as_one(counts: np.ndarray) -> float:
     """Dice of the foreground over all volumes at once; counts: (volumes, 2, 2)."""
-    whole = counts.sum(axis=0)
-    return float(2 * whole[1, 1] / (whole[1].sum() + whole[:, 1].sum()))
+    total = counts.sum(axis=0)
+    return float(2 * total[1, 1] / (total[1].sum() + total[:, 1].sum()))
 
 
 def mean_crop(cohort: Cohort, train: Sequence[int], scored: Sequence[int]) -> pd.Series:
-    """Mean Dice by scored case of a guess that reads no image and is told the truth's bounding box.
+    """Mean Dice by test case of a baseline that ignores the image, but uses the truth's bounding box.
 
-    The guess is the mean of the training label maps, each cropped to its own box, stretched to the scored case's.
+    It is the mean of the training label maps, each cropped to its own box, stretched to the test case's box.
     """
     n_classes = cohort.spec.n_classes
-    crops = [cohort.cases[case].label[truth_box(cohort.cases[case].label)] for case in train]
-    size = tuple(int(side) for side in np.median([crop.shape for crop in crops], axis=0).round())
-    mean = atlas.mean_map(crops, n_classes, size)
-    found = {}
-    for case in scored:
-        truth = cohort.cases[case].label[truth_box(cohort.cases[case].label)]
-        found[case] = class_mean(atlas.from_box(mean, truth.shape), truth, n_classes)
+    crops = {case: cohort.cases[case].label[truth_box(cohort.cases[case].label)] for case in (*train, *scored)}
+    trained = [crops[case] for case in train]
+    size = tuple(int(side) for side in np.median([crop.shape for crop in trained], axis=0).round())
+    mean = atlas.mean_map(trained, n_classes, size)
+    found = {case: class_mean(atlas.from_box(mean, crops[case].shape), crops[case], n_classes) for case in scored}
     return pd.Series(found).sort_index()
-
-
-def pooled_slices(prediction: np.ndarray, truth: np.ndarray, n_classes: int) -> float:
-    """A volume's part of `pooled` over slices: SLICES divides the box, so that no batch has slices of two volumes."""
-    return pooled([(prediction, truth)], n_classes, SLICES, cut=True)
 
 
 PER_CASE: dict[str, Score] = {
@@ -181,16 +132,19 @@ PER_CASE: dict[str, Score] = {
 
 
 def study(groups: Sequence[Sequence[Run]], cohort: Cohort, train: Sequence[int]) -> pd.DataFrame:
-    """One row a group and practice, columns COLUMNS, in the order of PRACTICES; all runs score the same cases.
+    """Score groups of runs by every practice: one row a group and practice, columns COLUMNS.
 
-    groups: runs with masks, seeds of one model each, named by their first run. train: training cases of the fold.
-    Intervals are of the difference, over people and seeds. The best epoch has none: what is noted during training is a
-    mean. A practice that a group has no data for has no row. Raises KeyError without the atlas.
+    Intervals are of the difference, over subjects and seeds. The best epoch has none: the scores noted during training
+    are means. A practice that a group has no data for has no row.
+
+    Args:
+        groups: runs with masks on the same cases: seeds of one model each, named by their first run; with the atlas.
+        cohort: true labels.
+        train: training cases of the fold.
     """
-    guess = {group[0].model: group[0] for group in groups}[ATLAS]
-    scored, subjects = [int(case) for case in guess.values().index], guess.subjects().to_numpy()
-    labels = [cohort.cases[case].label for case in scored]
-    n_classes, rows = cohort.spec.n_classes, []
+    atlas_run = {group[0].model: group[0] for group in groups}[ATLAS]
+    scored, subjects = [int(case) for case in atlas_run.values().index], atlas_run.subjects().to_numpy()
+    labels, n_classes, rows = [cohort.cases[case].label for case in scored], cohort.spec.n_classes, []
 
     def paired(run: Run) -> list[Pair]:
         return [(run.masks[case], label) for case, label in zip(scored, labels, strict=True)]
@@ -198,8 +152,7 @@ def study(groups: Sequence[Sequence[Run]], cohort: Cohort, train: Sequence[int])
     def each(pairs: Sequence[Pair], score: Score) -> np.ndarray:
         return np.array([score(*pair, n_classes) for pair in pairs])
 
-    guessed = each(paired(guess), class_mean)
-    crop = mean_crop(cohort, train, scored).to_numpy()
+    from_atlas, crop = each(paired(atlas_run), class_mean), mean_crop(cohort, train, scored).to_numpy()
     nothing = each([(np.zeros_like(label), label) for label in labels], pooled_slices)
     for group in groups:
         pairs = [paired(run) for run in group]
@@ -208,7 +161,7 @@ def study(groups: Sequence[Sequence[Run]], cohort: Cohort, train: Sequence[int])
         for name, score in PER_CASE.items():
             made[name] = _per_case(mine, np.stack([each(one, score) for one in pairs]), subjects)
         made["nsd2"] = _per_case(mine, np.stack([run.values(MEAN, "nsd2") for run in group]), subjects)
-        made["truth-crop-no-image"] = _per_case(guessed, crop, subjects)
+        made["truth-crop-no-image"] = _per_case(from_atlas, crop, subjects)
         made["pooled-nothing"] = _per_case(np.zeros_like(nothing), nothing, subjects)
         boxes = np.stack([[box_counts(*pair, n_classes, cut=False)[0] for pair in one] for one in pairs])
         made["pooled-volumes"] = _of_all(mine, boxes, lambda counts: batched(counts, VOLUMES), subjects)
@@ -217,14 +170,16 @@ def study(groups: Sequence[Sequence[Run]], cohort: Cohort, train: Sequence[int])
         noted = [[line["dice_mean"] for line in run.history if "dice_mean" in line] for run in group]
         if all(noted):
             last, highest = (float(np.mean([pick(one) for one in noted])) for pick in (lambda one: one[-1], max))
-            made["best-epoch"] = {"honest": last, "shown": highest, "noted": len(noted[0])}
-        shared = {"run": group[0].name, "people": len(set(subjects.tolist())), "seeds": len(group)}
-        rows += [_row(name, made[name], shared) for name in PRACTICES if name in made]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+            note = f"{PRACTICES['best-epoch'][1]}; {len(noted[0])} scores were noted"
+            made["best-epoch"] = {"honest": last, "shown": highest, "note": note}
+        shared = {"run": group[0].name, "subjects": len(set(subjects.tolist())), "seeds": len(group)}
+        rows += [shared | {"practice": n, "note": text} | made[n] for n, (_, text) in PRACTICES.items() if n in made]
+    found = pd.DataFrame(rows)
+    return found.assign(difference=found["shown"] - found["honest"])[list(COLUMNS)]
 
 
 def _per_case(honest: np.ndarray, shown: np.ndarray, subjects: np.ndarray) -> dict[str, float]:
-    """Both means over cases, and the difference's interval over people and seeds: (cases,) or (seeds, cases)."""
+    """Means over cases of two scores, (cases,) or (seeds, cases), and the interval of their difference."""
     found = interval(shown - honest, subjects)
     return {"honest": honest.mean(), "shown": shown.mean(), "low": found.low, "high": found.high}
 
@@ -232,7 +187,7 @@ def _per_case(honest: np.ndarray, shown: np.ndarray, subjects: np.ndarray) -> di
 def _of_all(
     honest: np.ndarray, counts: np.ndarray, score: Callable[[np.ndarray], float], subjects: np.ndarray
 ) -> dict[str, float]:
-    """The same of a score of many volumes at once: whoever is drawn anew is pooled anew.
+    """The same for a score of many volumes at once, pooled again in each resample.
 
     honest: (seeds, cases). counts: (seeds, cases, K, K).
     """
@@ -243,10 +198,3 @@ def _of_all(
     found = of_cases(added, subjects, len(counts))
     shown = float(np.mean([score(one) for one in counts]))
     return {"honest": honest.mean(), "shown": shown, "low": found.low, "high": found.high}
-
-
-def _row(practice: str, made: Mapping[str, float], shared: Mapping[str, Any]) -> dict[str, Any]:
-    """One row of the table; what has no interval has NaN."""
-    row = {**shared, "practice": practice, "low": np.nan, "high": np.nan, **made}
-    note = PRACTICES[practice][1] + (f"; {made['noted']} scores were noted" if "noted" in made else "")
-    return row | {"difference": row["shown"] - row["honest"], "note": note}

@@ -1,6 +1,6 @@
 """Analyses of trained networks: computed once, kept as CSV in artifacts/studies, read by notebooks and page.
 
-A study has units, such as a network or a method, and each unit gives rows of every table of the study. A unit's key
+A study has units, such as a network or a method, and each unit returns rows of every table of the study. A unit's key
 hashes the weights that it needs, the data and the settings. Rows with a valid key are kept on any machine, with or
 without the weights; so an interrupted study resumes, and new runs are added without repeating the others.
 """
@@ -30,7 +30,6 @@ from hipposeg.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
-FOLDER = "studies"
 Rows = dict[str, list[dict[str, Any]]]
 
 
@@ -56,33 +55,6 @@ class Context:
         return {run.name: run.config["weights_sha256"] for run in load.runs(load.load(self.ws), self.ws)}
 
 
-def network_of(context: Context, run: RunSpec) -> nn.Module:
-    """Load a run's network with the weights that were scored, in evaluation mode.
-
-    Raises:
-        FileNotFoundError: the weights are not on this machine.
-    """
-    found, path = _stored_weights(context, run)
-    if path is None:
-        raise FileNotFoundError(f"the weights of {run.name} are not on this machine; {_how(run)}")
-    return load_weights(path, found, context.cohort.spec, context.machine)
-
-
-def _stored_weights(context: Context, run: RunSpec) -> tuple[RunSpec, Path | None]:
-    """Find the weights of a run, else of the same run in this machine's precision.
-
-    They are in the cache, or in the package, which holds those of `hipposeg predict`.
-
-    Returns:
-        Which run was found, and the file; the run itself and None if neither is here.
-    """
-    for one in dict.fromkeys((run, native(run))):
-        for path in (folder_of(one, context.ws) / WEIGHTS, card.PACKAGED / f"{one.name}.safetensors"):
-            if path.is_file() and files.sha256_file(path) == context.weights.get(one.name):
-                return one, path
-    return run, None
-
-
 @dataclass(frozen=True)
 class Unit:
     """A part of a study.
@@ -105,7 +77,7 @@ class Study:
     Attributes:
         name: for the command.
         question: what it finds out.
-        tables: CSV file -> its columns, of which the first names the unit.
+        tables: CSV file -> its columns, the first of which names the unit.
         units: its parts.
         settings: everything that decides its numbers.
         weights: whether its units need networks; others read only scores.
@@ -119,6 +91,38 @@ class Study:
     weights: bool = True
 
 
+def context_of(ws: Workspace, cohort: Cohort, folds: Mapping[str, list[Fold]]) -> Context:
+    """The context on this machine, with one thread, as for runs."""
+    machine = machine_for(native(RunSpec(FLAGSHIP)))
+    machine.prepare()
+    return Context(ws, cohort, folds, machine)
+
+
+def network_of(context: Context, run: RunSpec) -> nn.Module:
+    """Load a run's network with the weights that were scored, in evaluation mode.
+
+    Raises:
+        FileNotFoundError: the weights are not on this machine.
+    """
+    found, path = _stored_weights(context, run)
+    if path is None:
+        raise FileNotFoundError(f"the weights of {run.name} are not on this machine; {_how(run)}")
+    return load_weights(path, found, context.cohort.spec, context.machine)
+
+
+def _stored_weights(context: Context, run: RunSpec) -> tuple[RunSpec, Path | None]:
+    """Find the weights of a run, or of the same run in this machine's precision, in the cache or in the package.
+
+    Returns:
+        The run that was found and its file; the run itself and None if there is no file.
+    """
+    for one in dict.fromkeys((run, native(run))):
+        for path in (folder_of(one, context.ws) / WEIGHTS, card.PACKAGED / f"{one.name}.safetensors"):
+            if path.is_file() and files.sha256_file(path) == context.weights.get(one.name):
+                return one, path
+    return run, None
+
+
 def make(study: Study, context: Context, say: Callable[[str], None] = log.info) -> dict[str, str]:
     """Update a study. Tables are written after every unit.
 
@@ -126,27 +130,30 @@ def make(study: Study, context: Context, say: Callable[[str], None] = log.info) 
         Unit -> "kept", "made", or why it is left out: runs or weights are missing. Outdated rows of a unit that is left
         out are deleted.
     """
-    states, rows = {}, _stored(study, context.ws)
-    keys = {name: known for name, known in _keys(study, context.ws).items() if name in {u.name for u in study.units}}
+    states, rows, known = {}, _stored(study, context.ws), _keys(study, context.ws)
+    keys = {unit.name: known[unit.name] for unit in study.units if unit.name in known}
     for unit in study.units:
-        state = state_of(study, unit, context)
+        states[unit.name] = state = state_of(study, unit, context)
+        if state == "kept":
+            continue
+        keys.pop(unit.name, None)
         if state == "to make":
             say(f"{study.name}: {unit.name} ...")
-            rows[unit.name] = unit.make(context)
-            keys[unit.name] = {"key": _key(study, unit, context), **_whereabouts(context)}
-            state = "made"
-        elif state != "kept":
+            found = unit.make(context)
+            for table, columns in study.tables.items():
+                rows[table] = [row for row in rows[table] if row.get(columns[0]) != unit.name] + found[table]
+            # The machine is kept, because rounding on another one changes the last digits.
+            machine = {**asdict(context.machine), "machine": processor_name(), "torch": torch.__version__}
+            keys[unit.name] = {"key": _key(study, unit, context), **machine}
+            states[unit.name] = "made"
+        else:
             say(f"{study.name}: {unit.name} is left out: {state}")
-            rows.pop(unit.name, None)
-            keys.pop(unit.name, None)
-        states[unit.name] = state
-        if state != "kept":
-            _write(study, context.ws, rows, keys)
+        _write(study, context.ws, rows, keys)
     return states
 
 
 def state_of(study: Study, unit: Unit, context: Context) -> str:
-    """ "kept" if its rows are current, "to make" if they can be made here, else what is missing."""
+    """ "kept" if its rows are current, "to make" if they can be computed on this machine, else what is missing."""
     missing = [run for run in unit.runs if run.name not in context.weights]
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
@@ -158,11 +165,21 @@ def state_of(study: Study, unit: Unit, context: Context) -> str:
     return f"weights of {unloaded[0].name} not on this machine; {_how(unloaded[0])}" if unloaded else "to make"
 
 
+def path_of(ws: Workspace, table: str) -> Path:
+    """The CSV file of a study's table."""
+    return ws.artifacts / "studies" / f"{table}.csv"
+
+
 def read(ws: Workspace, table: str) -> pd.DataFrame | None:
     """A table of the studies; None if it is missing or empty."""
-    path = ws.artifacts / FOLDER / f"{table}.csv"
+    path = path_of(ws, table)
     found = pd.read_csv(path) if path.is_file() else pd.DataFrame()
     return found if len(found) else None
+
+
+def write(ws: Workspace, name: str, table: pd.DataFrame) -> None:
+    """Write a table that a notebook computes, `artifacts/studies/<name>.csv`."""
+    files.write_csv(path_of(ws, name), list(table.columns), table.to_dict("records"))
 
 
 def absent(study: str) -> str:
@@ -171,13 +188,6 @@ def absent(study: str) -> str:
         f"This analysis has no results for this data set: `hipposeg-lab study {study}` computes them, from runs that "
         "`hipposeg train --plan 04` and `hipposeg train --plan 07` train."
     )
-
-
-def context_of(ws: Workspace, cohort: Cohort, folds: Mapping[str, list[Fold]]) -> Context:
-    """The context on this machine, with one thread, as for runs."""
-    machine = machine_for(native(RunSpec(FLAGSHIP)))
-    machine.prepare()
-    return Context(ws, cohort, folds, machine)
 
 
 def _how(run: RunSpec) -> str:
@@ -195,30 +205,25 @@ def _key(study: Study, unit: Unit, context: Context, planned: bool = False) -> s
 
 
 def _keys(study: Study, ws: Workspace) -> dict[str, dict[str, Any]]:
-    """Unit -> key of its stored rows, and where they were made; empty if a table is missing."""
-    paths = [ws.artifacts / FOLDER / name for name in (f"{study.name}.json", *(f"{t}.csv" for t in study.tables))]
-    return files.read_json(paths[0]) if all(path.is_file() for path in paths) else {}
+    """Unit -> key of its stored rows and the machine that computed them; empty if a table is missing."""
+    whole = all(path_of(ws, table).is_file() for table in study.tables)
+    path = path_of(ws, study.name).with_suffix(".json")
+    return files.read_json(path) if whole and path.is_file() else {}
 
 
-def _stored(study: Study, ws: Workspace) -> dict[str, Rows]:
-    """Rows of the CSV files, as text: unit -> table -> rows."""
-    found: dict[str, Rows] = {}
+def _stored(study: Study, ws: Workspace) -> Rows:
+    """Rows of the CSV files, as text."""
+    paths = {table: path_of(ws, table) for table in study.tables}
+    return {
+        table: pd.read_csv(path, dtype=str, keep_default_na=False).to_dict("records") if path.is_file() else []
+        for table, path in paths.items()
+    }
+
+
+def _write(study: Study, ws: Workspace, rows: Rows, keys: Mapping[str, Any]) -> None:
+    """Write the rows of units with a key, in the study's order, then the keys."""
+    order = {unit.name: index for index, unit in enumerate(study.units) if unit.name in keys}
     for table, columns in study.tables.items():
-        path = ws.artifacts / FOLDER / f"{table}.csv"
-        rows = pd.read_csv(path, dtype=str, keep_default_na=False).to_dict("records") if path.is_file() else []
-        for row in rows:
-            found.setdefault(row.get(columns[0], ""), {}).setdefault(table, []).append(row)
-    return found
-
-
-def _write(study: Study, ws: Workspace, rows: Mapping[str, Rows], keys: Mapping[str, Any]) -> None:
-    """Write every table, units in the study's order, then the keys."""
-    for table, columns in study.tables.items():
-        ordered = [row for unit in study.units if unit.name in keys for row in rows.get(unit.name, {}).get(table, [])]
-        files.write_csv(ws.artifacts / FOLDER / f"{table}.csv", columns, ordered)
-    files.write_json(ws.artifacts / FOLDER / f"{study.name}.json", keys)
-
-
-def _whereabouts(context: Context) -> dict[str, Any]:
-    """Where a unit was made: rounding of another machine may change the last digits."""
-    return {**asdict(context.machine), "machine": processor_name(), "torch": torch.__version__}
+        kept = [row for row in rows[table] if row.get(columns[0]) in order]
+        files.write_csv(path_of(ws, table), columns, sorted(kept, key=lambda row, name=columns[0]: order[row[name]]))
+    files.write_json(path_of(ws, study.name).with_suffix(".json"), keys)

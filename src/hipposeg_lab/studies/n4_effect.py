@@ -1,13 +1,14 @@
-"""What N4 does to a cohort, in numbers: how strong a field it finds, and what happens to tissue and contrast.
+"""Effect of N4 on a cohort: strength of the field it finds, and what happens to tissue and contrast.
 
-Nobody knows the true field of these scans. So there are two kinds of evidence: what changes on every real case
-(`effects`), and how much of a field that we planted ourselves N4 takes out again (`planted`).
+The true field of these scans is unknown. So there are two kinds of evidence: what changes on every real case
+(`effects`), and how much of a planted field N4 removes again (`planted`).
 """
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from scipy.ndimage import binary_dilation
 
 from hipposeg.data.cohort import Cohort
 from hipposeg.data.grid import zscore
@@ -33,11 +34,9 @@ def field_range(field: np.ndarray) -> float:
 def contrast_to_noise(image: np.ndarray, label: np.ndarray) -> float:
     """Difference of mean intensity between the labelled voxels and their surroundings, over their pooled SD.
 
-    image, label: (X, Y, Z). Surroundings: unlabelled voxels at most `SHELL` steps from the label. It is a contrast to
-    everything around, white matter and fluid alike, so their own variety counts as noise. NaN without either part.
+    image, label: (X, Y, Z). Surroundings: unlabelled voxels at most `SHELL` steps from the label. They contain white
+    matter and fluid, whose differences count as noise. NaN if either part is empty.
     """
-    from scipy.ndimage import binary_dilation
-
     inside = label > 0
     shell = binary_dilation(inside, iterations=SHELL) & ~inside
     if not inside.any() or not shell.any():
@@ -53,28 +52,27 @@ def variation(image: np.ndarray, mask: np.ndarray) -> float:
 
 
 def effects(cohort: Cohort, corrected: Mapping[int, np.ndarray]) -> pd.DataFrame:
-    """One row per case (index), first channel: what the correction changed.
+    """What the correction changed in the first channel, one row per case (index).
 
     Columns: subject, field_range (share), correlation (original with corrected intensities), z_change (root mean square
-    difference of the z-scored images, in SD: what a network sees of it), cnr_before, cnr_after, and cv_<label>_before
-    and cv_<label>_after for every label.
+    difference of the z-scored images, in SD: the change of a network's input), cnr_before, cnr_after, and
+    cv_<label>_before and cv_<label>_after for every label.
     """
-    rows = []
+    rows = {}
     for number, case in cohort.cases.items():
         before, after = case.image[0], corrected[number][0]
         change = zscore(case.image)[0].astype(np.float64) - zscore(corrected[number])[0]
-        row = {
-            "case": number, "subject": case.subject,
+        rows[number] = {
+            "subject": case.subject,
             "field_range": field_range(field_of(before, after)),
             "correlation": float(np.corrcoef(before.ravel().astype(np.float64), after.ravel())[0, 1]),
             "z_change": float(np.sqrt((change**2).mean())),
-        }  # fmt: skip
+        }
         for when, image in (("before", before), ("after", after)):
-            row[f"cnr_{when}"] = contrast_to_noise(image, case.label)
+            rows[number][f"cnr_{when}"] = contrast_to_noise(image, case.label)
             for item in cohort.spec.labels:
-                row[f"cv_{item.name}_{when}"] = variation(image, case.label == item.value)
-        rows.append(row)
-    return pd.DataFrame(rows).set_index("case")
+                rows[number][f"cv_{item.name}_{when}"] = variation(image, case.label == item.value)
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("case")
 
 
 def smooth_field(shape: tuple[int, int, int], rng: np.random.Generator, strength: float = 0.1) -> np.ndarray:
@@ -86,19 +84,20 @@ def smooth_field(shape: tuple[int, int, int], rng: np.random.Generator, strength
     return np.exp(strength * log_field / log_field.std())
 
 
-def planted(cases: Mapping[int, Case], settings: Mapping[str, N4Params], seed: int = 0,
-            strength: float = 0.1) -> pd.DataFrame:  # fmt: skip
-    """Plant a known field into each case and ask N4 for it, under several settings.
+def planted(cases: Mapping[int, Case], settings: Mapping[str, N4Params], strength: float = 0.1) -> pd.DataFrame:
+    """Multiply each case by a known field and estimate it with N4, under several settings.
 
     The estimate for the planted image minus that for the original (both as logarithms) should be the planted field.
-    One row per setting and case. Columns: setting, case, found_range (range of the field that N4 sees in the original),
-    missed (SD of what is left of the planted field, as a share of its own SD: 0 all found, 1 nothing found),
-    cv_original, cv_corrected, cv_planted, cv_planted_corrected (coefficient of variation in the foreground).
+
+    Returns:
+        One row per setting and case. Columns: setting, case, found_range (range of the field in the original), missed
+        (SD of what is left of the planted field, as a share of its own SD: 0 all found, 1 nothing found), cv_original,
+        cv_corrected, cv_planted, cv_planted_corrected (coefficient of variation in the foreground).
     """
     rows = []
     for number, case in cases.items():
         image, inside = case.image[0], case.label > 0
-        truth = smooth_field(image.shape, np.random.default_rng([seed, number]), strength)
+        truth = smooth_field(image.shape, np.random.default_rng([0, number]), strength)
         dirty = (image * truth).astype(np.float32)
         for name, params in settings.items():
             own, both = (bias_field(one, case.spacing, params) for one in (image, dirty))
@@ -113,8 +112,8 @@ def planted(cases: Mapping[int, Case], settings: Mapping[str, N4Params], seed: i
 
 
 def planted_means(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean over cases of `planted`'s table, a row per setting: missed, found (range in the originals), and the relative
-    change of the coefficient of variation in the originals, variation_change.
+    """Mean over cases of `planted` for each setting: missed, found (range in the originals), and variation_change, the
+    relative change of the coefficient of variation in the originals.
     """
     changed = table.assign(found=table.found_range, variation_change=table.cv_corrected / table.cv_original - 1)
     return changed.groupby("setting", sort=False)[["missed", "found", "variation_change"]].mean()
@@ -132,7 +131,7 @@ def mask_share(cohort: Cohort, inside: Mapping[int, np.ndarray]) -> float:
 
 
 def otsu_mask(image: np.ndarray) -> np.ndarray:
-    """Voxels above Otsu's threshold: the mask that N4 uses when it is given none. bool, the image's shape."""
+    """Voxels above Otsu's threshold, the mask that N4 uses by default: bool, the image's shape."""
     import SimpleITK as sitk  # noqa: N813
 
     return sitk.GetArrayFromImage(sitk.OtsuThreshold(sitk.GetImageFromArray(image), 0, 1)).astype(bool)

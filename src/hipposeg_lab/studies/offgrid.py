@@ -1,26 +1,23 @@
-"""The study off the grid: networks of larger voxels evaluated on the files' own, in two ways, and one case drawn finer.
+"""Networks of larger voxels evaluated on the files' own grid, in two ways, and one case drawn on finer grids.
 
 A hook writes two files:
 
-- offgrid.csv: every test case by both queries, against the truth on the native grid. The rows of "head" are those
-  of scores; "trilinear" is the same network's logits, interpolated.
+- offgrid.csv: every test case by both queries, against the truth on the native grid. Rows of "head" repeat the scores
+  of the run; "trilinear" interpolates the logits of the same network.
 - offgrid.npz, for one run: label maps of one case at 2, 1 and 0.5 mm by both queries, for a picture that needs no
   weights. At 0.5 mm there is no truth: that map is an illustration and is never scored.
 """
 
 import io
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from torch import nn
 
 from hipposeg import files, metrics
-from hipposeg.experiments.hooks import Finished
+from hipposeg.experiments.run import Finished
 from hipposeg.experiments.spec import RunSpec
-from hipposeg.inference import HEAD, TRILINEAR, Prep, off_grid
-from hipposeg.training.machine import Machine
+from hipposeg.inference import HEAD, TRILINEAR, off_grid
 
 TABLE, PICTURE = "offgrid.csv", "offgrid.npz"
 # The run of the picture in each data set.
@@ -47,31 +44,20 @@ def hook(finished: Finished) -> None:
     files.write_csv(finished.folder / TABLE, COLUMNS, rows)
     if replace(run, hardware="") == PICTURED[cohort.dataset]:
         drawn = min(finished.images)
-        found = contours(network, prep, machine, finished.images[drawn], cohort.cases[drawn].spacing)
-        files.write_bytes(finished.folder / PICTURE, packed(drawn, found))
+        image, spacing = finished.images[drawn], cohort.cases[drawn].spacing
+        maps = {
+            (query, size): off_grid(network, prep, image, spacing, machine, query, (size,) * 3).argmax(0)
+            for size in DRAWN_MM
+            for query in QUERIES
+        }
+        files.write_bytes(finished.folder / PICTURE, packed(drawn, maps))
 
 
-def contours(
-    network: nn.Module, prep: Prep, machine: Machine, image: np.ndarray, spacing: tuple[float, float, float],
-    sizes: Sequence[float] = DRAWN_MM,
-) -> dict[tuple[str, float], np.ndarray]:  # fmt: skip
-    """Class probabilities of one case on grids of several voxel sizes that share the image's centre.
-
-    image: (C, X, Y, Z) float32 of voxels `spacing`. sizes: voxel sizes in mm. Returns (query, size) -> (K, X', Y', Z')
-    float32. On the network's own voxels nothing is interpolated, and both queries agree.
-    """
-    return {
-        (query, size): off_grid(network, prep, image, spacing, machine, query, (size,) * 3)
-        for size in sizes
-        for query in QUERIES
-    }
-
-
-def packed(case: int, found: dict[tuple[str, float], np.ndarray]) -> bytes:
-    """The label maps of `contours` as a compressed .npz of some ten kilobytes, the same bytes for the same maps."""
+def packed(case: int, maps: dict[tuple[str, float], np.ndarray]) -> bytes:
+    """Label maps by query and voxel size as a compressed .npz, the same bytes for the same maps."""
     stream = io.BytesIO()
-    maps = {f"{query} {size:g}": probability.argmax(0).astype(np.uint8) for (query, size), probability in found.items()}
-    np.savez_compressed(stream, case=np.array(case), **maps)
+    named = {f"{query} {size:g}": found.astype(np.uint8) for (query, size), found in maps.items()}
+    np.savez_compressed(stream, case=np.array(case), **named)
     return stream.getvalue()
 
 

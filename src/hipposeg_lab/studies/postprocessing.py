@@ -1,11 +1,11 @@
 """Post-processing as an ablation: the same stored masks with small pieces removed and holes filled, scored again.
 
 Each step takes a label map (X, Y, Z) of integers, background 0, and returns one; none reads an image or a truth.
-Components touch by faces, edges or corners. Keeping the largest one is what nnU-Net decides on its training cases
-(Isensee et al. 2021, doi 10.1038/s41592-020-01008-z); here each step is only measured, and nothing is decided by it.
+Components touch by faces, edges or corners. nnU-Net decides on its training cases whether to keep the largest one
+(Isensee et al. 2021, doi 10.1038/s41592-020-01008-z); here each step is only measured.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -17,20 +17,18 @@ from hipposeg.metrics import MEAN, UNION
 from hipposeg.results.load import Run
 from hipposeg.stats import interval
 
-COLUMNS = ("run", "step", "label", "dice", "difference", "low", "high", "people")
+COLUMNS = ("run", "step", "label", "dice", "difference", "low", "high", "subjects")
 TOUCHING = np.ones((3, 3, 3), dtype=bool)
 
 
 def largest(mask: np.ndarray) -> np.ndarray:
-    """The largest connected component of a boolean mask (X, Y, Z); the first of equal ones, none of an empty mask."""
+    """The largest connected component of a boolean mask (X, Y, Z), the first of equal ones."""
     parts, count = ndimage.label(mask, TOUCHING)
-    if count < 2:
-        return mask
-    return parts == 1 + int(np.argmax(np.bincount(parts.ravel())[1:]))
+    return parts == 1 + int(np.argmax(np.bincount(parts.ravel())[1:])) if count > 1 else mask
 
 
 def largest_part(labels: np.ndarray) -> np.ndarray:
-    """Of every class only the largest component; the rest becomes background."""
+    """Keep only the largest component of every class."""
     kept = np.zeros_like(labels)
     for value in np.unique(labels[labels > 0]):
         kept[largest(labels == value)] = value
@@ -38,12 +36,12 @@ def largest_part(labels: np.ndarray) -> np.ndarray:
 
 
 def largest_whole(labels: np.ndarray) -> np.ndarray:
-    """Only the largest component of all foreground together."""
+    """Keep only the largest component of the foreground."""
     return np.where(largest(labels > 0), labels, 0).astype(labels.dtype)
 
 
 def fill_holes(labels: np.ndarray) -> np.ndarray:
-    """Background that foreground encloses gets the class of the nearest foreground voxel."""
+    """Fill background enclosed by foreground with the class of the nearest foreground voxel."""
     holes = ndimage.binary_fill_holes(labels > 0) & (labels == 0)
     if not holes.any():
         return labels
@@ -56,17 +54,11 @@ def every_step(labels: np.ndarray) -> np.ndarray:
     return fill_holes(largest_part(largest_whole(labels)))
 
 
-STEPS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "largest-part": largest_part, "largest-whole": largest_whole, "fill-holes": fill_holes, "all": every_step,
-}  # fmt: skip
+STEPS = {"largest-part": largest_part, "largest-whole": largest_whole, "fill-holes": fill_holes, "all": every_step}
 
 
 def study(runs: Sequence[Run], cohort: Cohort) -> pd.DataFrame:
-    """Dice after each step and its difference from the stored masks: a row per run, step and label, columns COLUMNS.
-
-    Intervals are of the difference, over people. The same network with and without a step is compared, so the
-    difference is the step's own, for this run.
-    """
+    """Dice after each step, its difference from the stored masks, and an interval over subjects: columns COLUMNS."""
     rows = []
     for run in runs:
         subjects, before = run.subjects(), dice_table(run.masks, cohort)
@@ -74,19 +66,16 @@ def study(runs: Sequence[Run], cohort: Cohort) -> pd.DataFrame:
             table = dice_table({case: change(mask) for case, mask in run.masks.items()}, cohort)
             for label in table:
                 found = interval((table[label] - before[label]).to_numpy(), subjects.to_numpy())
-                rows.append({
-                    "run": run.name, "step": step, "label": label, "dice": table[label].mean(),
-                    "difference": found.value, "low": found.low, "high": found.high, "people": subjects.nunique(),
-                })  # fmt: skip
+                ends = found.value, found.low, found.high
+                rows.append((run.name, step, label, table[label].mean(), *ends, subjects.nunique()))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def dice_table(masks: Mapping[int, np.ndarray], cohort: Cohort) -> pd.DataFrame:
-    """Dice by case (rows) of each part, their union and their mean (NaN skipped), as `metrics.score_case` has them."""
+    """Dice by case (rows) of each part, their union and their mean (NaN skipped), as in `metrics.score_case`."""
     rows = {}
     for number, mask in masks.items():
         truth = cohort.cases[number].label
-        rows[number] = metrics.class_dice(mask, truth, cohort.spec)
-        rows[number][UNION] = metrics.dice(mask > 0, truth > 0)
+        rows[number] = metrics.class_dice(mask, truth, cohort.spec) | {UNION: metrics.dice(mask > 0, truth > 0)}
     table = pd.DataFrame.from_dict(rows, orient="index").sort_index()
     return table.assign(**{MEAN: table[list(cohort.spec.names)].mean(axis=1)})

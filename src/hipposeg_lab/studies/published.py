@@ -1,125 +1,75 @@
-"""What others report: typed here because no file of ours can compute it, each with its source.
+"""What others report (`published.toml`), and a table of five projects' claims beside our scores.
 
-PUBLISHED are scores on Task04. None of them is on our folds: their splits are by volume, so many scored volumes have
-their sibling in training. CLAIMS are the headline scores of the five student projects that this series covers, and what
-their own files say that these are; `report.claims` sets ours beside them.
+Our scores come from runs: the mean Dice of our model of the same kind, and the score that the nearest practice of
+`studies.inflation` gives our plain network's masks. Data and splits differ, so nothing is ranked.
 """
 
+import tomllib
 from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
 
 
 @dataclass(frozen=True)
 class Published:
-    """One published result: Dice per part (None where the source does not give it), and where it stands.
-
-    kind: how `numbers.show` writes it; "score2" where the source gives two decimals.
-    """
+    """One published result on Task04; Dice is None where the source does not give it."""
 
     method: str
     protocol: str
-    anterior: float | None
-    posterior: float | None
-    mean: float | None
     source: str
     url: str = ""
+    anterior: float | None = None
+    posterior: float | None = None
+    mean: float | None = None
     kind: str = "score"
 
 
-_MONAI = (
-    "MONAI tutorials, dynunet_pipeline",
-    "https://github.com/Project-MONAI/tutorials/tree/main/modules/dynunet_pipeline",
-)
-_NNACTIVE = ("nnActive, full-data results", "https://github.com/MIC-DKFZ/nnActive")
-_HIPPONET = ("PMC10690959", "https://pmc.ncbi.nlm.nih.gov/articles/PMC10690959/")
-_NNUNET = ("Isensee et al. 2021 and the Decathlon leaderboard", "https://doi.org/10.1038/s41592-020-01008-z")
+_DATA = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+PUBLISHED = tuple(Published(**one) for one in _DATA["published"])
+CLAIMS = _DATA["claims"]
 
-_AUTO3DSEG = ("Auto3DSeg, Task04 table", "")
-_BY_VOLUME = "five folds by volume"
-
-PUBLISHED = (
-    Published("nnU-Net, 3d_fullres", f"{_BY_VOLUME}, all labelled cases", 0.8975, 0.8807, 0.8891, *_MONAI),
-    Published(
-        "MONAI DynUNet", "the same folds; best epoch chosen on the scored fold; flips averaged",
-        0.8983, 0.8816, 0.8900, *_MONAI,
-    ),
-    Published("nnU-Net v2", "one random split by volume", 0.9034, 0.8866, 0.8950, *_NNACTIVE),
-    Published("Hippo-Net", "hold-out by volume", 0.900, 0.886, 0.893, *_HIPPONET),
-    Published("Auto3DSeg SegResNet", _BY_VOLUME, None, None, 0.889, *_AUTO3DSEG),
-    Published("Auto3DSeg DiNTS", _BY_VOLUME, None, None, 0.881, *_AUTO3DSEG),
-    Published("Auto3DSeg SegResNet2D", _BY_VOLUME, None, None, 0.880, *_AUTO3DSEG),
-    Published("Auto3DSeg SwinUNETR", _BY_VOLUME, None, None, 0.737, *_AUTO3DSEG),
-    Published("nnU-Net, hidden test set", "the Decathlon's test volumes", 0.90, 0.89, None, *_NNUNET, kind="score2"),
+TYPED = ("project", "method", "claimed", "called", "really", "twin", "source", "url", "practice")
+COLUMNS = (
+    "project", "method", "claimed", "called", "really", "value_low", "value_high", "model", "ours", "low", "high",
+    "seeds", "practice", "twin", "scored_their_way", "estimated", "source", "url",
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Claim:
-    """One project's headline score, and what its own files say that it is.
+def table(ours: pd.DataFrame, inflation: pd.DataFrame) -> pd.DataFrame:
+    """Claims beside our scores: one row a claim, columns COLUMNS; NaN without such a run or score.
 
-    project: the letter that stands for it here. method: what was trained. claimed: the score as it is printed, under
-    the name `called`. really: what was computed. value: the project's own fair score: none, one number, or two ends;
-    C's are estimates, because its files hold none. source: the file that prints the score. models: ours of the same
-    kind, the nearest first, always on Task04. practice, twin: slug of the practice in `studies.inflation` that is
-    nearest to the project's, and the model whose masks are scored so. estimated: the fair score is our estimate.
+    Args:
+        ours: mean Dice by model, as `results.compare.means` returns it.
+        inflation: what `inflation.study` returns.
     """
+    shown = inflation.assign(model=inflation["run"].str.split(".").str[0]).set_index(["model", "practice"])["shown"]
+    rows = []
+    for claim in CLAIMS:
+        row = {name: claim[name] for name in TYPED} | {"estimated": int(claim.get("estimated", False))}
+        if claim["value"]:
+            row |= {"value_low": claim["value"][0], "value_high": claim["value"][-1]}
+        row["model"] = next((model for model in claim["models"] if model in ours.index), "")
+        if row["model"]:
+            row |= ours.loc[row["model"]].rename({"value": "ours"}).to_dict()
+        row["scored_their_way"] = shown.get((claim["twin"], claim["practice"]), np.nan)
+        rows.append(row)
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
-    project: str
-    method: str
-    claimed: float
-    called: str
-    really: str
-    value: tuple[float, ...]
-    source: str
-    url: str
-    models: tuple[str, ...] = ()
-    practice: str = ""
-    twin: str = ""
-    estimated: bool = False
 
-
-_GITHUB = "https://github.com"
-_A = ("reports/test_summary.json", f"{_GITHUB}/cianmcguinn/hippocampus-segmentation-project")
-_B = ("README.md", f"{_GITHUB}/Mahdyy02/hippocampus_segmentation_msd_task4")
-_C = ("README.md", f"{_GITHUB}/Ayoub-ABIDI/Hippocampus-Segmentation-from-Medical-Images")
-_D = ("README.md", f"{_GITHUB}/NegarMov/MRI-Hippocampus-Segmentation")
-_E = ("UNet3D", f"{_GITHUB}/shakes76/PatternAnalysis-2024")
-_POOLED = "background averaged in, the voxels of {} pooled, an absent class scored as 1"
-
-CLAIMS = (
-    Claim(
-        "A", "2D U-Net on a MobileNetV3-Small encoder", 0.726, "3D Dice",
-        "both parts as one class, in slices cropped around the truth and stretched to 128x128",
-        (), *_A, ("recipe-a", "unet2d-mobilenetv3"), "union-crop", "unet2d",
-    ),
-    Claim(
-        "B", "3D U-Net with a coordinate head", 0.989, "3D Dice",
-        "normalised surface Dice at 2 voxels; the Dice stands in results_hippocampus/history.json",
-        (0.872,), *_B, ("unet3d-inr", "recipe-b"), "nsd2", "unet3d",
-    ),
-    Claim(
-        "C", "2D U-Net", 0.9225, "Dice", _POOLED.format("16 slices"), (0.82, 0.84), *_C, ("unet2d",), "pooled-slices",
-        "unet2d", estimated=True,
-    ),
-    Claim(
-        "C", "2D Attention U-Net", 0.9090, "Dice", _POOLED.format("16 slices"), (), *_C, ("attention2d",),
-        "pooled-slices", "unet2d",
-    ),
-    Claim(
-        "C", "2D U-Net guided by CLIP", 0.9084, "Dice", _POOLED.format("8 slices"), (), *_C, ("clip2d-guided",),
-        "pooled-slices", "unet2d",
-    ),
-    Claim(
-        "C", "3D U-Net", 0.8108, "Dice", _POOLED.format("two volumes"), (0.72,), *_C, ("unet3d",), "pooled-volumes",
-        "unet3d", estimated=True,
-    ),
-    Claim(
-        "D", "2D U-Net on an EfficientNet-B0 encoder; other data (MRIHS)", 0.839, "Dice on test slices",
-        "one class, pooled over slices that were kept because the truth is not empty there",
-        (), *_D, ("recipe-d", "unet2d-efficientnetb0"), "union-slices", "unet2d",
-    ),
-    Claim(
-        "E", "residual 3D U-Net; other data (male pelvis)", 0.836, "Dice on test volumes, mean of its six classes",
-        "background is one of the six; split by volume, so nearly every test scan has its patient in training",
-        (0.806,), *_E, ("unet3d-residual",), "background", "unet3d",
-    ),
-)  # fmt: skip
+def readable(rows: pd.DataFrame) -> pd.DataFrame:
+    """What `table` returns, as text."""
+    text = {}
+    for row in rows.itertuples():
+        digits, about = (2, "about ") if row.estimated else (3, "")
+        ends = " to ".join(f"{end:.{digits}f}" for end in dict.fromkeys((row.value_low, row.value_high)))
+        theirs = f"{row.scored_their_way:.3f}, {row.twin}" if np.isfinite(row.scored_their_way) else ""
+        text[f"{row.project}: {row.method}"] = {
+            "claimed": f"{row.claimed:g}, {row.called}",
+            "what that is": row.really,
+            "without that, on their own split": about + ends if np.isfinite(row.value_low) else "not in its files",
+            "ours, of that kind": f"{row.ours:.3f} ({row.low:.3f} to {row.high:.3f}), {row.model}" if row.model else "",
+            "our plain network, nearest practice": theirs,
+        }
+    return pd.DataFrame.from_dict(text, orient="index")

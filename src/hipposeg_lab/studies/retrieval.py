@@ -1,11 +1,10 @@
-"""Does a slice find its caption among those of other people, and a caption its slice? Against chance, and raw pixels.
+"""Image-text retrieval among slices of other subjects, compared with chance and with raw pixels.
 
-Captions repeat: many slices of different people share all facts. So a caption that is looked for is a candidate once,
-however often it stands there (else one wrong caption could fill all first places), with the score of its best wording;
-where slices are looked for, any one with equal facts counts as found, and chance is computed with these duplicates.
-Candidates come from slices of OTHER held-out people; the query's own person, whose other hippocampus looks alike, is
-left out. The same candidates are ranked by the raw pixels of their slices: a nearest neighbour that has learned
-nothing, and that may look at the candidates' images instead of reading their captions.
+Many slices share all facts, so captions repeat. A caption is therefore one candidate, with the score of its best
+wording (else one wrong caption could fill all first places). Where slices are searched, any slice with equal facts
+counts as found, and chance accounts for these duplicates. Candidates come from other test subjects; the query's own
+subject, whose contralateral hippocampus looks alike, is left out. Raw pixels rank the same candidates by the distance
+between slices: a nearest neighbour without learning, which may look at the candidates' images instead of captions.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,10 +23,9 @@ COLUMNS = ("case", "subject", "direction", "source", "queries", *(f"recall{k}" f
 
 
 def ranks(scores: np.ndarray, equal: np.ndarray, allowed: np.ndarray) -> np.ndarray:
-    """(Q,) rank of the first candidate that counts as found, from 1; NaN where no allowed candidate does.
+    """Rank of the first correct candidate, from 1: (Q,), NaN without one. In ties, wrong candidates come first.
 
-    scores: (Q, N), higher is nearer. equal: (Q, N) bool, has the query's facts. allowed: (Q, N) bool, is a candidate.
-    A wrong candidate of the same score stands before the right one.
+    All (Q, N). scores: higher is nearer. equal: has the query's facts. allowed: is a candidate.
     """
     right = allowed & equal
     best = np.where(right, scores, -np.inf).max(1, keepdims=True)
@@ -36,16 +34,13 @@ def ranks(scores: np.ndarray, equal: np.ndarray, allowed: np.ndarray) -> np.ndar
 
 
 def by_caption(scores: np.ndarray, kinds: np.ndarray, allowed: np.ndarray) -> np.ndarray:
-    """(Q, K) best score among the allowed candidates of each kind of caption; -inf for a kind without any.
-
-    scores: (Q, N). kinds: (N,) integers from 0 to K - 1. allowed: (Q, N) bool.
-    """
+    """Best score (Q, K) among the allowed candidates (Q, N) of each kind of caption; -inf for a kind without any."""
     open_ = np.where(allowed, scores, -np.inf)
     return np.stack([open_[:, kinds == kind].max(1) for kind in range(kinds.max() + 1)], axis=1)
 
 
 def beyond(right: np.ndarray, candidates: np.ndarray, top: int) -> np.ndarray:
-    """Chance that none of `right` candidates is among the first `top` of `candidates` in random order; arrays (Q,)."""
+    """Chance (Q,) that none of `right` candidates is among the first `top` of `candidates` in random order."""
     chance = np.ones(len(right))
     for drawn in range(top):
         left = candidates - drawn
@@ -54,30 +49,31 @@ def beyond(right: np.ndarray, candidates: np.ndarray, top: int) -> np.ndarray:
 
 
 def chance_rank(right: np.ndarray, candidates: np.ndarray) -> float:
-    """The median rank of the first right candidate, over queries and random orders; NaN without a query."""
+    """Median rank of the first correct candidate over queries and random orders; NaN without a query."""
     if not len(right):
         return float("nan")
-    left, top = np.ones(len(right)), 0
-    while left.mean() > 0.5:
-        left *= np.divide(np.maximum(candidates - top - right, 0), candidates - top,
-                          out=np.zeros(len(right)), where=candidates > top)  # fmt: skip
-        top += 1
-    return float(top)
+    return float(next(top for top in range(candidates.max() + 1) if beyond(right, candidates, top).mean() <= 0.5))
 
 
 def study(
-    similarity: np.ndarray, pixels: np.ndarray, said: Sequence[object], cases: np.ndarray, people: Mapping[int, int]
+    similarity: np.ndarray, pixels: np.ndarray, said: Sequence[object], cases: np.ndarray, subjects: Mapping[int, int]
 ) -> pd.DataFrame:
-    """Recall among the first TOPS and median rank of every case, direction and source: columns COLUMNS.
+    """Recall among the first TOPS and median rank of every case, direction and source.
 
-    similarity: (N, N), of slice i with the caption of slice j. pixels: (N, N), how near slices i and j are, symmetric;
-    higher is nearer. said: facts of each slice. cases: (N,) case numbers. people: case -> person. queries: slices of
-    the case whose facts some slice of another person shares; others cannot be found and are left out.
+    Args:
+        similarity: (N, N), of slice i with the caption of slice j.
+        pixels: (N, N), symmetric, of slice i with slice j; higher is nearer.
+        said: facts of each slice.
+        cases: case numbers (N,).
+        subjects: case -> subject.
+
+    Returns:
+        Columns COLUMNS. queries: slices of the case whose facts occur in another subject; others cannot be found.
     """
     number = {one: index for index, one in enumerate(dict.fromkeys(said))}
     kinds = np.array([number[one] for one in said])
-    persons = np.array([people[case] for case in cases])
-    equal, allowed = kinds[:, None] == kinds, persons[:, None] != persons
+    owners = np.array([subjects[case] for case in cases])
+    equal, allowed = kinds[:, None] == kinds, owners[:, None] != owners
     own, there = kinds[:, None] == np.arange(len(number)), by_caption(allowed.astype(float), kinds, allowed) > 0
     found = {
         (IMAGE_TO_TEXT, CLIP): ranks(by_caption(similarity, kinds, allowed), own, there),
@@ -85,7 +81,7 @@ def study(
         (IMAGE_TO_TEXT, PIXELS): ranks(by_caption(pixels, kinds, allowed), own, there),
         (TEXT_TO_IMAGE, PIXELS): ranks(pixels.T, equal, allowed),
     }
-    # Of each direction: how many candidates are right, and how many there are.
+    # Numbers of correct candidates and of all candidates.
     counts = {
         IMAGE_TO_TEXT: ((own & there).sum(1), there.sum(1)),
         TEXT_TO_IMAGE: ((equal & allowed).sum(1), allowed.sum(1)),
@@ -93,15 +89,15 @@ def study(
     rows = []
     for case in dict.fromkeys(cases.tolist()):
         chosen = (cases == case) & (equal & allowed).any(1)
-        row = {"case": case, "subject": people[case], "queries": int(chosen.sum())}
+        first = case, subjects[case]
+        queries = int(chosen.sum())
         for (direction, source), rank in found.items():
-            recalls = {f"recall{k}": _mean(rank[chosen] <= k) for k in TOPS}
-            middle = float(np.median(rank[chosen])) if chosen.any() else float("nan")
-            rows.append({**row, "direction": direction, "source": source, **recalls, "rank": middle})
+            middle = float(np.median(rank[chosen])) if queries else float("nan")
+            rows.append((*first, direction, source, queries, *(_mean(rank[chosen] <= k) for k in TOPS), middle))
         for direction, (right, candidates) in counts.items():
             drawn = right[chosen], candidates[chosen]
-            recalls = {f"recall{k}": _mean(1 - beyond(*drawn, k)) for k in TOPS}
-            rows.append({**row, "direction": direction, "source": CHANCE, **recalls, "rank": chance_rank(*drawn)})
+            recalls = (_mean(1 - beyond(*drawn, k)) for k in TOPS)
+            rows.append((*first, direction, CHANCE, queries, *recalls, chance_rank(*drawn)))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -110,45 +106,36 @@ def _mean(values: np.ndarray) -> float:
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean over cases of each recall and of the median rank, with 95 % intervals over people.
-
-    table: of `study`, of one run. Columns direction, source, what (a column of `study`), value, low, high.
-    """
+    """Mean over cases of recall and median rank of one run, with 95 % intervals over subjects."""
     rows = []
-    for (direction, source), group in table.groupby(["direction", "source"], sort=False):
+    for key, group in table.groupby(["direction", "source"], sort=False):
         for what in (*(f"recall{k}" for k in TOPS), "rank"):
-            found = vars(interval(group[what].to_numpy(), group["subject"].to_numpy()))
-            rows.append({"direction": direction, "source": source, "what": what, **found})
-    return pd.DataFrame(rows)
+            found = interval(group[what].to_numpy(), group["subject"].to_numpy())
+            rows.append((*key, what, found.value, found.low, found.high))
+    return pd.DataFrame(rows, columns=["direction", "source", "what", "value", "low", "high"])
 
 
 def advantage(table: pd.DataFrame) -> pd.DataFrame:
-    """CLIP minus raw pixels in recall, on the same queries, with 95 % intervals over people (and seeds).
+    """Recall of CLIP minus that of raw pixels on the same queries, with 95 % intervals over subjects and seeds.
 
-    table: of `study`, of one run, or of several with a column seed. Columns direction, what ("first", "first 10"),
-    difference, low, high, people, seeds. A person counts once.
+    table: of `study`, with a column seed.
     """
-    table = table if "seed" in table else table.assign(seed=0)
     subjects = table.drop_duplicates("case").set_index("case")["subject"].sort_index()
     rows = []
     for direction, group in table.groupby("direction", sort=False):
         for recall, what in COMPARED.items():
-            sides = (group[group["source"] == source].pivot(index="seed", columns="case", values=recall)
-                     for source in (CLIP, PIXELS))  # fmt: skip
-            found = paired(*(side[subjects.index].to_numpy() for side in sides), subjects.to_numpy())
-            row = {"difference": found.difference, "low": found.low, "high": found.high}
-            rows.append({"direction": direction, "what": what, **row, "people": found.n_people, "seeds": found.n_seeds})
-    return pd.DataFrame(rows)
+            wide = group.pivot(index="seed", columns=["source", "case"], values=recall)
+            found = paired(*(wide[source][subjects.index].to_numpy() for source in (CLIP, PIXELS)), subjects.to_numpy())
+            ends = found.difference, found.low, found.high
+            rows.append((direction, what, *ends, found.n_subjects, found.n_seeds))
+    return pd.DataFrame(rows, columns=["direction", "what", "difference", "low", "high", "subjects", "seeds"])
 
 
 def in_words(found: pd.DataFrame) -> str:
-    """What `advantage` found, as one line of Markdown: each difference, and whether its interval excludes zero.
-
-    Not in a verdict's words: those take three seeds.
-    """
-    told = []
+    """What `advantage` returns, as a line of Markdown: each difference, and whether its interval excludes zero."""
+    parts = []
     for row in found.itertuples():
         shown = "excludes zero" if row.low > 0 or row.high < 0 else "holds zero"
         ends = f"{signed(row.low, 3)} to {signed(row.high, 3)}, which {shown}"
-        told.append(f"{row.direction}, {row.what}: **{signed(row.difference, 3)}** ({ends})")
-    return "; ".join(told)
+        parts.append(f"{row.direction}, {row.what}: **{signed(row.difference, 3)}** ({ends})")
+    return "; ".join(parts)

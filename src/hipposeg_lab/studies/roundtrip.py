@@ -1,24 +1,25 @@
-"""There and back: proof that the network's grid loses nothing, case by case, and the price of resampling."""
+"""Round trip through the network's grid: proof that nothing is lost, case by case, and the cost of resampling."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import nibabel as nib
 import numpy as np
 import pandas as pd
 
 from hipposeg.data.cohort import Cohort
-from hipposeg.data.grid import Spacing, Triple, place, zscore
+from hipposeg.data.grid import Spacing, Triple, place, rescale, rescale_label, zscore
 from hipposeg.data.read import Case
-from hipposeg.data.rescale import rescale, rescale_label
+from hipposeg.metrics import dice
 
 HEADER_FIELDS = ("dim", "pixdim", "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d",
                  "qoffset_x", "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z", "xyzt_units")  # fmt: skip
 
 
 def prove(cohort: Cohort, size: Triple) -> pd.DataFrame:
-    """Send every case to a grid of `size` voxels and back; one row per case (index), each check exact.
+    """Place every case on a grid of `size` voxels and restore it; one row per case (index), each check exact.
 
     Columns: size_0..2 (native voxels), room_0..2 (grid minus native, negative where cropped), cropped, image and label
     (every value equal after the round trip), file (label written to NIfTI after it and read back: values, affine and
@@ -42,9 +43,7 @@ def prove(cohort: Cohort, size: Triple) -> pd.DataFrame:
 
 
 def _same_file(label: np.ndarray, native: Path, folder: Path) -> bool:
-    """Write the label in the native file's geometry, read it back, and compare all that says where a voxel lies."""
-    import nibabel as nib
-
+    """Write the label in the native file's geometry, read it back, and compare values, affine and geometry."""
     original = nib.load(native)
     # One volume, whatever number of channels the image has.
     header = original.header.copy()
@@ -53,17 +52,20 @@ def _same_file(label: np.ndarray, native: Path, folder: Path) -> bool:
     nib.save(nib.Nifti1Image(label, original.affine, header), folder / native.name)
     back = nib.load(folder / native.name)
     same = all(np.array_equal(back.header[field], header[field]) for field in HEADER_FIELDS)
-    same_place = np.array_equal(back.affine, original.affine)
-    return bool(same and same_place and np.array_equal(np.asarray(back.dataobj), label))
+    return same and np.array_equal(back.affine, original.affine) and np.array_equal(np.asarray(back.dataobj), label)
 
 
 @dataclass(frozen=True)
 class Resampled:
-    """A case on a grid of larger voxels and back again, with what that cost.
+    """A case on a grid of larger voxels and back again.
 
-    coarse, back: image (X, Y, Z) there and on the native grid again, z-scored. coarse_label, back_label: the label.
-    rms: root mean square difference of `back` from the original, in SD. dice: class name -> Dice of the label there and
-    back with itself.
+    Attributes:
+        coarse: z-scored image (X, Y, Z) in larger voxels.
+        coarse_label: its label.
+        back: the image on the native grid again.
+        back_label: its label.
+        rms: root mean square difference of `back` from the original, in SD.
+        dice: class name -> Dice of `back_label` with the original.
     """
 
     coarse: np.ndarray
@@ -75,18 +77,15 @@ class Resampled:
 
 
 def resample_and_back(case: Case, names: Sequence[str], spacing: Spacing) -> Resampled:
-    """Send one case (first channel) to larger voxels of `spacing` mm and back, as training and inference would.
+    """Resample a case (first channel) to voxels of `spacing` mm and back, as training and inference would.
 
-    Its label comes back as a prediction does: each class interpolated linearly, and the largest taken.
+    Its label returns as a prediction does: each class interpolated linearly, and the largest taken.
     """
     image, label, classes = zscore(case.image)[0], case.label, len(names) + 1
     coarse, how = rescale(image, case.spacing, spacing, image.shape)
     coarse_label, _ = rescale_label(label, case.spacing, spacing, image.shape, classes)
     back = how.restore(coarse)
     back_label = how.restore(np.stack([coarse_label == k for k in range(classes)]).astype(np.float32)).argmax(0)
-    dice = {}
-    for value, name in enumerate(names, start=1):
-        truth, found = label == value, back_label == value
-        dice[name] = float(2 * (truth & found).sum() / (truth.sum() + found.sum()))
+    kept = {name: dice(label == value, back_label == value) for value, name in enumerate(names, start=1)}
     rms = float(np.sqrt(np.mean((back.astype(np.float64) - image) ** 2)))
-    return Resampled(coarse, coarse_label, back, back_label.astype(np.uint8), rms, dice)
+    return Resampled(coarse, coarse_label, back, back_label.astype(np.uint8), rms, kept)

@@ -1,8 +1,8 @@
-"""Two volumes of one person, measured by one network: do its measurements agree with each other as the truths do?
+"""Both hippocampi of a subject, measured by one network: do predicted differences agree with the true ones?
 
-Which of a person's two volumes is left and which is right cannot be told, so they are "first" and "second" by case
-number. What a user needs is their difference, an asymmetry, and a network may measure each side well and the
-difference badly: errors that both sides share cancel out in it, errors of each side alone add up.
+The files do not say which of a subject's two volumes is left and which is right, so they are "first" and "second" by
+case number. What a user needs is their difference, an asymmetry. Errors that both sides share cancel out in it, errors
+of each side alone add up; so a network may measure each side well and the difference badly.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from hipposeg.stats import agreement, correlation, interval
 
 NAMES = ("true", "predicted", "difference", "error", "dice")
 COLUMNS = (
-    "run", "label", "people", *(f"r_{name}{end}" for name in NAMES for end in ("", "_low", "_high")),
+    "run", "label", "subjects", *(f"r_{name}{end}" for name in NAMES for end in ("", "_low", "_high")),
     "true_second_minus_first", "true_second_minus_first_low", "true_second_minus_first_high",
     "difference_sd_true", "difference_bias", "difference_low", "difference_high",
 )  # fmt: skip
@@ -22,59 +22,49 @@ FEWEST = 3
 
 
 def pairs(cases: pd.DataFrame, label: str) -> pd.DataFrame:
-    """People with two scored volumes: one row each, indexed by person.
+    """Subjects (index) with two scored volumes, from rows of `results.load`, every case once per label.
 
-    cases: rows of `results.load`, every case once per label. Columns first and second (case numbers), and
-    true/predicted/error/dice of both, such as `true_first`; volumes in mm3, error is predicted minus true.
-    Raises ValueError if a person has more than two volumes.
+    Columns first and second (case numbers), and true, predicted, error (mm3) and dice of both, such as true_first.
+    Raises ValueError if a subject has more than two volumes.
     """
-    rows = cases[cases["label"] == label].sort_values("case").rename(
-        columns={"volume_true": "true", "volume_predicted": "predicted", "volume_bias": "error"}
-    )  # fmt: skip
-    side = rows.groupby("subject").cumcount()
+    rows = cases[cases["label"] == label].sort_values("case")
+    side = rows.groupby("subject").cumcount().to_numpy()
     if (side > 1).any():
         more = rows["subject"][side > 1].tolist()
-        raise ValueError(f"people {more[:5]} have more than two volumes; pass every case of a label once")
-    columns = ["case", "true", "predicted", "error", "dice"]
-    first, second = (
-        rows[side == index].set_index("subject")[columns].add_suffix(end)
-        for index, end in enumerate(("_first", "_second"))
-    )
-    table = first.join(second, how="inner")
-    return table.rename(columns={"case_first": "first", "case_second": "second"})
-
-
-def study(groups: Mapping[str, pd.DataFrame], labels: Sequence[str]) -> pd.DataFrame:
-    """One row per group and label, columns COLUMNS; a group with fewer than FEWEST pairs has no row.
-
-    groups: name -> rows of `results.load`, of one run or of a run per fold. labels: parts and their union.
-    r_true, r_predicted, r_error, r_dice: correlation of first with second; r_difference: of the predicted difference
-    with the true one; each with a 95 % interval over people. true_second_minus_first: mean with its interval; if it is
-    not zero, the order of a person's volumes is not by chance. difference_*: Bland and Altman's bias and limits of the
-    predicted minus the true difference, and the SD of the true one. In mm3.
-    """
-    rows = [_row(name, label, pairs(cases, label)) for name, cases in groups.items() for label in labels]
-    return pd.DataFrame([row for row in rows if row["people"] >= FEWEST], columns=list(COLUMNS))
+        raise ValueError(f"subjects {more[:5]} have more than two volumes; pass every case of a label once")
+    names = {"volume_true": "true", "volume_predicted": "predicted", "volume_bias": "error", "dice": "dice"}
+    rows = rows.set_index("subject")[["case", *names]].rename(columns=names)
+    first, second = (rows[side == index].add_suffix(end) for index, end in enumerate(("_first", "_second")))
+    return first.join(second, how="inner").rename(columns={"case_first": "first", "case_second": "second"})
 
 
 def differences(table: pd.DataFrame) -> pd.DataFrame:
-    """Second minus first of what `pairs` gives, true and predicted, in mm3, by person."""
+    """Second minus first of what `pairs` returns, true and predicted, in mm3, by subject."""
     return pd.DataFrame({name: table[f"{name}_second"] - table[f"{name}_first"] for name in ("true", "predicted")})
 
 
+def study(groups: Mapping[str, pd.DataFrame], labels: Sequence[str]) -> pd.DataFrame:
+    """Agreement of both sides: one row per group and label with at least FEWEST pairs, columns COLUMNS.
+
+    groups: name -> rows of `results.load`, of one run or of a run per fold. r_true, r_predicted, r_error, r_dice:
+    correlation of first with second; r_difference: of the predicted with the true difference; with 95 % intervals over
+    subjects. true_second_minus_first: mean with its interval; if it is not zero, the order of a subject's volumes is
+    not random. difference_*: Bland and Altman's bias and limits of the predicted minus the true difference, and the SD
+    of the true one, in mm3.
+    """
+    found = [(name, label, pairs(cases, label)) for name, cases in groups.items() for label in labels]
+    return pd.DataFrame([_row(*one) for one in found if len(one[-1]) >= FEWEST], columns=list(COLUMNS))
+
+
 def _row(run: str, label: str, table: pd.DataFrame) -> dict[str, Any]:
-    row: dict[str, Any] = {"run": run, "label": label, "people": len(table)}
-    if len(table) < FEWEST:
-        return row
     gap = differences(table)
-    found = {"difference": correlation(gap["predicted"].to_numpy(), gap["true"].to_numpy())}
-    for name in ("true", "predicted", "error", "dice"):
-        found[name] = correlation(table[f"{name}_first"].to_numpy(), table[f"{name}_second"].to_numpy())
-    for name in NAMES:
-        row |= {f"r_{name}": found[name].value, f"r_{name}_low": found[name].low, f"r_{name}_high": found[name].high}
-    order = interval(gap["true"].to_numpy(), gap.index.to_numpy())
-    for end, value in (("", order.value), ("_low", order.low), ("_high", order.high)):
-        row[f"true_second_minus_first{end}"] = value
+    sides = {name: (table[f"{name}_first"], table[f"{name}_second"]) for name in NAMES if name != "difference"}
+    sides["difference"] = gap["predicted"], gap["true"]
+    found = {f"r_{name}": correlation(*(side.to_numpy() for side in both)) for name, both in sides.items()}
+    found["true_second_minus_first"] = interval(gap["true"].to_numpy(), gap.index.to_numpy())
+    row: dict[str, Any] = {"run": run, "label": label, "subjects": len(table)}
+    for name, one in found.items():
+        row |= {name: one.value, f"{name}_low": one.low, f"{name}_high": one.high}
     limits = agreement(gap["predicted"].to_numpy(), gap["true"].to_numpy())
     row |= {"difference_sd_true": gap["true"].std(), "difference_bias": limits.bias}
     return row | {"difference_low": limits.low, "difference_high": limits.high}

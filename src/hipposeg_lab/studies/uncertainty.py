@@ -26,15 +26,17 @@ from hipposeg_lab.studies.calibration import TOP, Voxels
 from hipposeg_lab.studies.making import Context, Rows, Study, Unit, network_of
 
 RELIABILITY = ("method", "label", "bin", "confidence", "accuracy", "voxels")
-SUMMARY = ("method", "label", "ece_before", "ece_after", "temperature", "drop", "drop_low", "drop_high", "people")
-DETECTION = (
-    "method", "measure", "dice", "spearman", "spearman_low", "spearman_high", "auroc", "auroc_low", "auroc_high",
-    "cases", "people",
-)  # fmt: skip
-COVERAGE = ("method", "measure", "coverage", "dice", "oracle")
 TABLES = {
-    "calibration": RELIABILITY, "calibration_scaled": RELIABILITY, "calibration_summary": SUMMARY,
-    "detection": DETECTION, "risk_coverage": COVERAGE,
+    "calibration": RELIABILITY,
+    "calibration_scaled": RELIABILITY,
+    "calibration_summary": (
+        "method", "label", "ece_before", "ece_after", "temperature", "drop", "drop_low", "drop_high", "subjects",
+    ),
+    "detection": (
+        "method", "measure", "dice", "spearman", "spearman_low", "spearman_high", "auroc", "auroc_low", "auroc_high",
+        "cases", "subjects",
+    ),
+    "risk_coverage": ("method", "measure", "coverage", "dice", "oracle"),
 }  # fmt: skip
 
 # Predictions with dropout.
@@ -78,13 +80,13 @@ def members(context: Context, run: RunSpec, network: nn.Module, how: str, case: 
     """One network's predictions of a case, one or several."""
     prep = replace(run.definition.prep, views=how == VIEWS)
 
-    def ask(image: np.ndarray) -> np.ndarray:
+    def predict(image: np.ndarray) -> np.ndarray:
         return probabilities(network, prep, image, context.machine)
 
     if how == FLIPS:
-        return [ask(case.image), ask(np.ascontiguousarray(case.image[:, ::-1]))[:, ::-1]]
+        return [predict(case.image), predict(np.ascontiguousarray(case.image[:, ::-1]))[:, ::-1]]
     if how != DROPOUT:
-        return [ask(case.image)]
+        return [predict(case.image)]
     for module in network.modules():
         if "Dropout" in type(module).__name__:
             module.train()
@@ -92,19 +94,17 @@ def members(context: Context, run: RunSpec, network: nn.Module, how: str, case: 
     for draw in range(DRAWS):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seeded("inference", "dropout", case.number, draw).initial_seed())
-            found.append(ask(case.image))
+            found.append(predict(case.image))
     return found
 
 
-def answers(
-    context: Context, runs: Sequence[RunSpec], how: str, name: str
-) -> Iterator[tuple[Case, Members, np.ndarray]]:
+def predictions(context: Context, runs: Sequence[RunSpec], how: str) -> Iterator[tuple[Case, Members, np.ndarray]]:
     """Yield every test case of the runs with its predictions and their mean."""
-    networks = [network_of(context, run) for run in runs]
-    for number in tqdm(context.folds[runs[0].folds][runs[0].fold]["scored"], desc=name, mininterval=5, unit="case"):
+    networks = {run: network_of(context, run) for run in runs}
+    for number in tqdm(context.folds[runs[0].folds][runs[0].fold]["scored"], runs[0].name, mininterval=5, unit="case"):
         case = context.cohort.cases[number]
-        said = [one for run, net in zip(runs, networks, strict=True) for one in members(context, run, net, how, case)]
-        yield case, said, np.mean(said, axis=0)
+        found = [one for run, network in networks.items() for one in members(context, run, network, how, case)]
+        yield case, found, np.mean(found, axis=0)
 
 
 def temperatures(voxels: Sequence[Voxels], others: Sequence[Voxels]) -> dict[int, float]:
@@ -112,14 +112,12 @@ def temperatures(voxels: Sequence[Voxels], others: Sequence[Voxels]) -> dict[int
 
     Sorted subjects belong to the halves in turn.
     """
-    people = sorted({one.subject for one in voxels})
+    subjects = sorted({one.subject for one in voxels})
     if others:
-        return dict.fromkeys(people, calibration.fitted(others))
-    halves = (people[::2], people[1::2])
-    found = {}
-    for mine, fit_on in (halves, halves[::-1]):
-        kept = [one for one in voxels if one.subject in fit_on]
-        found |= dict.fromkeys(mine, calibration.fitted(kept))
+        return dict.fromkeys(subjects, calibration.fitted(others))
+    halves, found = (subjects[::2], subjects[1::2]), {}
+    for mine, theirs in (halves, halves[::-1]):
+        found |= dict.fromkeys(mine, calibration.fitted([one for one in voxels if one.subject in theirs]))
     return found
 
 
@@ -129,17 +127,23 @@ def calibrated(name: str, voxels: Sequence[Voxels], others: Sequence[Voxels], la
     after = [replace(one, probabilities=calibration.scaled(one.probabilities, fitted[one.subject])) for one in voxels]
     rows: Rows = {"calibration": [], "calibration_scaled": [], "calibration_summary": []}
     for label, value in {**{named: k for k, named in enumerate(labels, 1)}, TOP: None}.items():
-        raw, mended = calibration.by_person(voxels, value), calibration.by_person(after, value)
-        fall = calibration.drop(raw, mended)
-        ece = {"ece_before": calibration.error(raw.sum(0)), "ece_after": calibration.error(mended.sum(0))}
-        ends = {"drop": fall.value, "drop_low": fall.low, "drop_high": fall.high, "people": len(raw)}
-        temperature = float(np.mean(list(fitted.values())))
-        rows["calibration_summary"].append({"method": name, "label": label, **ece, "temperature": temperature, **ends})
-        for table, counts in (("calibration", raw.sum(0)), ("calibration_scaled", mended.sum(0))):
+        both = calibration.by_subject(voxels, value), calibration.by_subject(after, value)
+        before, scaled = (table.sum(0) for table in both)
+        rows["calibration_summary"].append({
+            "method": name, "label": label, "temperature": float(np.mean(list(fitted.values()))),
+            "ece_before": calibration.error(before), "ece_after": calibration.error(scaled),
+            **ends("drop", calibration.drop(*both)), "subjects": len(both[0]),
+        })  # fmt: skip
+        for table, counts in (("calibration", before), ("calibration_scaled", scaled)):
             for number, (voxel, confidence, hits) in enumerate(counts.tolist()):
                 means = {"confidence": confidence / voxel, "accuracy": hits / voxel} if voxel else {}
                 rows[table].append({"method": name, "label": label, "bin": number, **means, "voxels": int(voxel)})
     return rows
+
+
+def ends(name: str, found: stats.Interval) -> dict[str, float]:
+    """An interval as columns `name`, `name`_low and `name`_high."""
+    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
 
 
 def detected(name: str, cases: Sequence[dict[str, Any]]) -> Rows:
@@ -147,38 +151,30 @@ def detected(name: str, cases: Sequence[dict[str, Any]]) -> Rows:
     subjects, dice = np.array([one["subject"] for one in cases]), np.array([one["dice"] for one in cases])
     bad, rows = detection.worst(dice), {"detection": [], "risk_coverage": []}
     for measure in (key for key in cases[0] if key not in ("subject", "dice")):
-        u = np.array([one[measure] for one in cases])
-        found = {
-            "spearman": stats.of_cases(lambda i, _, u=u: detection.spearman(u[i], dice[i]), subjects),
-            "auroc": stats.of_cases(lambda i, _, u=u: detection.auroc(u[i], bad[i]), subjects),
-        }
-        numbers = {f"{key}{end}": getattr(one, attribute) for key, one in found.items()
-                   for end, attribute in (("", "value"), ("_low", "low"), ("_high", "high"))}  # fmt: skip
-        shared = {"method": name, "measure": measure}
-        counts = {"cases": len(cases), "people": len(set(subjects.tolist()))}
-        rows["detection"].append({**shared, "dice": float(dice.mean()), **numbers, **counts})
-        rows["risk_coverage"] += [
-            {**shared, "coverage": share, "dice": kept, "oracle": best}
-            for share, kept, best in detection.coverage_curve(u, dice)
-        ]
+        u, shared = np.array([one[measure] for one in cases]), {"method": name, "measure": measure}
+        rows["detection"].append({
+            **shared, "dice": float(dice.mean()), "cases": len(cases), "subjects": len(set(subjects.tolist())),
+            **ends("spearman", stats.of_cases(lambda i, _, u=u: detection.spearman(u[i], dice[i]), subjects)),
+            **ends("auroc", stats.of_cases(lambda i, _, u=u: detection.auroc(u[i], bad[i]), subjects)),
+        })  # fmt: skip
+        curve = detection.coverage_curve(u, dice)
+        rows["risk_coverage"] += [shared | dict(zip(("coverage", "dice", "oracle"), one, strict=True)) for one in curve]
     return rows
 
 
 def _unit(method: Method) -> Unit:
     def make(context: Context) -> Rows:
-        spec = context.cohort.spec
-        voxels, cases = [], []
-        for case, said, found in answers(context, method.runs, method.how, method.name):
-            mask = found.argmax(0)
-            dice = metrics.class_dice(mask, case.label, spec)
-            one = {"subject": case.subject, "dice": float(np.nanmean(list(dice.values())))}
-            one |= {"entropy": detection.entropy(found, case.spacing), "expected": detection.expected_loss(found)}
-            cases.append(one | ({"disagreement": detection.disagreement(said, found)} if len(said) > 1 else {}))
-            voxels.append(calibration.counted(case.number, case.subject, found, case.label, case.spacing))
+        spec, voxels, cases = context.cohort.spec, [], []
+        for case, found, mean in predictions(context, method.runs, method.how):
+            dice = float(np.nanmean(list(metrics.class_dice(mean.argmax(0), case.label, spec).values())))
+            one = {"subject": case.subject, "dice": dice, "entropy": detection.entropy(mean, case.spacing)}
+            one["expected"] = detection.expected_loss(mean)
+            cases.append(one | ({"disagreement": detection.disagreement(found, mean)} if len(found) > 1 else {}))
+            voxels.append(calibration.counted(case.subject, mean, case.label, case.spacing))
         others = [
-            calibration.counted(case.number, case.subject, found, case.label, case.spacing)
+            calibration.counted(case.subject, mean, case.label, case.spacing)
             for run in method.others
-            for case, _, found in answers(context, (run,), method.how, run.name)
+            for case, _, mean in predictions(context, (run,), method.how)
         ]
         return {**calibrated(method.name, voxels, others, spec.names), **detected(method.name, cases)}
 

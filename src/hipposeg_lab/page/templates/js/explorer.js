@@ -9,18 +9,18 @@ if (Volumes.index && document.getElementById("viewer")) {
     slider: pane.querySelector("input"),
     name: pane.querySelector(".pane-name"),
   }));
-  const told = (number) => String(cases[number].case).padStart(3, "0");
+  const numbered = (number) => String(cases[number].case).padStart(3, "0");
   const shows = () => ({ truth: by("v-truth").checked, mask: by("v-mask").checked, wrong: by("v-wrong").checked });
   let volume = null, solid = false, meshed = "";
 
   const drawSlices = () => {
     for (const { axis, canvas, slider, name } of panes) {
-      const said = `${planes[axis].name}, slice ${state.cross[axis] + 1} of ${volume.shape[axis]}`;
+      const text = `${planes[axis].name}, slice ${state.cross[axis] + 1} of ${volume.shape[axis]}`;
       slider.max = volume.shape[axis] - 1;
       slider.value = state.cross[axis];
-      slider.setAttribute("aria-valuetext", said);
-      name.textContent = said;
-      canvas.setAttribute("aria-label", `${said}, of case ${told(state.number)}`);
+      slider.setAttribute("aria-valuetext", text);
+      name.textContent = text;
+      canvas.setAttribute("aria-label", `${text}, of case ${numbered(state.number)}`);
       Slices.draw(canvas, volume, { axis, cross: state.cross, model: state.model, show: shows() });
     }
   };
@@ -38,8 +38,8 @@ if (Volumes.index && document.getElementById("viewer")) {
       `surface: ${truth && mask ? "expert left, model right" : truth ? "expert" : mask ? "model" : "nothing chosen"}`;
   };
 
-  const tellScores = () => {
-    const found = cases[state.number].told[state.model];
+  const showScores = () => {
+    const found = cases[state.number].scores[state.model];
     by("v-scores").tBodies[0].replaceChildren(...rows.map((row, index) => {
       const line = document.createElement("tr");
       const head = document.createElement("th");
@@ -50,7 +50,7 @@ if (Volumes.index && document.getElementById("viewer")) {
     }));
     const { person, case: number } = cases[state.number];
     const rule = Object.entries(rules).find(([, one]) => one === number);
-    by("v-said").textContent = `Case ${told(state.number)}, person ${person}${rule ? `, the ${rule[0]} one of ${models[0].model}` : ""}. ` +
+    by("v-text").textContent = `Case ${numbered(state.number)}, person ${person}${rule ? `, the ${rule[0]} one of ${models[0].model}` : ""}. ` +
       `Model ${models[state.model].model}: ${models[state.model].text}. ${cases[state.number].words[state.model]}`;
     for (const button of by("v-rules").children) button.setAttribute("aria-pressed", String(Number(button.value) === number));
   };
@@ -78,9 +78,9 @@ if (Volumes.index && document.getElementById("viewer")) {
     state.cross = fullest(volume);
     redraw();
   };
-  const redraw = () => { if (volume) { drawSlices(); drawSurface(); tellScores(); } };
+  const redraw = () => { if (volume) { drawSlices(); drawSurface(); showScores(); } };
 
-  cases.forEach((_, number) => by("v-case").add(new Option(told(number), number)));
+  cases.forEach((_, number) => by("v-case").add(new Option(numbered(number), number)));
   models.forEach(({ model }, index) => by("v-model").add(new Option(model, index)));
   for (const [rule, number] of Object.entries(rules)) {
     const button = Object.assign(document.createElement("button"), { type: "button", textContent: rule, value: number });
@@ -124,7 +124,7 @@ if (Volumes.index && document.getElementById("viewer")) {
     if (!entries.some((entry) => entry.isIntersecting)) return;
     near.disconnect();
     if (typeof DecompressionStream === "undefined") {
-      by("v-said").textContent = "This browser cannot unpack the volumes (it has no DecompressionStream). Any browser of 2023 or newer can.";
+      by("v-text").textContent = "This browser cannot unpack the volumes (it has no DecompressionStream). Any browser of 2023 or newer can.";
       return;
     }
     Surface.start(by("v-surface")).then((can) => {

@@ -2,12 +2,12 @@
 for (const plot of document.querySelectorAll("[data-plot]")) {
   const dots = [...plot.querySelectorAll("[data-tip]")];
   const area = plot.querySelector(".plot-area");
-  const said = document.createElement("p");
+  const text = document.createElement("p");
   const hint = "Point at a dot, touch it, or step through the dots with the arrow keys.";
-  said.className = "plot-said";
-  said.setAttribute("role", "status");
-  said.textContent = hint;
-  plot.append(said);
+  text.className = "plot-text";
+  text.setAttribute("role", "status");
+  text.textContent = hint;
+  plot.append(text);
   plot.tabIndex = 0;
   plot.setAttribute("role", "group");
   plot.setAttribute("aria-label", `Plot: ${area.getAttribute("aria-label")}. Arrow keys step through the dots.`);
@@ -17,7 +17,7 @@ for (const plot of document.querySelectorAll("[data-plot]")) {
     at?.classList.remove("at");
     at = dot;
     at?.classList.add("at");
-    said.textContent = at ? at.dataset.tip : hint;
+    text.textContent = at ? at.dataset.tip : hint;
   };
   const open = (dot) => {
     if (dot?.dataset.case) document.dispatchEvent(new CustomEvent("open-case", { detail: Number(dot.dataset.case) }));

@@ -1,0 +1,116 @@
+"""Planned comparisons in groups, seeds of a run, five folds, and claims of others beside our scores."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from stored_runs import invented, three
+
+from hipposeg.experiments import plan
+from hipposeg.experiments.registry import FLAGSHIP, MODELS
+from hipposeg.experiments.spec import RunSpec
+from hipposeg.results import compare
+from hipposeg.workspace import Workspace
+from hipposeg_lab.studies import comparisons, published
+from hipposeg_lab.studies.published import CLAIMS
+
+
+def test_seeds_of_a_run_share_fold_schedule_and_device():
+    others = [invented("unet2d", 0.1, 3), invented("unet2d", 0.1, fold=1, schedule="standard")]
+    others += [invented("unet2d", 0.1, 3, "standard", device="cuda"), invented("unet3d", 0.1, 0, "standard")]
+    frame = pd.concat([three("unet2d", 0.8, "standard"), *others], ignore_index=True)
+    found = comparisons.seeds(frame, RunSpec("unet2d"))["run"].unique().tolist()
+    assert found == [f"unet2d.grouped0.s{seed}.standard" for seed in range(3)]
+    assert comparisons.seeds(frame, RunSpec("unet2d", fold=2)).empty
+
+
+def test_conclusions_stay_within_their_families(tmp_path):
+    rows = pd.concat([three("unet3d", 0.88, "standard"), three("unet3d+flip", 0.87, "standard"),
+                      invented("unet3d-residual", 0.9, 0, "standard"), three("unet2d", 0.8), three("unet2d+ce", 0.83),
+                      three("attention3d", 0.88, "standard"), three("never-planned", 0.9, "standard")])  # fmt: skip
+    fast = RunSpec("unet3d", hardware="fp32").name
+    rows = pd.concat([rows, invented("unet3d", 0.9, 0, "standard", run=fast, planned=fast, precision="fp32")])
+    rows = comparisons.planned(rows.reset_index(drop=True))
+    assert fast not in set(rows["run"]) and "never-planned" not in set(rows["model"])
+    found = comparisons.table(rows)
+    table = found.set_index("model")
+    assert table["reference"].to_dict() == {"unet2d+ce": "unet2d", "unet3d+flip": "unet3d", "unet3d-residual": "unet3d",
+                                            "attention3d": "unet3d"}  # fmt: skip
+    said = {"unet2d+ce": "better", "unet3d+flip": "worse", "attention3d": "equivalent"}
+    assert table["conclusion"].to_dict() == said | {"unet3d-residual": "none: 1 seed"}
+    assert table.loc["attention3d", "family"] == comparisons.ATTENTION
+    heads = list(comparisons.headed(found).index)
+    assert heads[0] == ("2D loss, short, against unet2d", "unet2d+ce")
+    assert heads[-1] == (comparisons.ATTENTION, "attention3d minus unet3d")
+    ws = Workspace(tmp_path, "msd")
+    comparisons.write(ws, found)
+    again = pd.read_csv(ws.artifacts / "comparisons.csv")
+    assert tuple(again.columns) == comparisons.COLUMNS and again["conclusion"].tolist() == found["conclusion"].tolist()
+    none = comparisons.table(rows.iloc[:0])
+    assert none.empty and tuple(none.columns) == comparisons.COLUMNS
+
+
+def test_every_family_names_known_models():
+    for family in comparisons.FAMILIES:
+        assert family.reference not in family.models and len(set(family.models)) == len(family.models) > 0
+        assert {family.reference, *family.models} <= set(MODELS)
+
+
+def test_five_folds_stand_with_and_without_the_first():
+    folds = [invented(FLAGSHIP, 0.8 + 0.01 * fold, 0, "standard", fold) for fold in range(5)]
+    table = comparisons.five_folds(pd.concat(folds), ["mean"]).set_index("part")
+    assert list(table.index) == ["0", "1", "2", "3", "4", "1 to 4", "all"]
+    assert table.loc["1 to 4", "dice"] == pytest.approx(table["dice"][["1", "2", "3", "4"]].mean())
+    assert table.loc["all", "volumes"] == 5 * table.loc["0", "volumes"]
+    assert "all" not in comparisons.five_folds(pd.concat(folds[:3]), ["mean"])["part"].tolist()
+
+
+def test_claims_take_the_nearest_model_and_its_twin():
+    ours = pd.DataFrame({"value": [0.88], "low": [0.87], "high": [0.89], "seeds": [3]}, index=["unet2d"])
+    shown = pd.DataFrame([{"run": "unet2d.grouped0.s0.standard", "practice": "pooled-slices", "shown": 0.95}])
+    table = published.table(ours, shown)
+    assert tuple(table.columns) == published.COLUMNS and len(table) == len(CLAIMS)
+    row = table[(table["project"] == "C") & (table["method"] == "2D U-Net")].iloc[0]
+    assert (row["claimed"], row["value_low"], row["value_high"]) == (0.9225, 0.82, 0.84)
+    assert (row["model"], row["ours"], row["scored_their_way"]) == ("unet2d", 0.88, 0.95)
+    none = table[table["project"] == "E"].iloc[0]
+    assert none["model"] == "" and np.isnan(none["ours"]) and np.isnan(none["scored_their_way"])
+    text = published.readable(table)
+    assert text.loc["C: 2D U-Net", "ours, of that kind"] == "0.880 (0.870 to 0.890), unet2d"
+    assert text.loc["B: 3D U-Net with a coordinate head", "without that, on their own split"] == "0.872"
+
+
+def dice_rows(models, seeds=3):
+    return pd.DataFrame(
+        [{"model": model, "seed": seed, "case": case, "subject": case, "label": "mean", "steps": 1,
+          **dict.fromkeys(compare.SETTING, "same"),
+          "dice": 0.8 + gain + 0.001 * ((3 * case + seed) % 5) + 0.01 * case}
+         for model, gain in models.items() for seed in range(seeds) for case in range(1, 9)]
+    )  # fmt: skip
+
+
+def test_comparisons_of_attention_are_one_group():
+    rows = dice_rows({"unet2d": 0.0, "attention2d": 0.02, "attention2d-constant": 0.001, "unet3d": 0.1})
+    found = comparisons.of_attention(rows)
+    assert list(found.index) == ["attention2d minus unet2d", "attention2d minus attention2d-constant"]
+    assert found["conclusion"].tolist() == ["better", "better"] and found["difference"].tolist() == pytest.approx(
+        [0.02, 0.019]
+    )
+    alone = comparisons.of_attention(rows[rows.model.isin(["unet2d", "attention2d"])])
+    # Five are declared, whichever of them are there.
+    assert found.p_holm.iloc[0] == pytest.approx(alone.p_holm.iloc[0])
+    raw = compare.differences(rows[rows.model.isin(["unet2d", "attention2d"])], "unet2d")["p_holm"].iloc[0]
+    assert found.p_holm.iloc[0] == pytest.approx(min(1, 5 * raw))
+    assert comparisons.of_attention(rows[rows.seed == 0])["conclusion"].tolist() == ["none: 1 seed"] * 2
+    sizes = comparisons.by_size(rows, [2, 5, 7])
+    assert sizes.index.get_level_values(0).unique().tolist() == ["all 8 volumes", "the 3 smallest"]
+    assert sizes["subjects"].unique().tolist() == [8, 3] and comparisons.by_size(rows[:0], [2]).empty
+
+
+def test_models_of_attention_differ_from_their_reference_in_the_network_alone():
+    own = [model for model in MODELS.values() if model.notebook == "05"]
+    assert {model.name for model in own} == set(comparisons.WITHOUT)
+    for model in own:
+        plain = MODELS[comparisons.WITHOUT[model.name]]
+        assert (model.prep, model.dims, model.network != plain.network) == (plain.prep, plain.dims, True)
+        assert all(plain.schedules[name] == training for name, training in model.schedules.items())
+    assert {name for pair in comparisons.PAIRS for name in pair} == {run.model for run in plan.declared("05")}

@@ -1,0 +1,83 @@
+"""The conformal study on a tiny flagship: its tables and card, kept results, and refusal of outdated runs."""
+
+import csv
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from hipposeg.data.spec import PHANTOM_SPEC
+from hipposeg.predict import card
+from hipposeg.results import load
+from hipposeg.workspace import Workspace
+from hipposeg_lab.studies import conformal
+from hipposeg_lab.studies.coverage import (
+    CONSTANT,
+    calibrate,
+)
+
+
+def rows(path):
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_study_writes_intervals_table_and_card(served):
+    ws, cohort = served.context.ws, served.context.cohort
+    found = rows(ws.artifacts / conformal.INTERVALS)
+    assert list(found[0]) == ["case", "label", "predicted", "lower", "upper"]
+    assert [int(row["case"]) for row in found[::3]] == cohort.numbers
+    assert [row["label"] for row in found[:3]] == ["anterior", "posterior", "union"]
+    scored = load.load(ws).set_index(["case", "label"])["volume_predicted"]
+    assert all(float(row["predicted"]) == scored[int(row["case"]), row["label"]] for row in found)
+    assert all(float(row["lower"]) <= float(row["predicted"]) <= float(row["upper"]) for row in found)
+    assert list(rows(ws.artifacts / conformal.COVERAGE)[0]) == [
+        "label", "method", "group", "coverage", "low", "high", "width", "subjects"
+    ]  # fmt: skip
+    one = card.read(ws.work / card.NAME)
+    assert one.people == 14 and one.volumes == len(cohort.cases) and one.level == 0.9
+    shapes = np.array([case.image.shape[1:] for case in cohort.cases.values()])
+    assert one.boxes.smallest == tuple(shapes.min(0)) and one.boxes.largest == tuple(shapes.max(0))
+    assert one.boxes.axes == "RAS" and one.boxes.spacing == (1, 1, 1)
+    name = "blobs.grouped3.s0.standard"
+    assert one.runs[name] == load.get(ws, name).config["weights_sha256"]
+
+
+def test_study_repeats_itself_without_predicting_again(served, monkeypatch):
+    ws = served.context.ws
+    paths = [ws.work / card.NAME]
+    paths += [ws.artifacts / name for name in (conformal.INTERVALS, conformal.COVERAGE, conformal.MEASURES)]
+    before = [path.read_bytes() for path in paths]
+    monkeypatch.setattr(conformal, "predict", lambda *_: pytest.fail("the weights are the same"))
+    conformal.write(served.context, "blobs")
+    assert [path.read_bytes() for path in paths] == before
+
+
+def test_quantiles_of_the_card_are_of_all_folds(served):
+    runs = conformal.out_of_fold(served.context, "blobs")
+    found = conformal.residuals(runs, conformal.measures(served.context, runs), PHANTOM_SPEC)
+    one = card.read(served.folder / card.NAME)
+    for label, q in one.quantiles.items():
+        scores = found.scores(one.scale)[found.labels.index(label)]
+        # 14 people: 0.9 x 15 = 13.5, so the greatest score of those drawn.
+        assert np.isclose(scores, q, atol=1e-6).any() and q <= scores.max() + 1e-6
+    assert calibrate(found, np.arange(9), CONSTANT).shape == (3,)
+
+
+def test_missing_runs_and_cards_say_what_makes_them(served, tmp_path):
+    with pytest.raises(FileNotFoundError, match="hipposeg train --plan 04"):
+        conformal.write(replace(served.context, ws=Workspace(tmp_path, "phantom", "smoke")), "blobs")
+    with pytest.raises(FileNotFoundError, match="hipposeg-lab study conformal"):
+        card.read(tmp_path / card.NAME)
+    (tmp_path / card.NAME).write_text("{}")
+    with pytest.raises(ValueError, match="not a card"):
+        card.read(tmp_path / card.NAME)
+
+
+def test_a_run_of_another_version_is_refused(served, monkeypatch):
+    monkeypatch.setattr("hipposeg.experiments.spec.metrics.NUMERICS", 99)
+    with pytest.raises(FileNotFoundError, match="no current blobs.grouped0"):
+        conformal.write(served.context, "blobs")
+
+
+CALM = {"anterior": 3.0, "posterior": 3.0, "union": 4.0}

@@ -1,0 +1,222 @@
+"""Charts of `viz`: dots, swarms, forest plots, curves and agreement, against the tables that they are drawn from."""
+
+import functools
+import itertools
+from types import SimpleNamespace
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from drawing import texts
+from matplotlib.collections import LineCollection
+from matplotlib.colors import to_hex
+from same_bytes import saved_twice
+
+from hipposeg import stats
+from hipposeg.data.spec import MSD_HIPPOCAMPUS as SPEC
+from hipposeg.viz import agreement, curves, intervals
+
+MARGIN = stats.EQUIVALENCE_MARGIN
+
+pytestmark = pytest.mark.usefixtures("house_style")
+
+
+def table(series=("head", "trilinear"), panels=("a", "b")):
+    made = [(r, s, p, 0.8 + 0.01 * i) for i, r in enumerate(("conv", "mlp")) for s in series for p in panels]
+    return pd.DataFrame(
+        [{"row": r, "series": s, "panel": p, "value": v, "low": v - 0.01, "high": v + 0.02} for r, s, p, v in made]
+    )
+
+
+def test_dots_stand_at_their_row_unless_it_has_several():
+    rows = pd.DataFrame({"row": ["a", "b"], "series": ["x", "y"], "value": 0.5, "low": 0.4, "high": 0.6})
+    alone = intervals.dots(rows, "Dice").axes[0]
+    assert [line.get_ydata().tolist() for line in alone.lines] == [[0], [1]]
+    both = intervals.dots(pd.concat([rows, rows[:1].assign(series="y")]), "Dice").axes[0]
+    places = [np.round(line.get_ydata(), 3).tolist() for line in both.lines]
+    assert places == [[-0.175], [1, 0.175]]
+
+
+def test_dots_show_intervals_numbers_and_the_line():
+    fig = intervals.dots(table(), {"a": "left", "b": "right"}, line=("twin", 0.8), numbers="head")
+    assert [ax.get_xlabel() for ax in fig.axes] == ["left", "right"]
+    assert [text.get_text() for text in fig.axes[0].get_yticklabels()] == ["conv", "mlp"]
+    segments = [bars.get_segments() for bars in fig.axes[0].collections if isinstance(bars, LineCollection)]
+    ends = [segment[:, 0].tolist() for found in segments for segment in found]
+    assert ends == [pytest.approx([0.79, 0.82]), pytest.approx([0.8, 0.83])] * 2
+    assert texts(fig) == ["0.800", "0.810", "twin"] * 2
+
+
+def test_swarm_draws_every_value_within_its_row_and_the_middle():
+    rows = pd.DataFrame({"row": ["a"] * 5 + ["b"], "value": [1.0, 2, 3, 4, np.nan, 7]})
+    (ax,) = intervals.swarm(rows, "mm", middle="mean").axes
+    points = np.concatenate([dots.get_offsets() for dots in ax.collections])
+    assert sorted(points[:, 0]) == [1, 2, 3, 4, 7]
+    assert (np.abs(points[:, 1] - (points[:, 0] > 4)) < 0.301).all()
+    assert [line.get_xdata()[0] for line in ax.lines] == [2.5, 7]
+
+
+# --- forest plots
+
+
+@functools.cache
+def compared(**differences):
+    """A table as `compare.differences` makes it, from `stats.paired` on 20 subjects: name -> (shift, spread, seeds)."""
+    rng = np.random.default_rng(0)
+    base, rows = rng.normal(0.85, 0.03, 20), {}
+    for name, (shift, spread, seeds) in differences.items():
+        shifted = np.stack([base + shift + rng.normal(0, spread, 20) for _ in range(seeds)])
+        pair = stats.paired(shifted, np.tile(base, (seeds, 1)), range(20))
+        said = stats.conclusion(pair) or f"none: {seeds} seed"
+        rows[name] = {"difference": pair.difference, "low": pair.low, "high": pair.high, "subjects": pair.n_subjects,
+                      "seeds": pair.n_seeds, "p_holm": pair.p_value, "conclusion": said}  # fmt: skip
+    return pd.DataFrame(rows).T.infer_objects()
+
+
+FIVE = {"higher": (0.02, 0.002, 3), "lower": (-0.02, 0.002, 3), "same": (0.0, 0.0005, 3),
+        "wide": (0.0, 0.05, 3), "single": (0.01, 0.002, 1)}  # fmt: skip
+
+
+def lines_of(fig):
+    """The texts of a forest plot by line from the top, each from left to right."""
+    lines = {}
+    for text in fig.axes[0].texts:
+        lines.setdefault(text.xy[1], []).append((text.xyann[0], text.get_text()))
+    return [[text for _, text in sorted(lines[y])] for y in sorted(lines)]
+
+
+def test_forest_prints_its_input_and_sorts_it():
+    rows = compared(**FIVE)
+    _, *lines = lines_of(intervals.forest(rows, MARGIN))
+    assert [line[0] for line in lines] == list(rows.sort_values("difference", ascending=False).index)
+    for name, *words in lines:
+        row = rows.loc[name]
+        numbers = f"{row.difference:+.4f} ({row.low:+.4f} to {row.high:+.4f})"
+        assert words == [numbers.replace("-", "\N{MINUS SIGN}"), f"{row.subjects}", f"{row.seeds}", row.conclusion]
+    kept = lines_of(intervals.forest(rows, MARGIN, sort=False))
+    assert [line[0] for line in kept[1:]] == list(rows.index)
+
+
+def test_forest_tells_conclusions_by_shape_and_draws_the_interval():
+    rows = compared(**FIVE)
+    ax = intervals.forest(rows, MARGIN, sort=False).axes[0]
+    marks = [line for line in ax.lines if line.get_marker() != "None"]
+    assert len({mark.get_marker() for mark in marks}) == len({to_hex(m.get_markeredgecolor()) for m in marks}) == 5
+    assert [float(mark.get_xdata()[0]) for mark in marks] == pytest.approx(list(rows["difference"]))
+    whiskers = [item.get_segments()[0] for item in ax.collections if isinstance(item, LineCollection)]
+    assert np.allclose([line[:, 0] for line in whiskers], rows[["low", "high"]].to_numpy(float))
+    band = ax.patches[0].get_extents().transformed(ax.transData.inverted())
+    assert (band.x0, band.x1) == pytest.approx((-MARGIN, MARGIN))
+
+
+def test_forest_cuts_the_one_row_that_leaves_the_others_no_room():
+    rows = compared(**FIVE)
+    whole = intervals.forest(rows, MARGIN).axes[0]
+    assert whole.get_xlim()[0] < rows["low"].min() and whole.get_xlim()[1] > rows["high"].max()
+    failed = rows.iloc[[0]].assign(difference=-0.3, low=-0.6, high=0.0)
+    failed.index = ["failed"]
+    ax = intervals.forest(pd.concat([rows, failed]), MARGIN).axes[0]
+    assert -0.3 < ax.get_xlim()[0] < rows["low"].min()
+    arrows = [line for line in ax.lines if line.get_marker() == "<" and line.get_xdata()[0] == ax.get_xlim()[0]]
+    assert len(arrows) == 1
+
+
+def test_forest_groups_rows_under_headings():
+    rows = pd.concat({"Loss, minus Dice": compared(a=(0.01, 0.001, 3), b=(0.02, 0.001, 3)),
+                      "Axis, minus sagittal": compared(c=(0.0, 0.001, 3), d=(0.0, 0.001, 3))})  # fmt: skip
+    gone = ("Axis, minus sagittal", "d")
+    rows.loc[gone, ["difference", "low", "high", "subjects", "seeds"]] = np.nan
+    rows.loc[gone, "conclusion"] = "not compared: another setting"
+    fig = intervals.forest(rows, MARGIN)
+    lines = lines_of(fig)[1:]
+    assert [line[0] for line in lines] == ["Loss, minus Dice", "b", "a", "Axis, minus sagittal", "c", "d"]
+    bold = [text.get_text() for text in fig.axes[0].texts if text.get_weight() == "bold"]
+    assert bold == ["Loss, minus Dice", "Axis, minus sagittal"]
+    assert lines[-1][1:] == ["", "", "", "not compared: another setting"]
+    assert len([line for line in fig.axes[0].lines if line.get_marker() != "None"]) == 3
+
+
+@pytest.mark.parametrize("count", [1, 12])
+def test_forest_texts_stay_on_the_page_and_apart(count):
+    names = [f"{'a name of five and thirty characters':.35s}{n}"[-35:] for n in range(count)]
+    fig = intervals.forest(compared(**dict.fromkeys(names, (0.0, 0.01, 3))), MARGIN)
+    fig.canvas.draw()
+    chart = fig.axes[0].bbox
+    boxes = [text.get_window_extent() for text in fig.axes[0].texts if text.get_text()]
+    assert all(box.x1 < chart.x0 or box.x0 > chart.x1 for box in boxes)
+    assert all(fig.bbox.x0 <= box.x0 and box.x1 <= fig.bbox.x1 and box.y1 <= fig.bbox.y1 for box in boxes)
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes[: 5 * 4], 2))
+
+
+def test_forest_refuses_what_it_cannot_draw():
+    rows = compared(**FIVE)
+    with pytest.raises(ValueError, match="has no row"):
+        intervals.forest(rows.iloc[:0], MARGIN)
+    with pytest.raises(ValueError, match="lacks the columns low, conclusion"):
+        intervals.forest(rows.drop(columns=["low", "conclusion"]), MARGIN)
+    assert "none: 1 seed" in texts(intervals.forest(rows.assign(conclusion=None), MARGIN))
+
+
+# --- curves and agreement
+
+
+HISTORY = [{"epoch": n, "loss": 2 - 0.1 * n, "scale": 14 + n, "dice_mean": 0.8 + 0.01 * n} for n in (1, 2, 3)]
+
+
+def test_training_curves_leave_out_what_was_not_recorded():
+    runs = {"one": [{"epoch": 0, "scale": 14.3}, *HISTORY], "other": HISTORY[:2]}
+    left, right = curves.training_curves(runs, "scale", ("Scale", "scale")).axes
+    assert [line.get_xdata().tolist() for line in left.lines] == [[1, 2, 3], [1, 2]]
+    assert right.lines[0].get_xydata().tolist() == [[0, 14.3], [1, 15], [2, 16], [3, 17]]
+
+
+def test_names_of_models_that_cost_and_score_alike_do_not_cover_each_other():
+    names = [f"a-model-with-a-long-name-{n}" for n in range(7)]
+    rows = pd.DataFrame({"minutes": np.linspace(7, 7.4, 7), "value": 0.89, "low": 0.88, "high": 0.9, "dims": 3}, names)
+    fig = curves.dice_by_minutes(rows)
+    fig.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in fig.axes[0].texts if text.get_text() in names]
+    assert len(boxes) == 7 and not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+
+
+def volumes():
+    rows = pd.DataFrame({"label": "anterior", "volume_true": [100.0, 200], "volume_predicted": [110.0, 190]})
+    rows = rows.assign(volume_bias=rows["volume_predicted"] - rows["volume_true"])
+    return rows, {"anterior": SimpleNamespace(bias=0.0, low=-20.0, high=20.0, icc_agreement=0.9)}
+
+
+def test_agreement_draws_errors_and_limits():
+    (ax,) = agreement.volume_agreement(*volumes(), SPEC).axes
+    assert ax.collections[0].get_offsets().tolist() == [[105, 10], [195, -10]]
+    assert [line.get_ydata()[0] for line in ax.lines[:3]] == [0, -20, 20]
+
+
+def pairs():
+    values = np.array([1.0, 2, 3])
+    return [agreement.Pairs(f"{n}", values, values + n, "#0072B2", "first (mm³)", "second (mm³)") for n in range(3)]
+
+
+def test_pairs_of_a_row_share_one_square_scale():
+    fig = agreement.equality(pairs(), 3)
+    assert len({(*ax.get_xlim(), *ax.get_ylim()) for ax in fig.axes}) == 1
+    assert fig.axes[0].get_xlim()[0] < 1 and fig.axes[0].get_ylim()[1] > 5
+
+
+def figures():
+    yield intervals.dots(table(), "Dice", line=("twin", 0.8))
+    yield intervals.dots(table(("only",), ("",)).drop(columns=["series", "panel", "low", "high"]), "Dice")
+    yield intervals.swarm(table(), "Dice")
+    yield intervals.forest(compared(**FIVE), MARGIN)
+    yield curves.training_curves({"one": HISTORY})
+    costs = table(("only",), ("",)).assign(minutes=[4.0, 9.0], dims=[2, 3]).set_index("row")
+    yield curves.dice_by_minutes(costs)
+    yield curves.dice_by_minutes(costs.assign(minutes=np.nan))
+    yield agreement.volume_agreement(*volumes(), SPEC)
+    yield agreement.equality(pairs(), 2)
+
+
+def test_every_figure_saves_to_the_same_bytes_twice(tmp_path):
+    first, second = saved_twice(figures, tmp_path)
+    assert first == second and len(first) == 9
+    assert not plt.get_fignums()
