@@ -1,5 +1,6 @@
-"""Segment a user's own scan: `hipposeg predict`.
+"""Segment a user's own scan: `hipposeg predict`, or `segment` from Python.
 
-`scan` reads and checks a file, `ensemble` loads the networks and predicts mask and volumes with intervals, `batch`
-processes many files. The weights and their model card are package data, in the folder `weights`.
+`scan` and `dicom` read and check a file, `registration` finds the hippocampi in a head, `crop` settles the crops,
+`ensemble` predicts them, `segment` puts it together, `output` writes the results. Weights with their model card and the
+template are package data.
 """

@@ -9,11 +9,29 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hipposeg.files import read_json, write_json
 
 NAME = "card.json"
 # Card and weights of the package.
 PACKAGED = Path(str(resources.files("hipposeg.predict"))) / "weights"
+
+# The scale of an interval: constant; the predicted volume; the spread of the averaged predictions.
+CONSTANT, VOLUME, SPREAD = "constant", "volume", "spread"
+# Smallest scale in mm3; avoids division by zero.
+SMALLEST_SCALE = 1.0
+
+
+def scale_of(method: str, predicted: np.ndarray, spread: np.ndarray) -> np.ndarray:
+    """The scale of a method for predicted volumes and their spreads, arrays of one shape. Raises KeyError."""
+    predicted, spread = np.asarray(predicted, dtype=float), np.asarray(spread, dtype=float)
+    return np.maximum({CONSTANT: np.ones_like(predicted), VOLUME: predicted, SPREAD: spread}[method], SMALLEST_SCALE)
+
+
+def bounds(predicted: np.ndarray, half_width: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Lower and upper ends in mm3; no volume is negative."""
+    return np.maximum(predicted - half_width, 0.0), predicted + half_width
 
 
 @dataclass(frozen=True)
@@ -43,7 +61,7 @@ class Card:
         dataset: "msd" or "phantom".
         runs: name of each run -> SHA-256 of its weights.
         level: nominal coverage.
-        scale: the factor of quantiles (`predict.intervals`).
+        scale: what a quantile is multiplied by, see `scale_of`.
         scales: the one chosen in each fold.
         quantiles: label -> quantile.
         people: number of subjects of the calibration.

@@ -1,6 +1,6 @@
-"""The networks that `hipposeg predict` uses, and their prediction of one scan.
+"""The networks that `hipposeg predict` uses, and their prediction of one crop.
 
-The flagship's networks of all five grouped folds predict a scan, and their probabilities are averaged. The quantiles of
+The flagship's networks of all five grouped folds predict a crop, and their probabilities are averaged. The quantiles of
 the intervals come from each network alone, on subjects it never saw. An average of five usually has smaller errors than
 one of them, so its intervals are rather too wide than too narrow. This cannot be measured on the labelled volumes,
 because four of the five networks saw each of them.
@@ -8,22 +8,22 @@ because four of the five networks saw each of them.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 from torch import nn
 
+from hipposeg import metrics
 from hipposeg.data.n4 import n4
 from hipposeg.data.spec import MSD_HIPPOCAMPUS, PHANTOM_SPEC, DatasetSpec
-from hipposeg.experiments.prediction import predict
 from hipposeg.experiments.spec import RunSpec
-from hipposeg.experiments.weights import load
+from hipposeg.experiments.weights import load, predict
 from hipposeg.files import sha256_file
+from hipposeg.inference import probabilities
 from hipposeg.predict import card as cards
-from hipposeg.predict import intervals, quality
 from hipposeg.predict.card import Card
-from hipposeg.predict.scan import Scan
 from hipposeg.training.machine import Machine, this_machine
 
 SPECS = {"msd": MSD_HIPPOCAMPUS, "phantom": PHANTOM_SPEC}
@@ -42,18 +42,18 @@ class Volume:
 
 
 @dataclass(frozen=True)
-class Segmentation:
-    """The prediction of one scan.
+class Averaged:
+    """The prediction of one crop.
 
     Attributes:
-        mask: (X, Y, Z) uint8: 0 background, 1 anterior, 2 posterior.
-        volumes: class names and the union -> Volume.
-        flags: sentences about what is unusual and should be checked; empty if nothing is.
+        probabilities: (K, X, Y, Z) float32, mean of all networks and transformed copies.
+        spread: class names and the union -> standard deviation of the volume over them, in mm3, mean over networks.
+        agreement: mean Dice between the networks' masks of the whole hippocampus.
     """
 
-    mask: np.ndarray
-    volumes: dict[str, Volume]
-    flags: tuple[str, ...]
+    probabilities: np.ndarray
+    spread: dict[str, float]
+    agreement: float
 
 
 @dataclass(frozen=True)
@@ -69,28 +69,35 @@ class Ensemble:
         """The description of the data that the networks were trained on."""
         return SPECS[self.card.dataset]
 
-    def segment(self, scan: Scan) -> Segmentation:
-        """Predict mask, volumes with intervals, and flags of a scan.
+    def first(self, crop: np.ndarray) -> np.ndarray:
+        """Probabilities (K, X, Y, Z) of a crop (X, Y, Z) by one network without test-time augmentation."""
+        run, network = next(iter(self.networks.items()))
+        prep = replace(run.definition.prep, views=False)
+        return probabilities(network, prep, self._input(run, crop), self.machine)
 
-        The networks take the scan as if it had the card's spacing; the reading checks allow a negligible difference.
-        """
-        spec, total, spreads = self.spec, 0, []
-        for run, network in self.networks.items():
-            model = run.definition
-            image = n4(scan.image, scan.spacing) if model.prep.n4 else scan.image
-            found = predict(model, network, image, self.card.boxes.spacing, self.machine)
-            total = total + found.probabilities
-            spreads.append(found.spread(scan.spacing, spec))
-        mask = total.argmax(0).astype(np.uint8)
-        spread = {label: float(np.mean([one[label] for one in spreads])) for label in spreads[0]}
-        measured = quality.measure(mask, scan.spacing, spread, spec)
-        flags = tuple(quality.flags(measured, self.card.limits))
-        volumes = {label: self._interval(label, measured[label], spread[label]) for label in spread}
-        return Segmentation(mask, volumes, flags)
+    def predict(self, crop: np.ndarray) -> Averaged:
+        """Predict a crop (X, Y, Z) of the card's spacing with all networks and transformed copies."""
+        found = [
+            predict(run.definition, network, self._input(run, crop), self.card.boxes.spacing, self.machine)
+            for run, network in self.networks.items()
+        ]
+        spreads = [one.spread(self.card.boxes.spacing, self.spec) for one in found]
+        masks = [one.probabilities.argmax(axis=0) > 0 for one in found]
+        alike = [metrics.dice(a, b) for a, b in combinations(masks, 2)]
+        return Averaged(
+            sum(one.probabilities for one in found) / len(found),
+            {label: float(np.mean([one[label] for one in spreads])) for label in spreads[0]},
+            float(np.mean(alike)) if alike else 1.0,
+        )
 
-    def _interval(self, label: str, predicted: float, spread: float) -> Volume:
-        half = self.card.quantiles[label] * intervals.scale_of(self.card.scale, predicted, spread)
-        return Volume(predicted, *map(float, intervals.bounds(predicted, half)))
+    def volume(self, label: str, predicted: float, spread: float) -> Volume:
+        """A predicted volume of a class or the union, in mm3, with its interval."""
+        half = self.card.quantiles[label] * cards.scale_of(self.card.scale, predicted, spread)
+        return Volume(predicted, *map(float, cards.bounds(predicted, half)))
+
+    def _input(self, run: RunSpec, crop: np.ndarray) -> np.ndarray:
+        image = crop[None].astype(np.float32)
+        return n4(image, self.card.boxes.spacing) if run.definition.prep.n4 else image
 
 
 def load_ensemble(

@@ -1,152 +1,232 @@
-"""Read a user's scan with all checks.
+"""Read a scan of any common format, with all checks.
 
-The networks were trained on crops of one kind: one hippocampus, tightly cropped, in one orientation and voxel size. On
-other input their predictions look as confident and are wrong. So a file of another kind is refused; the message names
-what was found, what was expected and what to do.
+Sides, sizes and positions come from the header alone, and a wrong header gives wrong volumes without a sign. So a file
+with a doubtful header is refused. The format follows from the content; the name does not matter.
 """
 
 import gzip
+import re
+import zlib
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
-from nibabel.affines import voxel_sizes
+from nibabel.affines import apply_affine, voxel_sizes
 
-from hipposeg.data.read import FETCH_AGAIN, parse, read_image
-from hipposeg.data.spec import DataError, DatasetSpec
-from hipposeg.experiments.registry import FLAGSHIP, MODELS
-from hipposeg.predict.card import Boxes
+from hipposeg.data.read import parse
+from hipposeg.data.spec import DataError
+from hipposeg.files import write_bytes
+from hipposeg.predict import dicom
 
-# Voxels by which a crop may be smaller or larger along an axis than any in the training set.
-SIZE_MARGIN = 3
-# Far below the scaling in augmentation; volumes are computed with the file's own spacing.
-SPACING_TOLERANCE_MM = 0.02
-# Largest angle between an axis of the crop and its direction: that of rotations in augmentation.
-MOST_DEGREES = MODELS[FLAGSHIP].training("standard").augmentation.rotate
-# A scan has a hundred or more different values, a label map a few.
-FEWEST_VALUES = 16
-ROUNDING_DEGREES = 0.1  # headers hold float32, and quaternions lose a little more
-SUFFIXES = (".nii", ".nii.gz")
-
-_DIRECTIONS = {"R": "right", "L": "left", "A": "front", "P": "back", "S": "top", "I": "bottom"}
-_EXPORT = "Export the volume again as one 3-D NIfTI file."
-WHY_THE_CROP = (
-    "The crop matters: the networks have learned where a hippocampus lies in a tight crop, so a looser, tighter or "
-    "shifted crop changes the volumes."
-)
+FEWEST_VALUES = 16  # a scan has a hundred or more, a label map a few
+MOST_NAN = 0.6  # of the voxels, as a background
+THINNEST_MM, THICKEST_MM, MOST_RATIO = 0.3, 3.0, 3.0  # voxel sizes
+MOST_SHEAR = 0.01  # cosine of the angle between two axes
+SAME_MM, SAME_DEGREES, SAME_SIDE = 1.0, 1.0, 0.7  # sform and qform; the last is a cosine
+KEPT = re.compile("xyzt_units|[qs]form_code|quatern_|qoffset_|srow_")  # header fields in a mask
+NRRD_SPACE = rb"(?mi)^space: *(ras|las|lps|(right|left)-(anterior|posterior)-superior)\s(?s:.*)^space directions:"
+EXPORT = "Convert the scan again from its DICOM files, for instance with dcm2niix."
+Found = tuple[np.ndarray, np.ndarray | None, tuple[str, ...], Any]  # voxels, affine, notes, NIfTI header
 
 
 @dataclass(frozen=True)
 class Scan:
-    """A file that passed every check.
+    """A scan that passed every check.
 
     Attributes:
-        path: the file.
-        image: (C, X, Y, Z) float32.
-        spacing: the file's own voxel size along X, Y, Z in mm.
+        path: file or folder.
+        image: (X, Y, Z) float32.
+        affine: (4, 4) float64, voxel index to mm; axes right, front, top.
+        notes: doubts to show beside the result.
+        like: header of a NIfTI file.
     """
 
     path: Path
     image: np.ndarray
-    spacing: tuple[float, float, float]
+    affine: np.ndarray
+    notes: tuple[str, ...] = ()
+    like: nibabel.Nifti1Header | None = None
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Voxel size along X, Y, Z in mm."""
+        return tuple(voxel_sizes(self.affine).tolist())
 
 
-def read_scan(path: Path, boxes: Boxes, spec: DatasetSpec) -> Scan:
-    """Read one cropped NIfTI volume.
+def read(path: Path, series: str = "") -> Scan:
+    """Read NIfTI, MGH (MGZ), NRRD, MetaImage or DICOM.
 
     Args:
-        path: .nii or .nii.gz.
-        boxes: the crops of the model card.
-        spec: the data set that the networks were trained on.
+        path: a file, or a folder with DICOM files. A DICOM file stands for its series.
+        series: number, UID or part of the description of a DICOM series in a folder.
 
     Raises:
-        DataError: the file cannot be read to its last byte, is not 3-D, holds NaN or infinities, is constant or a label
-            map, has another spacing or orientation than the card's crops, is rotated further than they were in
-            training, or is smaller or larger than they are.
+        DataError: the file is damaged, of another kind or not 3-D, or has a wrong header or wrong values.
     """
-    if not path.name.endswith(SUFFIXES):
-        raise DataError(f"{path}: found another kind of file, expected a name that ends in .nii or .nii.gz. {_EXPORT}")
+    is_dicom = path.is_dir() or (path.is_file() and dicom.is_dicom(path))
+    voxels, affine, notes, like = _read_dicom(path, series) if is_dicom else _read_file(path)
+    while voxels.ndim > 3 and voxels.shape[-1] == 1:
+        voxels = voxels[..., 0]
+    if voxels.ndim != 3 or 0 in voxels.shape or voxels.dtype.kind not in "biuf":
+        found = f"{voxels.ndim}-D {_by(voxels.shape)} of {voxels.dtype}"
+        raise _error(path, found, "one 3-D image of real numbers", "Save the T1-weighted image alone in a file.")
+    if affine is None:
+        remedy = "Left and right are unknown. Convert the scan again from its DICOM files, which store it."
+        raise _error(path, "no orientation (in NIfTI: sform and qform codes 0)", "a stored orientation", remedy)
+    notes += _check_affine(path, affine)
+    image, more = _check_values(path, voxels)
+    return Scan(path, image, np.asarray(affine, dtype=np.float64), notes + more, like)
+
+
+def save_labels(path: Path, labels: np.ndarray, scan: Scan) -> None:
+    """Write uint8 (X, Y, Z) as NIfTI on the scan's grid, compressed if the name ends in .gz.
+
+    Of a NIfTI header only geometry and units are kept; the rest may name a patient. Equal labels give equal bytes.
+    """
+    if labels.shape != scan.image.shape:
+        raise ValueError(f"labels have shape {labels.shape}, the scan {scan.image.shape}")
+    kind = nibabel.Nifti2Image if isinstance(scan.like, nibabel.Nifti2Header) else nibabel.Nifti1Image
+    image = kind(labels, scan.affine, dtype=np.uint8)
+    image.set_sform(scan.affine, 1)
+    image.set_qform(scan.affine, 1)
+    image.header.set_xyzt_units("mm")
+    if scan.like is not None:
+        image.header["pixdim"][:4] = scan.like["pixdim"][:4]
+        for field in filter(KEPT.match, scan.like.keys()):
+            image.header[field] = scan.like[field]
+    content = image.to_bytes()
+    write_bytes(path, gzip.compress(content, 6, mtime=0) if path.name.lower().endswith(".gz") else content)
+
+
+def _read_dicom(path: Path, wanted: str) -> Found:
     if path.is_dir():
-        raise DataError(f"{path}: found a folder, expected a file. Name the files in it, as in {path}/*.nii.gz.")
+        among = dicom.series_in(path)
+    else:
+        files = [path, *sorted(path.parent.iterdir())]
+        among = [one for one in dicom.series_in(path.parent, files) if path in one.files]
+        wanted = among[0].uid if among else ""
+    if not among:
+        raise _error(path, "no DICOM image", "a scan", "Name a scan, or the folder with its DICOM files.")
+    chosen = dicom.choose(among, wanted)
+    voxels, affine = dicom.read_series(chosen)
+    return voxels, affine, (f"{len(among)} DICOM series found; used {chosen}",) if len(among) > 1 else (), None
+
+
+def _read_file(path: Path) -> Found:
+    """Read a file of another kind to its last byte."""
+    if not path.is_file():
+        raise _error(path, "no such file", "a scan", "Check the name.")
+    content, pair = path.read_bytes(), path.suffix.lower() == ".img"
     try:
-        image, affine, spacing, _ = read_image(path, spec, any_spacing=True)
-    except DataError as error:
-        raise DataError(str(error).replace(FETCH_AGAIN, _EXPORT)) from error
-    except Exception as error:  # with a damaged header nibabel raises anything
-        kind = type(error).__name__
-        raise DataError(f"{path}: found a header that cannot be read ({kind}: {error}). {_EXPORT}") from error
-    _check_values(path, image)
-    _check_geometry(path, affine, spacing, boxes)
-    _check_size(path, image.shape[1:], boxes)
-    return Scan(path, image, spacing)
+        content = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+        if {int.from_bytes(content[:4], order) for order in ("little", "big")} & {348, 540}:
+            pair = content[344:348] != b"n+1\0" and content[4:8] != b"n+2\0"
+            if not pair:
+                image = parse(content)
+                return np.asarray(image.dataobj), *_check_nifti(path, image.header, content), image.header
+        elif content[:4] == b"\0\0\0\1":
+            image = nibabel.MGHImage.from_bytes(content)
+            return np.asarray(image.dataobj), image.affine if any(content[28:30]) else None, (), None
+        elif re.match(rb"NRRD|\s*(ObjectType|Comment|NDims)\s*=", content):
+            return *_read_itk(path, content), (), None
+    except DataError:
+        raise
+    except Exception as error:  # with a damaged header readers raise anything
+        reason = str(error).strip().split("\n")[-1]
+        raise _error(path, f"a damaged or truncated file ({reason})", "a complete scan", EXPORT) from error
+    found = "one half of an .hdr/.img pair" if pair else "another kind of file"
+    raise _error(path, found, "NIfTI with header and image in one file, MGZ, NRRD, MetaImage or DICOM", EXPORT)
 
 
-def _check_values(path: Path, image: np.ndarray) -> None:
-    """Check that there are at least FEWEST_VALUES different values."""
-    if (count := len(np.unique(image))) < FEWEST_VALUES:
-        raise DataError(
-            f"{path}: found only {count} different values, as in a label map, expected a scan with at least "
-            f"{FEWEST_VALUES}. Name the scan that the mask or label map belongs to."
-        )
+def _read_itk(path: Path, content: bytes) -> tuple[np.ndarray, np.ndarray | None]:
+    """Voxels and affine of NRRD or MetaImage. Compressed data are unpacked first: SimpleITK ignores damage in them."""
+    import SimpleITK as sitk  # noqa: N813
+
+    if nrrd := content.startswith(b"NRRD"):
+        header, data = (*re.split(rb"\r?\n\r?\n", content, maxsplit=1), b"")[:2]
+        name, oriented = re.search(rb"(?mi)^data ?file: *(\S+)", header), re.search(NRRD_SPACE, header)
+        unpack = gzip.decompress if re.search(rb"(?mi)^encoding: *gz", header) else len
+    else:
+        header, file, data = re.split(rb"ElementDataFile\s*=\s*(\S*).*?\n", content, maxsplit=1)
+        name, oriented = re.match(rb"(?i)(?!local$)(.+)", file), b"TransformMatrix" in header
+        unpack = zlib.decompress if re.search(rb"(?mi)^CompressedData\s*=\s*[t1]", header) else len
+    unpack((path.parent / name[1].decode()).read_bytes() if name else data)
+    image = sitk.ReadImage(str(path), imageIO="NrrdImageIO" if nrrd else "MetaImageIO")
+    n, affine = image.GetDimension(), np.eye(4)
+    if n > 2:
+        affine[:3, :3] = np.reshape(image.GetDirection(), (n, n))[:3, :3] * image.GetSpacing()[:3]
+        affine[:3, 3] = image.GetOrigin()[:3]
+    return sitk.GetArrayFromImage(image).T, dicom.LPS_TO_RAS @ affine if oriented else None
 
 
-def _check_geometry(path: Path, affine: np.ndarray, spacing: tuple[float, ...], boxes: Boxes) -> None:
-    """Check voxel size (in header and affine), orientation, and rotation by at most MOST_DEGREES."""
-    for where, found in (("header", np.asarray(spacing)), ("affine", voxel_sizes(affine))):
-        if not np.allclose(found, boxes.spacing, atol=SPACING_TOLERANCE_MM, rtol=0):
-            raise DataError(
-                f"{path}: found voxels of {_by(found)} mm in the {where}, expected {_by(boxes.spacing)} mm, the "
-                f"training set's, within {SPACING_TOLERANCE_MM:g}. Resample the scan, then crop it."
-            )
-    codes = "".join(code or "?" for code in nibabel.aff2axcodes(affine))
-    towards = ", ".join(_DIRECTIONS[code] for code in boxes.axes)
-    if codes != boxes.axes:
-        raise DataError(
-            f"{path}: found axes {codes}, expected {boxes.axes} (the three axes run to {towards}), as in the training "
-            f"set. Reorient the scan, for instance with nibabel's as_closest_canonical; if the file stores no "
-            "orientation (sform and qform codes 0), take it from the scan that was cropped."
-        )
-    if (degrees := _degrees_off(affine)) > MOST_DEGREES + ROUNDING_DEGREES:
-        raise DataError(
-            f"{path}: found axes that are rotated by {degrees:.1f} degrees, expected {MOST_DEGREES:g} at most between "
-            f"each and its direction ({towards}), as in training. Resample the whole scan to these directions, for "
-            "instance with nibabel.processing.resample_to_output, then crop it."
-        )
+def _check_nifti(path: Path, header: Any, content: bytes) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """The affine, or None if none is stored, and notes on how sform and qform differ."""
+    raw = type(header)(content[: int(header["sizeof_hdr"])], check=False)  # nibabel replaces wrong sizes by 1 mm
+    unit = {1: "metres", 3: "micrometres"}.get(int(raw["xyzt_units"]) & 7)
+    if unit or not all(0 < size < np.inf for size in raw["pixdim"][1:4]):
+        found = f"voxel sizes of {_by(raw['pixdim'][1:4])} {unit or 'mm'} in the header"
+        raise _error(path, found, "sizes above 0 in mm", f"Correct the header. {EXPORT}")
+    (sform, s_code), (qform, q_code) = header.get_sform(coded=True), header.get_qform(coded=True)
+    if not (s_code and q_code):
+        affine = sform if s_code else qform
+        same = affine is None or np.allclose(voxel_sizes(affine), raw["pixdim"][1:4], rtol=0.01, atol=0)
+        return affine, () if same else ("the header's voxel sizes differ from its sform, which is used",)
+    _check_affine(path, sform), _check_affine(path, qform)
+    s_axes, q_axes = (affine[:3, :3] / voxel_sizes(affine) for affine in (sform, qform))
+    if np.linalg.det(s_axes) * np.linalg.det(q_axes) < 0 or s_axes[0] @ q_axes[0] < SAME_SIDE:
+        found = "an sform and a qform that disagree about left and right"
+        raise _error(path, found, "one orientation", f"Set the code of the wrong one to 0. {EXPORT}")
+    corners = list(product(*((0, side - 1) for side in (*header.get_data_shape(), 1)[:3])))
+    far = np.linalg.norm(apply_affine(sform, corners) - apply_affine(qform, corners), axis=1).max()
+    angle = np.degrees(np.arccos((s_axes * q_axes).sum(axis=0).clip(-1, 1))).max()
+    note = f"sform and qform differ by up to {far:.1f} mm and {angle:.1f} degrees; the sform is used, as by nibabel"
+    return sform, (note,) if far > SAME_MM or angle > SAME_DEGREES else ()
 
 
-def _degrees_off(affine: np.ndarray) -> float:
-    """The largest angle between an axis of the crop and the nearest axis of the scanner."""
-    columns = affine[:3, :3] / voxel_sizes(affine)
-    return float(np.degrees(np.arccos(np.abs(columns).max(axis=0).clip(max=1))).max())
+def _check_affine(path: Path, affine: np.ndarray) -> tuple[str, ...]:
+    """Check positions, sizes and angles; return notes."""
+    sizes = voxel_sizes(affine)
+    if not np.isfinite(affine).all() or not sizes.all() or np.linalg.matrix_rank(affine[:3, :3] / sizes) < 3:
+        raise _error(path, f"an affine of {np.round(affine[:3], 3).tolist()}", "finite positions and sizes", EXPORT)
+    axes = affine[:3, :3] / sizes
+    if (shear := np.abs(axes.T @ axes - np.eye(3)).max()) > MOST_SHEAR:
+        found = f"axes at {np.degrees(np.arccos(shear)):.1f} degrees"
+        raise _error(path, found, "right angles (no shear)", "Resample the scan to a regular grid.")
+    if sizes.max() > THICKEST_MM + 1e-3:  # headers hold float32
+        remedy = "A hippocampus is too small for such slices. Use a 3-D T1-weighted scan with voxels of about 1 mm."
+        raise _error(path, f"voxels of {_by(sizes)} mm", f"at most {THICKEST_MM:g} mm", remedy)
+    doubts = (
+        (sizes.min() < THINNEST_MM, "are unusually small; check the header"),
+        (sizes.max() > MOST_RATIO * sizes.min(), "are long in one direction; volumes are less certain"),
+    )
+    return tuple(f"voxels of {_by(sizes)} mm {text}" for doubtful, text in doubts if doubtful)
 
 
-def _check_size(path: Path, shape: tuple[int, ...], boxes: Boxes) -> None:
-    """Check that each side is within those of the card's crops and SIZE_MARGIN."""
-    low, high = (np.add(end, step) for end, step in ((boxes.smallest, -SIZE_MARGIN), (boxes.largest, SIZE_MARGIN)))
-    if (shape < low).any() or (shape > high).any():
-        raise DataError(
-            f"{path}: found a crop of {_by(shape)} voxels, expected {_by(low)} to {_by(high)} (the training set's have "
-            f"{_by(boxes.smallest)} to {_by(boxes.largest)}; {SIZE_MARGIN} more or less are accepted). Crop the scan "
-            f"around one hippocampus, with {boxes.margin[0]} to {boxes.margin[1]} mm around it. {WHY_THE_CROP}"
-        )
+def _check_values(path: Path, voxels: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Voxels as float32 with NaN replaced by the minimum, and notes."""
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused as that
+        image = np.array(voxels, dtype=np.float32, order="C")
+    missing = np.isnan(image)
+    count, infinite = int(missing.sum()), int(np.isinf(image).sum())
+    if infinite or count >= MOST_NAN * image.size:
+        found = f"{infinite} infinite and {count} NaN voxels of {image.size}"
+        raise _error(path, found, "finite values, or NaN in the background alone", EXPORT)
+    if count:
+        image[missing] = image[~missing].min()
+    step = max(1, image.size // 100_000)
+    if len(np.unique(image.flat[::step])) < FEWEST_VALUES and (few := len(np.unique(image))) < FEWEST_VALUES:
+        found = "a constant image" if few == 1 else f"only {few} different values, as in a label map"
+        raise _error(path, found, "a scan", "Name the scan that the mask or label map belongs to.")
+    return image, (f"{count} NaN voxels ({count / image.size:.0%}) set to the minimum",) if count else ()
 
 
-def save_mask(path: Path, mask: np.ndarray, scan: Scan) -> None:
-    """Write (X, Y, Z) uint8 in the scan's own geometry: its affine with its codes, its units, its NIfTI version.
-
-    Nothing else of its header is kept, which may name a patient. Equal masks give equal bytes.
-    """
-    content = scan.path.read_bytes()
-    like = parse(gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content)
-    image = type(like)(mask, like.affine, dtype=np.uint8)
-    image.header.set_sform(*like.header.get_sform(coded=True))
-    image.header.set_qform(*like.header.get_qform(coded=True))
-    image.header.set_xyzt_units(*like.header.get_xyzt_units())
-    image.header["descrip"] = b"hipposeg: 1 anterior, 2 posterior"
-    nibabel.save(image, path)
+def _error(path: Path, found: str, expected: str, remedy: str) -> DataError:
+    return DataError(f"{path}: found {found}, expected {expected}. {remedy}")
 
 
 def _by(sizes: object) -> str:
-    """ "31 x 40 x 24"."""
-    return " x ".join(f"{size:g}" for size in np.asarray(sizes).tolist())
+    """ "1 x 1 x 1.2"."""
+    return " x ".join(f"{size:.4g}" for size in np.asarray(sizes).tolist())

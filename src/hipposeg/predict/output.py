@@ -1,0 +1,258 @@
+"""What `hipposeg predict` leaves in a folder, and how it goes through many scans.
+
+For each scan: a mask with its label table, a JSON file, a page to check the mask by, and a row of volumes.csv. A row is
+written as soon as its scan is done, so a kill loses the scan in progress and nothing else. No input is ever replaced;
+files that the folder's table does not list belong to somebody else and stay, unless `overwrite` is set. A scan whose
+files may not be written leaves folder and table as they were.
+"""
+
+import base64
+import csv
+import html
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TextIO
+
+from hipposeg.data.spec import DataError
+from hipposeg.files import write_csv, write_json, write_text
+from hipposeg.predict.ensemble import Ensemble, Volume, load_ensemble
+from hipposeg.predict.scan import save_labels
+from hipposeg.predict.segment import CHECK, OK, REFUSED, SIDES, Result, segment
+
+TABLE = "volumes.csv"
+FAILED = "failed"  # an error of this machine, such as a full disk
+ENDS = ("mm3", "low", "high")  # of a volume and its interval
+PARTS = ("anterior", "posterior", "total", *(f"{s}{part}" for s in SIDES for part in ("_anterior", "_posterior", "")))
+COLUMNS = ("image", "status", "name", *(f"{part}_{end}" for part in PARTS for end in ENDS), "asymmetry",
+           "intracranial_ml", "reasons")  # fmt: skip
+ENDINGS = ("_dseg.nii.gz", "_dseg.tsv", ".json", "_qc.html")
+SUFFIXES = (".nii.gz", ".nii", ".mgz", ".mgh", ".nrrd", ".mha", ".mhd", ".dcm")
+DISCLAIMER = (
+    "Intervals cover {level:.0%} of true volumes in crops like the training set's; they are not calibrated for other "
+    "scanners, populations or for crops placed by this program. Not a medical device."
+)
+
+
+class Folder:
+    """An output folder and its table."""
+
+    def __init__(self, path: Path, inputs: Sequence[Path], overwrite: bool = False) -> None:
+        """Open a folder; it is created if it does not exist.
+
+        Raises:
+            ValueError: nothing can be written there, or it holds a volumes.csv of another program.
+        """
+        self.path, self.overwrite = path.expanduser(), overwrite
+        self.inputs = {one.resolve() for one in inputs}
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.path):
+                pass
+        except OSError as error:
+            found = (
+                "a file" if self.path.is_file() else f"that nothing can be written there ({error.strerror or error})"
+            )
+            raise ValueError(f"{self.path}: found {found}, expected a folder. Name another with -o.") from error
+        self.rows = self._earlier_rows()
+
+    def _earlier_rows(self) -> dict[str, dict[str, str]]:
+        table = self.path / TABLE
+        if not table.exists():
+            return {}
+        with table.open(newline="", encoding="utf-8", errors="backslashreplace") as stream:
+            reader = csv.DictReader(stream)
+            if tuple(reader.fieldnames or ()) == COLUMNS:
+                return {row["image"]: row for row in reader}
+        if self.overwrite and table.resolve() not in self.inputs:
+            return {}
+        raise ValueError(
+            f"{table}: found a table that hipposeg did not write. Name another folder with -o, or use --overwrite."
+        )
+
+    def name(self, image: Path) -> str:
+        """A name for the files of a scan that no other scan has: its own, behind as many folder names as it takes."""
+        key = as_utf8(image)
+        if key in self.rows:
+            return self.rows[key]["name"]
+        *parents, own = map(as_utf8, Path(os.path.abspath(image)).parts)  # "." has no name; links keep theirs
+        stem = next((own[: -len(end)] for end in SUFFIXES if own.lower().endswith(end)), own)
+        taken, found = {row["name"] for row in self.rows.values()}, stem
+        while found in taken and len(parents) > 1:
+            found = f"{parents.pop()}_{found}"
+        number = 2
+        while found in taken:
+            found, number = f"{stem}-{number}", number + 1
+        return found
+
+    def blocked(self, image: Path) -> str:
+        """Why a scan's files may not be written, and what to do; "" if they may."""
+        for path in self._files(image):
+            if path.resolve() in self.inputs:
+                return f"{path} is an input of this call and is not replaced. Name another folder with -o."
+            if path.exists() and as_utf8(image) not in self.rows and not self.overwrite:
+                return f"{path} exists and no earlier call wrote it. Name another folder with -o, or use --overwrite."
+        return ""
+
+    def put(self, image: Path, result: Result, level: float) -> None:
+        """Write a scan's files, and last its row. On an error none of the files is left."""
+        try:
+            self._put(image, result, level)
+        except Exception:
+            self._remove(*self._files(image))
+            raise
+
+    def _put(self, image: Path, result: Result, level: float) -> None:
+        mask, names, facts, page = self._files(image)
+        name, volumes = self.name(image), result.volumes
+        if result.labels is not None:
+            save_labels(mask, result.labels, result.scan)
+            lines = "".join(f"{value}\t{part}\n" for value, part in sorted(result.names.items()))
+            write_text(names, f"index\tname\n{lines}")
+        else:  # of an earlier success
+            self._remove(mask, names, page)
+        write_json(facts, {
+            "image": str(image), "status": result.status, "reasons": result.reasons, "interval_level": level,
+            "volumes_mm3": {part: vars(volume) for part, volume in volumes.items()}, "asymmetry": result.asymmetry,
+            "intracranial_ml_estimate": result.intracranial_ml,
+            "agreement_of_networks": {one.side or "crop": one.agreement for one in result.hippocampi},
+        })  # fmt: skip
+        if result.hippocampi:
+            write_text(page, as_utf8(as_page(name, result, level)))
+        row = {"asymmetry": result.asymmetry, "intracranial_ml": result.intracranial_ml}
+        for part, volume in volumes.items():
+            ends = zip(ENDS, vars(volume).values(), strict=True)
+            row |= {f"{part.replace(' ', '_')}_{end}": value for end, value in ends}
+        written = {column: "" if value is None else f"{value:.4g}" if column == "asymmetry" else f"{value:.1f}"
+                   for column, value in row.items()}  # fmt: skip
+        self._add(image, name, result.status, "; ".join(result.reasons), written)
+
+    def note(self, image: Path, status: str, why: str) -> None:
+        """Add the row of a scan without result; files of an earlier success of it go."""
+        name = self.name(image)
+        if as_utf8(image) in self.rows:
+            self._remove(*self._files(image))
+        self._add(image, name, status, why, {})
+
+    def _files(self, image: Path) -> list[Path]:
+        return [self.path / f"{self.name(image)}{ending}" for ending in ENDINGS]
+
+    def _remove(self, *paths: Path) -> None:
+        for path in paths:
+            path.unlink(missing_ok=True)
+
+    def _add(self, image: Path, name: str, status: str, reasons: str, more: dict[str, str]) -> None:
+        key = as_utf8(image)
+        row = {"image": key, "name": name, "status": status, "reasons": as_utf8(reasons)}
+        self.rows[key] = dict.fromkeys(COLUMNS, "") | row | more
+        write_csv(self.path / TABLE, COLUMNS, list(self.rows.values()))
+
+
+def as_utf8(text: str | Path) -> str:
+    """A text without what UTF-8 cannot store: bytes of a file name in another encoding become escapes."""
+    return str(text).encode("utf-8", "backslashreplace").decode()
+
+
+def as_page(name: str, result: Result, level: float) -> str:
+    """A self-contained HTML page: status and reasons in words, the picture, the volumes."""
+    from hipposeg.viz import qc
+
+    shown = {one.side or "crop": (one.image, one.mask) for one in result.hippocampi}
+    picture = base64.b64encode(qc.png(shown)).decode()
+    reasons = "".join(f"<li>{html.escape(why)}</li>" for why in result.reasons) or "<li>Nothing is unusual.</li>"
+    rows = "".join(
+        f"<tr><td>{html.escape(part)}<td>{volume.predicted:.0f}<td>{volume.lower:.0f} to {volume.upper:.0f}"
+        for part, volume in result.volumes.items()
+    )
+    table = f"<table><tr><th>part<th>mm³<th>{level:.0%} interval{rows}</table>" if rows else ""
+    return f"""<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>{html.escape(name)}</title>
+<style>
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 64rem; margin: 2rem auto; padding: 0 1rem; color: #1f2933 }}
+img {{ max-width: 100% }} td, th {{ text-align: left; padding: .2rem 1.5rem .2rem 0 }}
+.status {{ font-weight: bold }} .{CHECK}, .{REFUSED} {{ color: #a63d00 }}
+</style>
+<h1>{html.escape(name)}</h1>
+<p class="status {result.status}">Status: {result.status}</p>
+<ul>{reasons}</ul>
+<img alt="Three planes of each hippocampus, with the outlines of its parts" src="data:image/png;base64,{picture}">
+{table}
+<p>Look at the outlines: a plausible mask can be wrong without a flag. {DISCLAIMER.format(level=level)}</p>
+</html>
+"""
+
+
+def run(
+    images: Sequence[Path], output: Path, weights: Path | None = None, series: str = "", overwrite: bool = False
+) -> int:  # fmt: skip
+    """Segment each scan into a folder and print what happened.
+
+    Args:
+        images: files or folders.
+        output: folder of the results.
+        weights: folder with card and weights; by default the package's.
+        series: which DICOM series of a folder.
+        overwrite: replace files that the folder's table does not list.
+
+    Returns:
+        1 if a scan was refused or failed, else 0.
+
+    Raises:
+        FileNotFoundError: a weight file or the card is missing.
+        ValueError: the weights do not belong to the card, or nothing can be written to the folder. Both before a scan
+            is read.
+    """
+    os.environ["MPLBACKEND"] = "Agg"  # never open a window
+    paths = [path.expanduser() for path in dict.fromkeys(images)]
+    folder, ensemble = Folder(output, paths, overwrite), None
+    counts = dict.fromkeys((OK, CHECK, REFUSED, FAILED), 0)
+    for place, path in enumerate(paths, start=1):
+        started = time.perf_counter()
+        status, why, volumes = FAILED, folder.blocked(path), {}
+        if not why:
+            ensemble = ensemble or load_ensemble(weights)
+            status, why, volumes = _one(path, folder, ensemble, series)
+        counts[status] += 1
+        done = f"[{place}/{len(paths)}] {path}: {status}, {time.perf_counter() - started:.0f} s"
+        done += "".join(f"\n  {part} {volume}" for part, volume in volumes.items())
+        print_safely(done, sys.stdout)
+        if why:
+            print_safely(f"  {why}", sys.stdout)
+    told = ", ".join(f"{count} {status}" for status, count in counts.items())
+    print_safely(f"{len(paths)} scans: {told}. Volumes: {folder.path / TABLE}", sys.stdout)
+    if ensemble:
+        print_safely(DISCLAIMER.format(level=ensemble.card.level), sys.stdout)
+    return 1 if counts[REFUSED] or counts[FAILED] else 0
+
+
+def _one(path: Path, folder: Folder, ensemble: Ensemble, series: str) -> tuple[str, str, dict[str, Volume]]:
+    """Segment one scan, write its files and its row; return status, reasons and volumes."""
+    try:
+        result = segment(path, ensemble, series, lambda text: print_safely(f"  {text}", sys.stderr))
+        folder.put(path, result, ensemble.card.level)
+        return result.status, "; ".join(result.reasons), result.volumes
+    except DataError as error:
+        status, why = REFUSED, str(error)
+    except OSError as error:
+        status = FAILED
+        why = f"a file could not be read or written ({error}). Make room in {folder.path}, or name another."
+    except Exception as error:  # of any kind; the next scan may be fine
+        status, why = FAILED, f"{type(error).__name__}: {error}. Run it alone; if it fails again, report it."
+    try:
+        folder.note(path, status, why)
+    except OSError as error:
+        why += f" {folder.path / TABLE} could not be written, either ({error})."
+    return status, why, {}
+
+
+def print_safely(text: str, stream: TextIO) -> None:
+    """Print a line; neither a terminal without these letters nor a closed pipe ends the batch."""
+    encoding = stream.encoding or "utf-8"
+    try:
+        print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
+    except (OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # or Python complains again when it ends
