@@ -75,10 +75,9 @@ class Folder:
 
     def name(self, image: Path) -> str:
         """A name for the files of a scan that no other scan has: its own, behind as many folder names as it takes."""
-        key = as_utf8(image)
-        if key in self.rows:
-            return self.rows[key]["name"]
-        *parents, own = map(as_utf8, Path(os.path.abspath(image)).parts)  # "." has no name; links keep theirs
+        if known := self.rows.get(as_key(image)):
+            return known["name"]
+        *parents, own = Path(as_key(image)).parts
         stem = next((own[: -len(end)] for end in SUFFIXES if own.lower().endswith(end)), own)
         taken, found = {row["name"] for row in self.rows.values()}, stem
         while found in taken and len(parents) > 1:
@@ -93,7 +92,7 @@ class Folder:
         for path in self._files(image):
             if path.resolve() in self.inputs:
                 return f"{path} is an input of this call and is not replaced. Name another folder with -o."
-            if path.exists() and as_utf8(image) not in self.rows and not self.overwrite:
+            if path.exists() and as_key(image) not in self.rows and not self.overwrite:
                 return f"{path} exists and no earlier call wrote it. Name another folder with -o, or use --overwrite."
         return ""
 
@@ -115,7 +114,7 @@ class Folder:
         else:  # of an earlier success
             self._remove(mask, names, page)
         write_json(facts, {
-            "image": str(image), "status": result.status, "reasons": result.reasons, "interval_level": level,
+            "image": as_key(image), "status": result.status, "reasons": result.reasons, "interval_level": level,
             "volumes_mm3": {part: vars(volume) for part, volume in volumes.items()}, "asymmetry": result.asymmetry,
             "intracranial_ml_estimate": result.intracranial_ml,
             "agreement_of_networks": {one.side or "crop": one.agreement for one in result.hippocampi},
@@ -133,7 +132,7 @@ class Folder:
     def note(self, image: Path, status: str, why: str) -> None:
         """Add the row of a scan without result; files of an earlier success of it go."""
         name = self.name(image)
-        if as_utf8(image) in self.rows:
+        if as_key(image) in self.rows:
             self._remove(*self._files(image))
         self._add(image, name, status, why, {})
 
@@ -145,15 +144,20 @@ class Folder:
             path.unlink(missing_ok=True)
 
     def _add(self, image: Path, name: str, status: str, reasons: str, more: dict[str, str]) -> None:
-        key = as_utf8(image)
+        key = as_key(image)
         row = {"image": key, "name": name, "status": status, "reasons": as_utf8(reasons)}
         self.rows[key] = dict.fromkeys(COLUMNS, "") | row | more
         write_csv(self.path / TABLE, COLUMNS, list(self.rows.values()))
 
 
-def as_utf8(text: str | Path) -> str:
+def as_key(image: Path) -> str:
+    """The whole path of a scan: `T1.nii` in two folders are two scans. Links are not followed, as names matter."""
+    return as_utf8(os.path.abspath(image))
+
+
+def as_utf8(text: str) -> str:
     """A text without what UTF-8 cannot store: bytes of a file name in another encoding become escapes."""
-    return str(text).encode("utf-8", "backslashreplace").decode()
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def as_page(name: str, result: Result, level: float) -> str:

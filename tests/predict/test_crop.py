@@ -1,0 +1,163 @@
+"""Crops: the way to the fixed point, the mirrored side, back to the scan's grid, and a user's own crops."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from hipposeg.data.spec import DataError
+from hipposeg.predict import card, crop
+from hipposeg.predict.crop import Box, Region
+from hipposeg.predict.registration import BOXES, Located
+from hipposeg.predict.scan import Scan
+
+BOXES_OF_CARD = card.read().boxes
+LOW, HIGH = np.array((60, 55, 50)), np.array((78, 92, 75))  # of the blob, the last included
+
+
+@pytest.fixture(scope="module")
+def blob():
+    """A region with an ellipsoid of foreground, and a speck of it apart."""
+    where = (np.indices((161, 151, 141)).T - (LOW + HIGH) / 2) / ((HIGH - LOW) / 2 + 0.3)
+    image = ((where**2).sum(axis=-1) <= 1).T.astype(np.float32)
+    image[64, 55, 72] = 1
+    return Region(image, np.eye(4))
+
+
+def threshold(image):
+    return np.stack([1 - image, image, 0 * image])
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_starts_apart_end_in_the_same_box_with_the_training_margins(blob, mirrored):
+    right = Box.around(LOW, HIGH, mirrored)
+    low, high = ((7, 5, 5), (6, 6, 5)) if mirrored else ((6, 5, 5), (7, 6, 5))
+    assert np.array_equal(LOW - right.low, low) and np.array_equal(right.high - HIGH - 1, high)
+    for shift in ((0, 0, 0), (8, 0, 0), (-8, 0, 0), (0, 8, -8), (-5, -8, 8), (8, 8, 8)):
+        began = Box(tuple(np.add(right.low, shift).tolist()), tuple(np.add(right.high, shift).tolist()), mirrored)
+        found = crop.settle(blob, began, threshold, BOXES_OF_CARD)
+        assert found.box == right and found.settled and found.moved == max(map(abs, shift))
+
+
+def test_the_networks_see_a_right_side_mirrored(blob):
+    left, right = (Box.around(LOW, HIGH, mirrored) for mirrored in (False, True))
+    assert np.array_equal(blob.cut(replace(left, mirrored=True)), blob.cut(left)[::-1])
+    seen = []
+    crop.settle(blob, right, lambda image: (seen.append(image), threshold(image))[1], BOXES_OF_CARD)
+    assert np.array_equal(seen[0], blob.image[53:85, 50:99, 45:81][::-1])
+
+
+def test_a_cycle_of_two_ends_in_the_larger_crop_and_nothing_found_is_not_settled(blob):
+    def restless(image):  # sees one voxel more in a crop of 32 voxels than in one of 33
+        found = threshold(image)
+        inside = np.argwhere(found[1])
+        if image.shape[0] == 32:
+            found[1, inside[:, 0].max() + 1, 20, 15] = 1.5
+        return found
+
+    for shift in (0, 6):
+        began = Box.around(LOW + (shift, 0, 0), HIGH + (shift, 0, 0), False)
+        found = crop.settle(blob, began, restless, BOXES_OF_CARD)
+        assert found.box == Box.around(LOW, HIGH + (1, 0, 0), False) and found.settled
+    lost = crop.settle(blob, began, lambda image: threshold(0 * image), BOXES_OF_CARD)
+    assert not lost.settled and lost.moved == np.inf
+
+
+def test_a_crop_is_never_larger_or_smaller_than_in_training():
+    everything = Region(np.ones((161, 151, 141), dtype=np.float32), np.eye(4))
+    found = crop.settle(everything, Box((60, 50, 40), (95, 100, 70), False), threshold, BOXES_OF_CARD)
+    assert found.box.size == BOXES_OF_CARD.largest
+    dot = Region(np.zeros((161, 151, 141), dtype=np.float32), np.eye(4))
+    dot.image[80, 75, 60] = 1
+    found = crop.settle(dot, Box((60, 50, 40), (95, 100, 70), False), threshold, BOXES_OF_CARD)
+    assert found.box.size == BOXES_OF_CARD.smallest and np.abs(found.box.centre - (81, 76, 60.5)).max() <= 0.5
+
+
+def located(degrees=0.0):
+    affine = np.eye(4)
+    affine[:3, :3] = Rotation.from_euler("x", degrees, degrees=True).as_matrix()
+    return Located(affine, 1.0, False)
+
+
+def test_a_scan_of_1_mm_is_not_interpolated_along_its_own_axes():
+    image = np.random.default_rng(0).normal(100, 30, (150, 190, 160)).astype(np.float32)
+    turn = np.array([[0, 0, 1], [-1, 0, 0], [0, 1, 0]])  # stored from front to back, bottom to top, left to right
+    affine = np.eye(4)
+    affine[:3, :3], affine[:3, 3] = turn, (-78.3, 52.4, -85.2)
+    found = crop.region(image, affine, located(5))
+    voxel = np.linalg.inv(affine) @ found.affine
+    first, steps = np.rint(voxel[:3, 3]).astype(int), np.rint(voxel[:3, :3]).astype(int)
+    np.testing.assert_allclose(voxel[:3, 3], first, atol=1e-6)
+    for index in np.random.default_rng(1).integers(30, 90, (200, 3)):
+        assert found.image[tuple(index)] == image[tuple(first + steps @ index)]
+    assert np.allclose(found.affine[:3, :3], np.eye(3))
+    tilted = crop.region(image, affine, located(25))
+    assert np.allclose(tilted.affine[:3, :3], located(25).rotation)
+
+
+def test_the_start_covers_the_templates_boxes():
+    image = np.zeros((180, 200, 180), dtype=np.float32)
+    affine = np.eye(4)
+    affine[:3, 3] = (-90, -120, -90)
+    known = located(10)
+    region = crop.region(image, affine, known)
+    for side, box in BOXES.items():
+        begun = crop.start(region, known, side)
+        middle = (region.affine @ (*(begun.centre - 0.5), 1))[:3]
+        expected = (known.affine @ (*np.mean(box, axis=0), 1))[:3]
+        assert np.abs(middle - expected).max() <= 1.5 and begun.mirrored == (side == "right")
+
+
+def test_classes_come_back_at_the_right_place_of_an_oblique_grid():
+    turn = Rotation.from_euler("xyz", (20, -10, 15), degrees=True).as_matrix()
+    affine, grid = np.eye(4), np.eye(4)
+    affine[:3, :3], affine[:3, 3] = turn * (0.8, -1.3, 1.1), (-20, 60, -35)
+    grid[:3, 3] = (-15, -10, 5)
+    centres, radii = np.array([(3, 16, 22), (2, 4, 20)]), (9, 7)  # mm
+
+    def balls(places):
+        return [
+            ((places.T - centre) ** 2).sum(axis=-1).T < radius**2 for centre, radius in zip(centres, radii, strict=True)
+        ]
+
+    shape, size = (60, 64, 70), (36, 40, 32)
+    inside = np.stack(balls(np.indices(size) + grid[:3, 3].reshape(3, 1, 1, 1))).astype(np.float32)
+    inside[1] *= 1 - inside[0]
+    found = crop.back(np.stack([1 - inside.sum(axis=0), *inside]), grid, affine, shape)
+    there = np.einsum("ij,jxyz->ixyz", affine[:3, :3], np.indices(shape)) + affine[:3, 3].reshape(3, 1, 1, 1)
+    one, two = balls(there)
+    for label, true in ((1, one), (2, two & ~one)):
+        mine = found == label
+        assert 2 * (mine & true).sum() / (mine.sum() + true.sum()) > 0.95
+        offset = affine[:3, :3] @ (np.argwhere(mine).mean(axis=0) - np.argwhere(true).mean(axis=0))
+        assert np.abs(offset).max() < 0.1
+    grid[:3, 3] += 500
+    assert not crop.back(np.ones((3, *size)), grid, affine, shape).any()
+
+
+def turned(degrees, axes=(0, 1)):
+    affine, angle = np.eye(4), np.radians(degrees)
+    affine[np.ix_(axes, axes)] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    return affine
+
+
+@pytest.mark.parametrize(
+    ("shape", "affine", "words"),
+    [
+        ((35, 50, 35), np.diag((0.8, 1, 1.2, 1)), r"voxels of 0\.8 x 1 x 1\.2 mm, expected 1 x 1 x 1 mm"),
+        ((47, 50, 35), np.eye(4), r"found 47 x 50 x 35 voxels, expected a whole head or a crop of 28 x 37 x 21 to"),
+        ((35, 50, 35), np.diag((-1, -1, 1, 1)), "found a crop with axes LPS, expected RAS"),
+        ((35, 50, 35), np.eye(4)[[1, 0, 2, 3]], "axes ARS"),
+        ((35, 50, 35), turned(10.5), r"rotated by 10\.5 degrees, expected 10 at most"),
+    ],
+)
+def test_a_crop_unlike_those_of_training_is_refused(shape, affine, words):
+    with pytest.raises(DataError, match=f"my_crop.*{words}.*Give the whole head"):
+        crop.check(Scan(Path("my_crop.nii"), np.zeros(shape), affine), BOXES_OF_CARD)
+
+
+def test_a_crop_up_to_the_limits_is_taken():
+    for shape, affine in (((46, 62, 50), np.diag((1.01, 1, 0.99, 1))), ((28, 37, 21), turned(-10, (1, 2)))):
+        crop.check(Scan(Path("my_crop.nii"), np.zeros(shape), affine), BOXES_OF_CARD)

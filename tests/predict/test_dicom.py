@@ -1,0 +1,122 @@
+"""DICOM series: choice, geometry, missing slices, enhanced multi-frame, damage."""
+
+import random
+
+import numpy as np
+import pytest
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+
+from hipposeg.data.spec import DataError
+from hipposeg.predict import dicom
+from hipposeg.predict.scan import read
+
+SHAPE = (12, 10, 50)
+TURN = np.linalg.qr(np.array([[1, 0.2, -0.1], [-0.2, 1, 0.3], [0.1, -0.25, 1]]))[0]
+TURN *= np.sign(np.diag(TURN))
+VALUES = np.random.default_rng(1).integers(0, 900, SHAPE)
+STEPS = (1.2, 1.5, 2.0)
+
+
+def base(**values):
+    header = Dataset()
+    header.SOPClassUID, header.SOPInstanceUID = dicom.MR_CLASSES[0], generate_uid()
+    header.Modality, header.ImageType = "MR", ["ORIGINAL", "PRIMARY", "M", "ND"]
+    header.SeriesNumber, header.SeriesDescription, header.SeriesInstanceUID = 4, "t1_mprage_sag", "1.2.3.4"
+    header.EchoTime, header.Columns, header.Rows = 2.9, *SHAPE[:2]
+    header.SamplesPerPixel, header.PhotometricInterpretation = 1, "MONOCHROME2"
+    header.BitsAllocated, header.BitsStored, header.HighBit, header.PixelRepresentation = 16, 16, 15, 0
+    header.RescaleSlope, header.RescaleIntercept = 2, -10
+    for name, value in values.items():
+        setattr(header, name, value)
+    return header
+
+
+def place(header, index):
+    header.ImagePositionPatient = [round(float(x), 6) for x in (-30, 20, -40) + TURN[:, 2] * STEPS[2] * index]
+    header.ImageOrientationPatient = [round(float(x), 8) for x in TURN[:, :2].T.ravel()]
+    header.PixelSpacing = [STEPS[1], STEPS[0]]
+
+
+def store(header, path):
+    header.file_meta = FileMetaDataset()
+    header.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    path.parent.mkdir(parents=True, exist_ok=True)
+    header.save_as(path, enforce_file_format=True)
+
+
+def write(folder, slices=range(SHAPE[2]), **values):
+    names = random.Random(0).sample(range(10_000), SHAPE[2])
+    for index in slices:
+        header = base(**values)
+        header.SOPInstanceUID = f"{header.SeriesInstanceUID}.{index}"
+        place(header, index)
+        header.PixelData = VALUES[:, :, index].T.astype("<u2").tobytes()
+        store(header, folder / f"IM{names[index]}")
+
+
+def check(scan):
+    affine = np.eye(4)
+    affine[:3, :3], affine[:3, 3] = TURN * STEPS, (-30, 20, -40)
+    np.testing.assert_array_equal(scan.image, VALUES * 2 - 10)
+    np.testing.assert_allclose(scan.affine, np.diag((-1, -1, 1, 1)) @ affine, atol=1e-4)
+
+
+def test_choose_the_t1_beside_a_subtraction_a_localizer_and_a_t2(tmp_path):
+    write(tmp_path / "a")
+    write(tmp_path / "b", SeriesNumber=9, SeriesInstanceUID="1.2.9", ImageType=["DERIVED", "PRIMARY", "SUBTRACTION"])
+    write(tmp_path / "c", SeriesNumber=2, SeriesInstanceUID="1.2.2", EchoTime=400, SeriesDescription="t2_space")
+    write(tmp_path / "d", SeriesNumber=1, SeriesInstanceUID="1.2.1", slices=range(3))
+    write(tmp_path / "copy")
+    (tmp_path / "damaged").write_bytes(bytes(128) + b"DICM" + b"\xff" * 9)
+    scan = read(tmp_path)
+    check(scan)
+    assert len(scan.notes) == 1 and "4 DICOM series" in scan.notes[0]
+    for wanted in ("4", "1.2.3.4", "MPRAGE"):
+        check(read(tmp_path, wanted))
+    check(read(next((tmp_path / "a").iterdir())))
+    for wanted in ("9", "t2_space"):
+        with pytest.raises(DataError, match=r"no series that qualify as (?s:.*)4: t1_mprage_sag, 50 slices, 1.2 x 1.5"):
+            read(tmp_path, wanted)
+
+
+def test_two_equal_series_need_a_choice_and_a_derived_one_its_number(tmp_path):
+    write(tmp_path / "a")
+    write(tmp_path / "b", SeriesNumber=5, SeriesInstanceUID="1.2.5")
+    write(tmp_path / "c", SeriesNumber=6, SeriesInstanceUID="1.2.6", ImageType=["DERIVED", "PRIMARY", "M"])
+    with pytest.raises(DataError, match=r"found 2 series(?s:.*)4: (?s:.*)UID 1.2.5"):
+        read(tmp_path)
+    for wanted in "456":
+        check(read(tmp_path, wanted))
+
+
+def test_missing_or_truncated_slices_are_named(tmp_path):
+    write(tmp_path, slices=[index for index in range(SHAPE[2]) if index not in (20, 21, 22)])
+    with pytest.raises(DataError, match=r"8.00 mm between slices 20 and 21 .*expected 2.00 mm.*about 3 slices"):
+        read(tmp_path)
+    path = max(tmp_path.iterdir())
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(DataError, match=f"{path.name}.*cannot be decoded"):
+        read(tmp_path)
+
+
+def test_enhanced_multi_frame(tmp_path):
+    header = base(SOPClassUID=dicom.MR_CLASSES[1], NumberOfFrames=SHAPE[2])
+    order = random.Random(1).sample(range(SHAPE[2]), SHAPE[2])
+    header.PerFrameFunctionalGroupsSequence = frames = [Dataset() for _ in order]
+    for index, frame in zip(order, frames, strict=True):
+        one = Dataset()
+        place(one, index)
+        for name, key in (("PlanePosition", "ImagePositionPatient"), ("PlaneOrientation", "ImageOrientationPatient")):
+            group = Dataset()
+            setattr(group, key, one[key].value)
+            setattr(frame, f"{name}Sequence", [group])
+    shared, measures, rescale = Dataset(), Dataset(), Dataset()
+    measures.PixelSpacing = [STEPS[1], STEPS[0]]
+    rescale.RescaleSlope, rescale.RescaleIntercept = 2, -10
+    shared.PixelMeasuresSequence, shared.PixelValueTransformationSequence = [measures], [rescale]
+    del header.RescaleSlope, header.RescaleIntercept
+    header.SharedFunctionalGroupsSequence = [shared]
+    header.PixelData = VALUES[:, :, order].transpose(2, 1, 0).astype("<u2").tobytes()
+    store(header, tmp_path / "one.dcm")
+    check(read(tmp_path))

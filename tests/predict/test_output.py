@@ -1,0 +1,282 @@
+"""What `hipposeg predict` writes, prints and leaves alone, for any folder, name and terminal.
+
+Most tests replace the networks by a threshold; the last ones run the whole command.
+"""
+
+import csv
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import nibabel
+import numpy as np
+import pytest
+
+from hipposeg import cli
+from hipposeg.data.spec import MSD_HIPPOCAMPUS
+from hipposeg.predict import card, output
+from hipposeg.predict.ensemble import Volume
+from hipposeg.predict.scan import read
+from hipposeg.predict.segment import Hippocampus, Result
+from hipposeg.viz import qc
+from hipposeg.workspace import project_root
+
+ENDINGS = ("_dseg.nii.gz", "_dseg.tsv", ".json", "_qc.html")
+
+
+def threshold(path, ensemble, series, say):
+    """Label what is bright; a scan whose name starts with "T2" is refused, and one with "crash" raises."""
+    scan = read(path)
+    say("predicting")
+    if path.name.startswith("crash"):
+        raise RuntimeError("out of memory")
+    if path.name.startswith("T2"):
+        return Result(scan, None, {}, {}, (), "refused", ("the networks disagree",))
+    labels = (scan.image > scan.image.mean()).astype(np.uint8)
+    sides = tuple(Hippocampus(side, scan.image, labels, 0.97) for side in ("left", "right"))
+    volumes = {"left": Volume(2000.0, 1800.0, 2200.0), "right": Volume(2500.0, 2250.0, 2750.0)}
+    return Result(scan, labels, {1: "left anterior"}, volumes, sides, "check", ("small",), 1500.0)
+
+
+def use_threshold(patch):
+    patch.setattr(output, "segment", threshold)
+    patch.setattr(output, "load_ensemble", lambda _: SimpleNamespace(card=SimpleNamespace(level=0.9)))
+    patch.setattr(qc, "png", lambda views: b"picture of " + "".join(views).encode())
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    use_threshold(monkeypatch)
+
+
+def scan(path, seed=0):
+    path.parent.mkdir(exist_ok=True)
+    image = np.random.default_rng(seed).normal(100, 30, (8, 9, 7)).astype(np.float32)
+    path.write_bytes(nibabel.Nifti1Image(image, np.eye(4)).to_bytes())
+    return path
+
+
+def predict(*images, out, more=()):
+    return cli.main(["predict", *map(str, images), "-o", str(out), *more])
+
+
+def table(out):
+    with (out / "volumes.csv").open(newline="", encoding="utf-8") as stream:
+        return {Path(row["image"]).name: row for row in csv.DictReader(stream)}
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_the_files_of_a_scan_and_its_row(fake, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert predict(scan(tmp_path / "a.nii"), out=out) == 0
+    assert set(contents(out)) == {f"a{ending}" for ending in ENDINGS} | {"volumes.csv"}
+    assert (out / "a_dseg.tsv").read_text() == "index\tname\n1\tleft anterior\n"
+    (row,) = table(out).values()
+    assert (row["status"], row["reasons"], row["name"], row["anterior_mm3"]) == ("check", "small", "a", "")
+    assert (row["left_mm3"], row["left_low"], row["left_high"]) == ("2000.0", "1800.0", "2200.0")
+    assert float(row["asymmetry"]) == pytest.approx(-500 / 2250, abs=1e-4)
+    right = json.loads((out / "a.json").read_text())["volumes_mm3"]["right"]
+    assert right == {"predicted": 2500, "lower": 2250, "upper": 2750}
+    page = (out / "a_qc.html").read_text()
+    assert "Status: check" in page and "<li>small" in page and "2250 to 2750" in page and "http" not in page
+    said = capsys.readouterr().out
+    assert "left 2000 mm³ (1800 to 2200)" in said and "1 scans: 0 ok, 1 check" in said
+
+
+def test_inputs_are_never_replaced_nor_removed(fake, tmp_path, capsys):
+    x, mask = scan(tmp_path / "x.nii"), scan(tmp_path / "x_dseg.nii.gz", seed=1)
+    before = mask.read_bytes()
+    for more in ((), (), ("--overwrite",)):
+        assert predict(x, mask, out=tmp_path, more=more) == 1
+        assert mask.read_bytes() == before and "is an input of this call" in capsys.readouterr().out
+        assert set(table(tmp_path)) == {"x_dseg.nii.gz"}
+    assert predict(x, out=tmp_path) == 1, "no earlier call wrote it"
+    assert mask.read_bytes() == before
+
+
+def test_files_of_others_need_overwrite(fake, tmp_path, capsys):
+    out, a = tmp_path / "out", scan(tmp_path / "a.nii")
+    out.mkdir()
+    (out / "a.json").write_text("mine")
+    for _ in range(2):
+        assert predict(a, out=out) == 1
+        assert contents(out) == {"a.json": b"mine"} and "--overwrite" in capsys.readouterr().out
+    assert predict(a, out=out, more=["--overwrite"]) == 0 and b"mine" not in contents(out).values()
+    assert predict(a, out=out) == 0, "now it is ours"
+
+
+def test_a_table_of_others_needs_overwrite(fake, tmp_path, capsys):
+    (tmp_path / "volumes.csv").write_text("image,volume\n")
+    a = scan(tmp_path / "a.nii")
+    assert predict(a, out=tmp_path) == 1 and "a table that hipposeg did not write" in capsys.readouterr().err
+    assert (tmp_path / "volumes.csv").read_text() == "image,volume\n" and not (tmp_path / "a.json").exists()
+    assert predict(a, out=tmp_path, more=["--overwrite"]) == 0 and list(table(tmp_path)) == ["a.nii"]
+
+
+def test_a_second_call_adds_rows_and_a_bad_scan_does_not_stop_the_batch(fake, tmp_path, capsys):
+    out, bad = tmp_path / "out", tmp_path / "bad.nii"
+    a, b, crash = (scan(tmp_path / f"{name}.nii") for name in ("a", "b", "crash"))
+    bad.write_text("no scan")
+    assert predict(a, out=out) == 0
+    first = contents(out)["a_dseg.nii.gz"], table(out)["a.nii"]
+    assert predict(bad, crash, b, bad, out=out) == 1
+    assert "3 scans: 0 ok, 1 check, 1 refused, 1 failed" in capsys.readouterr().out
+    rows = table(out)
+    assert {name: row["status"] for name, row in rows.items()} == {
+        "a.nii": "check", "bad.nii": "refused", "crash.nii": "failed", "b.nii": "check",
+    }  # fmt: skip
+    assert (contents(out)["a_dseg.nii.gz"], rows["a.nii"]) == first
+    assert "another kind of file" in rows["bad.nii"]["reasons"] and "out of memory" in rows["crash.nii"]["reasons"]
+    assert not list(out.glob("bad*")) and not list(out.glob("crash*"))
+
+
+@pytest.mark.parametrize("how", ["unreadable", "refused"])
+def test_a_refusal_after_a_success_removes_the_old_mask(fake, tmp_path, monkeypatch, how):
+    out, a = tmp_path / "out", scan(tmp_path / "a.nii")
+    predict(a, out=out)
+    if how == "unreadable":
+        a.write_text("no scan")
+    else:
+        monkeypatch.setattr(output, "segment", lambda path, *_: Result(read(path), None, {}, {}, (), "refused", ("?",)))
+    assert predict(a, out=out) == 1
+    assert not list(out.glob("a_*")) and table(out)["a.nii"]["status"] == "refused"
+    assert table(out)["a.nii"]["left_mm3"] == ""
+
+
+def test_a_row_is_written_before_anything_is_printed(fake, tmp_path, monkeypatch):
+    out, seen = tmp_path / "out", []
+    monkeypatch.setattr(output, "print_safely", lambda _, to: seen.append(len(table(out))) if to is sys.stdout else 0)
+    predict(scan(tmp_path / "a.nii"), scan(tmp_path / "b.nii"), out=out)
+    assert seen == [1, 1, 2, 2, 2, 2]
+
+
+def test_names_keep_apart(fake, tmp_path, monkeypatch):
+    out, x = tmp_path / "out", Path("x.nii")
+    for folder in ("l", "r", "r"):
+        scan(tmp_path / folder / x)
+        monkeypatch.chdir(tmp_path / folder)
+        assert predict(x, out=out) == 0
+    assert predict(scan(tmp_path / "r" / "x.mgz"), out=out) == 0
+    assert {path.name for path in out.glob("*.json")} == {"x.json", "r_x.json", f"{tmp_path.name}_r_x.json"}
+    assert output.Folder(out, ()).name(Path(".")) == "r" and output.Folder(out, ()).name(Path("../l")) == "l"
+
+
+def test_an_output_that_takes_no_files_is_refused_before_any_work(fake, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(output, "load_ensemble", None)
+    a, file = scan(tmp_path / "a.nii"), tmp_path / "file"
+    file.write_text("mine")
+    assert predict(a, out=file) == 1 and "found a file, expected a folder" in capsys.readouterr().err
+    assert predict(a, out=file / "out") == 1 and "nothing can be written there" in capsys.readouterr().err
+    assert file.read_text() == "mine"
+
+
+@pytest.mark.parametrize("writer", ["save_labels", "write_json", "write_text", "write_csv"])
+def test_a_full_disk_is_told_in_a_sentence_and_leaves_no_half_result(fake, tmp_path, monkeypatch, capsys, writer):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    a, bad, out = scan(tmp_path / "a.nii"), tmp_path / "bad.nii", tmp_path / "out"
+    bad.write_text("no scan")
+    predict(a, out=out)
+    monkeypatch.setattr(output, writer, full)
+    capsys.readouterr()
+    assert predict(a, bad, out=out) == 1
+    said = capsys.readouterr()
+    assert "No space left on device" in said.out and "1 refused, 1 failed" in said.out and "Traceback" not in said.err
+    assert set(contents(out)) == {"volumes.csv"}
+    if writer != "write_csv":
+        assert [row["status"] for row in table(out).values()] == ["failed", "refused"]
+
+
+def test_weights_that_are_missing_or_not_the_cards(tmp_path, capsys):
+    a, copy = scan(tmp_path / "a.nii"), tmp_path / "copy"
+    assert predict(a, out=tmp_path / "out", more=["--weights", str(tmp_path)]) == 1
+    assert f"{tmp_path / 'card.json'} is missing" in capsys.readouterr().err
+    shutil.copytree(card.PACKAGED, copy)
+    path = min(copy.glob("*.safetensors"))
+    path.write_bytes(path.read_bytes()[:-1])
+    assert predict(a, out=tmp_path / "out", more=["--weights", str(copy)]) == 1
+    assert "not the file that card.json was made for" in capsys.readouterr().err
+
+
+def run(command, folder, **environment):
+    """A command line in a shell; $PREDICT is `hipposeg predict` with the threshold."""
+    code = "import sys, pytest, test_output as t; t.use_threshold(pytest.MonkeyPatch())"
+    code += "; sys.exit(t.cli.main(['predict', *sys.argv[1:]]))"
+    start = f'predict() {{ "{sys.executable}" -c "{code}" "$@"; }}; set -o pipefail; '
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)} | environment
+    return subprocess.run(["bash", "-c", start + command], cwd=folder, env=environment, capture_output=True)
+
+
+def test_names_and_terminals_of_any_kind(tmp_path):
+    scan(tmp_path / "$a$ $b^2$ <é>.nii")
+    os.rename(scan(tmp_path / "x.nii"), os.fsencode(tmp_path) + b"/caf\xe9.nii")
+    done = run("predict *.nii -o out", tmp_path, PYTHONIOENCODING="ascii", LC_ALL="C.UTF-8")
+    assert done.returncode == 0 and b"2 check" in done.stdout and b"2000 mm\\xb3" in done.stdout, done.stderr
+    assert b"Traceback" not in done.stderr
+    rows = table(tmp_path / "out")
+    assert set(rows) == {"$a$ $b^2$ <é>.nii", "caf\\udce9.nii"}
+    for row in rows.values():
+        assert all((tmp_path / "out" / (row["name"] + ending)).is_file() for ending in ENDINGS)
+    assert "&lt;é&gt;" in (tmp_path / "out" / "$a$ $b^2$ <é>_qc.html").read_text(encoding="utf-8")
+    again = run("predict caf*.nii -o out", tmp_path)
+    assert again.returncode == 0 and table(tmp_path / "out") == rows, again.stderr
+
+
+def test_a_closed_pipe_does_not_end_the_batch(tmp_path):
+    for name in "abc":
+        scan(tmp_path / f"{name}.nii")
+    done = run("predict a.nii b.nii c.nii -o out 2>&1 | head -1", tmp_path)
+    assert list(table(tmp_path / "out")) == ["a.nii", "b.nii", "c.nii"]
+    assert done.returncode == 0 and done.stderr == b"" and b"predicting" in done.stdout
+
+
+def test_the_commands_of_the_readme_are_taken():
+    text = (project_root() / "README.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^(?:\.venv/bin/)?hipposeg (predict .*)$", text, re.MULTILINE)
+    assert lines and all(cli.parser().parse_args(shlex.split(line)).images for line in lines)
+
+
+# The command in a Python of its own, in which a connection is an error and is listed with what was imported. nibabel
+# imports pydicom, and that urllib3, which opens a socket of its own to see whether there is IPv6.
+COMMAND = """
+import json, sys
+seen = []
+def forbid(event, args):
+    if event.startswith("socket.") and event not in ("socket.__new__", "socket.bind"):
+        seen.append(event)
+        raise OSError(f"a connection was tried: {event}")
+sys.addaudithook(forbid)
+from hipposeg import cli
+status = cli.main(sys.argv[1:])
+print(json.dumps({"status": status, "seen": seen, "modules": sorted(sys.modules)}))
+"""
+# Only training, compilation and whole heads need these; importing them takes seconds.
+NOT_NEEDED = set("hipposeg_lab pandas torch._inductor torch._dynamo monai SimpleITK pyvista open_clip timm".split())
+
+
+def test_the_whole_command_on_a_real_crop(msd_dir, tmp_path):
+    """Without a connection, with settings of matplotlib that would stop it, and the same bytes twice."""
+    (tmp_path / "matplotlibrc").write_text("text.usetex: True\nbackend: TkAgg\nfont.size: 40\n")
+    path, pages = msd_dir / "imagesTr" / MSD_HIPPOCAMPUS.file_name(1), []
+    for out, settings in (("a", {"MPLBACKEND": "nonsense", "MATPLOTLIBRC": str(tmp_path)}), ("b", {})):
+        command = [sys.executable, "-c", COMMAND, "predict", str(path), "-o", str(tmp_path / out)]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=os.environ | settings)
+        assert done.returncode == 0, done.stderr
+        told = json.loads(done.stdout.splitlines()[-1])
+        assert (told["status"], told["seen"], NOT_NEEDED & set(told["modules"])) == (0, [], set())
+        pages.append(contents(tmp_path / out))
+    assert pages[0] == pages[1] and len(pages[0]) == 5
+    (row,) = table(tmp_path / "a").values()
+    mask = np.asarray(nibabel.load(tmp_path / "a" / f"{row['name']}_dseg.nii.gz").dataobj)
+    assert set(np.unique(mask)) == {0, 1, 2} and float(row["total_mm3"]) == np.count_nonzero(mask)
+    assert b"data:image/png;base64,iVBOR" in pages[0][f"{row['name']}_qc.html"]

@@ -1,0 +1,147 @@
+"""Scans in each file format, headers that must be refused, and masks on the scan's grid."""
+
+import gzip
+
+import nibabel
+import numpy as np
+import pytest
+
+from hipposeg.data.spec import DataError
+from hipposeg.predict.scan import read, save_labels
+
+IMAGE = np.random.default_rng(0).normal(100, 30, (20, 22, 18)).astype(np.float32)
+AFFINE = np.array([[-1.1, 0.1, 0, 90], [0.11, 1, 0, -80], [0, 0, 1.3, -50], [0, 0, 0, 1]])
+TURNED = np.array([[0.0, 0, 1.3, -50], [-1.1, 0, 0, 90], [0, -1, 0, 80], [0, 0, 0, 1]])
+
+
+def nifti(path, image=IMAGE, affine=AFFINE, codes=(1, 1), kind=nibabel.Nifti1Image, **fields):
+    out = kind(image, affine)
+    out.set_sform(affine, codes[0])
+    out.set_qform(affine, codes[1])
+    out.header["descrip"] = b"a name"
+    content = out.to_bytes()
+    size = int(out.header["sizeof_hdr"])
+    header = kind.header_class(content[:size])
+    for name, value in fields.items():
+        header[name] = value
+    content = header.binaryblock + content[size:]
+    path.write_bytes(gzip.compress(content) if path.name.lower().endswith("gz") else content)
+    return path
+
+
+def itk(path, compressed):
+    import SimpleITK as sitk  # noqa: N813
+
+    image = sitk.GetImageFromArray(IMAGE.T)
+    lps = np.diag((-1, -1, 1, 1)) @ TURNED
+    sizes = np.linalg.norm(lps[:3, :3], axis=0)
+    image.SetDirection((lps[:3, :3] / sizes).ravel())
+    image.SetSpacing(sizes)
+    image.SetOrigin(lps[:3, 3])
+    sitk.WriteImage(image, str(path), compressed)
+    return path
+
+
+def same(scan, affine):
+    np.testing.assert_array_equal(scan.image, IMAGE)
+    np.testing.assert_allclose(scan.affine, affine, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", [nibabel.Nifti1Image, nibabel.Nifti2Image])
+@pytest.mark.parametrize("name", ["a.nii", "A.NII.GZ", "wrong.mgz"])
+@pytest.mark.parametrize("codes", [(1, 1), (2, 0), (0, 1)])
+def test_nifti_and_labels_on_its_grid(tmp_path, kind, name, codes):
+    scan = read(nifti(tmp_path / name, IMAGE[..., None], codes=codes, kind=kind, xyzt_units=2))
+    same(scan, AFFINE)
+    assert scan.notes == () and np.allclose(scan.spacing, np.linalg.norm(AFFINE[:3, :3], axis=0), atol=1e-4)
+    labels = (IMAGE > 100).astype(np.uint8)
+    for target in ("one.nii.gz", "two.nii.gz", "three.nii"):
+        save_labels(tmp_path / target, labels, scan)
+    assert (tmp_path / "one.nii.gz").read_bytes() == (tmp_path / "two.nii.gz").read_bytes()
+    mask = nibabel.load(tmp_path / "three.nii")
+    np.testing.assert_array_equal(np.asarray(mask.dataobj), labels)
+    assert type(mask) is kind and mask.get_data_dtype() == np.uint8 and mask.header["descrip"].item() == b""
+    assert (mask.header["sform_code"], mask.header["qform_code"], mask.header["xyzt_units"]) == (*codes, 2)
+    np.testing.assert_array_equal(mask.affine, scan.affine)
+
+
+@pytest.mark.parametrize("name", ["a.nrrd", "a.nhdr", "a.mha", "a.mhd"])
+@pytest.mark.parametrize("compressed", [False, True])
+def test_nrrd_and_metaimage(tmp_path, name, compressed):
+    path = itk(tmp_path / name, compressed)
+    same(read(path), TURNED)
+    data = max(tmp_path.iterdir(), key=lambda one: one.stat().st_size)
+    content = data.read_bytes()
+    data.write_bytes(content[:-3000] + bytes(2000) + content[-1000:] if compressed else content[:-9])
+    with pytest.raises(DataError, match="damaged or truncated"):
+        read(path)
+
+
+def test_mgh_and_labels(tmp_path):
+    nibabel.save(nibabel.MGHImage(IMAGE, TURNED), tmp_path / "a.mgz")
+    scan = read(tmp_path / "a.mgz")
+    same(scan, TURNED)
+    save_labels(tmp_path / "mask.nii.gz", np.ones(IMAGE.shape, np.uint8), scan)
+    np.testing.assert_allclose(nibabel.load(tmp_path / "mask.nii.gz").get_qform(), TURNED, atol=1e-4)
+
+
+def holes(share, value=np.nan):
+    image = IMAGE.copy()
+    image.flat[: int(share * image.size)] = value
+    return image
+
+
+SHEARED, THICK = AFFINE @ (np.eye(4) + np.diag((0.1, 0, 0), 1)), AFFINE @ np.diag((1, 1, 4, 1))
+
+
+@pytest.mark.parametrize(
+    ("message", "options"),
+    [
+        ("constant image", {"image": np.ones_like(IMAGE)}),
+        ("only 5 different values.*label map", {"image": np.rint(IMAGE * 0 + np.arange(18) % 5)}),
+        ("infinite", {"image": holes(0.01, np.inf)}),
+        ("NaN voxels", {"image": holes(0.7)}),
+        ("4-D 20 x 22 x 18 x 2 .*Save the T1", {"image": np.stack([IMAGE] * 2, -1)}),
+        ("complex64", {"image": IMAGE.astype(np.complex64)}),
+        ("no orientation.*Left and right are unknown", {"codes": (0, 0)}),
+        ("metres", {"xyzt_units": 1}),
+        ("voxel sizes of 1 x 0 x 1", {"pixdim": [1, 1, 0, 1, 1, 1, 1, 1]}),
+        ("finite positions", {"srow_x": [-1, 0, 0, np.nan]}),
+        ("finite positions", {"srow_z": [0, 0, 0, 0]}),
+        ("degrees, expected right angles", {"affine": SHEARED, "codes": (1, 0)}),
+        ("voxels of .* x 5.2 mm, expected at most 3 mm.*too small", {"affine": THICK}),
+        ("disagree about left and right", {"srow_x": [1.1, -0.1, 0, -90]}),
+        ("one half of an .hdr/.img pair", {"magic": b"ni1"}),
+    ],
+)
+def test_refused(tmp_path, message, options):
+    path = nifti(tmp_path / "bad.nii.gz", **options)
+    with pytest.raises(DataError, match=f"bad.nii.gz: found .*(?:{message})"):
+        read(path)
+
+
+def test_notes(tmp_path):
+    scan = read(nifti(tmp_path / "a.nii", holes(0.3)))
+    assert "NaN voxels (30%)" in scan.notes[0] and scan.image.min() == np.nanmin(holes(0.3))
+    assert "differ by up to 5.0 mm and 0.0 degrees; the sform" in read(nifti(tmp_path / "a", qoffset_z=-45)).notes[0]
+    assert "voxel sizes differ" in read(nifti(tmp_path / "c", codes=(1, 0), pixdim=[1, 1, 1.5, 1, 1, 1, 1, 1])).notes[0]
+
+
+def test_damaged_or_other_files(tmp_path):
+    content = nifti(tmp_path / "a.nii.gz").read_bytes()
+    for bad in (content[:-1], content[: len(content) // 2], content[:-6] + b"ab" + content[-4:]):
+        (tmp_path / "a.nii.gz").write_bytes(bad)
+        with pytest.raises(DataError, match="damaged or truncated"):
+            read(tmp_path / "a.nii.gz")
+    nibabel.save(nibabel.AnalyzeImage(IMAGE, np.diag((-1, 1, 1, 1))), tmp_path / "old.img")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "text.nii").write_text("text")
+    messages = {
+        "old.hdr": "pair",
+        "folder/text.nii": "another kind",
+        "none": "no such file",
+        "folder": "no DICOM image",
+    }
+    for name, message in messages.items():
+        with pytest.raises(DataError, match=message):
+            read(tmp_path / name)

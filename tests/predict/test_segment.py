@@ -1,0 +1,123 @@
+"""From a scan to volumes: crops as in training, and whole heads where HIPPOSEG_HEADS names a folder of them."""
+
+from dataclasses import replace
+
+import nibabel
+import numpy as np
+import pytest
+
+from hipposeg import segment
+from hipposeg.data.spec import MSD_HIPPOCAMPUS, PHANTOM_SPEC
+from hipposeg.experiments import RunSpec
+from hipposeg.experiments.weights import predict
+from hipposeg.metrics import dice
+from hipposeg.predict import ensemble
+from hipposeg.predict.ensemble import load_ensemble
+from hipposeg.predict.scan import read
+from hipposeg.results import load
+from hipposeg.workspace import Workspace, project_root
+
+
+def test_a_crops_mask_is_of_the_mean_of_all_networks_and_intervals_of_the_card(served):
+    networks = load_ensemble(served.folder)
+    found = segment(served.image(1), networks)
+    assert len(networks.networks) == 5
+    image = np.asarray(nibabel.load(served.image(1)).dataobj, dtype=np.float32)
+    each = [
+        predict(run.definition, network, image[None], (1.0, 1.0, 1.0), networks.machine)
+        for run, network in networks.networks.items()
+    ]
+    assert np.array_equal(found.labels, sum(one.probabilities for one in each).argmax(0))
+    assert found.names == {1: "anterior", 2: "posterior"} and found.asymmetry is found.intracranial_ml is None
+    for name, voxels in (("anterior", found.labels == 1), ("posterior", found.labels == 2), ("total", found.labels)):
+        label, volume = {"total": "union"}.get(name, name), found.volumes[name]
+        spread = np.mean([one.spread((1.0, 1.0, 1.0), PHANTOM_SPEC)[label] for one in each])
+        scale = {"volume": volume.predicted, "spread": spread}[networks.card.scale]
+        assert volume.predicted == np.count_nonzero(voxels)
+        assert volume.upper - volume.predicted == pytest.approx(networks.card.quantiles[label] * scale, rel=1e-6)
+        assert volume.lower == pytest.approx(max(0, 2 * volume.predicted - volume.upper))
+
+
+def test_a_crop_is_to_check_for_doubts_of_its_header_or_its_mask(served):
+    networks, scan = load_ensemble(served.folder), read(served.image(1))
+    limits = dict.fromkeys(networks.card.limits, (None, None))
+    calm = replace(networks, card=replace(networks.card, limits=limits))
+    assert segment(scan, calm).status == "ok" and not segment(scan, calm).reasons
+    noted = segment(replace(scan, notes=("the header is odd",)), calm)
+    assert (noted.status, noted.reasons) == ("check", ("the header is odd",))
+    strict = replace(networks, card=replace(networks.card, limits=limits | {"union": (1e6, None)}))
+    found = segment(scan, strict)
+    assert found.status == "check" and "total volume" in found.reasons[0]
+    assert found.hippocampi[0].flags == found.reasons and len(found.show().axes) >= 6
+
+
+def test_one_network_alone_gives_the_masks_that_were_scored(served):
+    alone = load_ensemble(served.folder, folds=(2,))
+    (run,) = alone.networks
+    for case, mask in load.get(served.context.ws, run.name).masks.items():
+        assert np.array_equal(segment(served.image(case), alone).labels, mask)
+
+
+def test_the_packages_weights_give_a_mask_of_the_package(msd_dir):
+    run = load.get(Workspace(project_root(), "msd"), "unet3d-fast.grouped0.s0.standard")
+    case, mask = next(iter(run.masks.items()))
+    found = segment(msd_dir / "imagesTr" / MSD_HIPPOCAMPUS.file_name(case), load_ensemble(folds=(0,)))
+    assert np.mean(found.labels == mask) > 0.999
+
+
+def test_a_run_is_parsed_from_its_name():
+    for run in RunSpec("unet3d-fast"), RunSpec("search-b16-wd0.1", "leak-volumes", 3, 12, "p5", "cuda.fp32"):
+        assert ensemble._parsed(run.name) == run
+    with pytest.raises(ValueError, match="expected one such as"):
+        ensemble._parsed("weights")
+
+
+@pytest.fixture(scope="module")
+def two():
+    """Two of the networks, to be fast."""
+    return load_ensemble(folds=(0, 1))
+
+
+@pytest.fixture(scope="module")
+def flash(heads):
+    return read(heads / "flash_2mm_t1.nii.gz")
+
+
+@pytest.fixture(scope="module")
+def in_flash(flash, two):
+    return segment(flash, two)
+
+
+def agrees(found, heads, name):
+    """Compare each side with the mask of another tool."""
+    assert found.status in ("ok", "check"), found.reasons
+    assert found.labels.shape == found.scan.image.shape
+    for side, values in (("L", (1, 2)), ("R", (3, 4))):
+        reference = np.asarray(nibabel.load(heads / f"{name}_ref_{side}.nii.gz").dataobj) >= 128
+        assert dice(np.isin(found.labels, values), reference) >= 0.82
+    voxel = abs(np.linalg.det(found.affine[:3, :3]))
+    for value, part in found.names.items():
+        assert found.volumes[part].predicted == pytest.approx(voxel * (found.labels == value).sum())
+    assert abs(found.asymmetry) < 0.2 and 1200 < found.intracranial_ml < 2000
+    front, back = (np.argwhere(found.labels == value).mean(axis=0) for value in (1, 2))
+    assert (found.affine[:3, :3] @ (front - back))[1] > 10, "the anterior part lies in front"
+
+
+def test_a_flash_head_agrees_with_another_tool(heads, in_flash):
+    agrees(in_flash, heads, "flash_2mm_t1")
+
+
+def test_another_head_agrees_with_another_tool(heads):
+    agrees(segment(heads / "example_1p75mm_t1.nii.gz"), heads, "example_1p75mm_t1")
+
+
+def test_a_mirrored_head_swaps_left_and_right(flash, in_flash, two):
+    found = segment(replace(flash, affine=np.diag((-1.0, 1, 1, 1)) @ flash.affine), two)
+    for side, other in (("left", "right"), ("right", "left")):
+        assert found.volumes[side].predicted == pytest.approx(in_flash.volumes[other].predicted, rel=0.005)
+
+
+def test_a_head_of_inverted_contrast_is_refused(flash, two):
+    inverted = replace(flash, image=flash.image.max() - flash.image)
+    found = segment(inverted, two)
+    assert found.status == "refused" and found.labels is None and not found.volumes and found.reasons
