@@ -22,7 +22,7 @@ from hipposeg.stats import interval
 
 COLUMNS = ("run", "by", "bin", "kind", "mm3", "low", "high", "subjects", "true_mm3")
 PARTS = 10
-POSITIONS = ("before", *(f"{10 * part} to {10 * part + 10} %" for part in range(PARTS)), "worse")
+POSITIONS = ("before", *(f"{10 * part} to {10 * part + 10} %" for part in range(PARTS)), "behind")
 REACHES_MM = (1.0, 2.0, 3.0)
 DISTANCES = (*(f"up to {reach:g} mm" for reach in REACHES_MM), "farther")
 

@@ -51,7 +51,7 @@ def test_study_adds_up_to_the_decomposition_by_kind(run):
         assert table[table["by"] == by].groupby("kind")["mm3"].sum().to_dict() == pytest.approx(totals)
     # Moved two voxels towards the anterior end: too much beyond it, nothing too much beyond the other.
     places = table[table["by"] == "position"].set_index(["bin", "kind"])["mm3"]
-    assert places["before", "false_positive"] > 0 == places["worse", "false_positive"]
+    assert places["before", "false_positive"] > 0 == places["behind", "false_positive"]
     tissue = table[table["by"] == "position"].drop_duplicates("bin")["true_mm3"]
     assert tissue.sum() == pytest.approx(np.mean([(truth(case) > 0).sum() for case in SCORED]))
     assert tissue.iloc[0] == tissue.iloc[-1] == 0
