@@ -65,7 +65,7 @@ def trajectory(name: str, cohort: cohorts.Cohort, **changes: float | str) -> dic
     chosen, size = (slice(8, 32, 2), 12) if model.dims == 2 else (slice(None), 2)
     if name in CAPTIONED:
         chosen = slice(None, None, 8)  # of every subject, since a batch of one slice teaches nothing
-    more = {what: getattr(samples, what)[chosen] for what in ("subjects", "facts") if name in CAPTIONED}
+    more = {what: getattr(samples, what)[chosen] for what in ("people", "facts") if name in CAPTIONED}
     batch = replace(samples, images=samples.images[chosen], labels=samples.labels[chosen], **more)
     config = replace(model.training("standard"), epochs=6, batch=size, warmup=0.5, **changes)
     torch.manual_seed(0)
