@@ -362,8 +362,8 @@ else:
     )
 
 # %% [markdown]
-# **How to read it.** *Ahead* needs an interval that excludes zero over subjects **and** seeds; *equivalent* means that the whole interval lies in the
-# shaded band, which is a result as well. Ahead of the twin but not of the constant gate would mean that more parameters helped, not attention.
+# **How to read it.** *Better* needs an interval that excludes zero over subjects **and** seeds; *equivalent* means that the whole interval lies in the
+# shaded band, which is a result as well. Better than the twin but not than the constant gate would mean that more parameters helped, not attention.
 # **What it does not show:** what gates do where the field of view is wide and the organ small in it, which is what they were made for. Here
 # the boxes have been cut around the organ, and finding it was done before.
 

@@ -10,22 +10,23 @@ import pytest
 os.environ["HIPPOSEG_OFFLINE"] = "1"
 
 
+def folder_named_by(variable: str, unchecked: str) -> Path:
+    """The folder that an environment variable names; without it the test is skipped and says what did not run."""
+    if not (folder := os.environ.get(variable)):
+        pytest.skip(f"{variable} is not set: {unchecked} did not run")
+    return Path(folder)
+
+
 @pytest.fixture(scope="session")
 def msd_dir() -> Path:
     """The real data set's folder, as HIPPOSEG_DATA names it."""
-    folder = os.environ.get("HIPPOSEG_DATA")
-    if not folder:
-        pytest.skip("HIPPOSEG_DATA is not set: the checks on the real 260 volumes did not run")
-    return Path(folder)
+    return folder_named_by("HIPPOSEG_DATA", "the checks on the real 260 volumes")
 
 
 @pytest.fixture(scope="session")
 def heads() -> Path:
     """The folder of whole-head scans with reference masks, as HIPPOSEG_HEADS names it."""
-    folder = os.environ.get("HIPPOSEG_HEADS")
-    if not folder:
-        pytest.skip("HIPPOSEG_HEADS is not set: the checks on whole heads did not run")
-    return Path(folder)
+    return folder_named_by("HIPPOSEG_HEADS", "the checks on whole heads")
 
 
 @pytest.fixture(scope="session")
@@ -42,6 +43,24 @@ def phantom_people(tmp_path_factory):
         return SimpleNamespace(cohort=people, folds=folds.make(people.spec, people.numbers))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def eight(phantom_people):
+    """A phantom of eight subjects."""
+    return phantom_people(8)
+
+
+@pytest.fixture(scope="session")
+def guided_run(eight, tmp_path_factory):
+    """Workspace and result of `guided.RUN`; tests must leave them as they are."""
+    from guided import RUN
+
+    from hipposeg.experiments.run import train
+    from hipposeg.workspace import Workspace
+
+    ws = Workspace(tmp_path_factory.mktemp("guided"), "phantom", "smoke")
+    return ws, train(RUN, eight.cohort, eight.folds, ws)
 
 
 @pytest.fixture

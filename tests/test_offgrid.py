@@ -9,11 +9,8 @@ from scipy.ndimage import map_coordinates
 from torch import nn
 
 from hipposeg import metrics
-from hipposeg.data import cohort as cohorts
-from hipposeg.data import folds as folding
-from hipposeg.data import grid, phantom
+from hipposeg.data import grid
 from hipposeg.data.grid import rescale, rescale_label
-from hipposeg.data.locate import Source
 from hipposeg.data.spec import PHANTOM_SPEC
 from hipposeg.experiments import RunSpec
 from hipposeg.experiments.registry import MODELS
@@ -31,12 +28,10 @@ RUN = RunSpec("unet3d-inr-siren-xyz", schedule="smoke")
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data") / "Task04_Hippocampus"
-    phantom.generate(folder, PHANTOM_SPEC, n_subjects=6, seed=3)
-    cohort = cohorts.load(Source("phantom", folder, PHANTOM_SPEC))
-    images = {number: case.image for number, case in cohort.cases.items()}
-    return SimpleNamespace(cohort=cohort, images=images, folds=folding.make(cohort.spec, cohort.numbers))
+def small(phantom_people):
+    people = phantom_people(6)
+    images = {number: case.image for number, case in people.cohort.cases.items()}
+    return SimpleNamespace(**vars(people), images=images)
 
 
 def test_coarse_labels_keep_the_volumes(small):

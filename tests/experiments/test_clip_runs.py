@@ -5,13 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from guided import GUIDE, RUN
 
 from hipposeg.data.captions import AREA_STEP, SETS
 from hipposeg.experiments import RunSpec, guidance, plan
 from hipposeg.experiments.registry import MODELS
 from hipposeg.experiments.run import STATE, folder_of, train
 from hipposeg.experiments.samples import make_samples, shared
-from hipposeg.experiments.spec import needed_by, run_key
+from hipposeg.experiments.spec import run_key
 from hipposeg.experiments.zoo_clip import SHARES
 from hipposeg.files import read_json
 from hipposeg.models import guided, published
@@ -20,29 +21,16 @@ from hipposeg.training.machine import Machine
 from hipposeg.workspace import Workspace
 
 MACHINE = Machine("cpu", "fp32", 1)
-RUN = RunSpec("clip2d-guided", schedule="smoke", hardware="fp32")
-(GUIDE,) = needed_by(RUN)
 
 
-@pytest.fixture(scope="module")
-def small(phantom_people):
-    return phantom_people(8)
-
-
-@pytest.fixture(scope="module")
-def made(small, tmp_path_factory):
-    ws = Workspace(tmp_path_factory.mktemp("made"), "phantom", "smoke")
-    return ws, train(RUN, small.cohort, small.folds, ws)
-
-
-def test_the_guide_is_trained_first_and_its_tower_stays(small, made):
-    ws, result = made
+def test_the_guide_is_trained_first_and_its_tower_stays(eight, guided_run):
+    ws, result = guided_run
     assert replace(RUN, model="hippoclip") == GUIDE and load.get(ws, GUIDE.name)
-    tower = guidance.finished(GUIDE, small.cohort, ws.work / "runs").tower.state_dict()
-    led = guidance.finished(RUN, small.cohort, ws.work / "runs")
+    tower = guidance.finished(GUIDE, eight.cohort, ws.work / "runs").tower.state_dict()
+    led = guidance.finished(RUN, eight.cohort, ws.work / "runs")
     assert all(torch.equal(value, tower[name]) for name, value in led.tower.state_dict().items())
-    said = guidance.class_prompts("geometric", RUN, small.cohort, small.folds["grouped"][0]["train"])
-    text = guidance.finished(GUIDE, small.cohort, ws.work / "runs").vectors(said)
+    said = guidance.class_prompts("geometric", RUN, eight.cohort, eight.folds["grouped"][0]["train"])
+    text = guidance.finished(GUIDE, eight.cohort, ws.work / "runs").vectors(said)
     assert torch.allclose(led.classes, text, atol=1e-6)
     assert result.config["source"] == "trained here on captions from labels"
     assert np.allclose(result.config["cosines"], (text @ text.T).numpy(), atol=2e-4)
@@ -51,34 +39,34 @@ def test_the_guide_is_trained_first_and_its_tower_stays(small, made):
     assert list(result.config["config"]["guide"]) == ["hippoclip"]
 
 
-def test_costs_count_the_guide(small, made):
-    ws, result = made
+def test_costs_count_the_guide(eight, guided_run):
+    ws, result = guided_run
     took = [read_json(folder_of(one, ws) / STATE)["row"]["train_s"] for one in (RUN, GUIDE)]
     assert took[0] > took[1] == guidance.spent(RUN, ws.work / "runs") > 0
-    led = guidance.finished(RUN, small.cohort, ws.work / "runs")
+    led = guidance.finished(RUN, eight.cohort, ws.work / "runs")
     frozen = sum(weight.numel() for weight in led.tower.parameters())
     assert result.config["params"] == sum(weight.numel() for weight in led.parameters()) > frozen > 0
-    clip = guidance.finished(GUIDE, small.cohort, ws.work / "runs")
+    clip = guidance.finished(GUIDE, eight.cohort, ws.work / "runs")
     assert load.get(ws, GUIDE.name).config["params"] == sum(weight.numel() for weight in clip.parameters())
 
 
-def test_permuted_labels_of_the_scored_cases_change_no_prediction(small, made, tmp_path):
-    _, result = made
-    cases = dict(small.cohort.cases)
-    for number in small.folds["grouped"][0]["scored"]:
+def test_permuted_labels_of_the_scored_cases_change_no_prediction(eight, guided_run, tmp_path):
+    _, result = guided_run
+    cases = dict(eight.cohort.cases)
+    for number in eight.folds["grouped"][0]["scored"]:
         label = cases[number].label
         cases[number] = replace(cases[number], label=np.where(label > 0, 3 - label, 0)[::-1].copy())
-    swapped = replace(small.cohort, cases=cases, sha256="permuted")
-    other = train(RUN, swapped, small.folds, Workspace(tmp_path, "phantom", "smoke"))
+    swapped = replace(eight.cohort, cases=cases, sha256="permuted")
+    other = train(RUN, swapped, eight.folds, Workspace(tmp_path, "phantom", "smoke"))
     assert all(np.array_equal(other.masks[number], mask) for number, mask in result.masks.items())
     assert other.config["weights_sha256"] == result.config["weights_sha256"]
     assert not other.rows["volume_true"].equals(result.rows["volume_true"]), "the labels really were others"
 
 
-def test_captions_go_with_their_slices(small):
-    prep, cases = MODELS["hippoclip"].prep, small.folds["grouped"][0]["train"]
-    images = {number: case.image for number, case in small.cohort.cases.items()}
-    samples = guidance.captioned(make_samples(images, small.cohort, prep, cases), small.cohort, prep, cases)
+def test_captions_go_with_their_slices(eight):
+    prep, cases = MODELS["hippoclip"].prep, eight.folds["grouped"][0]["train"]
+    images = {number: case.image for number, case in eight.cohort.cases.items()}
+    samples = guidance.captioned(make_samples(images, eight.cohort, prep, cases), eight.cohort, prep, cases)
     assert len(samples.facts) == len(samples.images) == len(samples.people)
     for label, said in zip(samples.labels, samples.facts, strict=True):
         assert {"anterior": 1, "posterior": 2}.keys() & set(said.parts) == {
@@ -86,14 +74,14 @@ def test_captions_go_with_their_slices(small):
         }
         visible = float((label > 0).sum())
         assert said.area == pytest.approx(max(visible, AREA_STEP) if visible else 0.0, abs=AREA_STEP / 2)
-    subjects = [small.cohort.cases[number].subject for number in cases]
+    subjects = [eight.cohort.cases[number].subject for number in cases]
     assert list(dict.fromkeys(samples.people.tolist())) == list(dict.fromkeys(subjects))
     with pytest.raises(ValueError, match="coronal slices"):
-        guidance.measured(small.cohort, replace(prep, axis=0), cases)
+        guidance.measured(eight.cohort, replace(prep, axis=0), cases)
 
 
-def test_shares_are_nested_whole_subjects_and_the_same_for_both_models(small):
-    cohort, train = small.cohort, small.folds["grouped"][0]["train"]
+def test_shares_are_nested_whole_subjects_and_the_same_for_both_models(eight):
+    cohort, train = eight.cohort, eight.folds["grouped"][0]["train"]
     found = [shared(cohort, train, share, 0) for share in (0.3, 0.5, 0.8, 1.0)]
     for fewer, more in zip(found, found[1:], strict=False):
         assert set(fewer) < set(more)
@@ -109,19 +97,19 @@ def test_shares_are_nested_whole_subjects_and_the_same_for_both_models(small):
                    for model, recipe in zip(plan.FEW, recipes, strict=True))  # fmt: skip
 
 
-def test_the_key_follows_the_words(small, monkeypatch):
-    fold, models = small.folds["grouped"][0], ("unet2d", "hippoclip", "clip2d-guided")
-    before = [run_key(RunSpec(model), small.cohort.sha256, fold) for model in models]
+def test_the_key_follows_the_words(eight, monkeypatch):
+    fold, models = eight.folds["grouped"][0], ("unet2d", "hippoclip", "clip2d-guided")
+    before = [run_key(RunSpec(model), eight.cohort.sha256, fold) for model in models]
     monkeypatch.setitem(SETS, "words", SETS["words"] | {"anterior": ("front",)})
-    after = [run_key(RunSpec(model), small.cohort.sha256, fold) for model in models]
+    after = [run_key(RunSpec(model), eight.cohort.sha256, fold) for model in models]
     assert [old == new for old, new in zip(before, after, strict=True)] == [True, False, False]
 
 
-def test_features_are_computed_once_and_kept(small, tmp_path, monkeypatch):
+def test_features_are_computed_once_and_kept(eight, tmp_path, monkeypatch):
     torch.manual_seed(0)
     model = RUN.definition.build(3, 3)
-    images = {number: case.image for number, case in small.cohort.cases.items()}
-    samples = make_samples(images, small.cohort, RUN.definition.prep, small.folds["grouped"][0]["train"][:1])
+    images = {number: case.image for number, case in eight.cohort.cases.items()}
+    samples = make_samples(images, eight.cohort, RUN.definition.prep, eight.folds["grouped"][0]["train"][:1])
     first, seconds = guidance.with_context(model, samples, MACHINE, tmp_path)
     assert torch.allclose(first.context, model.context(samples.images), atol=1e-5)
     monkeypatch.setattr(type(model.tower), "forward", lambda *_: pytest.fail("computed again"))
@@ -133,7 +121,7 @@ def test_features_are_computed_once_and_kept(small, tmp_path, monkeypatch):
         guidance.with_context(model, samples, MACHINE, tmp_path)
 
 
-def test_a_published_clip_is_a_run_without_training(small, tmp_path, monkeypatch):
+def test_a_published_clip_is_a_run_without_training(eight, tmp_path, monkeypatch):
     import open_clip
 
     config = {
@@ -147,15 +135,15 @@ def test_a_published_clip_is_a_run_without_training(small, tmp_path, monkeypatch
     monkeypatch.setenv(published.VARIABLE, str(tmp_path / "weights.bin"))
     ws = Workspace(tmp_path, "phantom", "smoke")
     run = replace(RUN, model="clip2d-guided+published")
-    result = train(run, small.cohort, small.folds, ws)
+    result = train(run, eight.cohort, eight.folds, ws)
     theirs = load.get(ws, replace(RUN, model="clip+published").name)
     assert "open_clip's ViT-B-32, weights.bin" in theirs.config["source"] == result.config["source"]
     assert theirs.config["steps"] == 0 and theirs.history == [] and len(theirs.rows)
     assert guidance.spent(run, ws.work / "runs") == 0
-    fold = small.folds["grouped"][0]
-    key = run_key(run, small.cohort.sha256, fold)
+    fold = eight.folds["grouped"][0]
+    key = run_key(run, eight.cohort.sha256, fold)
     torch.save(open_clip.model.CLIP(**config).state_dict(), tmp_path / "weights.bin")
-    assert run_key(run, small.cohort.sha256, fold) != key, "other weights are another run"
+    assert run_key(run, eight.cohort.sha256, fold) != key, "other weights are another run"
     monkeypatch.setenv(published.VARIABLE, str(tmp_path / "gone.bin"))
     with pytest.raises(FileNotFoundError, match="gone.bin is not there"):
-        train(run, small.cohort, small.folds, ws)
+        train(run, eight.cohort, eight.folds, ws)

@@ -4,37 +4,23 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from guided import GUIDE, RUN
 from stored_runs import invented, three
 
 from hipposeg.data.captions import AXIS, KINDS
-from hipposeg.experiments import RunSpec, guidance
+from hipposeg.experiments import guidance
 from hipposeg.experiments.registry import MODELS
-from hipposeg.experiments.run import train
 from hipposeg.experiments.spec import needed_by
 from hipposeg.results import compare, load, tables
 from hipposeg.training.machine import Machine
-from hipposeg.workspace import Workspace
 from hipposeg_lab.studies import clip_study, retrieval
 
 MACHINE = Machine("cpu", "fp32", 1)
-RUN = RunSpec("clip2d-guided", schedule="smoke", hardware="fp32")
-(GUIDE,) = needed_by(RUN)
 
 
-@pytest.fixture(scope="module")
-def small(phantom_people):
-    return phantom_people(8)
-
-
-@pytest.fixture(scope="module")
-def made(small, tmp_path_factory):
-    ws = Workspace(tmp_path_factory.mktemp("made"), "phantom", "smoke")
-    return ws, train(RUN, small.cohort, small.folds, ws)
-
-
-def test_the_hook_keeps_the_studies_of_a_clip(small, made):
-    ws, led = made
-    clip, scored = load.get(ws, GUIDE.name), small.folds["grouped"][0]["scored"]
+def test_the_hook_keeps_the_studies_of_a_clip(eight, guided_run):
+    ws, led = guided_run
+    clip, scored = load.get(ws, GUIDE.name), eight.folds["grouped"][0]["scored"]
     table = clip_study.read(ws, clip_study.RETRIEVAL, clip.rows)
     assert list(table.columns) == ["run", *retrieval.COLUMNS, "seed"] and sorted(table.case.unique()) == scored
     moved = clip_study.read(ws, clip_study.TRANSFER, clip.rows)
@@ -53,9 +39,9 @@ def test_the_hook_keeps_the_studies_of_a_clip(small, made):
     assert angles.loc["words", "anterior, posterior"] == last["cosine"].item()
 
 
-def test_examples_show_the_slices_that_their_captions_are_of(small):
-    prep, train = MODELS["hippoclip"].prep, small.folds["grouped"][0]["train"]
-    case, found = small.cohort.cases[train[0]], clip_study.examples(small.cohort, prep, train, train[0], 6)
+def test_examples_show_the_slices_that_their_captions_are_of(eight):
+    prep, train = MODELS["hippoclip"].prep, eight.folds["grouped"][0]["train"]
+    case, found = eight.cohort.cases[train[0]], clip_study.examples(eight.cohort, prep, train, train[0], 6)
     for image, label, text in found:
         at = [i for i in range(case.label.shape[AXIS]) if (np.take(case.image[0], i, AXIS) == image).all()]
         assert any((np.take(case.label, i, AXIS) == label).all() for i in at)
@@ -63,11 +49,11 @@ def test_examples_show_the_slices_that_their_captions_are_of(small):
 
 
 @pytest.mark.parametrize("run", [RUN, *needed_by(RUN)], ids=lambda run: run.model)
-def test_similarity_is_what_a_network_or_a_clip_predicts_by(small, made, run):
-    ws, _ = made
-    network = guidance.finished(run, small.cohort, ws.work / "runs")
-    number = small.folds["grouped"][0]["scored"][0]
-    image = small.cohort.cases[number].image
+def test_similarity_is_what_a_network_or_a_clip_predicts_by(eight, guided_run, run):
+    ws, _ = guided_run
+    network = guidance.finished(run, eight.cohort, ws.work / "runs")
+    number = eight.folds["grouped"][0]["scored"][0]
+    image = eight.cohort.cases[number].image
     found = clip_study.similarity(network, run.definition.prep, image, MACHINE)
     mask = load.get(ws, run.name).masks[number]
     assert found.shape == (3, *mask.shape) and np.nanmax(np.abs(found)) <= 1.0001
@@ -93,8 +79,8 @@ def test_label_efficiency_compares_within_a_share():
     assert clip_study.share_differences(other).empty and clip_study.by_share(other).empty
 
 
-def test_a_batch_holds_no_more_slices_than_people(small):
-    cohort, train = small.cohort, small.folds["grouped"][0]["train"]
+def test_a_batch_holds_no_more_slices_than_people(eight):
+    cohort, train = eight.cohort, eight.folds["grouped"][0]["train"]
     people = len({cohort.cases[number].subject for number in train})
     found = clip_study.batch_sizes(cohort, train)
     assert found["all training people"] == people < 64 and found["50% of the people"] == round(0.5 * people)

@@ -8,10 +8,6 @@ import pandas as pd
 import pytest
 
 from hipposeg import metrics
-from hipposeg.data import cohort as cohorts
-from hipposeg.data import folds as folding
-from hipposeg.data import phantom
-from hipposeg.data.locate import Source
 from hipposeg.data.spec import PHANTOM_SPEC
 from hipposeg.experiments import RunSpec
 from hipposeg.experiments.run import Finished, train
@@ -28,15 +24,13 @@ RUN = RunSpec("unet3d-inr-siren-xyz", schedule="smoke")
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data") / "Task04_Hippocampus"
-    phantom.generate(folder, PHANTOM_SPEC, n_subjects=6, seed=3)
-    cohort = cohorts.load(Source("phantom", folder, PHANTOM_SPEC))
-    for number, case in cohort.cases.items():  # smaller, for speed
+def small(phantom_people):
+    people = phantom_people(6)
+    for number, case in people.cohort.cases.items():  # smaller, for speed
         inner = (slice(8, -8), slice(10, -10), slice(8, -8))
-        cohort.cases[number] = replace(case, image=case.image[:, *inner], label=case.label[inner])
-    images = {number: case.image for number, case in cohort.cases.items()}
-    return SimpleNamespace(cohort=cohort, images=images, folds=folding.make(cohort.spec, cohort.numbers))
+        people.cohort.cases[number] = replace(case, image=case.image[:, *inner], label=case.label[inner])
+    images = {number: case.image for number, case in people.cohort.cases.items()}
+    return SimpleNamespace(**vars(people), images=images)
 
 
 @pytest.fixture(scope="module")
