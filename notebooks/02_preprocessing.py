@@ -245,8 +245,8 @@ session.say("\n".join(
 
 # %% [markdown]
 # **What we see.** Slices across the long axis cut the hippocampus into small blobs that show one part only, nearly
-# always. Slices across axis 0 hold its whole length and both parts, with the border between them in view. That is why
-# the 2D networks of notebook 03 cut there. **What it does not show:** Dice. Each axis sees less than the volume does.
+# always. Slices across axis 0 hold its whole length and both parts, with the border between them in view. Which axis suits a network
+# is another question: the 2D networks of notebook 03 cut across axis 1 (coronal slices), and its section on slicing axes compares all three.
 
 # %% [markdown]
 # ## 6. N4: correct the bias field?
@@ -393,7 +393,7 @@ session.say(f"""
 #   a task of its own.
 # - One planted field shape (a random quadratic), a handful of cases, one strength.
 # - Contrast is measured against everything near the hippocampus at once, bright white matter and dark fluid alike.
-# - N4's effect on Dice is not measured here.
+# - N4's effect on Dice is measured in notebook 03, not here.
 #
 # ## Exercises
 # 1. Set `SIZE` to a grid that crops some boxes. Which check fails first, and what does `restore` put in the lost

@@ -487,8 +487,8 @@ natural spread.""")
 
 # %% [markdown]
 # **What we see.** Limits of agreement are what a single measurement is worth; the bias can be corrected, the spread
-# cannot. Even the atlas, which ignores the image, gets volumes roughly right, because a box's size tells much of the
-# hippocampus' size. **What it does not show:** change over time.
+# cannot. The atlas ignores the image, so its ICC shows how much the size of the crop alone tells about the volume: some, and too little to
+# measure with. **What it does not show:** change over time.
 
 # %% [markdown]
 # ## 11. Two volumes of one person

@@ -1,0 +1,255 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 00. Quickstart: segment a hippocampus in a hundred lines
+# <!-- colab -->
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/hipposeg/hipposeg/blob/main/notebooks/00_quickstart.ipynb)
+#
+# **Question.** What does it take to segment the hippocampus with a network? Everything is typed out here: reading, the U-Net, the loss, the
+# training loop, the Dice score and a picture. Nothing is imported from this project but the place of the data.
+#
+# **What you will learn**
+# - how to read an MRI scan and its label map;
+# - how a U-Net is built, and how its tensors change on the way through;
+# - how a training loop works, and how to score its result on subjects that the network never saw.
+#
+# - **Reads:** the data set.
+# - **Writes:** `figures/00_*`, `facts/00_quickstart.json`.
+# - **Run time:** a minute and a half on two CPU cores, of which a minute is training.
+
+# %%
+# Only on Colab: install the package.
+import sys
+
+if "google.colab" in sys.modules:
+    import subprocess
+
+    package = "hipposeg @ git+https://github.com/hipposeg/hipposeg"
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", package], check=True)
+
+# %% tags=["parameters"]
+profile = "standard"
+
+# %%
+import matplotlib.pyplot as plt
+import nibabel as nib
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F  # noqa: N812
+
+from hipposeg.notebook import start
+
+session = start("00_quickstart", profile)
+folder = session.cohort.folder
+torch.manual_seed(0)
+
+# %% [markdown]
+# ## 1. One scan
+#
+# The hippocampus is a part of the brain of about four centimetres, one on each side, deep in the temporal lobe. It is needed to form
+# memories, and it shrinks early in Alzheimer's disease, so its volume is measured in MRI scans. The data set holds small crops around one
+# hippocampus and, for each, a label map drawn by experts: 0 is background, 1 the anterior part, 2 the posterior part.
+
+# %%
+files = sorted(path for path in (folder / "imagesTr").glob("*.nii.gz") if not path.name.startswith("."))
+scan = nib.load(files[0])
+label = nib.load(folder / "labelsTr" / files[0].name)
+image, truth = scan.get_fdata(dtype=np.float32), np.asarray(label.dataobj)
+print(len(files), "scans; the first:", files[0].name)
+print("shape", image.shape, "voxel size in mm", scan.header.get_zooms(), "labels", np.unique(truth))
+
+# %% [markdown]
+# A slice through the middle, without and with the experts' outlines. Bright is tissue, dark is fluid: the scan is T1-weighted.
+
+# %%
+def show(axes, image, *masks):
+    """Draw the middle coronal slice, and each mask's outlines beside it."""
+    middle = image.shape[1] // 2
+    for ax, mask in zip(axes, (None, *masks)):
+        ax.imshow(image[:, middle].T, cmap="gray", origin="lower")
+        for value, color in ((1, "#E69F00"), (2, "#56B4E9")) if mask is not None else ():
+            ax.contour((mask == value)[:, middle].T, [0.5], colors=color)
+        ax.axis("off")
+
+
+fig, axes = plt.subplots(1, 2, figsize=(6, 3))
+show(axes, image, truth)
+session.save(fig, "one-scan", "A coronal slice of one crop, and the same slice with the outlines of the anterior (orange) and the posterior part (blue).",
+             "A grey slice of tissue, without and with outlines of the hippocampus.", "png")  # fmt: skip
+
+# %% [markdown]
+# ## 2. All scans as tensors
+#
+# MRI intensities have no unit, so each scan is scaled to mean 0 and standard deviation 1. Crops differ in size; all are padded to one size whose sides
+# can be halved three times.
+#
+# **Split by subject.** Two neighbouring case numbers are the two hippocampi of one person (notebook 01 shows it). If one of them is in the
+# training set, the other is no fair test. So every fifth subject is held out with both.
+
+# %%
+SIZE = (48, 64, 48)
+
+
+def load(path):
+    """A scan and its label map, padded to SIZE: (1, X, Y, Z) float and (X, Y, Z) integers."""
+    image = nib.load(path).get_fdata(dtype=np.float32)
+    truth = np.asarray(nib.load(folder / "labelsTr" / path.name).dataobj).astype(np.int64)
+    pad = [((size - side) // 2, size - side - (size - side) // 2) for size, side in zip(SIZE, image.shape)]
+    image = np.pad((image - image.mean()) / image.std(), pad, mode="edge")
+    return torch.from_numpy(image)[None], torch.from_numpy(np.pad(truth, pad))
+
+
+images, truths = map(torch.stack, zip(*map(load, files)))
+subjects = np.array([(int(path.name.split("_")[1].split(".")[0]) + 1) // 2 for path in files])
+test = subjects % 5 == 0
+print("images", tuple(images.shape), "labels", tuple(truths.shape), "training", (~test).sum(), "test", test.sum())
+
+# %% [markdown]
+# ## 3. A U-Net
+#
+# A U-Net first halves the resolution step by step, so that each voxel sees a larger part of the image (the encoder), and then doubles it again
+# (the decoder). At each resolution the decoder also receives what the encoder had there (skip connections), or fine borders would be lost.
+
+# %%
+def block(inputs, outputs):
+    """Two convolutions, each normalised and followed by a non-linearity."""
+    layers = []
+    for channels in (inputs, outputs):
+        layers += [nn.Conv3d(channels, outputs, 3, padding=1), nn.InstanceNorm3d(outputs, affine=True), nn.LeakyReLU()]
+    return nn.Sequential(*layers)
+
+
+class UNet(nn.Module):
+    """Three resolutions; one output channel for each class."""
+
+    def __init__(self, widths=(8, 16, 32), classes=3):
+        super().__init__()
+        self.down = nn.ModuleList(block(a, b) for a, b in zip((1, *widths), widths))
+        self.up = nn.ModuleList(nn.ConvTranspose3d(b, a, 2, stride=2) for a, b in zip(widths, widths[1:]))
+        self.merge = nn.ModuleList(block(2 * width, width) for width in widths[:-1])
+        self.head = nn.Conv3d(widths[0], classes, 1)
+
+    def forward(self, x):
+        skips = []
+        for level, stage in enumerate(self.down):
+            x = stage(x if level == 0 else F.max_pool3d(x, 2))
+            skips.append(x)
+        for level in reversed(range(len(self.up))):
+            x = torch.cat([self.up[level](x), skips[level]], dim=1)
+            x = self.merge[level](x)
+        return self.head(x)
+
+
+network = UNet()
+print(sum(weight.numel() for weight in network.parameters()), "weights")
+print(tuple(images[:1].shape), "->", tuple(network(images[:1]).shape), "(scan, class, X, Y, Z)")
+
+# %% [markdown]
+# ## 4. Loss and training
+#
+# Cross-entropy scores each voxel alone. The hippocampus fills a few percent of a crop, so the soft Dice loss is added, which counts overlap and is
+# the same for small and large structures. The loop takes a few scans at random, predicts, computes the loss, and moves the weights against its
+# gradient. The learning rate rises and falls once.
+
+# %%
+def loss_of(logits, truth):
+    """Cross-entropy plus one minus the mean soft Dice of both parts."""
+    probability = logits.softmax(1)
+    target = F.one_hot(truth, 3).movedim(-1, 1).float()
+    both, sizes = (probability * target).sum((0, 2, 3, 4)), (probability + target).sum((0, 2, 3, 4))
+    return F.cross_entropy(logits, truth) + 1 - (2 * both / sizes)[1:].mean()
+
+
+steps, batch = (10, 2) if session.ws.profile == "smoke" else (150, 2)
+optimiser = torch.optim.AdamW(network.parameters(), lr=1e-2)
+schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=1e-2, total_steps=steps)
+training = torch.from_numpy(np.flatnonzero(~test))
+losses = []
+for step in range(steps):
+    chosen = training[torch.randperm(len(training))[:batch]]
+    loss = loss_of(network(images[chosen]), truths[chosen])
+    optimiser.zero_grad()
+    loss.backward()
+    optimiser.step()
+    schedule.step()
+    losses.append(loss.item())
+print("loss", round(losses[0], 2), "->", round(np.mean(losses[-10:]), 2))
+
+# %% [markdown]
+# ## 5. Dice on subjects that the network never saw
+#
+# Dice is twice the overlap over the sum of both sizes: 1 is a perfect match, 0 none at all.
+
+# %%
+def dice(a, b):
+    """Dice of two boolean masks."""
+    return 2 * (a & b).sum() / (a.sum() + b.sum())
+
+
+network.eval()
+with torch.no_grad():
+    predicted = torch.cat([network(images[[case]]).argmax(1) for case in np.flatnonzero(test)]).numpy()
+scores = np.array([[dice(p == part, t == part) for part in (1, 2)] for p, t in zip(predicted, truths[test].numpy())])
+session.say(f"""Mean Dice on {len(scores)} volumes of {len(set(subjects[test]))} unseen subjects: **{scores.mean():.2f}** (anterior
+{scores[:, 0].mean():.2f}, posterior {scores[:, 1].mean():.2f}).""")
+session.facts(dice=float(scores.mean()), volumes=len(scores))
+
+# %% [markdown]
+# The case in the middle of the ranking: the scan, the experts' outline, and the network's.
+
+# %%
+median = int(np.argsort(scores.mean(axis=1))[len(scores) // 2])
+fig, axes = plt.subplots(1, 3, figsize=(9, 3))
+show(axes, images[test][median, 0].numpy(), truths[test][median].numpy(), predicted[median])
+for ax, title in zip(axes, ("scan", "expert", "network")):
+    ax.set_title(title)
+session.save(fig, "median-case", "The case with the median Dice: scan, expert's outlines and the network's (orange: anterior, blue: posterior).",
+             "One coronal slice three times: bare, with the expert's outlines, and with those of the network.", "png")  # fmt: skip
+
+# %% [markdown]
+# ## What we learned
+#
+# A network of a few ten thousand weights finds the hippocampus after a minute of training. What it takes to get the rest, and how to know
+# that it is right, is the subject of the other notebooks:
+#
+# | question | notebook |
+# |---|---|
+# | What is in the data, and why must the split be by subject? | [01](01_exploration.ipynb) |
+# | Which preprocessing helps? | [02](02_preprocessing.ipynb) |
+# | How far does a 2D network get, and which loss, optimiser and augmentation matter? | [03](03_unet2d_baseline.ipynb) |
+# | Does 3D help, and how does nnU-Net's accuracy fit into minutes? | [04](04_unet3d.ipynb) |
+# | Does attention help? | [05](05_attention_unet.ipynb) |
+# | Does language help? | [06](06_clip_guided.ipynb) |
+# | Which measure, which interval, which errors? | [07](07_evaluation.ipynb) |
+# | How do I segment my own scan? | [08](08_your_own_scan.ipynb) |
+#
+# ## Limits
+#
+# One split, one seed, no augmentation, and a schedule that nobody tuned. A score of 52 volumes without an interval is no result.
+#
+# ## Exercises
+#
+# 1. Train twice as long. How much does Dice gain?
+# 2. Remove the skip connections (`torch.cat` with zeros). What happens to the borders?
+# 3. Hold out every fifth *volume* instead of every fifth subject. Does the score change?
+#
+# ## References
+#
+# Ronneberger et al. 2015, U-Net (arXiv:1505.04597); Milletari et al. 2016, soft Dice loss (arXiv:1606.04797); Antonelli et al. 2022, the
+# Medical Segmentation Decathlon (doi:10.1038/s41467-022-30695-9).
+
+# %%
+session.finish()
