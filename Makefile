@@ -21,22 +21,17 @@ TABLES := $(if $(PHANTOM),,$(wildcard $(addprefix $(ARTIFACTS)/,runs.csv bench/s
 NOTHING = @[ -n "$$(find $(STAMPS) -type f -newer $(STAMPS)/began)" ] || echo "Nothing to do: $@ is up to date."
 
 .DEFAULT_GOAL := help
-.NOTPARALLEL:
-.DELETE_ON_ERROR:
-.SUFFIXES:
-.SECONDEXPANSION:
-.PHONY: help setup data all $(NUMBERS) figures smoke report page test test-install lint verify bench speed lab sync lock clean FORCE
+.NOTPARALLEL .DELETE_ON_ERROR .SUFFIXES .SECONDEXPANSION:
+.PHONY: help setup data all $(NUMBERS) smoke page test test-install lint verify bench speed lab sync lock clean FORCE
 
 help: ## list the targets
-	@echo "make <target> [PROFILE=stored|standard|full|smoke]    (standard unless given)"; echo
-	@sed -nE 's/^([a-z$$][a-zN()UMBERS -]*):[^#]*## (.*)/\1|\2/p' Makefile | sed 's/$$(NUMBERS)/$(NUMBERS)/' \
-		| awk -F'|' '{printf "  %-22s %s\n", $$1, $$2}'; echo
-	@echo "Variables: HIPPOSEG_DATA, HIPPOSEG_OFFLINE, HIPPOSEG_OUT, HIPPOSEG_TORCH, HIPPOSEG_THREADS, HIPPOSEG_CLIP (see README.md)"
+	@echo "make <target> [PROFILE=stored|standard|full|smoke], or the number of a notebook: $(NUMBERS)"
+	@sed -nE 's/^([a-z-]+): [^#]*## /\1\t/p' Makefile | expand -t 16
+	@echo "Variables, see README.md: HIPPOSEG_ DATA, OFFLINE, OUT, TORCH, THREADS, CLIP, HEADS"
 
 setup: $(READY) ## make .venv with the exact packages of requirements.lock
 # Another build of torch than the installed one makes set-up run again.
-chosen := $(shell cat .venv/torch-build 2>/dev/null)
-$(READY): requirements.lock pyproject.toml $(if $(HIPPOSEG_TORCH),$(if $(filter $(HIPPOSEG_TORCH),$(chosen)),,FORCE))
+$(READY): requirements.lock pyproject.toml $(if $(filter-out $(shell cat .venv/torch-build 2>/dev/null),$(HIPPOSEG_TORCH)),FORCE)
 	@PYTHON="$(PYTHON)" sh .ci/setup.sh
 
 data: $(READY) ## find the data set, or download it, and print where it is
@@ -68,36 +63,24 @@ $(STAMPS)/page: $(SOURCES) $(TABLES) $(STEPS) $(if $(filter %project.html,$(COPI
 
 all: $(STAMPS)/page ## train, run every notebook, build the page
 	$(NOTHING)
-$(NUMBERS): $$(filter $(STAMPS)/$$@_%,$(STEPS)) ## one notebook and what it needs
-	$(NOTHING)
-figures: $(STEPS) ## every notebook, without the page
+$(NUMBERS): $$(filter $(STAMPS)/$$@_%,$(STEPS))
 	$(NOTHING)
 smoke: all ## the whole path on a small phantom, in five minutes
-report page: $(READY) ## the page again from artifacts
+page: $(READY) ## the page again from artifacts
 	@$(BIN)/hipposeg-lab page --profile $(PROFILE)
 
 test: lint ## lint and all tests
 	@$(BIN)/python -m pytest -q
 test-install: $(READY) ## the wheel in an empty environment: its help, and a prediction where HIPPOSEG_DATA is set
-	@rm -rf build .work/install && $(BIN)/python -m venv .work/install
-	@$(BIN)/python -m pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation -w .work/install . && rm -rf build
-	@$(BIN)/uv pip install -q --python .work/install/bin/python $(if $(filter cpu,$(chosen)),--torch-backend cpu) \
-		-c requirements.lock .work/install/*.whl
-	@.work/install/bin/hipposeg --help
-	@[ -z "$$HIPPOSEG_DATA" ] || .work/install/bin/hipposeg predict "$$HIPPOSEG_DATA/imagesTr/hippocampus_001.nii.gz" -o .work/install
+	@sh .ci/test-install.sh
 lint: $(READY) ## ruff, import layers, notebooks in sync
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports && $(BIN)/hipposeg sync --check
 verify: $(READY) ## two smoke runs from scratch, compared byte for byte
-	@rm -rf .work/verify
-	@set -e; for side in a b; do export HIPPOSEG_OUT="$(CURDIR)/.work/verify/$$side"; $(BIN)/hipposeg train --plan smoke; \
-		for number in $(NUMBERS); do $(BIN)/hipposeg execute $$number --profile smoke; done; \
-		$(BIN)/hipposeg-lab page --profile smoke --dataset phantom; done
-	@$(BIN)/hipposeg compare .work/verify/a/.work/phantom/artifacts .work/verify/b/.work/phantom/artifacts
+	@sh .ci/verify.sh $(NUMBERS)
 
 # Other packages to compare with, beside those of requirements.lock and without changing any of them.
 .venv/.stamp-bench: $(READY) requirements-bench.lock
-	@$(BIN)/uv pip install --python $(BIN)/python --no-deps -r requirements-bench.lock \
-		|| $(BIN)/python -m pip install --disable-pip-version-check --no-deps -r requirements-bench.lock
+	@$(BIN)/python -m uv pip install --python $(BIN)/python --no-deps -r requirements-bench.lock
 	@touch $@
 bench: .venv/.stamp-bench ## accuracy for equal time, and speed, beside nnU-Net v2 and DynUNet, on an idle machine (hours)
 	@$(BIN)/hipposeg-lab bench

@@ -1,0 +1,12 @@
+#!/bin/sh
+# The wheel in an empty environment: its help, and a prediction where HIPPOSEG_DATA is set. Called by `make test-install`.
+set -eu
+rm -rf build .work/install
+.venv/bin/python -m venv .work/install
+.venv/bin/python -m pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation -w .work/install .
+rm -rf build
+[ "$(cat .venv/torch-build)" = cpu ] && backend="--torch-backend cpu" || backend=
+# shellcheck disable=SC2086  # two words or none
+.venv/bin/uv pip install -q --python .work/install/bin/python $backend -c requirements.lock .work/install/*.whl
+.work/install/bin/hipposeg --help
+[ -z "${HIPPOSEG_DATA:-}" ] || .work/install/bin/hipposeg predict "$HIPPOSEG_DATA/imagesTr/hippocampus_001.nii.gz" -o .work/install
