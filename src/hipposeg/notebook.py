@@ -110,6 +110,19 @@ class Session:
         """Show Markdown that holds values just computed."""
         display(Markdown(textwrap.dedent(text)))
 
+    def claim(self, condition: bool, sentence: str) -> None:
+        """Show a finding in definite words, if its condition holds; the phantom's results are not checked.
+
+        Raises:
+            AssertionError: the results contradict the sentence, so the text must be rewritten.
+        """
+        if self.ws.is_phantom:
+            self.say("*On the phantom, findings about real data are neither checked nor shown.*")
+            return
+        if not condition:
+            raise AssertionError(f"the results contradict this finding; rewrite it: {sentence}")
+        self.say(sentence)
+
     def facts(self, **values: Any) -> None:
         """Record numbers for the page and the README; `finish` writes them to facts/<notebook>.json."""
         self._facts.update(values)
