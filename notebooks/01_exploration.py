@@ -46,6 +46,8 @@ if "google.colab" in sys.modules:
 profile = "standard"
 
 # %%
+import matplotlib.pyplot as plt
+import nibabel
 import numpy as np
 import pandas as pd
 from IPython.display import display
@@ -53,15 +55,53 @@ from IPython.display import display
 from hipposeg.experiments.registry import MODELS
 from hipposeg.models import atlas
 from hipposeg.notebook import headless, start
+from hipposeg.predict import registration
 from hipposeg.viz import intervals as charts
 from hipposeg.viz import slices, surface
-from hipposeg.viz.style import INK, MUTED
+from hipposeg.viz.style import ERROR, INK, MUTED
 from hipposeg_lab.figures import exploration, gallery
 from hipposeg_lab.studies import statistics as st
 
 session = start("01_exploration", profile)
 spec, cases = session.spec, session.cohort.cases
 rng = np.random.default_rng(1)
+
+# %% [markdown]
+# ## What is the hippocampus?
+#
+# A curved structure of about four centimetres and three cubic centimetres, one in each temporal lobe, at the height of the ears. It turns
+# experiences into memories. It shrinks with age, and early in Alzheimer's disease it shrinks faster, so its volume is measured in studies and in
+# clinics. The front (**anterior**) and the back (**posterior**) part have different connections and change differently, hence two labels.
+#
+# An MRI scanner measures how protons relax after a radio pulse. In a **T1-weighted** scan fat and white matter are bright, grey matter is
+# darker, and fluid is dark. The hippocampus is grey matter between white matter and fluid, and in front it touches another grey structure, the
+# amygdala: that border is hard to see. The picture shows an average of many registered heads (MNI152) and where both hippocampi lie in it.
+# All words are in the [glossary](GLOSSARY.md).
+
+# %%
+head = nibabel.load(registration.TEMPLATE / "mni152_2mm_head.nii.gz")
+to_voxel = np.linalg.inv(head.affine)
+corners = {
+    side: np.array([nibabel.affines.apply_affine(to_voxel, mm) for mm in box])
+    for side, box in registration.BOXES.items()
+}
+centre = np.mean([*corners["left"], *corners["right"]], axis=0).round().astype(int)
+shown_at = (round(corners["left"][:, 0].mean()), centre[1], centre[2])
+fig, axes = plt.subplots(1, 3, figsize=(9, 3.2), layout="constrained")
+for axis, (ax, name) in enumerate(
+    zip(axes, ("from the side (sagittal)", "from the front (coronal)", "from above (axial)"), strict=True)
+):
+    across, up = [other for other in range(3) if other != axis]
+    ax.imshow(np.take(head.get_fdata(), shown_at[axis], axis).T, cmap="gray", origin="lower")
+    for low, high in corners.values() if axis else [corners["left"]]:
+        size = high - low
+        ax.add_patch(plt.Rectangle((low[across], low[up]), size[across], size[up], fill=False, ec=ERROR, lw=1.5))
+    ax.set_title(name)
+    ax.axis("off")
+session.save(
+    fig, "where", "Where the hippocampi lie: an average head in three planes, with a box around each hippocampus.",
+    "A grey head from the side, the front and above, with small boxes deep in the middle.", "png",
+)  # fmt: skip
 
 # %% [markdown]
 # ## 1. What is in the files
