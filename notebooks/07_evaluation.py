@@ -50,11 +50,13 @@ profile = "standard"
 # %%
 from dataclasses import replace
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from IPython.display import display
+from sklearn.metrics import ConfusionMatrixDisplay
 
-from hipposeg import files, metrics, stats
+from hipposeg import files, stats
 from hipposeg.experiments import RunSpec, plan
 from hipposeg.experiments.registry import FLAGSHIP, MODELS
 from hipposeg.metrics import MEAN, UNION, labels_of
@@ -67,8 +69,8 @@ from hipposeg.results import compare, load, tables
 from hipposeg.results.load import ATLAS
 from hipposeg.viz import agreement, curves, slices
 from hipposeg.viz import intervals as charts
-from hipposeg.viz.style import INK
-from hipposeg_lab.figures import gallery, mistakes
+from hipposeg.viz.style import ERROR, INK, MUTED, WIDTH, line_style
+from hipposeg_lab.figures import mistakes
 from hipposeg_lab.figures import trust as pictures
 from hipposeg_lab.studies import (
     comparisons,
@@ -285,9 +287,17 @@ session.say(f"Lowest mean Dice of `{names[best.name]}`: {lowest}. "
 
 # %%
 taken_apart = errors.mistakes([run for run in runs if run.has_masks], session.cohort)
+fig, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.8))
+for ax, run in zip(axes, (atlas, best), strict=True):
+    counts = taken_apart[run.name].confusion
+    shares = ConfusionMatrixDisplay(
+        counts / counts.sum(axis=1, keepdims=True), display_labels=("background", *spec.names)
+    )
+    shares.plot(ax=ax, cmap="Blues", values_format=".1%", colorbar=False)
+    ax.set(title=names[run.name], xlabel="predicted", ylabel="true")
+    ax.grid(False)
 session.save(
-    mistakes.confusion_matrices({names[run.name]: taken_apart[run.name].confusion for run in (atlas, best)},
-                                ("background", *spec.names)), "confusion",
+    fig, "confusion",
     "Confusion matrices of the atlas and of the run with the highest mean Dice; a row of true voxels adds up to 100 %.",
     "Two square tables of percentages with background, anterior and posterior as rows and columns.",
 )  # fmt: skip
@@ -299,17 +309,17 @@ session.save(
 # ### Wrong part, too much, too little
 #
 # A wrong voxel is one of three kinds: one part taken for the other, background taken for hippocampus, or hippocampus
-# missed. The right panel asks where errors lie. If most of them touch the true border, model and rater differ by
-# where exactly a line is drawn; errors far from it are another matter.
+# missed. If most of them touch the true border, model and rater differ by where exactly a line is drawn; errors far from
+# it are another matter.
 
 # %%
 volumes = {names[name]: found.volumes.mean().to_dict() for name, found in taken_apart.items()}
-depths = {names[name]: found.depths for name, found in taken_apart.items()}
+words, kind_colours = zip(*mistakes.KINDS.values(), strict=True)
+shown = pd.DataFrame(volumes).T[list(mistakes.KINDS)].set_axis(words, axis=1)
 session.save(
-    mistakes.error_kinds(volumes, depths, min(spec.spacing)), "errors",
-    "Left: wrong tissue in the average scored volume, by kind of error. Right: share of wrong voxels by their distance "
-    "from the nearest voxel of another true class; within one voxel's width they touch the true border.",
-    "Stacked bars for each run: three kinds of error in cubic mm, and shares of error by distance from the border.",
+    mistakes.bars(shown, kind_colours, "wrong tissue in the average volume (mm³)"), "errors",
+    "Wrong tissue in the average scored volume, by kind of error.",
+    "Stacked bars for each run: three kinds of error in cubic mm.",
 )  # fmt: skip
 mine, touching = volumes[names[best.name]], float((taken_apart[best.name].depths <= min(spec.spacing)).mean())
 session.say(f"""`{names[best.name]}`, per volume: {mine["swap"]:.0f} mm³ in the wrong part,
@@ -354,8 +364,13 @@ session.say(f"`{short[best.name]}`: **{100 * ends_share:.0f} %** of what is wron
 # the nearest true hippocampus; for tissue that was missed, that to the nearest true background.
 
 # %%
+rows = places[(places["by"] == "distance") & places["run"].isin(list(columns))]
+amounts = rows.pivot(index=["kind", "run"], columns="bin", values="mm3")[list(errors.DISTANCES)]
+shares = 100 * amounts.div(amounts.sum(axis=1).clip(lower=1e-9), axis=0)
+shares = shares.reindex([(kind, run) for kind in mistakes.KINDS for run in columns])
+shares.index = [f"{mistakes.KINDS[kind][0]}, {columns[run]}" for kind, run in shares.index]
 session.save(
-    mistakes.by_distance(places, columns, errors.DISTANCES), "distances",
+    mistakes.bars(shares, mistakes.DEPTHS, "share of the wrong tissue of this kind (%)"), "distances",
     "How far wrong voxels lie from the nearest voxel for which the prediction would have been right, by kind of error.",
     "Horizontal bars that add up to 100 % for each kind of error and run, divided by distance.",
 )  # fmt: skip
@@ -388,7 +403,7 @@ for rank, number in tables.cases_by_rule(best.values()).items():
 #
 # ### Failures
 #
-# The volumes with the lowest mean Dice, each cut where most of its voxels are wrong. The sentence above each is made from
+# The volumes with the lowest mean Dice, each cut where most of its voxels are wrong. The sentence on each is made from
 # its wrong voxels by rule: kinds of error by their share, the distance that holds more than half of a kind, the third of
 # the long axis in which more than half lies, and what it does to the volume. `studies/words.csv` has it for every volume.
 
@@ -396,15 +411,24 @@ for rank, number in tables.cases_by_rule(best.values()).items():
 said = errors.in_words(picked, wrong)
 making.write(session.ws, "words", said)
 told = said[said["run"] == best.name].sort_values("dice", kind="stable").head(4)
-shown = []
+views, outcome_spec = [], mistakes.outcome_spec(spec)
 for one in told.itertuples():
-    case, title = cases[one.case], f"Case {one.case:03d}, mean Dice {one.dice:.3f}"
-    kinds = metrics.error_masks(best.masks[one.case], case.label)
-    shown.append(gallery.Failure(title, one.words, case.image[0], case.label, kinds, case.spacing))
+    case = cases[one.case]
+    both = {"expert": case.label, "outcome": mistakes.outcomes(best.masks[one.case], case.label)}
+    where = slices.fullest(both["outcome"] > mistakes.RIGHT.value, 0, case.label.shape)
+    views.append(slices.CaseView(f"case {one.case:03d}, {one.dice:.3f}", case.image[0], both, case.spacing, where))
+fig, axes = slices.panels([[slices.plane_size(view.image, 0, view.spacing) for view in views]] * 2)
+for row, (name, labels) in zip(axes, {"expert": spec, "outcome": outcome_spec}.items(), strict=True):
+    for ax, view in zip(row, views, strict=True):
+        slices.case_panel(ax, view, name, labels, 0)
+        ax.set_title(view.title if name == "expert" else "", fontsize=9)
+    row[0].set_ylabel(name)
+slices.legend(fig, outcome_spec)
+session.say("\n".join(f"- case {one.case:03d}: {one.words}" for one in told.itertuples()))
 session.save(
-    gallery.failures(shown, spec), "failures",
+    fig, "failures",
     f"The {len(told)} scored volumes with the lowest mean Dice of `{short[best.name]}`, with every wrong voxel in the colour "
-    "of its kind and the true parts as outlines.",
+    "of its kind below, and the expert's labels above.",
     " ".join(f"Case {one.case:03d}: {one.words}" for one in told.itertuples()), "png",
 )  # fmt: skip
 
@@ -844,9 +868,23 @@ else:
     session.say(
         f"{len(found)} of {len(detection)} intervals of the AUROC exclude guessing: {'; '.join(found) or 'none'}."
     )
+
+# %%
+if detection is not None:
+    risk = making.read(session.ws, "risk_coverage").query("measure == 'expected' and coverage >= 0.2")
+    fig, ax = plt.subplots(figsize=(WIDTH, 4.4))
+    for index, (name, rows) in enumerate(risk.groupby("method", sort=False)):
+        ax.plot(rows["coverage"], rows["dice"], label=name, **line_style(index))
+    ax.plot(rows["coverage"], rows["oracle"], color=MUTED, linestyle="--", label=f"best possible order, {name}")
+    dice = risk[risk["coverage"] == 1]["dice"]
+    # A method far below the best would squeeze the others.
+    ax.set(ylim=(dice[dice > dice.max() - 0.04].min() - 0.003, risk["oracle"].max() + 0.002), xlim=(1, 0.2))
+    ax.set(xlabel="share of volumes kept, the most certain first", ylabel="mean Dice of those kept")
+    fig.legend(loc="outside lower center", ncols=3)
     session.save(
-        pictures.risk_coverage(making.read(session.ws, "risk_coverage"), "expected"), "risk-coverage",
-        "Mean Dice of the volumes that are kept when those with the largest expected loss are left to a person.",
+        fig, "risk-coverage",
+        "Mean Dice of the volumes that are kept when those with the largest expected loss are left to a person; methods far below "
+        "the best lie outside the picture.",
         "Curves of mean Dice over the share of volumes kept, one for each method, and the best possible order.",
     )  # fmt: skip
 
@@ -878,9 +916,16 @@ parts = {label: label for label in spec.names} | {"union": "total"}
 if calibrated:
     served, coverage = card.read(), making.read(session.ws, "conformal_coverage")
     intervals = conformal.covered(session.ws)
+    fig, axes = plt.subplots(1, len(parts), figsize=(WIDTH, 3.7))
+    for ax, (label, title) in zip(axes, parts.items(), strict=True):
+        rows = intervals[intervals["label"] == label].sort_values(["predicted", "case"]).reset_index()
+        ax.vlines(rows.index, rows["lower"], rows["upper"], color=MUTED, alpha=0.5)
+        ax.scatter(rows.index, rows["true"], s=6, c=np.where(rows["inside"], INK, ERROR), zorder=3)
+        ax.set(title=title, xlabel="volumes, by predicted size", xticks=[])
+    axes[0].set_ylabel("volume (mm³)")
     session.save(
-        pictures.intervals(intervals, spec, parts), "conformal",
-        "The interval of every volume, by predicted size; dots are the true volumes. "
+        fig, "conformal",
+        "The interval of every volume, by predicted size; dots are the true volumes, orange outside their interval. "
         "Each interval was calibrated on other people than the one it is for.",
         "Three panels of thin vertical bars that rise from left to right, with a dot on each for the true volume.",
     )  # fmt: skip
