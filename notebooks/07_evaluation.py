@@ -79,7 +79,6 @@ from hipposeg_lab.studies import (
     explorer,
     inflation,
     making,
-    postprocessing,
     published,
     siblings,
 )
@@ -377,7 +376,7 @@ session.save(
 
 # %% [markdown]
 # **What we see.** A prediction that reads the image is wrong by about a voxel nearly everywhere; one that does not read
-# it is wrong by more. **What it does not show:** isolated islands, which are few voxels; HD95 and section 8 see them.
+# it is wrong by more. **What it does not show:** isolated islands, which are few voxels; HD95 sees them.
 
 # %% [markdown]
 # ## 7. Best, median and worst
@@ -437,31 +436,7 @@ session.save(
 # differently, such as where a part ends, all along a surface. **What it does not show:** whether a second rater would
 # have sided with the first.
 #
-# ## 8. Does post-processing help?
-#
-# Usual repairs after the fact: keep only the largest connected piece of each part, or of the whole, and fill holes.
-# They cost nothing and read no image. Each is applied to the stored masks and scored against the same masks without it.
-
-# %%
-treated = postprocessing.study(picked, session.cohort)
-making.write(session.ws, "postprocessing", treated)
-changed = treated[treated["label"] == MEAN]
-ends = zip(changed["difference"], changed["low"], changed["high"], strict=True)
-text = changed.assign(
-    text=[f"{one:+.4f} ({low:+.4f} to {high:+.4f})" for one, low, high in ends], run=changed["run"].map(short)
-)
-wide = text.pivot(index="run", columns="step", values="text").loc[list(short.values()), list(postprocessing.STEPS)]
-display(wide.rename_axis(index=None, columns=None))
-largest = float(changed.loc[changed["run"] == best.name, "difference"].abs().max())
-session.say(f"Differences in mean Dice with 95 % intervals. For `{short[best.name]}` the largest change of any step is "
-            f"**{largest:.4f}**.")  # fmt: skip
-
-# %% [markdown]
-# **What we see.** A repair can only help where there is something to repair. In boxes this tight there is little room for
-# stray pieces. **What it does not show:** whole heads, where a largest-component rule removes what is far away.
-
-# %% [markdown]
-# ## 9. How training went
+# ## 8. How training went
 #
 # At the left the loss that training lowers; at the right the Dice on the scored volumes, computed every few epochs
 # **for display only** and without averaged views, so a curve may end lower than the table. Weights are always the last of a fixed schedule: nothing is chosen by looking at this curve,
@@ -481,7 +456,7 @@ session.save(
 # not cost the same.
 
 # %% [markdown]
-# ## 10. What the volumes are worth
+# ## 9. What the volumes are worth
 #
 # In practice the number that leaves the program is a volume. **Bland and Altman's plot** shows each volume's error
 # against its size: the solid line is the bias, the dashed lines hold 95 % of the errors if these are about normal.
@@ -515,7 +490,7 @@ natural spread.""")
 # hippocampus' size. **What it does not show:** change over time.
 
 # %% [markdown]
-# ## 11. Two volumes of one person
+# ## 10. Two volumes of one person
 #
 # Most people contribute two volumes. Which is left and which is right cannot be told in these files, so they are *first*
 # and *second* by case number. Two questions: does the network see the **difference** between a person's two sides? And
@@ -577,10 +552,10 @@ and their Dice with **{of_whole["r_dice"]:.2f}**. The second volume is larger by
 # people. If the second volume is larger on average, the numbering follows the sides. **What it does not show:** which
 # side that is; the files do not say, and a guess from anatomy would be no evidence.
 #
-# ## 12. How scores get inflated
+# ## 11. How scores get inflated
 #
 # The masks stay what they are; only the scoring changes. Every row is a practice found in published student projects
-# (letters as in section 13) or in papers:
+# (letters as in section 12) or in papers:
 
 # %%
 groups = []
@@ -625,7 +600,7 @@ session.say(f"For `{short[best.name]}` the practice on the same masks that adds 
 # the end of a falling learning rate; whoever looks after every epoch of a constant rate gains more. **What it does not show:** leaks, which change the masks and not
 # the scoring; they need networks that were trained with them.
 #
-# ## 13. Five projects' claims, and ours
+# ## 12. Five projects' claims, and ours
 #
 # The projects that this series covers, each with its headline score, what its own files say that this is, and ours: the
 # honest score of our model of the same kind, and what the nearest of the practices above makes of our plain network's masks.
@@ -647,7 +622,7 @@ else:
 # **What it does not show:** how good these projects' networks are. Several of them may well do better than their claims
 # let anybody see.
 #
-# ## 14. Are the scores plausible?
+# ## 13. Are the scores plausible?
 #
 # Published results tell whether our numbers are in a believable range. They are **not the same protocol**: their
 # splits are by volume, so many of their scored volumes have the same person's other side in training, and their
@@ -676,7 +651,7 @@ else:
                 f"This run: {here['mean']:.3f} ({over_people.low:.3f} to {over_people.high:.3f} over subjects).")  # fmt: skip
 
 # %% [markdown]
-# ## 15. What is a leak worth?
+# ## 14. What is a leak worth?
 #
 # Most people are in this data set twice (notebook 01), and the folds that everybody uses split by volume. So a
 # network has often met the other hippocampus of the person that it is scored on. Where slices are split at random, it
@@ -713,7 +688,7 @@ else:
 # and longer schedules remember more.
 
 # %% [markdown]
-# ## 16. Does it read the image, or the box?
+# ## 15. Does it read the image, or the box?
 #
 # The published boxes were cut around the truth with margins that hardly vary. So we change the box and leave the
 # tissue alone: up to three voxels are cut away at one side (never a labelled one), or added by reflection. A network
@@ -808,7 +783,7 @@ if robust is not None:
 # worst that can happen to a network that never met it, and the box does not look wrong. A program must check the header. **What it does not show:** other scanners. A simulated bias field is not a real one.
 
 # %% [markdown]
-# ## 17. Does it know when it is wrong?
+# ## 16. Does it know when it is wrong?
 #
 # A network gives probabilities. Three questions decide what they are worth:
 # - **Calibration.** Of all voxels that are called anterior with a probability of three quarters, are three quarters
@@ -895,7 +870,7 @@ if detection is not None:
 # the wrong organ.
 
 # %% [markdown]
-# ## 18. A volume with an error bar
+# ## 17. A volume with an error bar
 #
 # Limits of agreement describe a sample. A user asks something else: *this* scan, this volume, give or take what?
 # **Conformal prediction** answers without a model of the errors. Take volumes of people that a network never saw,
@@ -994,7 +969,7 @@ if calibrated:
 # - It says how far the network is from this rater, not from the anatomy.
 
 # %% [markdown]
-# ## 19. Use it on a scan
+# ## 18. Use it on a scan
 #
 # `hipposeg predict SCAN... -o DIR` segments a whole head, or a crop such as those of this data set: it reads the file with
 # all checks (voxel size, orientation, damage), predicts, and leaves a mask, volumes with intervals, and a page with the
@@ -1022,7 +997,7 @@ else:
 # Look at the outlines first and at the numbers second. A flag says that the mask is unlike those of the data set: a volume
 # out of range, pieces, a mask near the crop's side, parts in the wrong order, predictions that disagree. A plausible mask
 # can still be wrong without a flag. This volume took part in calibrating its interval, as no user's volume does; section
-# 18 leaves it out.
+# 17 leaves it out.
 
 # %% [markdown]
 # Do flags notice a mirrored crop? All training crops show a left hippocampus (or one stored like a left one). Here is the
@@ -1054,7 +1029,7 @@ if calibrated:
 # **How to read it.** Where the flagged masks are no worse than the others, flags check the box and the file, and not the
 # quality of a mask.
 #
-# ## 20. Files for the page
+# ## 19. Files for the page
 #
 # The page lets a reader scroll through every scored case. It is made from artifacts alone, and the images are not among
 # them. So the scored volumes are left here, compressed, each with the truth and the masks of one run per model.
@@ -1078,7 +1053,7 @@ session.facts(
     gain_over_atlas={"difference": gain["difference"], "low": gain["low"], "high": gain["high"]},
     errors_mm3=mine, errors_touching_border=touching, width_people_over_volumes=factor,
     volume_bias_mm3=union.bias, volume_limits_mm3=[union.low, union.high], volume_icc=union.icc_agreement,
-    inflation=mine_inflated["difference"].to_dict(), predicting_nothing=nothing, postprocessing_largest_change=largest,
+    inflation=mine_inflated["difference"].to_dict(), predicting_nothing=nothing,
     errors_near_ends=float(ends_share), conclusions=counted,
 )  # fmt: skip
 kinds = {"swap": "one part taken for the other", "false_positive": "too much", "missed": "too little"}
@@ -1101,7 +1076,7 @@ session.say(f"""
 #
 # ## Limitations
 # - **The boxes were cut around the truth.** Every score here rests on boxes whose size and place give the answer away
-#   in part. Section 16 moves their sides by a few millimetres; nothing says that a score transfers to a box placed by
+#   in part. Section 15 moves their sides by a few millimetres; nothing says that a score transfers to a box placed by
 #   other means.
 # - Changed images, boxes and probabilities were studied on one seed of each network, so differences between networks
 #   carry no conclusion there.
@@ -1138,7 +1113,7 @@ session.say(f"""
 if not session.ws.is_phantom:
     told = {"model": FLAGSHIP, "chosen_on": "dev", "dims": MODELS[FLAGSHIP].dims}
     files.write_json(session.ws.artifacts / "flagship.json", told)
-studies = ("inflation", "postprocessing", "siblings", "errors", "words", "folds")
+studies = ("inflation", "siblings", "errors", "words", "folds")
 session.finish(
     session.ws.artifacts / "comparisons.csv",
     index,

@@ -111,14 +111,6 @@ def planted(cases: Mapping[int, Case], settings: Mapping[str, N4Params], strengt
     return pd.DataFrame(rows)
 
 
-def planted_means(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean over cases of `planted` for each setting: missed, found (range in the originals), and variation_change, the
-    relative change of the coefficient of variation in the originals.
-    """
-    changed = table.assign(found=table.found_range, variation_change=table.cv_corrected / table.cv_original - 1)
-    return changed.groupby("setting", sort=False)[["missed", "found", "variation_change"]].mean()
-
-
 def relative_changes(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     """From the table of `effects`: (after - before) / before of "contrast to noise" and of "variation in <label>"."""
     columns = {"contrast to noise": "cnr"} | {f"variation in {name}": f"cv_{name}" for name in names}
