@@ -200,10 +200,12 @@ An equal caption stands among the first ten for **{by_clip:.1%}** of slices, {by
 made = session.planned()
 gains = retrieval.advantage(queries)
 seeded = plan.finished(made, [RunSpec("hippoclip", seed=seed) for seed in plan.SEEDS])
-session.say(f"CLIP minus raw pixels, 95 % intervals over subjects, one seed. {retrieval.in_words(gains)}.")
+session.say("CLIP minus raw pixels, 95 % intervals over subjects, one seed:")
+display(gains.style.format(precision=3).hide(axis="index").set_uuid("gains"))
 if (count := seeded["run"].nunique()) > 1:
     pooled = retrieval.advantage(clip_study.read(session.ws, clip_study.RETRIEVAL, seeded))
-    session.say(f"The same over {count} seeds, intervals over subjects and seeds. {retrieval.in_words(pooled)}.")
+    session.say(f"The same over {count} seeds, intervals over subjects and seeds:")
+    display(pooled.style.format(precision=3).hide(axis="index").set_uuid("pooled-gains"))
 else:
     session.say(
         "**Not trained yet:** further seeds of `hippoclip`, so the luck of one training is not in these intervals."
@@ -275,7 +277,8 @@ for kind in captions.KINDS:
 names = ("background", *spec.names)
 cosines = clip_study.read(session.ws, clip_study.COSINES, clips.rows)
 angles = clip_study.angles(cosines, names)
-alone = clip_study.by_prompts(clip_study.read(session.ws, clip_study.TRANSFER, clips.rows))["value"]
+transfer = clip_study.read(session.ws, clip_study.TRANSFER, clips.rows)
+alone = compare.means(transfer[transfer["label"] == MEAN], "prompts")["value"]
 atlas = session.run(ATLAS)
 without_text = made[(made["model"] == "hippoclip-attributes") & (made["label"] == MEAN)]
 dice_alone = {f"{ATLAS}: ignores the image": atlas.mean(), **alone.to_dict()}

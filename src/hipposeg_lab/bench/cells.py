@@ -32,17 +32,11 @@ CONFIGURATIONS = {"ours": ours.configuration, "nnunet": nnunet.configuration, "d
 
 @dataclass(frozen=True)
 class Cell:
-    """One measurement.
+    """One measurement."""
 
-    Attributes:
-        kind: "peak", "predict", "models", "throughput", "race" or "quick" (a short "throughput" or "predict").
-        system: such as "nnunet-shortened"; for "models" the notebook whose models are timed.
-        minutes: training times of a race.
-    """
-
-    kind: str
-    system: str = ""
-    minutes: tuple[float, ...] = ()
+    kind: str  # "peak", "predict", "models", "throughput", "race" or "quick" (a short "throughput" or "predict")
+    system: str = ""  # such as "nnunet-shortened"; for "models" the notebook whose models are timed
+    minutes: tuple[float, ...] = ()  # training times of a race
 
     @property
     def name(self) -> str:

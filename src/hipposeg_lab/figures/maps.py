@@ -22,17 +22,13 @@ PANEL = 1.55  # inches
 
 @dataclass(frozen=True)
 class MapView:
-    """One case as `maps` shows it.
+    """One case as `maps` shows it."""
 
-    title: at the left of its row. image: (X, Y, Z). label: true label map (X, Y, Z) uint8. maps: title of a column ->
-    (X, Y, Z) float, NaN where unknown. spacing: mm.
-    """
-
-    title: str
-    image: np.ndarray
-    label: np.ndarray
-    maps: Mapping[str, np.ndarray]
-    spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    title: str  # at the left of its row
+    image: np.ndarray  # (X, Y, Z)
+    label: np.ndarray  # outlined label map (X, Y, Z) uint8
+    maps: Mapping[str, np.ndarray]  # title of a column -> (X, Y, Z) float, NaN where unknown
+    spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)  # mm
 
 
 def maps(

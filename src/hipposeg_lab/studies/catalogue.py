@@ -29,7 +29,8 @@ def run(source: Source, ws: Workspace, names: Sequence[str], everything: bool, l
         study = STUDIES.get(name)
         print(f"{name}: {study.question if study else conformal.QUESTION}", flush=True)
         if study is None:
-            states = {"intervals": conformal.state(context) if listing else conformal.update(context)}
+            listed = "kept" if (ws.artifacts / conformal.INTERVALS).is_file() else "to make"
+            states = {"intervals": listed if listing else conformal.update(context)}
         elif listing:
             states = {unit.name: making.state_of(study, unit, context) for unit in study.units}
         else:

@@ -175,11 +175,6 @@ def examples(
     return found
 
 
-def by_prompts(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean Dice by text alone for each set of prompts, from rows of TRANSFER for runs of one schedule."""
-    return compare.means(table[table["label"] == MEAN], "prompts")
-
-
 def angles(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     """Cosines between the vectors of each two classes, a row for each set of prompts, from rows of COSINES for one run.
 

@@ -146,11 +146,6 @@ def write(context: Context, model: str = FLAGSHIP) -> Path:
     return path
 
 
-def state(context: Context) -> str:
-    """ "kept" if there are intervals, else "to make"."""
-    return "kept" if (context.ws.artifacts / INTERVALS).is_file() else "to make"
-
-
 def update(context: Context) -> str:
     """Write the intervals; "made", or what is missing."""
     try:

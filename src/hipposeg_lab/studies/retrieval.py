@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from hipposeg.stats import interval, paired, signed
+from hipposeg.stats import interval, paired
 
 IMAGE_TO_TEXT, TEXT_TO_IMAGE = "image to text", "text to image"
 CLIP, PIXELS, CHANCE = "CLIP", "raw pixels", "chance"
@@ -126,13 +126,3 @@ def advantage(table: pd.DataFrame) -> pd.DataFrame:
             ends = found.difference, found.low, found.high
             rows.append((direction, what, *ends, found.n_subjects, found.n_seeds))
     return pd.DataFrame(rows, columns=["direction", "what", "difference", "low", "high", "subjects", "seeds"])
-
-
-def in_words(found: pd.DataFrame) -> str:
-    """What `advantage` returns, as a line of Markdown: each difference, and whether its interval excludes zero."""
-    parts = []
-    for row in found.itertuples():
-        shown = "excludes zero" if row.low > 0 or row.high < 0 else "holds zero"
-        ends = f"{signed(row.low, 3)} to {signed(row.high, 3)}, which {shown}"
-        parts.append(f"{row.direction}, {row.what}: **{signed(row.difference, 3)}** ({ends})")
-    return "; ".join(parts)
