@@ -616,26 +616,10 @@ else:
     every_seed = pd.concat([comparisons.seeds(here, RunSpec(model)) for model in here["model"].unique()])
     claimed = published.table(compare.means(every_seed), inflated)
     making.write(session.ws, "claims", claimed)
-    kept = [
-        "project",
-        "method",
-        "claimed",
-        "called",
-        "really",
-        "value_low",
-        "value_high",
-        "model",
-        "ours",
-        "scored_their_way",
-    ]
-    heads = dict(
-        zip(
-            kept[5:],
-            ["without that, from", "to", "our model", "ours", "our plain network, nearest practice"],
-            strict=True,
-        )
-    )
-    shown = claimed[kept].rename(columns=heads).style.format(precision=3, na_rep="")
+    shown = claimed[["project", "method", "claimed", "called", "really", "value_low", "value_high", "model", "ours",
+                     "scored_their_way"]].rename(columns={"value_low": "without that, from", "value_high": "to"})  # fmt: skip
+    shown = shown.rename(columns={"scored_their_way": "our plain network, nearest practice"})
+    shown = shown.style.format(precision=3, na_rep="")
     display(shown.hide(axis="index").set_uuid("claims"))
 
 # %% [markdown]
