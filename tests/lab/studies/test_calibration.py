@@ -5,7 +5,6 @@ import pytest
 from scipy import stats as scipy_stats
 from sklearn.metrics import roc_auc_score
 
-from hipposeg import stats
 from hipposeg_lab.studies import calibration, detection, uncertainty
 from hipposeg_lab.studies.calibration import Voxels
 
@@ -95,18 +94,6 @@ def test_the_worst_quarter_and_what_is_left_without_it():
     assert curve[1][1] == pytest.approx(0.875) and curve[-1][1] == pytest.approx(dice.mean())
     turned = detection.coverage_curve(dice, dice)
     assert turned[0][1] == 0.5 and turned[0][2] == 0.9
-
-
-def test_intervals_draw_a_subjects_cases_together():
-    subjects = np.array([1, 1, 2, 2, 3, 3])
-    seen = []
-    met = []
-    found = stats.of_cases(lambda i, k: seen.append(i) or met.append(set(k)) or float(len(i)), subjects, 3)
-    assert (found.value, found.low, found.high) == (6, 6, 6)
-    assert met[-1] == {0, 1, 2} and any(len(some) < 3 for some in met), "seeds are drawn, too"
-    for drawn_cases in seen:
-        counts = np.bincount(drawn_cases, minlength=6)
-        assert (counts[::2] == counts[1::2]).all()
 
 
 def test_uncertainty_of_a_case_by_hand():

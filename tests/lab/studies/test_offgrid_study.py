@@ -1,20 +1,18 @@
-"""The study off the grid: both queries against scores by hand, and the picture of one case."""
+"""The study off the grid: both queries against scores by hand."""
 
 from dataclasses import replace
 from types import SimpleNamespace
 
-import numpy as np
 import pandas as pd
 import pytest
 
 from hipposeg import metrics
 from hipposeg.data.spec import PHANTOM_SPEC
 from hipposeg.experiments import RunSpec
-from hipposeg.experiments.run import Finished, train
+from hipposeg.experiments.run import Finished
 from hipposeg.experiments.weights import initial
-from hipposeg.inference import HEAD, TRILINEAR, Prep, evaluator, off_grid, predictor
+from hipposeg.inference import TRILINEAR, Prep, evaluator, off_grid, predictor
 from hipposeg.training.machine import Machine
-from hipposeg.workspace import Workspace
 from hipposeg_lab.studies import offgrid
 
 MACHINE = Machine("cpu", "fp32", 1)
@@ -35,10 +33,7 @@ def small(phantom_people):
 
 @pytest.fixture(scope="module")
 def studied(small, tmp_path_factory):
-    """The study of an untrained network, whose random classes differ between the two queries.
-
-    It has another head than the run of the picture, because that one predicts a single class untrained.
-    """
+    """The study of an untrained network, whose random classes differ between the two queries."""
     model, cases = initial(RunSpec("unet3d-inr-mlp-xyz"), PHANTOM_SPEC).eval(), small.cohort.numbers[1:3]
     predict, masks, scores = predictor(evaluator(model, PREP, MACHINE)), {}, []
     for number in cases:
@@ -67,36 +62,6 @@ def test_every_case_is_scored_by_both_queries(small, studied):
     dice = 2 * (found & (case.label == 2)).sum() / (found.sum() + (case.label == 2).sum())
     assert trilinear["dice"][1] == pytest.approx(dice, abs=1e-6) and dice > 0
     assert (head["dice"] != trilinear["dice"]).any()
-
-
-def test_the_picture_can_be_drawn_without_weights(small, studied):
-    case, maps = offgrid.picture(studied.work / offgrid.PICTURE)
-    assert case == min(studied.cases)
-    assert set(maps) == {(query, size) for query in offgrid.QUERIES for size in offgrid.DRAWN_MM}
-    native = small.cohort.cases[case].label.shape
-    for (query, size), (mask, sides) in maps.items():
-        assert mask.dtype == np.uint8 and sides == (size,) * 3 and mask.any(), query
-        assert all(size * n >= side for n, side in zip(mask.shape, native, strict=True))
-    assert np.array_equal(maps[HEAD, 1.0][0], studied.masks[case])
-    assert maps[HEAD, 0.5][0].shape == tuple(2 * side for side in native)
-    assert (maps[HEAD, 2.0][0] != maps[TRILINEAR, 2.0][0]).mean() < 1e-3
-
-
-def test_a_run_publishes_its_study(small, tmp_path):
-    ws = Workspace(tmp_path, "phantom", "smoke")
-    run = train(RUN, small.cohort, small.folds, ws, MACHINE)
-    rows = pd.read_csv(ws.artifacts / "studies" / "offgrid.csv.gz")
-    assert set(rows["run"]) == {RUN.name}
-    head = rows[rows["query"] == HEAD].set_index(["case", "label"]).sort_index()
-    scores = run.rows.set_index(["case", "label"]).sort_index()
-    pd.testing.assert_frame_equal(head[["dice", "nsd1", "nsd2"]], scores[["dice", "nsd1", "nsd2"]])
-    case, _ = offgrid.picture(ws.artifacts / "studies" / "offgrid.npz")
-    assert case == min(small.folds["grouped"][0]["scored"])
-
-
-def test_the_same_maps_give_the_same_bytes():
-    maps = {(HEAD, 0.5): np.random.default_rng(0).integers(0, 3, (4, 5, 6))}
-    assert offgrid.packed(7, maps) == offgrid.packed(7, maps)
 
 
 def test_other_runs_leave_nothing(small, tmp_path):
