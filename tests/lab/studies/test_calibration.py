@@ -65,18 +65,6 @@ def test_no_temperature_is_fitted_on_the_subjects_it_is_applied_to():
     assert set(uncertainty.temperatures(voxels, [drawn(1.5)]).values()) == {calibration.fitted([drawn(1.5)])}
 
 
-def test_rows_of_calibration_add_up_and_mend_what_is_too_sure():
-    voxels = [drawn(2.0, 4000, subject, subject) for subject in range(1, 7)]
-    rows = uncertainty.calibrated("x", voxels, [drawn(2.0, seed=9)], ("anterior", "posterior"))
-    for table in ("calibration", "calibration_scaled"):
-        for label in ("anterior", "posterior", "predicted class"):
-            assert sum(row["voxels"] for row in rows[table] if row["label"] == label) == 24_000
-    for row in rows["calibration_summary"]:
-        assert row["ece_after"] < 0.02 < row["ece_before"] and row["drop_low"] > 0
-        assert row["drop"] == pytest.approx(row["ece_before"] - row["ece_after"])
-        assert row["temperature"] == pytest.approx(2.0, rel=0.05) and row["subjects"] == 6
-
-
 def test_rank_statistics_are_those_of_the_libraries():
     u, dice = RNG.random(40).round(1), RNG.random(40).round(1)
     bad = dice < 0.3

@@ -1,24 +1,14 @@
 """Probes of trained networks: jumps between slices, mirrored volumes, effective receptive fields."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
 
-from hipposeg.data.spec import MSD_HIPPOCAMPUS as SPEC
 from hipposeg.inference import Prep
 from hipposeg.training.machine import Machine
 from hipposeg_lab.studies import probe
 
 ISOTROPIC = (1.0, 1.0, 1.0)
-
-
-def label_map(shape=(12, 20, 14)):
-    label = np.zeros(shape, np.uint8)
-    label[4:8, 11:16, 4:9] = 1
-    label[4:8, 4:11, 5:8] = 2
-    return label
 
 
 def test_slice_jump_of_a_box_and_of_a_staircase():
@@ -31,18 +21,6 @@ def test_slice_jump_of_a_box_and_of_a_staircase():
     ragged[3], ragged[5] = np.roll(box[3], 1, 0), np.roll(box[5], 1, 0)
     assert probe.slice_jump(ragged, ISOTROPIC, 0) > probe.slice_jump(box, ISOTROPIC, 0)
     assert np.isnan(probe.slice_jump(np.zeros((4, 4, 4)), ISOTROPIC, 0))
-
-
-def cohort_of(labels):
-    cases = {n: SimpleNamespace(label=label, spacing=ISOTROPIC, subject=(n + 1) // 2) for n, label in labels.items()}
-    return SimpleNamespace(cases=cases, spec=SPEC)
-
-
-def test_jumps_have_a_row_for_each_source_case_and_axis():
-    labels = {1: label_map(), 2: label_map()}
-    table = probe.jumps({"truth": labels, "other": {1: np.roll(labels[1], 1, 0)}}, cohort_of(labels))
-    assert len(table) == 9 and set(table.columns) == {"source", "case", "subject", "axis", "jump"}
-    assert table[table.case == 1].pivot(index="axis", columns="source", values="jump").eval("truth == other").all()
 
 
 @pytest.mark.parametrize("axis", [None, 0])
