@@ -128,7 +128,7 @@ def test_kinds_of_cpus_stand_side_by_side_with_ratios_of_each(out):
     write_json(below / "quick.predict.json", finished("quick", "predict", median_s=9.0, further_s=3.0))
     write_json(below / "quick.ours-fp32.json", speed("quick", 0.5, 2, 0.6, 60.0, schedule_minutes=14.0))
     write_json(below / "quick.nnunet.json", speed("quick", 18.0, 9, 3.0, 1000.0))
-    whole, small = summary.kinds(out)
+    whole, small = summary.write(out)["kinds"]
     assert (whole["peak_gflops"], whole["systems"], whole["schedule_minutes"]) == (400.0, {}, {})
     assert (small["first_s"], small["further_s"], small["schedule_minutes"]) == (9.0, 3.0, {"fp32": 14.0})
     assert small["systems"]["ours"]["share_of_peak"] == pytest.approx(120 / 150)
