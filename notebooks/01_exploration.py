@@ -101,7 +101,7 @@ fig, axes = plt.subplots(1, 3, figsize=(WIDTH, 2.5), sharey=True)
 for axis, (ax, (_, values)) in enumerate(zip(axes, sizes.items(), strict=True)):
     ax.hist(values, np.arange(sizes.min().min(), sizes.max().max() + 2) - 0.5, rwidth=0.88)
     ax.axvline(values.median(), color=INK, linestyle="--")
-    ax.set(title=f"axis {axis} {' to '.join(spec.axes[axis])}", xlabel="box size (voxels)")
+    ax.set(title=f"axis {axis} {' to '.join(filter(None, spec.axes[axis]))}", xlabel="box size (voxels)")
 axes[0].set_ylabel("cases")
 session.save(
     fig, "box-sizes",
@@ -363,7 +363,8 @@ observed = {name: st.correlation(table.volume, pairs[name]) for name in list(pai
 colours, panels = dict(zip(pairs, (SERIES[2], SERIES[3], MUTED), strict=True)), []
 for name, some in pairs.items():
     first, second = ([table.volume[pair[side]] for pair in some] for side in (0, 1))
-    title = f"{name}\nr = {st.correlation(table.volume, some):.2f}, {len(some)} pairs"
+    r = round(st.correlation(table.volume, some), 2) + 0.0  # no "-0.00"
+    title = f"{name}\nr = {r:.2f}, {len(some)} pairs"
     panels.append(agreement.Pairs(title, first, second, colours[name], "first of the pair (mm³)", "second (mm³)"))
 session.save(
     agreement.equality(panels, 3), "pairs-volume",
@@ -520,8 +521,11 @@ session.say(f"Odd against even mean mask: r = **{r_same:.3f}** as stored, **{r_f
 
 # %%
 sides = table[[f"{side}_{axis}" for side in ("low", "high") for axis in range(3)]]
-points = sides.melt(var_name="side").assign(row=lambda rows: [
-    f"axis {side[-1]}, {spec.axes[int(side[-1])][side.startswith('high')] or side[:-2]}" for side in rows["side"]])  # fmt: skip
+ends = [(axis, end) for axis in range(3) for end in ("low", "high")]
+points = pd.concat([
+    pd.DataFrame({"row": f"axis {axis}, {spec.axes[axis][end == 'high'] or end}", "value": sides[f"{end}_{axis}"]})
+    for axis, end in ends
+])  # fmt: skip
 session.save(
     charts.swarm(points, "voxels between label and side of the box (bar: mean)", middle="mean"), "margins",
     "Voxels between the label and each side of its box; a dot is a case.",
