@@ -1,8 +1,9 @@
-"""Off the grid: larger voxels, and the way back to the files' own."""
+"""Off the grid: larger voxels, the way back to the files' own, and the study of both queries."""
 
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy.ndimage import map_coordinates
@@ -14,6 +15,7 @@ from hipposeg.data.grid import rescale, rescale_label
 from hipposeg.data.spec import PHANTOM_SPEC
 from hipposeg.experiments import RunSpec
 from hipposeg.experiments.registry import MODELS
+from hipposeg.experiments.run import Finished
 from hipposeg.experiments.samples import make_samples
 from hipposeg.experiments.weights import initial
 from hipposeg.inference import HEAD, TRILINEAR, Prep, evaluator, off_grid, predictor
@@ -125,3 +127,30 @@ def test_the_control_agrees_with_interpolation(small):
     image = small.images[small.cohort.numbers[0]]
     head, trilinear = (off_grid(network, model.prep, image, ONE, MACHINE, query) for query in offgrid.QUERIES)
     assert np.allclose(head, trilinear, atol=1e-5)
+
+
+def test_the_study_scores_every_case_by_both_queries(small, tmp_path):
+    model, cases = initial(RunSpec("unet3d-inr-mlp-xyz"), PHANTOM_SPEC).eval(), small.cohort.numbers[1:3]
+    predict, images, scores = predictor(evaluator(model, PREP, MACHINE)), {n: small.images[n] for n in cases}, []
+    for number, image in images.items():
+        case = small.cohort.cases[number]
+        rows = metrics.score_case(predict(image, ONE), case.label, ONE, PHANTOM_SPEC)
+        scores += [{"case": number, "subject": case.subject, **row} for row in rows]
+    offgrid.hook(Finished(RUN, model, small.cohort, {}, images, scores, MACHINE, tmp_path))
+    rows = pd.read_csv(tmp_path / offgrid.TABLE)
+    assert tuple(rows.columns) == offgrid.COLUMNS
+    head, trilinear = (rows[rows["query"] == query].reset_index(drop=True) for query in offgrid.QUERIES)
+    assert len(head) == len(trilinear) == len(cases) * len(metrics.labels_of(PHANTOM_SPEC))
+    shared = ["case", "subject", "label", "dice", "nsd1", "nsd2"]
+    pd.testing.assert_frame_equal(head[shared], pd.DataFrame(scores)[shared], atol=1e-6)
+    # Dice of the interpolated logits, recomputed by hand for one case and the second class.
+    label = small.cohort.cases[cases[0]].label == 2
+    found = off_grid(model, PREP, images[cases[0]], ONE, MACHINE, TRILINEAR).argmax(0) == 2
+    assert trilinear["dice"][1] == pytest.approx(2 * (found & label).sum() / (found.sum() + label.sum()), abs=1e-6)
+
+
+def test_the_study_leaves_nothing_of_other_runs(small, tmp_path):
+    for name in ("unet3d-inr-1mm", "unet3d", "atlas-no-image"):
+        network = initial(RunSpec(name), PHANTOM_SPEC) if name != "atlas-no-image" else None
+        offgrid.hook(Finished(RunSpec(name, schedule="smoke"), network, small.cohort, {}, {}, [], MACHINE, tmp_path))
+    assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""Analyses of notebook 04 beyond scores: receptive fields, jumps between slices, and a mirrored volume."""
+"""Analyses of notebook 04 beyond scores: receptive fields, and jumps between slices."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,24 +6,16 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
-from hipposeg import metrics
 from hipposeg.data.cohort import Cohort
-from hipposeg.inference import Prep, probabilities
+from hipposeg.inference import Prep
 from hipposeg.models import inspection
 from hipposeg.training.machine import Machine
 
-# Ways to predict a volume: as stored, mirrored and mirrored back, and the mean of both.
-STORED, MIRRORED, BOTH = "as stored", "mirrored", "mean of both"
 
+def effective_field(network: nn.Module, prep: Prep, images: Sequence[np.ndarray], machine: Machine) -> np.ndarray:
+    """Mean effective receptive field of the box's middle voxel over images (C, X, Y, Z): (*prep.size) float64.
 
-def effective_field(
-    network: nn.Module, prep: Prep, images: Sequence[np.ndarray], machine: Machine
-) -> tuple[np.ndarray, tuple[int, int, int]]:
-    """Mean effective receptive field of the box's middle voxel over images (C, X, Y, Z).
-
-    Returns:
-        (*prep.size) float64, and the voxel. For a 2D network it is the field of the middle slice, in the slices that
-        it reads.
+    For a 2D network it is the field of the middle slice, in the slices that it reads.
     """
     machine.place(network)
     voxel = tuple(side // 2 for side in prep.size)
@@ -36,7 +28,7 @@ def effective_field(
         inside = [at for axis, at in enumerate(voxel) if axis != prep.axis]
         field = inspection.effective(network, samples[[voxel[prep.axis]]], inside)
         total += inspection.in_volume(field, prep.axis, voxel[prep.axis], prep.size[prep.axis])
-    return total / len(images), voxel
+    return total / len(images)
 
 
 def slice_jump(label: np.ndarray, spacing: Sequence[float], axis: int) -> float:
@@ -61,26 +53,3 @@ def jumps(masks: Mapping[str, Mapping[int, np.ndarray]], cohort: Cohort) -> pd.D
             case = cohort.cases[number]
             rows += [(source, number, case.subject, a, slice_jump(label, case.spacing, a)) for a in range(3)]
     return pd.DataFrame(rows, columns=["source", "case", "subject", "axis", "jump"])
-
-
-def mirrored(
-    network: nn.Module, prep: Prep, images: Mapping[int, np.ndarray], cohort: Cohort, machine: Machine
-) -> tuple[pd.DataFrame, dict[int, dict[str, np.ndarray]]]:
-    """Mean Dice of a network on each volume (case -> (C, X, Y, Z)) as stored and mirrored along axis 0.
-
-    The prediction of the mirrored volume is mirrored back before it is scored.
-
-    Returns:
-        Rows of case, subject, query (STORED, MIRRORED, BOTH), dice; and case -> query -> mask (X, Y, Z) uint8.
-    """
-    rows, masks = [], {}
-    for number, image in images.items():
-        case = cohort.cases[number]
-        stored = probabilities(network, prep, image, machine)
-        turned = probabilities(network, prep, np.ascontiguousarray(image[:, ::-1]), machine)[:, ::-1]
-        found = {STORED: stored, MIRRORED: turned, BOTH: (stored + turned) / 2}
-        masks[number] = {query: one.argmax(0).astype(np.uint8) for query, one in found.items()}
-        for query, mask in masks[number].items():
-            dice = float(np.nanmean(list(metrics.class_dice(mask, case.label, cohort.spec).values())))
-            rows.append((number, case.subject, query, dice))
-    return pd.DataFrame(rows, columns=["case", "subject", "query", "dice"]), masks
