@@ -399,7 +399,7 @@ told = said[said["run"] == best.name].sort_values("dice", kind="stable").head(4)
 shown = []
 for one in told.itertuples():
     case, title = cases[one.case], f"Case {one.case:03d}, mean Dice {one.dice:.3f}"
-    kinds = metrics.error_masks(best.masks[one.case], case.label)
+    kinds = errors.error_masks(best.masks[one.case], case.label)
     shown.append(gallery.Failure(title, one.words, case.image[0], case.label, kinds, case.spacing))
 session.save(
     gallery.failures(shown, spec), "failures",

@@ -12,12 +12,12 @@ from drawing import texts, volume
 from matplotlib.colors import to_hex, to_rgb
 
 from hipposeg.data.spec import MSD_HIPPOCAMPUS as SPEC
-from hipposeg.metrics import error_masks
 from hipposeg.viz import surface
 from hipposeg.viz.slices import CaseView
 from hipposeg.viz.style import ERROR
 from hipposeg_lab.figures import exploration, gallery, language, maps, mistakes, preprocessing, trust
 from hipposeg_lab.studies import statistics as st
+from hipposeg_lab.studies.errors import error_masks
 
 pytestmark = pytest.mark.usefixtures("house_style")
 ISOTROPIC = (1.0, 1.0, 1.0)
