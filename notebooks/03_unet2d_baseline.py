@@ -56,7 +56,7 @@ from hipposeg.data import grid
 from hipposeg.experiments import RunSpec, plan, sweep
 from hipposeg.experiments.registry import FLAGSHIP, MODELS, with_imagenet
 from hipposeg.experiments.samples import images_of, make_samples
-from hipposeg.models import inspection, unet
+from hipposeg.models import cost, unet
 from hipposeg.notebook import start
 from hipposeg.results import compare, tables
 from hipposeg.results.load import ATLAS
@@ -148,8 +148,8 @@ display(Code("\n".join(map(inspect.getsource, shown)), language="python"))
 # %%
 channels = model.prep.channels(len(spec.channels))
 network = model.build(channels, spec.n_classes)
-session.say(f"""It has **{inspection.parameters(network):,} parameters**, and one forward pass over all slices of a
-{" x ".join(map(str, inspection.REFERENCE_VOLUME))} volume takes **{inspection.gflops(network, channels, model.prep.axis):.1f} GFLOP**, counted by torch.""")
+session.say(f"""It has **{cost.parameters(network):,} parameters**, and one forward pass over all slices of a
+{" x ".join(map(str, cost.REFERENCE_VOLUME))} volume takes **{cost.gflops(network, channels, model.prep.axis):.1f} GFLOP**, counted by torch.""")
 
 # %% [markdown]
 # The same network seen from outside. The diagram is drawn from the module itself and not by hand: the network is run once, a box is a block
@@ -157,15 +157,15 @@ session.say(f"""It has **{inspection.parameters(network):,} parameters**, and on
 
 # %%
 sides = tuple(side for axis, side in enumerate(model.prep.size) if axis != model.prep.axis)
-traced = inspection.trace(network, channels, sides)
+stages = architecture.trace(network, channels, sides)
 session.save(
-    architecture.diagram(traced, "unet2d"), "architecture",
+    architecture.diagram(stages, "unet2d"), "architecture",
     "`unet2d`, drawn from the module: a row for each resolution, the way down at the left, the way up at the right.",
     "A U of boxes with channels, sides and parameters; blue arrows lead from the way down to the way up.",
 )  # fmt: skip
-deepest = max(traced.stages, key=lambda stage: stage.parameters)
+deepest = max(stages, key=lambda stage: stage.parameters)
 session.say(
-    f"""`{deepest.name}` alone has **{100 * deepest.parameters / traced.parameters:.0f} %** of the parameters."""
+    f"""`{deepest.name}` alone has **{100 * deepest.parameters / cost.parameters(network):.0f} %** of the parameters."""
 )
 
 # %% [markdown]

@@ -54,7 +54,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import display
 
-from hipposeg import files, metrics, stats
+from hipposeg import files, stats
 from hipposeg.experiments import RunSpec, plan
 from hipposeg.experiments.registry import FLAGSHIP, MODELS
 from hipposeg.metrics import MEAN, UNION, labels_of

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from hipposeg.models import inspection
 from hipposeg.models.attention import AttentionGate, AttentionUNet, doubled
+from hipposeg.models.cost import parameters
 from hipposeg.models.unet import UNet
 
 BOTH = pytest.mark.parametrize("dims", [2, 3])
@@ -75,7 +75,7 @@ def test_maps_have_the_skips_size_lie_in_0_to_1_and_every_parameter_learns(dims,
 def test_constant_gate_has_equal_parameters_and_one_weight_for_all_places(dims):
     model, constant = made(dims), made(dims, spatial=False)
     x = 3 * noise(2, 1, *(8, 12, 16)[:dims])
-    assert inspection.parameters(model) == inspection.parameters(constant)
+    assert parameters(model) == parameters(constant)
     states = zip(model.state_dict().items(), constant.state_dict().items(), strict=True)
     assert all(a == b and torch.equal(v, w) for (a, v), (b, w) in states)
     for free, one in zip(model.maps(x), constant.maps(x), strict=True):

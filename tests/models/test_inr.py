@@ -10,7 +10,7 @@ from hipposeg.data.spec import PHANTOM_SPEC
 from hipposeg.experiments import RunSpec
 from hipposeg.experiments.registry import MODELS
 from hipposeg.experiments.weights import initial
-from hipposeg.models import inspection
+from hipposeg.models.cost import parameters
 from hipposeg.models.inr import HALF_EXTENT_MM, HEADS, OMEGA, Head, INRUNet, lattice
 from hipposeg.training.batches import seeded
 
@@ -57,7 +57,7 @@ def test_all_heads_start_from_one_backbone():
         assert all(torch.equal(value, model.backbone.state_dict()[name]) for name, value in first.items())
     twin = initial(RunSpec("unet3d-inr-1mm", seed=1), PHANTOM_SPEC)
     assert all(torch.equal(value, twin.backbone.state_dict()[name]) for name, value in first.items())
-    conv, mlp, xyz, siren = (inspection.parameters(model.head) for model in models)
+    conv, mlp, xyz, siren = (parameters(model.head) for model in models)
     # By hand, 16 features, 64 wide, 3 classes: what differs is the position's three inputs, and the hidden layers.
     assert conv == 16 * 3 + 3
     assert mlp == (16 * 64 + 64) + (64 * 64 + 64) + (64 * 3 + 3)

@@ -9,6 +9,7 @@ from hipposeg.data.spec import MSD_HIPPOCAMPUS
 from hipposeg.experiments.model import Model
 from hipposeg.experiments.registry import MODELS, with_imagenet
 from hipposeg.models import atlas
+from hipposeg.models.cost import gflops
 from hipposeg.models.encoders import EncoderUNet, imagenet_weights
 from hipposeg.models.transformer import UNETR
 from hipposeg.training.losses import segmentation_loss
@@ -79,6 +80,12 @@ def test_sizes_are_those_of_the_stored_runs():
     assert len(networks) > 20
     sizes = {name: sum(p.numel() for p in network.parameters()) for name, network in networks.items()}
     assert sizes == runs["params"][list(sizes)].to_dict()
+
+
+def test_flops_of_one_convolution_by_hand():
+    layer = torch.nn.Conv3d(2, 5, 3, padding=1, bias=False)
+    layer.divisor = 1
+    assert gflops(layer, 2, None) == pytest.approx(2 * 27 * 2 * 5 * 40 * 56 * 40 / 1e9)
 
 
 def test_transformer_pads_to_its_own_size():

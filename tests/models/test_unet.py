@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from hipposeg.inference import VIEWS, Prep, predictions
-from hipposeg.models.inspection import parameters
+from hipposeg.models.cost import parameters
 from hipposeg.models.unet import LAYOUTS, InstanceNorm2d, InstanceNorm3d, ResidualBlock, UNet, is_channels_last
 from hipposeg.training import machine as machines
 from hipposeg.training.machine import Machine

@@ -1,172 +1,185 @@
-"""Diagram of a U-shaped network: a box for each stage that ran, an arrow where one stage reads another.
+"""Diagram of a U-Net, drawn from the network itself: it runs once, and what each stage reads is recorded.
 
 Rows are resolutions, the finest on top; stages stand in the order in which they run. A box is as high as its output's
 side (square root) and as wide as its channels (logarithm), with its name, output shape and parameters above it.
 """
 
-from __future__ import annotations
-
+import copy
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 import matplotlib.pyplot as plt
+import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Patch
 from matplotlib.path import Path
+from matplotlib.transforms import Bbox
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
-from hipposeg.viz.style import INK, MUTED, SERIES, text_width
+from hipposeg.models.cost import parameters
+from hipposeg.models.unet import UNet
+from hipposeg.viz.style import INK, MUTED, SERIES
 
-if TYPE_CHECKING:
-    from hipposeg.models.inspection import Stage, Traced
+# What a stage is, by the name of the U-Net's part that it belongs to; and the colour of each role.
+INPUT, ENCODER, DECODER, GATE, HEAD = "input", "encoder", "decoder", "attention gate", "output"
+PARTS = {"input": INPUT, "stem": ENCODER, "down": ENCODER, "up": DECODER, "merge": DECODER, "gates": GATE,
+         "head": HEAD, "coarse_heads": HEAD}  # fmt: skip
+COLOURS = {INPUT: MUTED, ENCODER: SERIES[0], DECODER: SERIES[2], GATE: SERIES[3], HEAD: SERIES[1]}
 
-# All lengths are in inches, measured from the upper left corner: y grows downwards. Text size is in points.
-TALLEST, WIDE = 0.95, 0.075
-SIZE, LINE = 7.5, 0.125
-GAP, EDGE, AIR = 0.3, 0.12, 0.12
+# Inches from the upper left corner, y downwards; the step to the next box is longer if it stands in the same row.
+TALLEST, WIDE, STEP, STEP_IN_ROW, EDGE, LINE = 0.95, 0.075, 0.75, 0.95, 0.12, 0.125
+SIZE = 7.5  # points
 NOTE = "height of a box: square root of its side; width: logarithm of its channels; text: channels @ sides, parameters"
-ROLES = {
-    "input": ("input", MUTED),
-    "encoder": ("encoder", SERIES[0]),
-    "decoder": ("decoder", SERIES[2]),
-    "gate": ("attention gate", SERIES[3]),
-    "head": ("output", SERIES[1]),
-}
 
 
-@dataclass(eq=False)
-class Box:
-    """A stage on paper. label: lines of text above it. reads: numbers of boxes. x, y: upper left corner."""
+@dataclass(frozen=True)
+class Stage:
+    """A block of a U-Net, or its input.
 
-    label: tuple[str, ...]
-    role: str
-    reads: tuple[int, ...]
-    width: float
-    height: float
-    x: float = EDGE
-    y: float = 0.0
-
-    @property
-    def right(self) -> float:
-        """The right edge of the box."""
-        return self.x + self.width
-
-    @property
-    def middle(self) -> float:
-        """Half-way from left to right."""
-        return self.x + self.width / 2
-
-    @property
-    def end(self) -> float:
-        """The right edge of box and label."""
-        return max(self.right, self.x + max(text_width(line, SIZE, "bold") for line in self.label))
-
-
-def diagram(network: Traced, title: str = "") -> Figure:
-    """Draw a traced network.
-
-    Args:
-        network: of `trace`.
-        title: stands before the number of parameters; the class's name if empty.
+    Attributes:
+        name: path of the module.
+        channels: of its first output.
+        sides: of that output in voxels.
+        parameters: trainable ones.
+        reads: places of the stages whose output it gets.
     """
-    boxes = {-1: _box(network, network, ("input",), "input", ())}
-    for number, stage in enumerate(network.stages):
-        role = "gate" if stage.name.startswith("gates.") else stage.role
-        boxes[number] = _box(stage, network, (stage.name, f"{stage.parameters:,}"), role, stage.reads)
-    sides = {-1: network.sides} | {number: stage.sides for number, stage in enumerate(network.stages)}
-    finest_first = sorted(set(sides.values()), key=math.prod, reverse=True)
-    height = _place(boxes, [[number for number in boxes if sides[number] == row] for row in finest_first])
-    total = f"{title or network.name}: {network.parameters:,} parameters"
-    width = max(*(box.end + GAP for box in boxes.values()), text_width(NOTE, SIZE), text_width(total, 11, "bold"))
-    fig = plt.figure(figsize=(width + 2 * EDGE, height), layout="none")
+
+    name: str
+    channels: int
+    sides: tuple[int, ...]
+    parameters: int = 0
+    reads: tuple[int, ...] = ()
+
+    @property
+    def role(self) -> str:
+        """INPUT, ENCODER, DECODER, GATE or HEAD."""
+        return PARTS[self.name.partition(".")[0]]
+
+
+class _Origins(TorchFunctionMode):
+    """Notes on every tensor which stages it comes from, so that a skip is one because the network reads it."""
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        _note(result, _sources(args))
+        return result
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _tensors(item)
+
+
+def _note(value: Any, sources: set[int]) -> None:
+    for tensor in _tensors(value):
+        tensor.sources = sources
+
+
+def _sources(value: Any) -> set[int]:
+    return set().union(*(getattr(tensor, "sources", ()) for tensor in _tensors(value)))
+
+
+def trace(model: UNet, channels: int, sides: tuple[int, ...]) -> list[Stage]:
+    """Run a copy of a U-Net on (channels, *sides) and list its stages in running order, the input first.
+
+    The run is on torch's meta device, which computes shapes and no values, in training mode, so that the heads of deep
+    supervision run, too.
+    """
+    model, stages = copy.deepcopy(model).to("meta").train(), [Stage("input", channels, tuple(sides))]
+
+    def ran(name: str, block: nn.Module, inputs: Any, output: Any) -> None:
+        shape = next(_tensors(output)).shape
+        stages.append(Stage(name, shape[1], tuple(shape[2:]), parameters(block), tuple(sorted(_sources(inputs)))))
+        _note(output, {len(stages) - 1})
+
+    for name, child in model.named_children():
+        blocks = child.named_children() if isinstance(child, nn.ModuleList) else [("", child)]
+        for number, block in blocks:
+            if parameters(block):
+                block.register_forward_hook(partial(ran, f"{name}.{number}".strip(".")))
+    images = torch.zeros(2, channels, *sides, device="meta")
+    images.sources = {0}
+    with torch.no_grad(), _Origins():
+        model(images)
+    return stages
+
+
+def diagram(stages: Sequence[Stage], title: str) -> Figure:
+    """Draw the stages of `trace`, with the number of all parameters behind the title."""
+    dims, finest, boxes = len(stages[0].sides), math.prod(stages[0].sides), []
+    rows = sorted({stage.sides for stage in stages}, key=math.prod, reverse=True)
+    tall = {sides: TALLEST * math.sqrt((math.prod(sides) / finest) ** (1 / dims)) for sides in rows}
+    tops, y = {}, 0.3
+    for sides in rows:
+        tops[sides] = y + 3 * LINE + 0.16
+        y = tops[sides] + tall[sides]
+    x = EDGE
+    for before, stage in zip((None, *stages), stages, strict=False):
+        if before:
+            x += STEP_IN_ROW if stage.sides == before.sides else STEP
+        width = WIDE * math.log2(max(2, stage.channels))
+        boxes.append(Bbox.from_bounds(x, tops[stage.sides], width, tall[stage.sides]))
+    size = (x + STEP_IN_ROW + 2 * EDGE, y + 0.62)
+    fig = plt.figure(figsize=size, layout="none")
     ax = fig.add_axes((0, 0, 1, 1))
-    ax.set(xlim=(0, width + 2 * EDGE), ylim=(height, 0))
+    ax.set(xlim=(0, size[0]), ylim=(size[1], 0))
     ax.set_axis_off()
-    for box in boxes.values():
-        _draw(ax, box)
-        for read in box.reads:
-            _arrow(ax, boxes[read], box, boxes)
-    ax.text(EDGE, 0.24, total, fontsize=11, weight="bold")
-    ax.text(EDGE, height - 0.14, NOTE, fontsize=SIZE, va="baseline", color=MUTED)
-    present = {box.role for box in boxes.values()} - {"input"}
-    handles = [Patch(**_colours(role), label=ROLES[role][0]) for role in ROLES if role in present]
-    corner = (EDGE / fig.get_figwidth(), 0.3 / height)
+    for stage, box in zip(stages, boxes, strict=True):
+        _draw(ax, stage, box)
+        for source in stage.reads:
+            skip = stages[source].role == ENCODER and stages[source].sides == stage.sides
+            _line(ax, _course(boxes[source], box, boxes), COLOURS[ENCODER] if skip else INK)
+    total = sum(stage.parameters for stage in stages)
+    ax.text(EDGE, 0.24, f"{title}: {total:,} parameters", fontsize=11, weight="bold")
+    ax.text(EDGE, size[1] - 0.14, NOTE, fontsize=SIZE, va="baseline", color=MUTED)
+    present = {stage.role for stage in stages} - {INPUT}
+    handles = [Patch(**_colours(role), label=role) for role in COLOURS if role in present]
+    corner = (EDGE / size[0], 0.3 / size[1])
     fig.legend(handles=handles, loc="lower left", bbox_to_anchor=corner, ncols=len(handles), fontsize=SIZE,
                borderaxespad=0, borderpad=0, handlelength=1.5)  # fmt: skip
     return fig
 
 
-def _box(stage: Stage | Traced, network: Traced, label: tuple[str, ...], role: str, reads: tuple[int, ...]) -> Box:
-    """A box of the stage's size, with its name, its output's shape, and the rest of the label."""
-    side = (math.prod(stage.sides) / math.prod(network.sides)) ** (1 / len(network.sides))
-    shape = f"{stage.channels} @ {'×'.join(map(str, stage.sides))}"
-    width, height = WIDE * math.log2(max(2, stage.channels)), TALLEST * math.sqrt(side)
-    return Box((label[0], shape, *label[1:]), role, reads, width, height)
-
-
-def _place(boxes: dict[int, Box], rows: list[list[int]]) -> float:
-    """Set the corners of the boxes, in running order, and return the height of the page.
-
-    A box stands right of its row's last one and of what it reads in other rows, so that no arrow crosses a label.
-    """
-    y = 0.3
-    for row in rows:
-        y += 3 * LINE + 0.16
-        for number in row:
-            boxes[number].y = y
-        y += max(boxes[number].height for number in row)
-    free = {box.y: EDGE for box in boxes.values()}
-    placed: list[Box] = []
-    for box in boxes.values():
-        least = [free[box.y]]
-        for source in (boxes[read] for read in box.reads):
-            if source.y < box.y:  # the arrow comes down from its middle
-                least.append(source.middle + GAP)
-            elif source.y > box.y:  # the arrow rises into the middle of this box
-                least.append(source.end + AIR - box.width / 2)
-            else:  # other arrows rise from this source
-                rising = [up for up in placed if up.y < box.y and source in (boxes[read] for read in up.reads)]
-                least += [up.middle + GAP for up in rising]
-        box.x = max(least)
-        free[box.y] = box.end + GAP
-        placed.append(box)
-    return y + 0.62
-
-
 def _colours(role: str) -> dict[str, Any]:
-    """Edge and opaque fill of a role, so that arrows pass behind boxes."""
-    colour = ROLES[role][1]
-    return {"edgecolor": colour, "facecolor": tuple(1 - 0.3 * (1 - part) for part in to_rgb(colour))}
+    """Edge and opaque fill, so that arrows pass behind boxes."""
+    fill = tuple(1 - 0.3 * (1 - part) for part in to_rgb(COLOURS[role]))
+    return {"edgecolor": COLOURS[role], "facecolor": fill}
 
 
-def _draw(ax: Axes, box: Box) -> None:
+def _draw(ax: Axes, stage: Stage, box: Bbox) -> None:
     """The box, its label above it, and for an output an arrow that leaves the network."""
     style = {"boxstyle": "round,pad=0,rounding_size=0.03", "linewidth": 1.1, "zorder": 3}
-    ax.add_patch(FancyBboxPatch((box.x, box.y), box.width, box.height, **style, **_colours(box.role)))
-    for number, line in enumerate(box.label):
-        y = box.y - 0.06 - LINE * (len(box.label) - 1 - number)
-        ax.text(box.x, y, line, fontsize=SIZE, va="baseline", weight="normal" if number else "bold", zorder=4)
-    if box.role == "head":
-        y = box.y + box.height / 2
-        _line(ax, [(box.right, y), (box.right + 0.8 * GAP, y)])
+    ax.add_patch(FancyBboxPatch((box.x0, box.y0), box.width, box.height, **style, **_colours(stage.role)))
+    label = [stage.name, f"{stage.channels} @ {'×'.join(map(str, stage.sides))}", f"{stage.parameters:,}"]
+    for number, line in enumerate(label[: 2 if stage.role == INPUT else 3][::-1]):
+        weight = "bold" if line == stage.name else "normal"
+        ax.text(box.x0, box.y0 - 0.06 - LINE * number, line, fontsize=SIZE, va="baseline", weight=weight, zorder=4)
+    if stage.role == HEAD:
+        y = (box.y0 + box.y1) / 2
+        _line(ax, [(box.x1, y), (box.x1 + 0.25, y)])
 
 
-def _arrow(ax: Axes, source: Box, target: Box, boxes: dict[int, Box]) -> None:
-    """From what is read to what reads it: along the row, behind what stands between, or round one corner."""
-    if source.y == target.y:
-        between = any(box.y == source.y and source.x < box.x < target.x for box in boxes.values())
-        y = source.y + source.height * (0.78 if between else 0.5)
-        points = [(source.right, y), (target.x, y)]
-    elif source.y < target.y:
-        y = target.y + target.height / 2
-        points = [(source.middle, source.y + source.height), (source.middle, y), (target.x, y)]
-    else:
-        y = source.y + source.height / 2
-        points = [(source.right, y), (target.middle, y), (target.middle, target.y + target.height)]
-    skip = source.y == target.y and source.role == "encoder" and target.role in ("decoder", "gate", "head")
-    _line(ax, points, ROLES["encoder"][1] if skip else INK)
+def _course(source: Bbox, target: Bbox, boxes: Sequence[Bbox]) -> list[tuple[float, float]]:
+    """Corners of an arrow: along the row, behind what stands between, or round one corner."""
+    if source.y0 == target.y0:
+        between = any(box.y0 == source.y0 and source.x0 < box.x0 < target.x0 for box in boxes)
+        y = source.y0 + source.height * (0.78 if between else 0.5)
+        return [(source.x1, y), (target.x0, y)]
+    middle = (source.y0 + source.y1) / 2
+    if source.y0 > target.y0:
+        x = (target.x0 + target.x1) / 2
+        return [(source.x1, middle), (x, middle), (x, target.y1)]
+    x, y = (source.x0 + source.x1) / 2, (target.y0 + target.y1) / 2
+    return [(x, source.y1), (x, y), (target.x0, y)]
 
 
 def _line(ax: Axes, points: list[tuple[float, float]], colour: str = INK) -> None:
