@@ -13,7 +13,7 @@ from PIL import Image
 
 from hipposeg.data.spec import MSD_HIPPOCAMPUS as SPEC
 from hipposeg.data.spec import Label
-from hipposeg.viz import qc, slices
+from hipposeg.viz import slices
 from hipposeg.viz.style import preview, save_figure
 
 pytestmark = pytest.mark.usefixtures("house_style")
@@ -90,11 +90,11 @@ def test_row_of_cases():
 
 
 def test_quality_picture_is_bare_above_and_outlined_below_whatever_the_style():
-    fig = qc.picture({"left": volume()})
+    fig = slices.quality({"left": volume()})
     outlined = [len([c for c in ax.collections if isinstance(c, LineCollection)]) for ax in fig.axes]
     assert outlined[:3] == [0, 0, 0] and min(outlined[3:]) >= 1
     with plt.style.context("dark_background"):
-        assert qc.png({"left": volume()}, dpi=30) == qc.png({"left": volume()}, dpi=30)
+        assert slices.quality_png({"left": volume()}, dpi=30) == slices.quality_png({"left": volume()}, dpi=30)
 
 
 def test_preview_keeps_the_label_colours():

@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from hipposeg.data.spec import DatasetSpec
-from hipposeg.viz.agreement import Pairs, equality
+from hipposeg.viz.curves import Pairs, equality
 from hipposeg.viz.slices import PLANES, edge, legend, panels, picture, plane, plane_name, plane_size
 from hipposeg.viz.style import ERROR, INK, MUTED, SERIES, WIDTH
 
