@@ -576,9 +576,9 @@ costs["S"] = costs["S"].rename(index=lambda model: f"{model} (S)")
 together = pd.concat(costs.values())
 if len(together):
     session.save(
-        curves.dice_by_minutes(together), "minutes",
-        "Mean Dice on grouped fold 0 against the minutes of training, with 95 % intervals over subjects, and over seeds where there are several.",
-        "A scatter of models with intervals; time on a logarithmic axis.",
+        curves.dice_and_minutes(together), "minutes",
+        "Mean Dice on grouped fold 0 and the minutes of training, with 95 % intervals over subjects, and over seeds where there are several.",
+        "Two columns of dots, a row for each model: Dice with intervals, and time on a logarithmic axis.",
     )  # fmt: skip
     if not measured:
         session.say(

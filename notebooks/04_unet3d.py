@@ -736,9 +736,9 @@ if len(table):
     shown |= {"gflops": "{:.1f}", "minutes": "{:.1f}", "mean Dice": "{:.4f}"}
     display(table.rename(columns={"value": "mean Dice"}).style.format(shown, na_rep="none").set_uuid("models"))
     session.save(
-        curves.dice_by_minutes(table), "models",
-        "Mean Dice on grouped fold 0 against the minutes of training, on one machine.",
-        "A scatter of models with intervals; time on a logarithmic axis.",
+        curves.dice_and_minutes(table), "models",
+        "Mean Dice on grouped fold 0 and the minutes of training, on one machine.",
+        "Two columns of dots, a row for each model: Dice with intervals, and time on a logarithmic axis.",
     )  # fmt: skip
 else:
     session.say("**Not trained yet:** `unet3d`, so there is no table.")

@@ -1,8 +1,6 @@
-"""Charts of `viz`: dots, swarms, forest plots, curves and agreement, against the tables that they are drawn from."""
+"""Charts of `viz`: dots, swarms, forest plots and curves, against the tables that they are drawn from."""
 
 import functools
-import itertools
-from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -14,7 +12,6 @@ from matplotlib.colors import to_hex
 from same_bytes import saved_twice
 
 from hipposeg import stats
-from hipposeg.data.spec import MSD_HIPPOCAMPUS as SPEC
 from hipposeg.viz import curves, intervals
 
 MARGIN = stats.EQUIVALENCE_MARGIN
@@ -151,7 +148,7 @@ def test_forest_refuses_what_it_cannot_draw():
         intervals.forest(rows.drop(columns=["low", "conclusion"]), MARGIN)
 
 
-# --- curves and agreement
+# --- curves
 
 
 HISTORY = [{"epoch": n, "loss": 2 - 0.1 * n, "scale": 14 + n, "dice_mean": 0.8 + 0.01 * n} for n in (1, 2, 3)]
@@ -164,36 +161,12 @@ def test_training_curves_leave_out_what_was_not_recorded():
     assert right.lines[0].get_xydata().tolist() == [[0, 14.3], [1, 15], [2, 16], [3, 17]]
 
 
-def test_names_of_models_that_cost_and_score_alike_do_not_cover_each_other():
-    names = [f"a-model-with-a-long-name-{n}" for n in range(7)]
-    rows = pd.DataFrame({"minutes": np.linspace(7, 7.4, 7), "value": 0.89, "low": 0.88, "high": 0.9, "dims": 3}, names)
-    fig = curves.dice_by_minutes(rows)
-    fig.draw_without_rendering()
-    boxes = [text.get_window_extent() for text in fig.axes[0].texts if text.get_text() in names]
-    assert len(boxes) == 7 and not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
-
-
-def volumes():
-    rows = pd.DataFrame({"label": "anterior", "volume_true": [100.0, 200], "volume_predicted": [110.0, 190]})
-    rows = rows.assign(volume_bias=rows["volume_predicted"] - rows["volume_true"])
-    return rows, {"anterior": SimpleNamespace(bias=0.0, low=-20.0, high=20.0, icc_agreement=0.9)}
-
-
-def test_agreement_draws_errors_and_limits():
-    (ax,) = curves.volume_agreement(*volumes(), SPEC).axes
-    assert ax.collections[0].get_offsets().tolist() == [[105, 10], [195, -10]]
-    assert [line.get_ydata()[0] for line in ax.lines[:3]] == [0, -20, 20]
-
-
-def pairs():
-    values = np.array([1.0, 2, 3])
-    return [curves.Pairs(f"{n}", values, values + n, "#0072B2", "first (mm³)", "second (mm³)") for n in range(3)]
-
-
-def test_pairs_of_a_row_share_one_square_scale():
-    fig = curves.equality(pairs(), 3)
-    assert len({(*ax.get_xlim(), *ax.get_ylim()) for ax in fig.axes}) == 1
-    assert fig.axes[0].get_xlim()[0] < 1 and fig.axes[0].get_ylim()[1] > 5
+def test_dice_stands_beside_minutes_the_fastest_model_on_top():
+    rows = pd.DataFrame({"minutes": [7.0, np.nan, 0.5], "value": 0.89, "low": 0.88, "high": 0.9, "dims": [3, 2, 2]})
+    fig = curves.dice_and_minutes(rows.set_axis(["slow", "unknown", "fast"]))
+    dice, minutes = fig.axes
+    assert [text.get_text() for text in dice.get_yticklabels()] == ["fast", "slow"]
+    assert [line.get_xdata().tolist() for line in minutes.lines] == [[0.5], [7]] and minutes.get_xscale() == "log"
 
 
 def figures():
@@ -203,13 +176,11 @@ def figures():
     yield intervals.forest(compared(**FIVE), MARGIN)
     yield curves.training_curves({"one": HISTORY})
     costs = table(("only",), ("",)).assign(minutes=[4.0, 9.0], dims=[2, 3]).set_index("row")
-    yield curves.dice_by_minutes(costs)
-    yield curves.dice_by_minutes(costs.assign(minutes=np.nan))
-    yield curves.volume_agreement(*volumes(), SPEC)
-    yield curves.equality(pairs(), 2)
+    yield curves.dice_and_minutes(costs)
+    yield curves.dice_and_minutes(costs.assign(minutes=np.nan))
 
 
 def test_every_figure_saves_to_the_same_bytes_twice(tmp_path):
     first, second = saved_twice(figures, tmp_path)
-    assert first == second and len(first) == 9
+    assert first == second and len(first) == 7
     assert not plt.get_fignums()

@@ -37,7 +37,7 @@ from hipposeg.data.spec import MSD_HIPPOCAMPUS
 from hipposeg.viz import surface
 surface.problem = lambda: None  # tried by the parent already
 label = np.load({path!r})
-print(hashlib.sha256(surface.picture(label, MSD_HIPPOCAMPUS, (1.0, 1.0, 1.0), 20, size=(240, 140)).tobytes()).hexdigest())
+print(hashlib.sha256(surface.picture(label, MSD_HIPPOCAMPUS, (1, 1, 1), 20, size=(240, 140)).tobytes()).hexdigest())
 """
 
 

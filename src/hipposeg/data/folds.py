@@ -53,8 +53,7 @@ def make(spec: DatasetSpec, case_numbers: Sequence[int]) -> dict[str, list[Fold]
 def _shuffled(subjects: dict[int, list[int]]) -> tuple[list[int], list[int]]:
     """Subjects with several volumes and subjects with one: each list sorted, then shuffled by one generator."""
     generator = np.random.RandomState(SEED)
-    several = sorted(subject for subject, cases in subjects.items() if len(cases) > 1)
-    single = sorted(subject for subject, cases in subjects.items() if len(cases) == 1)
+    several, single = (sorted(s for s, cases in subjects.items() if (len(cases) > 1) is many) for many in (True, False))
     generator.shuffle(several)
     generator.shuffle(single)
     return several, single
@@ -64,13 +63,14 @@ def _grouped(subjects: dict[int, list[int]]) -> list[Fold]:
     """Deal both lists round-robin, so that all folds have about the same number of volumes and pairs."""
     several, single = _shuffled(subjects)
     hands = [{*several[fold::N_FOLDS], *single[fold::N_FOLDS]} for fold in range(N_FOLDS)]
-    return [
-        _fold(
-            [case for subject, cases in subjects.items() if subject not in hand for case in cases],
-            [case for subject in hand for case in subjects[subject]],
-        )
-        for hand in hands
-    ]
+    return [_divided(subjects, hand) for hand in hands]
+
+
+def _divided(subjects: dict[int, list[int]], hand: set[int]) -> Fold:
+    sides: tuple[list[int], list[int]] = [], []
+    for subject, cases in subjects.items():
+        sides[subject in hand].extend(cases)
+    return _fold(*sides)
 
 
 def _nnunet(cases: list[int]) -> list[Fold]:

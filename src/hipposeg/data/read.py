@@ -30,8 +30,7 @@ class Case:
     """One labelled volume.
 
     Attributes:
-        number: of the case.
-        subject: its subject.
+        number, subject: numbers of the case and its subject.
         image: float32 (C, X, Y, Z), intensities scaled as the file says.
         label: uint8 (X, Y, Z), or None.
         affine: float64 (4, 4), voxel index to mm.
@@ -151,7 +150,7 @@ def _channels_first(path: Path, voxels: np.ndarray, spec: DatasetSpec) -> np.nda
 
 
 def _check_spacing(path: Path, spacing: tuple[float, ...], affine: np.ndarray, spec: DatasetSpec) -> None:
-    """Header and affine must both have the expected spacing; metrics in mm would be wrong otherwise."""
+    # Metrics in mm would be wrong otherwise.
     for where, found in (("header", np.asarray(spacing)), ("affine", voxel_sizes(affine))):
         if not np.allclose(found, spec.spacing, atol=SPACING_TOLERANCE_MM, rtol=0):
             shown, wanted = (" x ".join(f"{size:g}" for size in sizes) for sizes in (found, spec.spacing))

@@ -17,9 +17,9 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from hipposeg.data.spec import DatasetSpec
-from hipposeg.viz.curves import Pairs, equality
 from hipposeg.viz.slices import PLANES, edge, legend, panels, picture, plane, plane_name, plane_size
 from hipposeg.viz.style import ERROR, INK, MUTED, SERIES, WIDTH
+from hipposeg_lab.figures.pairs import Pairs, equality
 
 # One colour for each kind of pair: within a subject, across subjects in sequence, at random.
 KINDS = (SERIES[2], SERIES[3], MUTED)

@@ -15,7 +15,7 @@ from hipposeg.data.spec import MSD_HIPPOCAMPUS as SPEC
 from hipposeg.viz import surface
 from hipposeg.viz.slices import CaseView
 from hipposeg.viz.style import ERROR
-from hipposeg_lab.figures import exploration, gallery, language, maps, mistakes, preprocessing, trust
+from hipposeg_lab.figures import exploration, gallery, language, maps, mistakes, pairs, preprocessing, trust
 from hipposeg_lab.studies import statistics as st
 from hipposeg_lab.studies.errors import error_masks
 
@@ -26,6 +26,28 @@ ISOTROPIC = (1.0, 1.0, 1.0)
 def titles(fig):
     """The panels' titles, empty ones left out."""
     return [ax.get_title(loc="left") for ax in fig.axes if ax.get_title(loc="left")]
+
+
+# --- pairs
+
+
+def volumes():
+    rows = pd.DataFrame({"label": "anterior", "volume_true": [100.0, 200], "volume_predicted": [110.0, 190]})
+    rows = rows.assign(volume_bias=rows["volume_predicted"] - rows["volume_true"])
+    return rows, {"anterior": SimpleNamespace(bias=0.0, low=-20.0, high=20.0, icc_agreement=0.9)}
+
+
+def test_agreement_draws_errors_and_limits():
+    (ax,) = pairs.volume_agreement(*volumes(), SPEC).axes
+    assert ax.collections[0].get_offsets().tolist() == [[105, 10], [195, -10]]
+    assert [line.get_ydata()[0] for line in ax.lines[:3]] == [0, -20, 20]
+
+
+def test_pairs_of_a_row_share_one_square_scale():
+    values = np.array([1.0, 2, 3])
+    fig = pairs.equality([pairs.Pairs(f"{n}", values, values + n, "#0072B2", "first", "second") for n in range(3)], 3)
+    assert len({(*ax.get_xlim(), *ax.get_ylim()) for ax in fig.axes}) == 1
+    assert fig.axes[0].get_xlim()[0] < 1 and fig.axes[0].get_ylim()[1] > 5
 
 
 # --- exploration
@@ -327,7 +349,7 @@ def test_wrong_voxels_are_drawn_as_cubes_in_their_colours():
     assert set(made) == {mistakes.FOUND.name, mistakes.TOO_MUCH.name}
     assert made[mistakes.TOO_MUCH.name].bounds == pytest.approx((8, 9, 2, 3, 10, 12))
     assert np.reshape(made[mistakes.FOUND.name].bounds, (3, 2)).mean(1) == pytest.approx([5, 5, 10], abs=0.1)
-    pixels = surface.picture(found, spec, ISOTROPIC, size=(240, 140), mesher=mistakes.blocks).astype(int)
+    pixels = surface.picture(found, spec, ISOTROPIC, 10, mistakes.blocks, (240, 140)).astype(int)
     assert ((pixels[..., 1] - pixels[..., 0]) > 60).any(), "no green cube in the picture"
 
 
