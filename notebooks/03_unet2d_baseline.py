@@ -47,6 +47,7 @@ profile = "standard"
 # %%
 import inspect
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from IPython.display import Code, display
@@ -62,11 +63,11 @@ from hipposeg.results import compare, tables
 from hipposeg.results.load import ATLAS
 from hipposeg.training import losses
 from hipposeg.training.batches import changed, seeded
-from hipposeg.viz import architecture, curves, slices
+from hipposeg.viz import curves, slices
 from hipposeg.viz import intervals as charts
-from hipposeg.viz.style import SERIES
+from hipposeg.viz.style import SERIES, WIDTH
 from hipposeg_lab.bench import summary as bench_summary
-from hipposeg_lab.figures import exploration
+from hipposeg_lab.figures import architecture
 from hipposeg_lab.figures import maps as overlays
 from hipposeg_lab.studies.published import PUBLISHED
 
@@ -123,8 +124,15 @@ for number in fold["train"]:
     places.append((np.arange(depth)[kept] + 0.5) / depth)
 empty = float((held.sum(1) == 0).mean())
 session.facts(training_slices=len(held), empty_share=empty)
+edges, place = np.linspace(0, 1, 21), np.concatenate(places)
+fig, ax = plt.subplots(figsize=(WIDTH, 2.9))
+for item, found in zip(spec.labels, held.T > 0, strict=True):
+    share = 100 * np.histogram(place[found], edges)[0] / np.maximum(np.histogram(place, edges)[0], 1)
+    ax.stairs(share, 100 * edges, color=item.colour, linewidth=2, label=item.name)
+ax.set(xlabel="position of the slice in its box (% of the slicing axis)", ylabel="slices with the label (%)")
+ax.legend()
 session.save(
-    exploration.slice_shares(held > 0, np.concatenate(places), spec), "slice-shares",
+    fig, "slice-shares",
     f"Which training slices hold which label. {100 * empty:.0f} % of all training slices hold none.",
     "Two step curves: share of slices that hold each label against the place of the slice in its box.",
 )  # fmt: skip

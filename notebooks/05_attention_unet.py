@@ -61,9 +61,10 @@ from hipposeg.models import cost
 from hipposeg.notebook import start
 from hipposeg.results import tables
 from hipposeg.training.machine import this_machine
-from hipposeg.viz import architecture, curves
+from hipposeg.viz import curves
 from hipposeg.viz import intervals as charts
 from hipposeg_lab.bench import summary as bench_summary
+from hipposeg_lab.figures import architecture
 from hipposeg_lab.figures import maps as pictures
 from hipposeg_lab.studies import attention, comparisons
 
@@ -181,8 +182,7 @@ if network is not None:
     )  # fmt: skip
 
 # %% [markdown]
-# **What to look for.** Is a gate that is closed on one part open on the other? Section 4 counts it over all slices and cases.
-# **What it does not show:** whether the network needs this. And a blob in the middle of the box is no finding: that is where every
+# **What to look for.** Is a gate that is closed on one part open on the other? **What it does not show:** whether the network needs this. And a blob in the middle of the box is no finding: that is where every
 # hippocampus lies.
 #
 # So one picture more, for the median case and one gate, beside two controls: the map of the same network before training, which has
@@ -230,9 +230,18 @@ display(Code(inspect.getsource(attention.ratio), language="python"))
 ratios = pd.read_csv(session.ws.artifacts / "studies" / "attention.csv.gz")
 table = ratios[ratios["run"] == gated.name]
 found_ratios = attention.intervals(table)
+
+
+def ratio_figure(found, panels):
+    parts = [found[found["within"] == within].assign(panel=title) for within, title in panels.items()]
+    rows = pd.concat(parts).rename(columns={"control": "series"})
+    rows["row"] = [f"skip of {scale * spec.spacing[1]:g} mm voxels" for scale in rows["scale"]]
+    return charts.dots(rows, "mean inside / mean outside", one_scale=True, line=("", 1.0))
+
+
 panels = {attention.SAMPLE: "within each slice", attention.VOLUME: "in the whole volume"}
 session.save(
-    pictures.ratios(found_ratios, panels, spec.spacing[1]), "ratios",
+    ratio_figure(found_ratios, panels), "ratios",
     f"Mean attention inside the true hippocampus divided by that outside, mean over {len(scored)} scored volumes with 95 % intervals over "
     "people, for each gate and control. Dashed: as much inside as outside. One trained network.",
     "Dots with intervals for each gate, the trained network and its controls in two panels; the constant gate lies at one in the first.",
@@ -253,34 +262,12 @@ session.facts(ratio_within_slices={
     for control in (attention.TRAINED, *attention.CONTROLS)
 })  # fmt: skip
 
-# %%
-if network is not None:
-    parts = attention.by_part(network, model.prep, scored, cohort, machine)
-    by_part = {
-        item.name: attention.intervals(parts[parts["label"] == item.name]).set_index("scale") for item in spec.labels
-    }
-    session.say(
-        "The same ratio within each slice, for each part of the hippocampus by itself (95 % interval over subjects):"
-    )
-    display(
-        pd.DataFrame(
-            {
-                name: {
-                    f"skip of {scale * spec.spacing[1]:g} mm voxels": f"{row.value:.2f} ({row.low:.2f} to {row.high:.2f})"
-                    for scale, row in rows.iterrows()
-                }
-                for name, rows in by_part.items()
-            }
-        )
-    )
-    session.facts(ratio_by_part={name: rows["value"].round(4).to_dict() for name, rows in by_part.items()})
-
 # %% [markdown]
 # **How to read it.** *Trained* against *untrained* asks whether training moved the attention at all. *Trained* against *another case's map* is the
 # harder question, asked only where both maps reach: what another person's map gives there, the place in the box can explain. A difference
 # near zero says that the place explains the ratio. One that is clearly **not** zero, on either side, says that the map follows this image: above,
-# it is more open on the organ than the place alone would make it, below, more closed. The parts by themselves tell whether one mean hides
-# two habits. **What it does not show:** that the network segments well *because* it looks there. A map is a by-product of training and no explanation (Jain and Wallace 2019; Adebayo et al.
+# it is more open on the organ than the place alone would make it, below, more closed.
+# **What it does not show:** that the network segments well *because* it looks there. A map is a by-product of training and no explanation (Jain and Wallace 2019; Adebayo et al.
 # 2018); whether gates are of use is the next section's question.
 #
 # In 3D one sample is the whole volume, so there is one ratio. Such a network takes longer to train, so its runs are read from the tables:
@@ -291,7 +278,7 @@ studied = found.drop_duplicates("run")[["run", "model", "seed"]].merge(ratios, o
 for name, group in studied.groupby("model", sort=False) if len(studied) else ():
     words = panels if MODELS[name].prep.axis is not None else {attention.SAMPLE: "in the volume"}
     session.save(
-        pictures.ratios(attention.intervals(group), words, spec.spacing[1]), f"ratios-{name}",
+        ratio_figure(attention.intervals(group), words), f"ratios-{name}",
         f"The same for `{name}`, {group['seed'].nunique()} trained networks; intervals over subjects and seeds.",
         "Dots with intervals for each gate and control; the constant gate lies at one.",
     )  # fmt: skip
@@ -324,7 +311,8 @@ if studied.empty:
 # nothing that predicts sees them.)
 
 # %%
-small = attention.smallest_third(plain.values("union", "volume_true"))
+volumes = plain.values("union", "volume_true").sort_values(kind="stable")
+small = sorted(volumes.index[: max(1, len(volumes) // 3)])
 here = comparisons.by_size(pd.concat([plain.rows, gated.rows]), small)
 first = here.iloc[0]
 session.facts(attention_minus_twin={name: first[name] for name in ("difference", "low", "high")}, smallest=len(small))

@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from hipposeg.data import grid
-from hipposeg.data.grid import Resampling, rescale
+from hipposeg.data.grid import rescale
 from hipposeg.models.inr import lattice
 from hipposeg.training.augmentation import centred_points, rotation, sample
 from hipposeg.training.machine import Machine
@@ -167,10 +167,9 @@ HEAD, TRILINEAR = "head", "trilinear"
 
 @torch.inference_mode()
 def off_grid(
-    model: nn.Module, prep: Prep, image: np.ndarray, spacing: Spacing, machine: Machine, query: str = HEAD,
-    at: Spacing | None = None,
-) -> np.ndarray:  # fmt: skip
-    """Class probabilities of an `INRUNet` on another grid than its own, (K, X, Y, Z) float32.
+    model: nn.Module, prep: Prep, image: np.ndarray, spacing: Spacing, machine: Machine, query: str = HEAD
+) -> np.ndarray:
+    """Class probabilities of an `INRUNet` on the grid of an image with other voxels, (K, X, Y, Z) float32.
 
     The image is resampled about a centre that both grids share. Outside the network's grid is background.
 
@@ -178,15 +177,10 @@ def off_grid(
         model, prep, machine: as of `predictions`.
         image, spacing: (C, X, Y, Z) float32, and its voxel size in mm.
         query: HEAD evaluates the head at every point on interpolated features; TRILINEAR interpolates the logits.
-        at: voxel size in mm of the output, which covers the image; by default the image's own grid.
     """
     coarse, resampling = rescale(image, spacing, prep.spacing, prep.size)
     samples = prep.place(coarse)[0].to(machine.device)
-    at = at or tuple(map(float, spacing))
-    size = tuple(round(n * s / t) for n, s, t in zip(resampling.native, spacing, at, strict=True))
-    if prep.takes(at):
-        size = resampling.size
-    points = lattice(size, at)
+    points = lattice(resampling.native, spacing)
     with machine.autocast():
         if query == HEAD:  # slab by slab: half a million points times the head's width are many
             features = model.features(samples)
@@ -194,7 +188,7 @@ def off_grid(
             logits = torch.cat([slab.float().cpu() for slab in slabs], 2)[0]
         else:
             inside = model(samples).float().cpu()[0].numpy()
-            logits = torch.from_numpy(Resampling(size, prep.size, at, prep.spacing).restore(inside))
+            logits = torch.from_numpy(replace(resampling, size=prep.size).restore(inside))
     found = logits.softmax(0).numpy()
     half = torch.tensor([n * step / 2 for n, step in zip(prep.size, prep.spacing, strict=True)]).view(3, 1, 1, 1)
     outside = (points.abs() > half).any(0).numpy()

@@ -58,19 +58,6 @@ def test_features_have_length_one_and_are_the_mean_of_the_patches(guide):
     assert torch.allclose(normalize(mean, dim=1), features, atol=1e-5)
 
 
-def test_smaller_and_larger_slices_lie_about_the_middle(guide):
-    small = torch.zeros(1, 3, 40, 40)
-    small[:, :, 12:28, 8:32] = slices(1)[:, :, :16, :24]
-    assert torch.equal(guide.tower.prepared(slices(1)[:, :, :16, :24]), small)
-    large = torch.zeros(1, 3, 44, 48)
-    large[:, :, 2:42, 4:44] = slices(1)
-    with torch.inference_mode():
-        assert torch.equal(guide.tower(large), guide.tower(slices(1)))
-        logits = guide(large)
-        assert logits.shape == (1, 3, 44, 48) and torch.equal(logits[:, :, 2:42, 4:44], guide(slices(1)))
-        assert (logits[:, :, :2] == 0).all(), "beyond the tower's image no class is preferred"
-
-
 def test_no_two_words_of_captions_and_prompts_share_a_row(guide):
     from open_clip import SimpleTokenizer
 
@@ -271,21 +258,6 @@ def test_controls_keep_the_angles_and_lose_the_directions(guide, kind):
     assert not torch.allclose(model.classes, text, atol=0.1) and not torch.allclose(
         model.classes, other.classes, atol=0.1
     )
-
-
-def test_a_rotation_is_undone_by_the_embedding(guide):
-    model = made().eval()
-    model.adopt(guide, lambda kind: PROMPTS, generator())
-    turn = guided.rotated(torch.eye(16), generator(3))
-    assert torch.allclose(turn @ turn.T, torch.eye(16), atol=1e-5)
-    with torch.no_grad():
-        before = model(slices())
-        model.classes.copy_(model.classes @ turn)
-        model.embedding.weight.copy_(
-            torch.einsum("di,de->ei", model.embedding.weight[:, :, 0, 0], turn)[:, :, None, None]
-        )
-        model.embedding.bias.copy_(model.embedding.bias @ turn)
-        assert torch.allclose(model(slices()), before, atol=1e-4)
 
 
 def test_three_dimensions_have_a_guided_head_and_no_tower():

@@ -54,12 +54,6 @@ def test_values_and_gradients_are_those_of_torch(kind):
         torch.testing.assert_close(mine, theirs, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("kind", SHAPES)
-def test_contiguous_input_goes_to_torch(kind):
-    norm, x, _ = made(kind, torch.float32)
-    assert torch.equal(norm(x), functional.instance_norm(x, weight=norm.weight, bias=norm.bias))
-
-
 @pytest.mark.parametrize("dims", [2, 3])
 def test_a_network_gives_the_same_in_both_layouts(dims, avx2):
     torch.manual_seed(0)
@@ -75,16 +69,6 @@ def test_a_network_gives_the_same_in_both_layouts(dims, avx2):
     assert {name: value.shape for name, value in placed.state_dict().items()} == {
         name: value.shape for name, value in plain.state_dict().items()
     }
-
-
-def test_only_float32_on_a_cpu_with_avx2_alone_changes_layout(avx2, monkeypatch):
-    assert FP32.channels_last
-    assert not replace(FP32, precision="bf16").channels_last
-    assert not replace(FP32, device="cuda").channels_last
-    monkeypatch.setattr(machines.torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
-    assert not FP32.channels_last
-    network = FP32.place(UNet(3, 1, 3))
-    assert all(weight.is_contiguous() for weight in network.parameters())
 
 
 def test_views_in_one_batch_give_the_probabilities_of_views_one_by_one(avx2, monkeypatch):

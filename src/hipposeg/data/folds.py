@@ -123,8 +123,6 @@ def scored_part(fold: Fold) -> tuple[tuple[slice, slice, slice], tuple[int, int,
 def read_or_write(path: Path, cohort: Cohort) -> dict[str, list[Fold]]:
     """Make the cohort's folds, write them to `path` the first time and compare them with it afterwards.
 
-    Kinds of folds that an older file lacks are added.
-
     Raises:
         DataError: the file is damaged or holds other folds, with which runs could not be compared.
     """
@@ -144,16 +142,12 @@ def read_or_write(path: Path, cohort: Cohort) -> dict[str, list[Fold]]:
         found = read_json(path)
     except ValueError as error:
         raise DataError(f"{path}: found a file that is not JSON ({error}), expected folds. {advice}") from error
-    known = found if isinstance(found, dict) else {}
-    added = [key for key in folds if key not in known and known]
-    different = [key for key in content if key not in added and known.get(key) != content[key]]
+    different = [key for key in content if not isinstance(found, dict) or found.get(key) != content[key]]
     if different:
         raise DataError(
             f"{path}: found other {', '.join(different)} than this data set gives ({len(cohort.cases)} cases of "
             f"{len(cohort.people)} subjects), expected the same. {advice}"
         )
-    if added:
-        write_json(path, content)
     return folds
 
 

@@ -168,29 +168,27 @@ def _margins(sides: Sequence[int], wanted: Sequence[int]) -> list[int]:
     return [margin for room in reversed(rooms) for margin in (room // 2, room - room // 2)]
 
 
-def _model(channels: int, embed: int, width: int, layers: int, side: int, patch: int) -> nn.Module:
-    """open_clip's model with a small ViT for slices of `side` voxels and a small text tower."""
+def _model(channels: int, embed: int) -> nn.Module:
+    """open_clip's model with a small ViT and a small text tower."""
     from open_clip.model import CLIP
 
-    visual = {"image_size": side, "patch_size": patch, "width": width, "layers": layers, "head_width": 32}
+    visual = {"image_size": 40, "patch_size": 5, "width": 64, "layers": 4, "head_width": 32}
     text = {"context_length": 64, "vocab_size": VOCABULARY, "width": 64, "heads": 2, "layers": 2}
     # The mean over patches, not a token of its own: so patches lie in the shared space, too.
     model = CLIP(embed, {**visual, "pool_type": "avg"}, text)
     if channels != 3:
-        model.visual.conv1 = nn.Conv2d(channels, width, patch, patch, bias=False)
+        model.visual.conv1 = nn.Conv2d(channels, 64, 5, 5, bias=False)
     return model
 
 
-def hippoclip(
-    channels: int, n_classes: int, embed: int = 64, width: int = 64, layers: int = 4, side: int = 40, patch: int = 5
-) -> Clip:
-    """HippoCLIP, untrained: `embed` dimensions, `layers` layers of `width`, `side` / `patch` patches a side."""
-    return Clip(_model(channels, embed, width, layers, side, patch), n_classes, "trained here on captions from labels")
+def hippoclip(channels: int, n_classes: int, embed: int = 64) -> Clip:
+    """HippoCLIP, untrained: four layers of width 64, and patches of 5 voxels in slices of 40."""
+    return Clip(_model(channels, embed), n_classes, "trained here on captions from labels")
 
 
-def attribute_tower(channels: int, n_classes: int, **options: int) -> AttributeTower:
+def attribute_tower(channels: int, n_classes: int, embed: int = 64) -> AttributeTower:
     """The control without language: the tower of `hippoclip` with the same initial weights."""
-    return AttributeTower(hippoclip(channels, n_classes, **options).tower, n_classes)
+    return AttributeTower(hippoclip(channels, n_classes, embed).tower, n_classes)
 
 
 @lru_cache(maxsize=4)
@@ -212,10 +210,10 @@ def folded(tokens: Tensor) -> Tensor:
     return found
 
 
-def empty_tower(name: str, channels: int, **options: int) -> Tower:
+def empty_tower(name: str, channels: int, embed: int) -> Tower:
     """A tower with initial weights: HippoCLIP's for the name "", else that of a published model."""
     if not name:
-        return hippoclip(channels, 1, **options).tower
+        return hippoclip(channels, 1, embed).tower
     import open_clip
 
     return Tower(open_clip.create_model(name).visual, photograph=True)

@@ -84,7 +84,7 @@ class GuidedUNet(UNet):
             with torch.no_grad():  # the bottleneck passes as it is at first, and the feature is added to it
                 self.fuse[0].weight[:, : channels[-1]] = torch.eye(channels[-1]).view(*[channels[-1]] * 2, *[1] * dims)
         if self.wants_context:
-            self.tower = empty_tower(tower, in_channels, **({} if tower else {"embed": embed})).requires_grad_(False)
+            self.tower = empty_tower(tower, in_channels, embed).requires_grad_(False)
 
     @property
     def scale(self) -> Tensor:
@@ -97,12 +97,9 @@ class GuidedUNet(UNet):
 
     @torch.no_grad()
     def adopt(self, guide: nn.Module, prompts: Callable[[str], list[tuple[str, ...]]], generator: Generator) -> None:
-        """Copy the teacher's image tower and, where text is used, its embeddings of the prompts.
+        """Copy the image tower of a `Clip` (or `AttributeTower`) and, where text is used, embeddings of the prompts.
 
-        Args:
-            guide: a `Clip`, or an `AttributeTower` for networks without text.
-            prompts: name of a set -> prompts of each class, background first.
-            generator: for random vectors.
+        prompts: name of a set -> prompts of each class, background first. generator: for random vectors.
         """
         self.source = guide.source
         if self.image == TOWER:
@@ -170,6 +167,6 @@ def same_angles(vectors: Tensor, generator: Generator) -> Tensor:
 
 
 def _orthonormal(rows: int, columns: int, generator: Generator) -> Tensor:
-    """(rows, columns) with orthonormal columns, uniformly distributed."""
+    # With orthonormal columns, uniformly distributed.
     q, r = torch.linalg.qr(torch.randn(rows, columns, generator=generator))
     return q * r.diagonal().sign()

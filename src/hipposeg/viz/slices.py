@@ -216,17 +216,18 @@ def three_plane(
     title: str = "",
     centre: Sequence[int] | None = None,
     spacing: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    crosshair: bool = True,
 ) -> Figure:
     """Draw one case in three planes: a row for each mask (the name at its left), a column for each plane.
 
-    image: (X, Y, Z). masks: name -> (X, Y, Z) label map, or None for a row without overlay. centre: the voxel that
-    all planes pass through, marked by dotted lines; None takes, on each axis, the slice with most foreground in the
-    first mask. All panels share one scale in mm.
+    image: (X, Y, Z). masks: name -> (X, Y, Z) label map, or None for a row without overlay. centre: the voxel that all
+    planes pass through (None takes, on each axis, the slice with most foreground in the first mask), with dotted lines
+    if `crosshair`. All panels share one scale in mm.
     """
     first = next((mask for mask in masks.values() if mask is not None), None)
     centre = [fullest(first, axis, image.shape) for axis in range(3)] if centre is None else centre
     rows = [(CaseView(name, image, {name: mask}, spacing), centre) for name, mask in masks.items()]
-    fig = _planes(rows, spec, alpha=0.35, crosshair=True)
+    fig = _planes(rows, spec, alpha=0.35, crosshair=crosshair)
     for ax in fig.axes[3:]:
         ax.set_title("")
     heading(fig, title)

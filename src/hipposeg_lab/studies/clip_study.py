@@ -20,7 +20,6 @@ from hipposeg import files, metrics
 from hipposeg.data.captions import AXIS, KINDS, Facts, caption, facts, terciles
 from hipposeg.data.cohort import Cohort
 from hipposeg.experiments import guidance
-from hipposeg.experiments.registry import MODELS
 from hipposeg.experiments.run import Finished
 from hipposeg.experiments.samples import shared
 from hipposeg.experiments.spec import RunSpec
@@ -56,21 +55,13 @@ _WHOLE = {
 
 @dataclass(frozen=True)
 class Slices:
-    """Test slices with their captions.
+    """Test slices with their captions."""
 
-    Attributes:
-        images: (N, C, H, W).
-        said: facts of each slice.
-        cases: case numbers (N,).
-        features: unit vectors of the slices (N, D).
-        read: unit vectors of their captions (N, D).
-    """
-
-    images: Tensor
+    images: Tensor  # (N, C, H, W)
     said: list[Facts]
-    cases: np.ndarray
-    features: np.ndarray
-    read: np.ndarray
+    cases: np.ndarray  # case numbers (N,)
+    features: np.ndarray  # unit vectors of the slices (N, D)
+    read: np.ndarray  # unit vectors of their captions (N, D)
 
 
 @torch.inference_mode()
@@ -217,11 +208,6 @@ def examples(
     return found
 
 
-def by_prompts(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean Dice by text alone for each set of prompts, from rows of TRANSFER for runs of one schedule."""
-    return compare.means(table[table["label"] == MEAN], "prompts")
-
-
 def angles(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     """Cosines between the vectors of each two classes, a row for each set of prompts, from rows of COSINES for one run.
 
@@ -259,16 +245,6 @@ def share_differences(rows: pd.DataFrame) -> pd.DataFrame:
     tables = {text: compare.differences(chosen, TWIN) for text, chosen in _by_schedule(rows)}
     found = {text: table.iloc[0] for text, table in tables.items() if len(table)}
     return comparisons.together(found, len(SHARES) + 1)
-
-
-def batch_sizes(cohort: Cohort, cases: list[int]) -> dict[str, int]:
-    """Share in words -> largest batch of HippoCLIP, one slice a subject, at each share of the subjects of `cases`."""
-    sizes = {}
-    for schedule in (*SHARES, "standard"):
-        training = MODELS[CLIP].training(schedule)
-        subjects = {cohort.cases[number].subject for number in shared(cohort, cases, training.share, 0)}
-        sizes[share_text(schedule)] = min(training.batch, len(subjects))
-    return sizes
 
 
 def language(conclusions: pd.DataFrame) -> str:

@@ -29,19 +29,12 @@ SHOWN = (ATLAS, "unet2d", "unet3d", FLAGSHIP)
 
 @dataclass(frozen=True)
 class Family:
-    """A planned group of comparisons.
-
-    Attributes:
-        title: name of the group.
-        reference: the model that is subtracted.
-        models: the models compared with it.
-        schedule: of all runs.
-    """
+    """A planned group of comparisons."""
 
     title: str
-    reference: str
+    reference: str  # the model that is subtracted
     models: Sequence[str]
-    schedule: str = "standard"
+    schedule: str = "standard"  # of all runs
 
 
 _OTHERS_3D = ("unet3d+flip", "unet3d+adamw", "unet3d+focal", "unet3d-residual", "unet3d-nnunet-light", "unet3d-nnunet",

@@ -38,17 +38,11 @@ LEAST_SHARE = 0.1
 
 @dataclass(frozen=True)
 class Mistakes:
-    """One run's errors over its test cases.
+    """One run's errors over its test cases."""
 
-    Attributes:
-        confusion: voxel counts (K + 1, K + 1), rows are true classes.
-        volumes: mm3 by kind (columns) for each case (index).
-        depths: distance in mm of every wrong voxel from the true border.
-    """
-
-    confusion: np.ndarray
-    volumes: pd.DataFrame
-    depths: np.ndarray
+    confusion: np.ndarray  # voxel counts (K + 1, K + 1), rows are true classes
+    volumes: pd.DataFrame  # mm3 by kind (columns) for each case (index)
+    depths: np.ndarray  # distance in mm of every wrong voxel from the true border
 
 
 def mistakes(runs: Sequence[Run], cohort: Cohort) -> dict[str, Mistakes]:
@@ -161,9 +155,8 @@ def study(runs: Sequence[Run], wrong: Mapping[str, pd.DataFrame], cohort: Cohort
             for index, name in enumerate(names):
                 for kind in KINDS:
                     here = sums.loc[index, kind] if (index, kind) in sums.index.droplevel(2) else pd.Series(dtype=float)
-                    found = interval(here.reindex(cases).fillna(0.0).to_numpy(), subjects.to_numpy())
-                    ends = found.value, found.low, found.high
-                    rows.append((run.name, by, name, kind, *ends, subjects.nunique(), tissue[by][index]))
+                    found = vars(interval(here.reindex(cases).fillna(0.0).to_numpy(), subjects.to_numpy())).values()
+                    rows.append((run.name, by, name, kind, *found, subjects.nunique(), tissue[by][index]))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 

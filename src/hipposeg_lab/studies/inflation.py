@@ -5,7 +5,8 @@ honest score is that of `metrics`: Dice per case and part, on the native grid, b
 """
 
 import tomllib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -38,11 +39,6 @@ def class_mean(prediction: np.ndarray, truth: np.ndarray, n_classes: int, first:
     return float(np.mean(kept)) if kept else float("nan")
 
 
-def with_background(prediction: np.ndarray, truth: np.ndarray, n_classes: int) -> float:
-    """Mean Dice of all classes with background."""
-    return class_mean(prediction, truth, n_classes, first=0)
-
-
 def nonempty_slices(prediction: np.ndarray, truth: np.ndarray, n_classes: int) -> float:
     """Mean Dice of (X, Y, Z) label maps over the axial slices whose truth is not empty."""
     held = (truth > 0).any(axis=(0, 1))
@@ -68,19 +64,9 @@ def truth_crop(prediction: np.ndarray, truth: np.ndarray, n_classes: int, score:
     return score(prediction[box], truth[box], n_classes)
 
 
-def union_crop(prediction: np.ndarray, truth: np.ndarray, n_classes: int) -> float:
-    """Dice of the whole foreground inside the bounding box of the truth."""
-    return truth_crop(prediction, truth, n_classes, whole)
-
-
-def pooled(pairs: Iterable[Pair], n_classes: int, size: int, cut: bool) -> float:
-    """`batched` over `box_counts` of (prediction, truth) label maps, in the order of a loader that does not shuffle."""
-    return batched(np.concatenate([box_counts(*pair, n_classes, cut) for pair in pairs]), size)
-
-
 def pooled_slices(prediction: np.ndarray, truth: np.ndarray, n_classes: int) -> float:
-    """A volume's part of `pooled` over slices: SLICES divides the box, so that no batch has slices of two volumes."""
-    return pooled([(prediction, truth)], n_classes, SLICES, cut=True)
+    """`batched` over slices: SLICES divides the box, so that no batch has slices of two volumes."""
+    return batched(box_counts(prediction, truth, n_classes, cut=True), SLICES)
 
 
 def box_counts(prediction: np.ndarray, truth: np.ndarray, n_classes: int, cut: bool) -> np.ndarray:
@@ -127,8 +113,8 @@ def mean_crop(cohort: Cohort, train: Sequence[int], scored: Sequence[int]) -> pd
 
 
 PER_CASE: dict[str, Score] = {
-    "background": with_background, "pooled-slices": pooled_slices, "union": whole, "union-crop": union_crop,
-    "nonempty-slices": nonempty_slices, "truth-crop": truth_crop,
+    "background": partial(class_mean, first=0), "pooled-slices": pooled_slices, "union": whole,
+    "union-crop": partial(truth_crop, score=whole), "nonempty-slices": nonempty_slices, "truth-crop": truth_crop,
 }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Analyses of notebook 04 beyond scores: receptive fields, jumps between slices, and a mirrored volume.
+"""Analyses of notebook 04 beyond scores: receptive fields, and jumps between slices.
 
 The theoretical receptive field is what kernels and strides allow. The effective one is the gradient of an output with
 respect to the input, which fades long before that limit (Luo et al. 2016, arXiv:1701.04128).
@@ -13,17 +13,13 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from hipposeg import metrics
 from hipposeg.data.cohort import Cohort
-from hipposeg.inference import Prep, probabilities
+from hipposeg.inference import Prep
 from hipposeg.training.machine import Machine
 
 # What does not move information between voxels once all weights are positive, or moves it between all of them.
 SET_ASIDE = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.LeakyReLU, nn.ReLU, nn.GELU, nn.SiLU, nn.PReLU, nn.Dropout)
 LONGEST = 192
-
-# Ways to predict a volume: as stored, mirrored and mirrored back, and the mean of both.
-STORED, MIRRORED, BOTH = "as stored", "mirrored", "mean of both"
 
 
 def theoretical(model: nn.Module, in_channels: int, dims: int) -> tuple[int, ...]:
@@ -62,13 +58,10 @@ def _width(linear: nn.Module, in_channels: int, dims: int, axis: int) -> int:
     return max(widths)
 
 
-def effective_field(
-    network: nn.Module, prep: Prep, images: Sequence[np.ndarray], machine: Machine
-) -> tuple[np.ndarray, tuple[int, int, int]]:
+def effective_field(network: nn.Module, prep: Prep, images: Sequence[np.ndarray], machine: Machine) -> np.ndarray:
     """Mean absolute gradient of the middle voxel's highest logit with respect to images (C, X, Y, Z).
 
-    Returns:
-        (*prep.size) float64, and the voxel. A 2D network's field lies in the slices that it reads.
+    Returns (*prep.size) float64. A 2D network's field lies in the slices that it reads.
     """
     machine.place(network).eval()
     voxel = tuple(side // 2 for side in prep.size)
@@ -81,7 +74,7 @@ def effective_field(
         logits = network(sample)[(0, slice(None), *inside)]  # (K,)
         (gradient,) = torch.autograd.grad(logits.max(), volume)
         total += gradient[0].abs().sum(0).double().cpu().numpy()
-    return total / len(images), voxel
+    return total / len(images)
 
 
 def radius(field: np.ndarray, voxel: Sequence[int], share: float, spacing: Sequence[float]) -> float:
@@ -121,26 +114,3 @@ def jumps(masks: Mapping[str, Mapping[int, np.ndarray]], cohort: Cohort) -> pd.D
             case = cohort.cases[number]
             rows += [(source, number, case.subject, a, slice_jump(label, case.spacing, a)) for a in range(3)]
     return pd.DataFrame(rows, columns=["source", "case", "subject", "axis", "jump"])
-
-
-def mirrored(
-    network: nn.Module, prep: Prep, images: Mapping[int, np.ndarray], cohort: Cohort, machine: Machine
-) -> tuple[pd.DataFrame, dict[int, dict[str, np.ndarray]]]:
-    """Mean Dice of a network on each volume (case -> (C, X, Y, Z)) as stored and mirrored along axis 0.
-
-    The prediction of the mirrored volume is mirrored back before it is scored.
-
-    Returns:
-        Rows of case, subject, query (STORED, MIRRORED, BOTH), dice; and case -> query -> mask (X, Y, Z) uint8.
-    """
-    rows, masks = [], {}
-    for number, image in images.items():
-        case = cohort.cases[number]
-        stored = probabilities(network, prep, image, machine)
-        turned = probabilities(network, prep, np.ascontiguousarray(image[:, ::-1]), machine)[:, ::-1]
-        found = {STORED: stored, MIRRORED: turned, BOTH: (stored + turned) / 2}
-        masks[number] = {query: one.argmax(0).astype(np.uint8) for query, one in found.items()}
-        for query, mask in masks[number].items():
-            dice = float(np.nanmean(list(metrics.class_dice(mask, case.label, cohort.spec).values())))
-            rows.append((number, case.subject, query, dice))
-    return pd.DataFrame(rows, columns=["case", "subject", "query", "dice"]), masks

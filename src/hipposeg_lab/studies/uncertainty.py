@@ -49,20 +49,14 @@ Members = list[np.ndarray]
 
 @dataclass(frozen=True)
 class Method:
-    """A way to obtain probabilities.
-
-    Attributes:
-        name: in the tables.
-        runs: the networks of fold 0.
-        how: PLAIN predicts once, VIEWS with test-time augmentation, FLIPS as stored and mirrored along axis 0, DROPOUT
-            several times with dropout.
-        others: networks of the same model on other folds, for the temperature.
-    """
+    """A way to obtain probabilities."""
 
     name: str
-    runs: tuple[RunSpec, ...]
+    runs: tuple[RunSpec, ...]  # the networks of fold 0
+    # PLAIN predicts once, VIEWS with test-time augmentation, FLIPS as stored and mirrored along axis 0, DROPOUT several
+    # times with dropout.
     how: str = PLAIN
-    others: tuple[RunSpec, ...] = ()
+    others: tuple[RunSpec, ...] = ()  # networks of the same model on other folds, for the temperature
 
 
 METHODS = (

@@ -101,13 +101,3 @@ def test_sentence_has_kind_distance_position_and_volume():
     assert errors.what_went_wrong(table[:0], 3000, 3000) == "No voxel is wrong."
     with pytest.raises(ValueError, match="true volume"):
         errors.what_went_wrong(table, 0, 10)
-
-
-def test_every_case_gets_its_sentence(run):
-    wrong = errors.of_run(run, cohort())
-    table = errors.in_words([run], {run.name: wrong})
-    assert tuple(table.columns) == errors.WORDS and table["case"].tolist() == list(SCORED)
-    mine = wrong[wrong["case"] == SCORED[0]]
-    sizes = [(mask[SCORED[0]] > 0).sum() for mask in (shifted(0), shifted(2))]
-    assert table["words"][0] == errors.what_went_wrong(mine, *sizes)
-    assert errors.in_words([run], {run.name: wrong[:0]})["words"].eq("No voxel is wrong.").all()

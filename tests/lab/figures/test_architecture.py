@@ -8,7 +8,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from hipposeg.models.attention import AttentionUNet
 from hipposeg.models.cost import parameters
 from hipposeg.models.unet import UNet
-from hipposeg.viz import architecture
+from hipposeg_lab.figures import architecture
 
 pytestmark = pytest.mark.usefixtures("house_style")
 
