@@ -6,7 +6,6 @@ import json
 import os
 import tarfile
 import threading
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -115,29 +114,17 @@ def test_a_phantom_of_an_older_version_goes_with_what_was_made_of_it(
     assert folds.read_or_write(file, cohort.load(source)) != before
 
 
-def test_a_failed_attempt_is_remembered_for_an_hour(
+def test_without_network_the_phantom_is_taken_and_a_download_is_made_once(
     root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("HIPPOSEG_OFFLINE", "0")
-    tried = []
 
     def fail(folder: Path) -> None:
-        tried.append(folder)
         raise locate.NoNetworkError("the archive cannot be reached: no route")
 
     monkeypatch.setattr(locate, "fetch", fail)
-    for _ in range(2):
-        assert locate.locate("standard").dataset == "phantom"
-    assert tried == [root / "data" / FOLDER]
-    assert "no route, 0 minutes ago" in capsys.readouterr().err
-    memory = root / ".work" / "network-failed"
-    os.utime(memory, (time.time() - 3700,) * 2)
-    locate.locate("standard")
-    assert len(tried) == 2
-    for _ in range(2):  # the second time there is nothing to forget
-        locate.forget_failed_attempt()
-        assert not memory.exists()
-    # A download is made once, and then needs no network.
+    assert locate.locate("standard").dataset == "phantom"
+    assert "no route" in capsys.readouterr().err
     monkeypatch.setattr(locate, "fetch", standing_in)
     source = locate.locate("standard")
     assert (source.dataset, source.folder) == ("msd", root / "data" / FOLDER)

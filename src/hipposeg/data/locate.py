@@ -9,7 +9,6 @@ import re
 import shutil
 import sys
 import tarfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from typing import Any
 from filelock import FileLock
 
 from hipposeg.data.spec import MSD_HIPPOCAMPUS, PHANTOM_SPEC, DataError, DatasetSpec
-from hipposeg.files import sha256_bytes, write_text
+from hipposeg.files import sha256_bytes
 from hipposeg.workspace import PROFILES, Workspace, output_root, project_root
 
 FOLDER = "Task04_Hippocampus"
@@ -26,7 +25,6 @@ URL = "https://msd-for-monai.s3-us-west-2.amazonaws.com/Task04_Hippocampus.tar"
 MD5 = "9d24dba78a72977dbd1d2e110310f31b"
 # Seconds until the server must accept a connection, and the longest pause in a transfer.
 TIMEOUT_S = (10.0, 20.0)
-NETWORK_MEMORY_S = 3600.0
 PHANTOM_SUBJECTS = 13
 PHANTOM_SEED = 20180405
 
@@ -162,31 +160,14 @@ def _compare(folder: Path, found: set[str], wanted: set[str]) -> None:
 
 
 def _download(folder: Path) -> str | None:
-    """Download the data set to `folder`. Returns None, or the reason why the network failed.
-
-    A failure is remembered for an hour, so that repeated calls of make do not wait each time.
-    """
+    """Download the data set to `folder`. Returns None, or the reason why the network failed."""
     if os.environ.get("HIPPOSEG_OFFLINE") == "1":
         return "HIPPOSEG_OFFLINE=1"
-    memory = _network_memory()
-    if memory.is_file() and (age := time.time() - memory.stat().st_mtime) < NETWORK_MEMORY_S:
-        return f"{memory.read_text()}, {age / 60:.0f} minutes ago"
     try:
         fetch(folder)
     except NoNetworkError as error:
-        write_text(memory, str(error))
         return str(error)
-    memory.unlink(missing_ok=True)
     return None
-
-
-def forget_failed_attempt() -> None:
-    """Let the next `locate` try the network at once, although it failed within the last hour."""
-    _network_memory().unlink(missing_ok=True)
-
-
-def _network_memory() -> Path:
-    return project_root() / ".work" / "network-failed"
 
 
 def fetch(folder: Path, url: str = URL, md5: str = MD5, progress: bool = True) -> None:

@@ -266,22 +266,17 @@ def _planes(rows: Sequence[tuple[CaseView, Sequence[int]]], spec: DatasetSpec, a
         for axis, ax in enumerate(row):
             case_panel(ax, replace(view, index=centre[axis]), next(iter(view.masks)), spec, axis, alpha)
             letters(ax, spec, axis)
-            if crosshair:
-                cross(ax, axis, centre, view.spacing)
+            if crosshair:  # where the other two planes cut
+                horizontal, vertical = ((centre[side] + 0.5) * view.spacing[side] for side in PLANES[axis])
+                style = {"color": "white", "linewidth": 0.8, "alpha": 0.6, "linestyle": (0, (1, 3))}
+                ax.axvline(horizontal, **style)
+                ax.axhline(vertical, **style)
             text = f"{plane_name(spec, axis)}, slice {centre[axis] + 1} of {view.image.shape[axis]}"
             ax.set_title(text, fontsize=9, weight="normal")
         row[0].set_ylabel(view.title, fontsize=9)
         scale_bar(row[0])
     legend(fig, spec)
     return fig
-
-
-def cross(ax: Axes, axis: int, centre: Sequence[int], spacing: Sequence[float]) -> None:
-    """Draw dotted lines where the other two planes through the voxel `centre` cut a slice across `axis`."""
-    horizontal, vertical = PLANES[axis]
-    style = {"color": "white", "linewidth": 0.8, "alpha": 0.6, "linestyle": (0, (1, 3))}
-    ax.axvline((centre[horizontal] + 0.5) * spacing[horizontal], **style)
-    ax.axhline((centre[vertical] + 0.5) * spacing[vertical], **style)
 
 
 def row_of_cases(views: Sequence[CaseView], spec: DatasetSpec, title: str = "", *, axis: int = 0) -> Figure:
