@@ -14,7 +14,6 @@ from hipposeg.data import grid
 from hipposeg.data.grid import rescale
 from hipposeg.data.spec import PHANTOM_SPEC
 from hipposeg.experiments import RunSpec
-from hipposeg.experiments.registry import MODELS
 from hipposeg.experiments.run import Finished
 from hipposeg.experiments.samples import make_samples
 from hipposeg.experiments.weights import initial
@@ -105,13 +104,6 @@ def test_outside_the_networks_box_is_background(query):
     outer = found[:, [*range(6), *range(54, 60)]]  # 24 voxels of 2 mm leave six out at each end
     assert (outer[0] == 1).all() and not outer[1:].any()
     assert (found[0, 6:54] < 1).all()
-
-
-def test_the_control_agrees_with_interpolation(small):
-    network, model = initial(RunSpec("unet3d-inr-conv"), PHANTOM_SPEC).eval(), MODELS["unet3d-inr-conv"]
-    image = small.images[small.cohort.numbers[0]]
-    head, trilinear = (off_grid(network, model.prep, image, ONE, MACHINE, query) for query in offgrid.QUERIES)
-    assert np.allclose(head, trilinear, atol=1e-5)
 
 
 def test_the_study_scores_every_case_by_both_queries(small, tmp_path):

@@ -95,6 +95,8 @@ def test_unet_count_by_hand(dims, inputs, widths):
     total = block(inputs, widths[0]) + sum(block(a, b) for a, b in pairs)
     total += sum(2**dims * b * a + a + block(2 * a, a) for a, b in pairs) + 3 * widths[0] + 3
     assert parameters(UNet(dims, inputs, 3, widths)) == total
+    with pytest.raises(ValueError, match="not divisible by 8"):
+        UNet(dims, inputs, 3, widths)(torch.zeros(1, inputs, *(12,) * dims))
     heads = 3 * (widths[1] + widths[2]) + 6
     assert parameters(UNet(dims, inputs, 3, widths, supervised=2)) == total + heads
 

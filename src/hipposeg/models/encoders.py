@@ -52,12 +52,6 @@ def _has_network(address: str) -> bool:
     return True
 
 
-def trim(encoder: nn.Module) -> None:
-    """Remove, in place, the layers of a timm encoder (`features_only`) behind its last used stage."""
-    stages, _, last = encoder.feature_info.module_name()[-1].partition(".")
-    setattr(encoder, stages, getattr(encoder, stages)[: int(last) + 1])
-
-
 class EncoderUNet(nn.Module):
     """smp's U-Net with a full-resolution branch that joins its last decoder stage.
 
@@ -95,7 +89,9 @@ class EncoderUNet(nn.Module):
             classes=width,
             **({"pretrained_cfg_overlay": {"file": str(weights)}} if weights else {}),
         )
-        trim(self.unet.encoder.model)
+        model = self.unet.encoder.model
+        stages, _, last = model.feature_info.module_name()[-1].partition(".")
+        setattr(model, stages, getattr(model, stages)[: int(last) + 1])  # without the layers behind the last used stage
         if attention:  # the last stage has no skip, and smp never runs the layer that it made to weigh it
             self.unet.decoder.blocks[-1].attention1 = nn.Identity()
         self.full_resolution = Block(2, in_channels, width)
