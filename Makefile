@@ -35,7 +35,7 @@ $(READY): requirements.lock pyproject.toml $(if $(filter-out $(shell cat .venv/t
 	@PYTHON="$(PYTHON)" sh .ci/setup.sh
 
 data: $(READY) ## find the data set, or download it, and print where it is
-	@$(BIN)/hipposeg data --profile $(PROFILE) --retry
+	@$(BIN)/hipposeg data --profile $(PROFILE)
 # Written again only if the data set or the profile changed, so that what depends on it then runs again.
 $(STAMPS)/data: $(READY) FORCE
 	@mkdir -p $(STAMPS) && touch $(STAMPS)/began

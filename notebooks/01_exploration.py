@@ -57,10 +57,11 @@ from hipposeg.experiments.registry import MODELS
 from hipposeg.models import atlas
 from hipposeg.notebook import headless, start
 from hipposeg.predict import registration
-from hipposeg.viz import agreement, slices, surface
 from hipposeg.viz import intervals as charts
+from hipposeg.viz import slices, surface
 from hipposeg.viz.style import ERROR, INK, MUTED, SERIES, WIDTH
 from hipposeg_lab.figures import gallery
+from hipposeg_lab.figures import pairs as pairs_of
 from hipposeg_lab.studies import statistics as st
 
 session = start("01_exploration", profile)
@@ -404,9 +405,9 @@ for name, some in pairs.items():
     first, second = ([table.volume[pair[side]] for pair in some] for side in (0, 1))
     r = round(st.correlation(table.volume, some), 2) + 0.0  # no "-0.00"
     title = f"{name}\nr = {r:.2f}, {len(some)} pairs"
-    panels.append(agreement.Pairs(title, first, second, colours[name], "first of the pair (mm³)", "second (mm³)"))
+    panels.append(pairs_of.Pairs(title, first, second, colours[name], "first of the pair (mm³)", "second (mm³)"))
 session.save(
-    agreement.equality(panels, 3), "pairs-volume",
+    pairs_of.equality(panels, 3), "pairs-volume",
     "Total volume of the first case of a pair against that of the second, in three ways to pair. Dashed: equal.",
     "Three scatter plots of volume within pairs.",
 )  # fmt: skip

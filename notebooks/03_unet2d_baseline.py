@@ -57,16 +57,17 @@ from hipposeg.data import grid
 from hipposeg.experiments import RunSpec, plan, sweep
 from hipposeg.experiments.registry import FLAGSHIP, MODELS, with_imagenet
 from hipposeg.experiments.samples import images_of, make_samples
-from hipposeg.models import inspection, unet
+from hipposeg.models import cost, unet
 from hipposeg.notebook import start
 from hipposeg.results import compare, tables
 from hipposeg.results.load import ATLAS
 from hipposeg.training import losses
 from hipposeg.training.batches import changed, seeded
-from hipposeg.viz import architecture, curves, slices
+from hipposeg.viz import curves, slices
 from hipposeg.viz import intervals as charts
 from hipposeg.viz.style import SERIES, WIDTH
 from hipposeg_lab.bench import summary as bench_summary
+from hipposeg_lab.figures import architecture
 from hipposeg_lab.figures import maps as overlays
 from hipposeg_lab.studies.published import PUBLISHED
 
@@ -155,8 +156,8 @@ display(Code("\n".join(map(inspect.getsource, shown)), language="python"))
 # %%
 channels = model.prep.channels(len(spec.channels))
 network = model.build(channels, spec.n_classes)
-session.say(f"""It has **{inspection.parameters(network):,} parameters**, and one forward pass over all slices of a
-{" x ".join(map(str, inspection.REFERENCE_VOLUME))} volume takes **{inspection.gflops(network, channels, model.prep.axis):.1f} GFLOP**, counted by torch.""")
+session.say(f"""It has **{cost.parameters(network):,} parameters**, and one forward pass over all slices of a
+{" x ".join(map(str, cost.REFERENCE_VOLUME))} volume takes **{cost.gflops(network, channels, model.prep.axis):.1f} GFLOP**, counted by torch.""")
 
 # %% [markdown]
 # The same network seen from outside. The diagram is drawn from the module itself and not by hand: the network is run once, a box is a block
@@ -164,15 +165,15 @@ session.say(f"""It has **{inspection.parameters(network):,} parameters**, and on
 
 # %%
 sides = tuple(side for axis, side in enumerate(model.prep.size) if axis != model.prep.axis)
-traced = inspection.trace(network, channels, sides)
+stages = architecture.trace(network, channels, sides)
 session.save(
-    architecture.diagram(traced, "unet2d"), "architecture",
+    architecture.diagram(stages, "unet2d"), "architecture",
     "`unet2d`, drawn from the module: a row for each resolution, the way down at the left, the way up at the right.",
     "A U of boxes with channels, sides and parameters; blue arrows lead from the way down to the way up.",
 )  # fmt: skip
-deepest = max(traced.stages, key=lambda stage: stage.parameters)
+deepest = max(stages, key=lambda stage: stage.parameters)
 session.say(
-    f"""`{deepest.name}` alone has **{100 * deepest.parameters / traced.parameters:.0f} %** of the parameters."""
+    f"""`{deepest.name}` alone has **{100 * deepest.parameters / cost.parameters(network):.0f} %** of the parameters."""
 )
 
 # %% [markdown]
@@ -583,9 +584,9 @@ costs["S"] = costs["S"].rename(index=lambda model: f"{model} (S)")
 together = pd.concat(costs.values())
 if len(together):
     session.save(
-        curves.dice_by_minutes(together), "minutes",
-        "Mean Dice on grouped fold 0 against the minutes of training, with 95 % intervals over subjects, and over seeds where there are several.",
-        "A scatter of models with intervals; time on a logarithmic axis.",
+        curves.dice_and_minutes(together), "minutes",
+        "Mean Dice on grouped fold 0 and the minutes of training, with 95 % intervals over subjects, and over seeds where there are several.",
+        "Two columns of dots, a row for each model: Dice with intervals, and time on a logarithmic axis.",
     )  # fmt: skip
     if not measured:
         session.say(

@@ -65,7 +65,7 @@ from hipposeg.experiments.registry import FLAGSHIP, MODELS, title_of
 from hipposeg.experiments.samples import images_of, make_samples
 from hipposeg.experiments.weights import initial
 from hipposeg.inference import VIEWS
-from hipposeg.models import inspection, unet
+from hipposeg.models import cost, unet
 from hipposeg.notebook import headless, start
 from hipposeg.results import compare, store, tables
 from hipposeg.results.load import ATLAS
@@ -73,10 +73,10 @@ from hipposeg.training import losses
 from hipposeg.training.augmentation import augment
 from hipposeg.training.batches import seeded
 from hipposeg.training.machine import this_machine
-from hipposeg.viz import architecture, curves, slices, surface
+from hipposeg.viz import curves, slices, surface
 from hipposeg.viz import intervals as charts
 from hipposeg_lab.bench import summary as bench_summary
-from hipposeg_lab.figures import bench, mistakes
+from hipposeg_lab.figures import architecture, bench, mistakes
 from hipposeg_lab.figures import maps as overlays
 from hipposeg_lab.studies import comparisons, making, probe
 from hipposeg_lab.studies import offgrid as study
@@ -146,11 +146,11 @@ variants = {name: one for name, one in MODELS.items() if one.notebook == "04" an
 rows = {}
 for name, one in variants.items():
     made = one.build(one.prep.channels(len(spec.channels)), spec.n_classes)
-    work = inspection.gflops(made, one.prep.channels(len(spec.channels)), one.prep.axis, one.prep.spacing)
-    rows[name] = {"what it is": title_of(name), "parameters": inspection.parameters(made), "GFLOP": work}
+    work = cost.gflops(made, one.prep.channels(len(spec.channels)), one.prep.axis, one.prep.spacing)
+    rows[name] = {"what it is": title_of(name), "parameters": cost.parameters(made), "GFLOP": work}
 variant_costs = pd.DataFrame(rows).T
 session.facts(parameters=variant_costs["parameters"].to_dict(), gflops=variant_costs["GFLOP"].to_dict())
-box = " x ".join(map(str, inspection.REFERENCE_VOLUME))
+box = " x ".join(map(str, cost.REFERENCE_VOLUME))
 session.say(f"Parameters, and operations of one forward pass over a box of {box} mm, counted by torch:")
 display(variant_costs.style.format({"parameters": "{:,.0f}", "GFLOP": "{:.1f}"}).set_uuid("variants"))
 
@@ -208,17 +208,15 @@ much of so thin an organ is border.""")
 # %%
 channels = model.prep.channels(len(spec.channels))
 deep = MODELS["unet3d-nnunet"].build(channels, spec.n_classes).train()
-traced = inspection.trace(deep, channels, model.prep.size)
+stages = architecture.trace(deep, channels, model.prep.size)
 session.save(
-    architecture.diagram(traced, "unet3d-nnunet"), "architecture",
+    architecture.diagram(stages, "unet3d-nnunet"), "architecture",
     "`unet3d-nnunet` in training, drawn from the module: a row for each resolution, down at the left and up at the right, outputs in "
     "orange, skips in blue.",
     "A U of boxes with channels, sides and parameters, and an output at each of the three finest resolutions of the way up.",
 )  # fmt: skip
-coarse = sum(
-    stage.parameters for stage in traced.stages if stage.role == inspection.HEAD and stage.sides != traced.sides
-)
-session.say(f"""The coarse heads have **{coarse:,}** of the {traced.parameters:,} parameters.""")
+coarse = sum(stage.parameters for stage in stages if stage.name.startswith("coarse_heads"))
+session.say(f"""The coarse heads have **{coarse:,}** of the {cost.parameters(deep):,} parameters.""")
 
 # %% [markdown]
 # **What we see.** Each coarse head is one linear layer on a decoder stage that is there anyway: supervision costs next to nothing, and
@@ -391,7 +389,7 @@ cut, side_on = slices.plane_name(spec, sliced.axis), 0 if sliced.axis else 1
 for name, run in {"2D": flat, "3D": plain}.items():
     one = MODELS[run.model]
     prep, network = one.prep, initial(RunSpec(run.model, schedule=schedule), spec)
-    wide = inspection.theoretical(network, prep.channels(len(spec.channels)), one.dims)
+    wide = probe.theoretical(network, prep.channels(len(spec.channels)), one.dims)
     wide = wide if prep.axis is None else (*wide[: prep.axis], 1 + 2 * prep.neighbours, *wide[prep.axis :])
     for when, made in {"before training": network, "trained": session.network(run)}.items():
         if made is not None:
@@ -415,14 +413,14 @@ for slug, axis in {"receptive-field": sliced.axis, "receptive-field-side": side_
     )  # fmt: skip
 
 # %%
-reach = {name: inspection.radius(one, middle, 0.5, spec.spacing) for name, one in maps.items()}
+reach = {name: probe.radius(one, middle, 0.5, spec.spacing) for name, one in maps.items()}
 session.facts(half_of_field_within_mm=reach, theoretical_field={name: list(wide) for name, wide in widths.items()})
 rows = {
     name: {
         "theoretical (voxels)": " x ".join(map(str, widths[name])),
         "half of it within (mm)": f"{reach[name]:.1f}",
-        "nine tenths within (mm)": f"{inspection.radius(one, middle, 0.9, spec.spacing):.1f}",
-        "beyond the 2D network's slices (%)": f"{100 * inspection.share_beyond(one, middle, sliced.axis, sliced.neighbours):.0f}",
+        "nine tenths within (mm)": f"{probe.radius(one, middle, 0.9, spec.spacing):.1f}",
+        "beyond the 2D network's slices (%)": f"{100 * probe.share_beyond(one, middle, sliced.axis, sliced.neighbours):.0f}",
     }
     for name, one in maps.items()
 }
@@ -727,9 +725,9 @@ if len(table):
     shown |= {"gflops": "{:.1f}", "minutes": "{:.1f}", "mean Dice": "{:.4f}"}
     display(table.rename(columns={"value": "mean Dice"}).style.format(shown, na_rep="none").set_uuid("models"))
     session.save(
-        curves.dice_by_minutes(table), "models",
-        "Mean Dice on grouped fold 0 against the minutes of training, on one machine.",
-        "A scatter of models with intervals; time on a logarithmic axis.",
+        curves.dice_and_minutes(table), "models",
+        "Mean Dice on grouped fold 0 and the minutes of training, on one machine.",
+        "Two columns of dots, a row for each model: Dice with intervals, and time on a logarithmic axis.",
     )  # fmt: skip
 else:
     session.say("**Not trained yet:** `unet3d`, so there is no table.")
@@ -1009,7 +1007,7 @@ if found_bench.get("claims"):
 #
 # ## Exercises
 #
-# 1. Build `unet.UNet(3, 1, 3, channels=(16, 32, 64))` and call `inspection.theoretical(network, 1, 3)`. By how much does one stage less
+# 1. Build `unet.UNet(3, 1, 3, channels=(16, 32, 64))` and call `probe.theoretical(network, 1, 3)`. By how much does one stage less
 #    narrow the field?
 # 2. In section 3, replace `recipe.augmentation` by `dataclasses.replace(recipe.augmentation, flip=0.5)`. Can you tell which slices are
 #    mirrored?

@@ -57,13 +57,14 @@ from hipposeg.experiments import RunSpec, plan
 from hipposeg.experiments.registry import MODELS, title_of
 from hipposeg.experiments.samples import images_of
 from hipposeg.models import attention as gates
-from hipposeg.models import inspection
+from hipposeg.models import cost
 from hipposeg.notebook import start
 from hipposeg.results import tables
 from hipposeg.training.machine import this_machine
-from hipposeg.viz import architecture, curves
+from hipposeg.viz import curves
 from hipposeg.viz import intervals as charts
 from hipposeg_lab.bench import summary as bench_summary
+from hipposeg_lab.figures import architecture
 from hipposeg_lab.figures import maps as pictures
 from hipposeg_lab.studies import attention, comparisons
 
@@ -98,7 +99,7 @@ model = MODELS["attention2d"]
 channels = model.prep.channels(len(spec.channels))
 sides = tuple(side for axis, side in enumerate(model.prep.size) if axis != model.prep.axis)
 session.save(
-    architecture.diagram(inspection.trace(model.build(channels, spec.n_classes), channels, sides), model.name), "architecture",
+    architecture.diagram(architecture.trace(model.build(channels, spec.n_classes), channels, sides), model.name), "architecture",
     "The gated 2D network, drawn from the module itself: each gate reads a skip and the decoder feature one stage below, and what it lets "
     "through joins the upsampled feature.",
     "A U-shaped diagram: blue boxes go down at the left, green boxes come up at the right, with a pink gate before each merge.",
@@ -367,9 +368,9 @@ for name in dict.fromkeys((*comparisons.WITHOUT.values(), *comparisons.WITHOUT))
     one = MODELS[name]
     inputs = one.prep.channels(len(spec.channels))
     made = one.build(inputs, spec.n_classes)
-    operations = inspection.gflops(made, inputs, one.prep.axis, one.prep.spacing)
+    operations = cost.gflops(made, inputs, one.prep.axis, one.prep.spacing)
     seconds = clock.get(name, {}).get("predict_s_per_volume", np.nan)
-    counted[name] = {"parameters": inspection.parameters(made), "GFLOP": operations, "ms": 1e3 * seconds}
+    counted[name] = {"parameters": cost.parameters(made), "GFLOP": operations, "ms": 1e3 * seconds}
 rows = {twin: {"what it is": title_of(twin)} | counted[twin] for twin in comparisons.WITHOUT.values()}
 for name, twin in comparisons.WITHOUT.items():
     own, base = counted[name], counted[twin]

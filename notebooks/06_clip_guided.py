@@ -375,7 +375,7 @@ display(Code("\n".join(map(inspect.getsource, parts)), language="python"))
 # batch that has the training slices' average share of each class:
 
 # %%
-display(Code(inspect.getsource(guided.lowest_loss), language="python"))
+display(Code(inspect.getsource(clip_study.lowest_loss), language="python"))
 
 # %%
 labels = make_samples(images, cohort, prep, fold["train"]).labels  # as the loss meets them, with their margins
@@ -403,9 +403,9 @@ right_angled, ours, alike = (
 )
 sets = {right_angled: equal.float(), ours: vectors_with(own), alike: torch.linalg.cholesky(close).float()}
 lowest = {
-    name: [guided.lowest_loss(one, scale, shares, training_loss) for scale in scales] for name, one in sets.items()
+    name: [clip_study.lowest_loss(one, scale, shares, training_loss) for scale in scales] for name, one in sets.items()
 }
-at_one = {name: guided.lowest_loss(one, 1.0, shares, training_loss) for name, one in sets.items()}
+at_one = {name: clip_study.lowest_loss(one, 1.0, shares, training_loss) for name, one in sets.items()}
 session.facts(lowest_loss_without_scale=at_one)
 
 # %% [markdown]
@@ -414,7 +414,7 @@ session.facts(lowest_loss_without_scale=at_one)
 # that loss, and all three cosines set to that value, the same computation says how much of the number is geometry:
 
 # %%
-students = guided.lowest_loss(sets[alike], 1.0, shares, clip_study.dice_of_all_classes, pixels=20_000)
+students = clip_study.lowest_loss(sets[alike], 1.0, shares, clip_study.dice_of_all_classes, pixels=20_000)
 off = students - clip_study.STUDENTS_LOSS
 near = "the same to four digits" if abs(off) < 5e-5 else "near it" if abs(off) < 0.02 else "not near it"
 session.facts(lowest_loss_of_the_students_kind=students)

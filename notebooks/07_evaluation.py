@@ -67,10 +67,11 @@ from hipposeg.predict.scan import read
 from hipposeg.predict.segment import segment
 from hipposeg.results import compare, load, tables
 from hipposeg.results.load import ATLAS
-from hipposeg.viz import agreement, curves, slices
+from hipposeg.viz import curves, slices
 from hipposeg.viz import intervals as charts
 from hipposeg.viz.style import ERROR, INK, MUTED, WIDTH, line_style
 from hipposeg_lab.figures import mistakes
+from hipposeg_lab.figures import pairs as pairs_of
 from hipposeg_lab.figures import trust as pictures
 from hipposeg_lab.studies import (
     comparisons,
@@ -466,7 +467,7 @@ session.save(
 # %%
 agreements = tables.volume_agreements(best, spec)
 session.save(
-    agreement.volume_agreement(scores[scores["run"] == best.name], agreements, spec), "volumes",
+    pairs_of.volume_agreement(scores[scores["run"] == best.name], agreements, spec), "volumes",
     f"Predicted minus true volume against their mean, for {names[best.name]}. "
     "Solid: bias. Dashed: limits of agreement.",
     "Three scatter plots of volume error against volume, for both parts and the whole, each with three lines.",
@@ -520,17 +521,17 @@ sides = both_sides[both_sides["run"] == drawn].set_index("label")
 if len(sides):
     pairs = {label: siblings.pairs(groups[drawn], label) for label in sides.index}
     panels = [
-        agreement.Pairs(f"{label}, r = {sides.loc[label, 'r_difference']:.2f}", rows["true_second"] - rows["true_first"],
+        pairs_of.Pairs(f"{label}, r = {sides.loc[label, 'r_difference']:.2f}", rows["true_second"] - rows["true_first"],
                         rows["predicted_second"] - rows["predicted_first"], colours.get(label, INK),
                         "true second − first (mm³)", "predicted second − first (mm³)")
         for label, rows in pairs.items()
     ] + [
-        agreement.Pairs(f"{label}, r = {sides.loc[label, 'r_error']:.2f}", rows["error_first"], rows["error_second"],
+        pairs_of.Pairs(f"{label}, r = {sides.loc[label, 'r_error']:.2f}", rows["error_first"], rows["error_second"],
                         colours.get(label, INK), "error of the first (mm³)", "error of the second (mm³)")
         for label, rows in pairs.items()
     ]  # fmt: skip
     session.save(
-        agreement.equality(panels, len(pairs)), "sides",
+        pairs_of.equality(panels, len(pairs)), "sides",
         f"People with two scored volumes, by `{called[drawn]}`. Above: the predicted against the true difference between "
         "the two. Below: the error of one against that of the other. Dashed: equality.",
         "Six scatter plots, for both parts and the whole: differences between two sides above, errors of two sides below.",

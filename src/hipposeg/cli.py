@@ -27,8 +27,6 @@ EXAMPLES = """examples:
 
 def data(args: argparse.Namespace) -> int:
     """Find the data set, or download it, and print its name, the profile, its fingerprint and its folder."""
-    if args.retry:
-        locate.forget_failed_attempt()
     source = locate.locate(args.profile)
     profile = Workspace.here(source.dataset, args.profile).profile
     print(source.dataset, profile, locate.fingerprint(source)[:16], source.folder)
@@ -187,7 +185,6 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("number", help="the notebook's number, such as 03")
     run.add_argument("--profile", **profile)
     found = command(data)
-    found.add_argument("--retry", action="store_true", help="try the network again at once")
     found.add_argument("--profile", **profile)
     command(sync).add_argument("--check", action="store_true", help="write nothing")
     compared = command(compare)

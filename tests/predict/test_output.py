@@ -24,7 +24,7 @@ from hipposeg.predict import card, output
 from hipposeg.predict.ensemble import Volume
 from hipposeg.predict.scan import read
 from hipposeg.predict.segment import Hippocampus, Result
-from hipposeg.viz import qc
+from hipposeg.viz import slices
 from hipposeg.workspace import project_root
 
 ENDINGS = ("_dseg.nii.gz", "_dseg.tsv", ".json", "_qc.html")
@@ -47,7 +47,7 @@ def threshold(path, ensemble, series, say):
 def use_threshold(patch):
     patch.setattr(output, "segment", threshold)
     patch.setattr(output, "load_ensemble", lambda _: SimpleNamespace(card=SimpleNamespace(level=0.9)))
-    patch.setattr(qc, "png", lambda views: b"picture of " + "".join(views).encode())
+    patch.setattr(slices, "quality_png", lambda views: b"picture of " + "".join(views).encode())
 
 
 @pytest.fixture

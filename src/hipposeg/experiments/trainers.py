@@ -23,7 +23,7 @@ from hipposeg.experiments.samples import inner_part, make_samples, shared, train
 from hipposeg.experiments.spec import RunSpec, members_of
 from hipposeg.experiments.weights import halve, initial, predict_with
 from hipposeg.inference import Predictor
-from hipposeg.models import atlas, inspection
+from hipposeg.models import atlas, cost
 from hipposeg.training import contrastive
 from hipposeg.training.loop import Training, fit
 from hipposeg.training.machine import Machine
@@ -134,8 +134,8 @@ def _costs(network: torch.nn.Module, model: Model, spec: DatasetSpec, steps: int
     """Costs for the tables; parameters include frozen ones, which were trained elsewhere and predictions need."""
     tower = getattr(network, "tower", torch.nn.Identity())
     frozen = sum(weight.numel() for weight in tower.parameters() if not weight.requires_grad)
-    gflops = inspection.gflops(network, model.prep.channels(len(spec.channels)), model.prep.axis, model.prep.spacing)
-    params = inspection.parameters(network) + frozen
+    gflops = cost.gflops(network, model.prep.channels(len(spec.channels)), model.prep.axis, model.prep.spacing)
+    params = cost.parameters(network) + frozen
     return {"params": params, "gflops": round(gflops, 3), "steps": steps, "samples": samples}
 
 

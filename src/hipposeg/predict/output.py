@@ -162,10 +162,10 @@ def as_utf8(text: str) -> str:
 
 def as_page(name: str, result: Result, level: float) -> str:
     """A self-contained HTML page: status and reasons in words, the picture, the volumes."""
-    from hipposeg.viz import qc
+    from hipposeg.viz import slices
 
     shown = {one.side or "crop": (one.image, one.mask) for one in result.hippocampi}
-    picture = base64.b64encode(qc.png(shown)).decode()
+    picture = base64.b64encode(slices.quality_png(shown)).decode()
     reasons = "".join(f"<li>{html.escape(why)}</li>" for why in result.reasons) or "<li>Nothing is unusual.</li>"
     rows = "".join(
         f"<tr><td>{html.escape(part)}<td>{volume.predicted:.0f}<td>{volume.lower:.0f} to {volume.upper:.0f}"

@@ -93,9 +93,9 @@ class Result:
 
     def show(self) -> Any:
         """A matplotlib figure: three planes of each hippocampus, bare and with the outlines of its parts."""
-        from hipposeg.viz import qc
+        from hipposeg.viz import slices
 
-        return qc.picture({one.side or "crop": (one.image, one.mask) for one in self.hippocampi})
+        return slices.quality({one.side or "crop": (one.image, one.mask) for one in self.hippocampi})
 
 
 def segment(

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from hipposeg import metrics
 from hipposeg.data.spec import DatasetSpec, Label
 from hipposeg.viz.intervals import dots
 from hipposeg.viz.style import ERROR, INK, MUTED, SERIES, WIDTH
@@ -91,11 +90,9 @@ def inflation(table: pd.DataFrame, titles: Mapping[str, str], names: Mapping[str
 
 def outcomes(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """The outcome of every voxel of two label maps (X, Y, Z) as uint8: a value of RIGHT or ERRORS, 0 for background."""
-    found = np.where((prediction == truth) & (truth > 0), RIGHT.value, 0).astype(np.uint8)
-    kinds = metrics.error_masks(prediction, truth)
-    for kind, label in zip(KINDS, ERRORS, strict=True):
-        found[kinds[kind]] = label.value
-    return found
+    swap, too_much, missed = (label.value for label in ERRORS)
+    conditions = (prediction == truth, (prediction > 0) & (truth > 0), truth == 0)
+    return np.select(conditions, (RIGHT.value * (truth > 0), swap, too_much), missed).astype(np.uint8)
 
 
 def outcome_spec(spec: DatasetSpec) -> DatasetSpec:

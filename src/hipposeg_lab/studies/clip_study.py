@@ -5,14 +5,16 @@ each patch of the frozen tower is compared with the prompts of the classes, with
 the same for every set of prompts.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize, one_hot
 
 from hipposeg import files, metrics
 from hipposeg.data.captions import AXIS, KINDS, Facts, caption, facts, terciles
@@ -146,6 +148,37 @@ def dice_of_all_classes(logits: Tensor, target: Tensor) -> Tensor:
     """One minus the mean soft Dice of all classes with background, pooled over (B, K, *S): the loss of the project."""
     probability, axes = logits.softmax(1), (0, *range(2, logits.ndim))
     return 1 - (2 * (probability * target).sum(axes) / (probability + target).sum(axes)).mean()
+
+
+def lowest_loss(
+    vectors: Tensor, scale: float, shares: Sequence[float], loss: Callable[[Tensor, Tensor], Any], pixels: int = 2000
+) -> float:
+    """Lowest loss of logits that are `scale` times cosines with vectors (K, D), if a class has one embedding.
+
+    The best embedding of each class is found by descent. For a mean over pixels, such as cross-entropy, it is a lower
+    bound for any network.
+
+    Args:
+        vectors, scale: of the cosines.
+        shares: fraction of the pixels of each class.
+        loss: function of logits and targets (1, K, pixels).
+        pixels: number of pixels.
+    """
+    unit = normalize(vectors.detach().double(), dim=-1)
+    counts = torch.tensor([max(1, round(share * pixels)) for share in shares])
+    truth = torch.arange(len(unit)).repeat_interleave(counts)
+    target = one_hot(truth, len(unit)).T[None].double()
+    directions = unit.clone(memory_format=torch.contiguous_format).requires_grad_()
+    steps = torch.optim.LBFGS([directions], max_iter=300, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        steps.zero_grad()
+        found = loss((scale * normalize(directions, dim=-1) @ unit.T)[truth].T[None], target)
+        found.backward()
+        return found
+
+    steps.step(closure)
+    return float(closure().detach())
 
 
 @torch.inference_mode()

@@ -19,6 +19,7 @@ from hipposeg.metrics import MEAN
 from hipposeg.models import atlas
 from hipposeg.results.load import ATLAS, Run
 from hipposeg.stats import interval, of_cases
+from hipposeg_lab.studies.errors import confusion
 
 COLUMNS = ("run", "practice", "honest", "shown", "difference", "low", "high", "subjects", "seeds", "note")
 _TEXT = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
@@ -72,7 +73,7 @@ def box_counts(prediction: np.ndarray, truth: np.ndarray, n_classes: int, cut: b
     """Confusion counts (items, K, K) of label maps (X, Y, Z) in the middle of BOX; cut: of each axial slice."""
     placed = [np.moveaxis(place(mask, BOX)[0], AXIAL, 0) for mask in (prediction, truth)]
     items = zip(*placed, strict=True) if cut else [placed]
-    return np.stack([metrics.confusion(*item, n_classes) for item in items])
+    return np.stack([confusion(*item, n_classes) for item in items])
 
 
 def batched(counts: np.ndarray, size: int) -> float:
@@ -88,7 +89,7 @@ def batched(counts: np.ndarray, size: int) -> float:
 def held_counts(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Confusion counts (2, 2) of background and foreground over the axial slices whose truth is not empty."""
     held = (truth > 0).any(axis=(0, 1))
-    return metrics.confusion(prediction[..., held] > 0, truth[..., held] > 0, 2)
+    return confusion(prediction[..., held] > 0, truth[..., held] > 0, 2)
 
 
 def as_one(counts: np.ndarray) -> float:

@@ -1,6 +1,7 @@
 """Figures of notebooks: each against what it is drawn from."""
 
 import itertools
+from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,7 +12,7 @@ from matplotlib.colors import to_hex, to_rgb
 
 from hipposeg.data.spec import MSD_HIPPOCAMPUS as SPEC
 from hipposeg.viz.slices import CaseView
-from hipposeg_lab.figures import bench, gallery, maps, mistakes, trust
+from hipposeg_lab.figures import bench, gallery, maps, mistakes, pairs, trust
 
 pytestmark = pytest.mark.usefixtures("house_style")
 ISOTROPIC = (1.0, 1.0, 1.0)
@@ -29,6 +30,25 @@ def pixels(fig):
     found = np.asarray(fig.canvas.buffer_rgba()).tobytes()
     plt.close(fig)
     return found
+
+
+def volumes():
+    rows = pd.DataFrame({"label": "anterior", "volume_true": [100.0, 200], "volume_predicted": [110.0, 190]})
+    rows = rows.assign(volume_bias=rows["volume_predicted"] - rows["volume_true"])
+    return rows, {"anterior": SimpleNamespace(bias=0.0, low=-20.0, high=20.0, icc_agreement=0.9)}
+
+
+def test_agreement_draws_errors_and_limits():
+    (ax,) = pairs.volume_agreement(*volumes(), SPEC).axes
+    assert ax.collections[0].get_offsets().tolist() == [[105, 10], [195, -10]]
+    assert [line.get_ydata()[0] for line in ax.lines[:3]] == [0, -20, 20]
+
+
+def test_pairs_of_a_row_share_one_square_scale():
+    values = np.array([1.0, 2, 3])
+    fig = pairs.equality([pairs.Pairs(f"{n}", values, values + n, "#0072B2", "first", "second") for n in range(3)], 3)
+    assert len({(*ax.get_xlim(), *ax.get_ylim()) for ax in fig.axes}) == 1
+    assert fig.axes[0].get_xlim()[0] < 1 and fig.axes[0].get_ylim()[1] > 5
 
 
 def views(count):

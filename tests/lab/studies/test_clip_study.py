@@ -11,6 +11,7 @@ from hipposeg.data.captions import KINDS
 from hipposeg.experiments import guidance
 from hipposeg.experiments.spec import needed_by
 from hipposeg.results import compare, load, tables
+from hipposeg.training.losses import cross_entropy
 from hipposeg.training.machine import Machine
 from hipposeg_lab.studies import clip_study, retrieval
 
@@ -94,3 +95,16 @@ def test_the_students_loss_by_hand():
     expected = 1 - (2 * 1 / 3.5 + 2 * 0.5 / 2.5) / 2
     assert clip_study.dice_of_all_classes(torch.zeros(1, 2, 3), target).item() == pytest.approx(expected)
     assert clip_study.dice_of_all_classes(100 * target, target).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_lowest_loss_by_hand():
+    even, lowest = [1 / 3] * 3, clip_study.lowest_loss
+    # Three directions at right angles: the best pixel leans away from the other two, by sqrt(3/2) in cosines.
+    expected = np.log(1 + 2 * np.exp(-np.sqrt(1.5)))
+    assert lowest(torch.eye(3, 5), 1.0, even, cross_entropy) == pytest.approx(expected, abs=1e-4)
+    # Two opposite ones: cosines 1 and -1.
+    opposite = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
+    expected = np.log(1 + np.exp(-2 * 3.0))
+    assert lowest(opposite, 3.0, [0.5, 0.5], cross_entropy) == pytest.approx(expected, abs=1e-4)
+    # Equal vectors: nothing can be told apart, whatever the scale.
+    assert lowest(torch.ones(3, 4), 20.0, even, cross_entropy) == pytest.approx(np.log(3), abs=1e-4)

@@ -1,10 +1,11 @@
-"""Probes of trained networks: jumps between slices, mirrored volumes, effective receptive fields."""
+"""Probes of networks: receptive fields, jumps between slices."""
 
 import numpy as np
 import pytest
-import torch
+from torch import nn
 
 from hipposeg.inference import Prep
+from hipposeg.models.unet import UNet
 from hipposeg.training.machine import Machine
 from hipposeg_lab.studies import probe
 
@@ -23,9 +24,43 @@ def test_slice_jump_of_a_box_and_of_a_staircase():
     assert np.isnan(probe.slice_jump(np.zeros((4, 4, 4)), ISOTROPIC, 0))
 
 
+class Plain(nn.Module):
+    """Convolutions without stride, whose field is known: 1 + 2 for each 3-wide one."""
+
+    divisor = 1
+
+    def __init__(self, depth):
+        super().__init__()
+        each = [(nn.Conv2d(1, 1, 3, padding=1), nn.InstanceNorm2d(1), nn.ReLU()) for _ in range(depth)]
+        self.layers = nn.Sequential(*(layer for layers in each for layer in layers), nn.Conv2d(1, 2, 1))
+
+    def forward(self, x):
+        return self.layers(x)
+
+
+def test_theoretical_width_by_hand():
+    assert probe.theoretical(Plain(4), 1, 2) == (9, 9)
+    # One stage down: 2 + 2 voxels of the first block, then at twice the step one strided and one plain convolution, and
+    # the last block; a voxel beside the coarse grid's edge reaches one side farther.
+    width, height = probe.theoretical(UNet(2, 1, 3, (4, 4)), 1, 2)
+    assert width == height and 14 <= width <= 18
+    with pytest.raises(ValueError, match="wider than 192 voxels"):
+        probe.theoretical(Plain(100), 1, 2)
+
+
+def test_radius_and_share_beyond():
+    field = np.zeros((9, 9, 9))
+    field[4, 4, 4], field[4, 4, 6], field[1, 4, 4] = 5, 3, 2
+    assert probe.radius(field, (4, 4, 4), 0.5, ISOTROPIC) == 0
+    assert probe.radius(field, (4, 4, 4), 0.8, (1, 1, 2)) == 4
+    assert probe.radius(field, (4, 4, 4), 1.0, ISOTROPIC) == 3
+    assert probe.share_beyond(field, (4, 4, 4), 0, 1) == pytest.approx(0.2)
+    assert probe.share_beyond(field, (4, 4, 4), 2, 1) == pytest.approx(0.3)
+
+
 @pytest.mark.parametrize("axis", [None, 0])
 def test_effective_field_lies_around_the_middle_voxel(axis):
-    conv = torch.nn.Conv3d if axis is None else torch.nn.Conv2d
+    conv = nn.Conv3d if axis is None else nn.Conv2d
     prep = Prep((8, 8, 6), axis=axis, neighbours=0 if axis is None else 1)
     network = conv(prep.channels(1), 3, 3, padding=1)
     image = np.random.default_rng(0).normal(size=(1, 8, 8, 6)).astype(np.float32)
