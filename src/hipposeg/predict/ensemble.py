@@ -123,9 +123,9 @@ def load_ensemble(
         if folds is not None and run.fold not in folds:
             continue
         if not path.is_file():
-            raise FileNotFoundError(f"{path} is missing, which {folder / cards.NAME} names; copy both from one place")
-        if sha256_file(path) != digest:
-            raise ValueError(f"{path} is not the file that {cards.NAME} was made for; copy both from one place")
+            raise FileNotFoundError(f"{path} is missing, which {folder / cards.NAME} names; {cards.REMEDY}")
+        if (found := sha256_file(path)) != digest:
+            raise ValueError(f"{path}: found SHA-256 {found}, expected {digest} as in {cards.NAME}; {cards.REMEDY}")
         networks[run] = load(path, run, SPECS[card.dataset], machine)
     return Ensemble(card, networks, machine)
 

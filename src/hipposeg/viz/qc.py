@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Mapping
+from dataclasses import replace
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -27,16 +28,17 @@ def picture(views: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
     """Draw hippocampi, two rows each.
 
     Args:
-        views: name of a side -> image and label map, (X, Y, Z) at 1 mm.
+        views: name of a side, "left" or "right", whose image is in RAS axes, or another name for a crop whose side is
+            unknown -> image and label map, (X, Y, Z) at 1 mm.
     """
-    spec = MSD_HIPPOCAMPUS
+    spec, known = MSD_HIPPOCAMPUS, replace(MSD_HIPPOCAMPUS, axes=(("L", "R"), *MSD_HIPPOCAMPUS.axes[1:]))
     rows = [(name, image, mask, drawn) for name, (image, mask) in views.items() for drawn in (0, 1)]
     fig, axes = panels([[plane_size(image, axis) for axis in range(3)] for _, image, _, _ in rows])
     for row, (name, image, mask, drawn) in zip(axes, rows, strict=True):
         for axis, ax in enumerate(row):
             at, shown = fullest(mask, axis, image.shape), {"mask": mask if drawn else None}
             case_panel(ax, CaseView("", image, shown, (1.0, 1.0, 1.0), at), "mask", spec, axis, 0.0)
-            letters(ax, spec, axis)
+            letters(ax, known if name in ("left", "right") else spec, axis)
             if not drawn:
                 ax.set_title(
                     f"{plane_name(spec, axis)}, slice {at + 1} of {image.shape[axis]}", fontsize=9, weight="normal"

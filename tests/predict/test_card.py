@@ -1,0 +1,48 @@
+"""A card with impossible values, or of other weights, is refused with file, finding, expectation and remedy."""
+
+import json
+import shutil
+
+import pytest
+
+from hipposeg.predict import card
+from hipposeg.predict.ensemble import load_ensemble
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "found"),
+    [
+        (("quantiles", "union"), 0, "as quantiles"),
+        (("quantiles", "anterior"), -0.1, "as quantiles"),
+        (("quantiles", "anterior"), "0.1", "as quantiles"),
+        (("quantiles",), {"union": 0.1}, "as quantiles"),
+        (("limits",), {}, "as measures with limits"),
+        (("limits", "union"), None, "None as limits of union"),
+        (("limits", "union"), ["2410", 4267.0], "as limits of union"),
+        (("limits", "union"), [4267.0, 2410.0], "as limits of union"),
+        (("limits", "union"), [None, float("nan")], "as limits of union"),
+        (("limits", "order"), [13.9], "as limits of order"),
+        (("level",), 90, "90 as level"),
+        (("scale",), "width", "'width' as scale"),
+        (("runs",), {"unet3d-fast.grouped0.s0.standard": "abc"}, "as runs"),
+        (("boxes",), {}, "missing"),
+    ],
+)
+def test_a_card_with_a_wrong_value(tmp_path, place, value, found):
+    content = json.loads((card.PACKAGED / card.NAME).read_text())
+    inner = content[place[0]] if len(place) == 2 else content
+    inner[place[-1]] = value
+    path = tmp_path / card.NAME
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError) as error:
+        card.read(path)
+    text = str(error.value)
+    assert text.startswith(f"{path}: found ") and found in text and "expected a card" in text and "copy card" in text
+
+
+def test_other_weights_are_named_with_both_hashes(tmp_path):
+    shutil.copytree(card.PACKAGED, tmp_path, dirs_exist_ok=True)
+    path = min(tmp_path.glob("*.safetensors"))
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ValueError, match=f"{path.name}: found SHA-256 [0-9a-f]{{64}}, expected [0-9a-f]{{64}} .*copy"):
+        load_ensemble(tmp_path)
