@@ -78,13 +78,14 @@ report page: $(READY) ## the page again from artifacts
 
 test: lint ## lint and all tests
 	@$(BIN)/python -m pytest -q
-test-install: $(READY) ## the wheel in an empty environment: its help, and a prediction where HIPPOSEG_DATA is set
+test-install: $(READY) ## the wheel alone in an empty environment: help, a crop (HIPPOSEG_DATA) and a head (HIPPOSEG_HEADS)
 	@rm -rf build .work/install && $(BIN)/python -m venv .work/install
 	@$(BIN)/python -m pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation -w .work/install . && rm -rf build
 	@$(BIN)/uv pip install -q --python .work/install/bin/python $(if $(filter cpu,$(chosen)),--torch-backend cpu) \
 		-c requirements.lock .work/install/*.whl
 	@.work/install/bin/hipposeg --help
-	@[ -z "$$HIPPOSEG_DATA" ] || .work/install/bin/hipposeg predict "$$HIPPOSEG_DATA/imagesTr/hippocampus_001.nii.gz" -o .work/install
+	@[ -z "$$HIPPOSEG_DATA" ] || .work/install/bin/hipposeg predict "$$HIPPOSEG_DATA/imagesTr/hippocampus_001.nii.gz" -o .work/install/crop
+	@[ -z "$$HIPPOSEG_HEADS" ] || .work/install/bin/hipposeg predict "$$HIPPOSEG_HEADS/example_1p75mm_t1.nii.gz" -o .work/install/head
 lint: $(READY) ## ruff, import layers, notebooks in sync
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports && $(BIN)/hipposeg sync --check
 verify: $(READY) ## two smoke runs from scratch, compared byte for byte

@@ -145,8 +145,8 @@ def bids(args: argparse.Namespace) -> int:
     """Segment every T1w scan of a BIDS data set (BIDS App).
 
     The level "participant" writes masks (sub-01_desc-hipposeg_dseg.nii.gz), JSON sidecars and pictures as a BIDS
-    derivative, one scan a process; finished scans are not done again. The level "group" writes a table of all scans and
-    a page that lists the most unusual ones first. The exit status is 1 if a scan was refused or failed.
+    derivative; finished scans are not done again. The level "group" writes a table of all scans and a page with the
+    most unusual first. The exit status is 1 if a scan was refused or failed.
     """
     from hipposeg.predict import bids
 

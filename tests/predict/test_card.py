@@ -24,7 +24,6 @@ from hipposeg.predict.ensemble import load_ensemble
         (("limits", "order"), [13.9], "as limits of order"),
         (("level",), 90, "90 as level"),
         (("scale",), "width", "'width' as scale"),
-        (("runs",), {"unet3d-fast.grouped0.s0.standard": "abc"}, "as runs"),
         (("boxes",), {}, "missing"),
     ],
 )

@@ -7,7 +7,6 @@ as finished; a scan without mask has one, too, with the reason.
 import html
 import os
 import shutil
-import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -37,7 +36,6 @@ MEANINGS = {
     "unusual": "largest robust z of the scan in this group: |value - median| / (1.4826 MAD)",
     "most_unusual": "the measure that has it",
     "agreement": "mean Dice between the networks' masks, of the worse side",
-    "asymmetry": "left minus right volume, relative to their mean",
     "intracranial_ml": "estimate from the scale of the registration, in ml",
 }
 LEAST_SPREAD = 0.01  # of a measure in a group, relative to its median; of a fraction absolute
@@ -47,17 +45,11 @@ _one_at_a_time = Lock()  # in a worker with several threads: matplotlib's pictur
 
 @dataclass(frozen=True)
 class Source:
-    """A T1w scan of a data set, and the files of its results; `output.one` writes them like those of a folder.
+    """A T1w scan of a data set, and the files of its results; `output.one` writes them like those of a folder."""
 
-    Attributes:
-        root: the data set.
-        image: below it, with "/".
-        path: the derivative.
-    """
-
-    root: Path
-    image: str
-    path: Path
+    root: Path  # the data set
+    image: str  # below it, with "/"
+    path: Path  # the derivative
 
     @property
     def name(self) -> str:
@@ -137,16 +129,10 @@ def participant(
     root: Path, out: Path, labels: Sequence[str] = (), scheduler: str = "", jobs: int | None = None,
     overwrite: bool = False, weights: Path | None = None,
 ) -> int:  # fmt: skip
-    """Segment every scan that is not finished, and print what happened; returns 1 if a scan has no mask, else 0.
+    """Segment every scan that is not finished, as `hipposeg bids --help` says; workers must see both folders.
 
-    Args:
-        root: the data set.
-        out: the derivative; workers must see both.
-        labels: of participants; empty for all.
-        scheduler: address of a dask scheduler; by default a cluster on this machine with `jobs` workers.
-        jobs: by default what cores and memory allow.
-        overwrite: do finished scans again.
-        weights: folder with card and weights; by default the package's.
+    Returns:
+        1 if a scan has no mask, else 0.
     """
     from distributed import as_completed
 
@@ -154,7 +140,7 @@ def participant(
     scans = find(root, out, labels)
     describe(root, out)
     todo = [one for one in scans if overwrite or one.facts()["status"] not in (OK, CHECK, REFUSED)]
-    _say(f"{len(scans) - len(todo)} of {len(scans)} scans are finished.")
+    output.print_safely(f"{len(scans) - len(todo)} of {len(scans)} scans are finished.")
     if todo:
         _networks(weights)  # an error in them ends the call, not every scan
         with _client(scheduler, jobs, len(todo), out) as client:
@@ -163,11 +149,11 @@ def participant(
                 one = futures[future]
                 if error := future.exception():  # a worker that was killed, mostly for its memory
                     one.note(root / one.image, output.FAILED, f"{type(error).__name__}: {error}")
-                _say(f"[{place}/{len(todo)}] {one.image}: {one.facts()['status']}")
+                output.print_safely(f"[{place}/{len(todo)}] {one.image}: {one.facts()['status']}")
     bad = [(one, one.facts()) for one in scans if one.facts()["status"] not in (OK, CHECK)]
     for one, facts in bad:
-        _say(f"{one.image}: {facts['status']}\n  {'; '.join(facts['reasons'])}")
-    _say(f"{len(scans)} scans, {len(bad)} without mask. Results: {out}")
+        output.print_safely(f"{one.image}: {facts['status']}\n  {'; '.join(facts['reasons'])}")
+    output.print_safely(f"{len(scans)} scans, {len(bad)} without mask. Results: {out}")
     return 1 if bad else 0
 
 
@@ -192,10 +178,6 @@ def _client(scheduler: str, jobs: int | None, count: int, out: Path) -> Iterator
             yield client
     finally:
         shutil.rmtree(out / ".dask", ignore_errors=True)
-
-
-def _say(text: str) -> None:
-    output.print_safely(text, sys.stdout)
 
 
 @cache
@@ -231,7 +213,7 @@ def group(root: Path, out: Path) -> int:
     rows.sort(key=lambda row: (row["status"] in (OK, CHECK), -float(row.get("unusual") or 0), row["name"]))
     write_text(out / "desc-hipposeg_qc.html", _page(rows, pictures))
     bad = sum(row["status"] not in (OK, CHECK) for row in rows)
-    _say(f"{len(rows)} scans, {bad} without mask. Look at {out / 'desc-hipposeg_qc.html'}")
+    output.print_safely(f"{len(rows)} scans, {bad} without mask. Look at {out / 'desc-hipposeg_qc.html'}")
     return 1 if bad else 0
 
 

@@ -26,14 +26,15 @@ def save_segmentation(path: Path, result: Result) -> None:
         for keyword in MAY_BE_EMPTY:
             if keyword not in source:
                 setattr(source, keyword, None)
-        for shared in source.get("SharedFunctionalGroupsSequence", ()):  # one orientation, which `dicom` has checked
+        sized = source
+        for shared in source.get("SharedFunctionalGroupsSequence", ()):  # `dicom` checked that all frames are alike
             for keyword in ("PlaneOrientationSequence", "PixelMeasuresSequence"):
                 if keyword not in shared:
                     setattr(shared, keyword, source.PerFrameFunctionalGroupsSequence[0][keyword].value)
-    program = highdicom.AlgorithmIdentificationSequence(
-        "hipposeg", codes.DCM.ArtificialIntelligence, hipposeg.__version__
-    )
-    segments = []
+            sized = shared.PixelMeasuresSequence[0]
+        sized.SliceThickness = sized.get("SliceThickness") or round(result.scan.spacing[2], 6)
+    kind, version = codes.DCM.ArtificialIntelligence, hipposeg.__version__
+    program, segments = highdicom.AlgorithmIdentificationSequence("hipposeg", kind, version), []
     for value, part in sorted(result.names.items()):
         segment = highdicom.seg.SegmentDescription(
             value, f"{part} hippocampus", codes.SCT.AnatomicalStructure, codes.SCT.Hippocampus, "AUTOMATIC", program
@@ -45,17 +46,15 @@ def save_segmentation(path: Path, result: Result) -> None:
         segments.append(segment)
     # highdicom's axes are slice, row, column, and DICOM's space is LPS.
     affine = (LPS_TO_RAS @ result.affine)[:, [2, 1, 0, 3]]
-    volume = highdicom.Volume(
-        np.ascontiguousarray(result.labels.T), affine, "PATIENT", frame_of_reference_uid=sources[0].FrameOfReferenceUID
-    )
+    frame, array = sources[0].FrameOfReferenceUID, np.ascontiguousarray(result.labels.T)
+    volume = highdicom.Volume(array, affine, "PATIENT", frame_of_reference_uid=frame)
     content = [sources[0].SeriesInstanceUID, sha256_bytes(result.labels.tobytes())]
     found = highdicom.seg.Segmentation(
         sources, volume, "BINARY", segments,
         series_instance_uid=generate_uid(entropy_srcs=[*content, "series"]), series_number=1000,
         sop_instance_uid=generate_uid(entropy_srcs=content), instance_number=1,
         manufacturer="hipposeg contributors", manufacturer_model_name="hipposeg",
-        software_versions=hipposeg.__version__, device_serial_number="0",
-        content_description="Hippocampus, anterior and posterior",
+        software_versions=version, device_serial_number="0",
     )  # fmt: skip
     with replacing(path) as temporary:
         found.save_as(temporary)

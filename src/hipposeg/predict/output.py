@@ -41,9 +41,7 @@ DISCLAIMER = (
 class Folder:
     """An output folder and its table."""
 
-    def __init__(
-        self, path: Path, inputs: Sequence[Path], overwrite: bool = False, dicom_seg: bool = False
-    ) -> None:  # fmt: skip
+    def __init__(self, path: Path, inputs: Sequence[Path], overwrite: bool = False, dicom_seg: bool = False) -> None:
         """Open a folder; it is created if it does not exist.
 
         Raises:
@@ -230,23 +228,14 @@ def run(
     images: Sequence[Path], output: Path, weights: Path | None = None, series: str = "", overwrite: bool = False,
     dicom_seg: bool = False,
 ) -> int:  # fmt: skip
-    """Segment each scan into a folder and print what happened.
-
-    Args:
-        images: files or folders.
-        output: folder of the results.
-        weights: folder with card and weights; by default the package's.
-        series: which DICOM series of a folder.
-        overwrite: replace files that the folder's table does not list.
-        dicom_seg: write a DICOM SEG of each scan that is DICOM.
+    """Segment each scan into a folder, as `hipposeg predict --help` says, and print what happened.
 
     Returns:
         1 if a scan was refused or failed, else 0.
 
     Raises:
         FileNotFoundError: a weight file or the card is missing.
-        ValueError: the weights do not belong to the card, or nothing can be written to the folder. Both before a scan
-            is read.
+        ValueError: card, weights or folder cannot be used. Both before a scan is read.
     """
     os.environ["MPLBACKEND"] = "Agg"  # never open a window
     paths = [path.expanduser() for path in dict.fromkeys(images)]
@@ -265,13 +254,13 @@ def run(
         counts[status] += 1
         done = f"[{place}/{len(paths)}] {path}: {status}, {time.perf_counter() - started:.0f} s"
         done += "".join(f"\n  {part} {volume}" for part, volume in volumes.items())
-        print_safely(done, sys.stdout)
+        print_safely(done)
         if why:
-            print_safely(f"  {why}", sys.stdout)
+            print_safely(f"  {why}")
     told = ", ".join(f"{count} {status}" for status, count in counts.items())
-    print_safely(f"{len(paths)} scans: {told}. Volumes: {folder.path / TABLE}", sys.stdout)
+    print_safely(f"{len(paths)} scans: {told}. Volumes: {folder.path / TABLE}")
     if ensemble:
-        print_safely(DISCLAIMER.format(level=ensemble.card.level), sys.stdout)
+        print_safely(DISCLAIMER.format(level=ensemble.card.level))
     return 1 if counts[REFUSED] or counts[FAILED] else 0
 
 
@@ -300,8 +289,9 @@ def one(
     return status, why, {}
 
 
-def print_safely(text: str, stream: TextIO) -> None:
-    """Print a line; neither a terminal without these letters nor a closed pipe ends the batch."""
+def print_safely(text: str, stream: TextIO | None = None) -> None:
+    """Print a line, on stdout; neither a terminal without these letters nor a closed pipe ends the batch."""
+    stream = stream or sys.stdout
     encoding = stream.encoding or "utf-8"
     try:
         print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)

@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import socket
-import sys
 import tempfile
 import threading
 import zipfile
@@ -108,11 +107,7 @@ class Desk:
 
 
 def unpacked(path: Path) -> Path:
-    """What a ZIP file holds, a folder or a single file, under numbers for names; another file itself.
-
-    Raises:
-        ValueError: the ZIP file is damaged, or holds too much.
-    """
+    """What a ZIP file holds, a folder or a single file, under numbers for names; another file itself."""
     if not zipfile.is_zipfile(path):
         return path
     folder = path.parent / f"{path.stem}_files"
@@ -145,23 +140,13 @@ def application(desk: Desk, kept: str) -> web.Application:
         page = output.html_page("Segment a scan", PAGE.replace("KEPT", kept))
         return web.Response(text=page, content_type="text/html")
 
-    app = web.Application(middlewares=[only_here])
-    app.add_routes([web.get("/", start), web.get("/state", desk.state), web.post("/scans", desk.take)])
-    app.add_routes([web.get("/files/{name}", desk.file)])
+    app, found = web.Application(middlewares=[only_here]), web.get("/files/{name}", desk.file)
+    app.add_routes([web.get("/", start), web.get("/state", desk.state), web.post("/scans", desk.take), found])
     return app
 
 
 def run(port: int, folder: Path | None = None, weights: Path | None = None) -> int:
-    """Serve until Ctrl-C.
-
-    Args:
-        port: 0 takes any free one.
-        folder: where results are kept; by default a temporary one, which is removed at the end.
-        weights: folder with card and weights; by default the package's.
-
-    Raises:
-        ValueError: the port is in use, or nothing can be written to the folder.
-    """
+    """Serve until Ctrl-C, as `hipposeg serve --help` says. Raises ValueError if port or folder cannot be used."""
     os.environ["MPLBACKEND"] = "Agg"
     with socket.socket() as door, tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as work:
         door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -172,6 +157,6 @@ def run(port: int, folder: Path | None = None, weights: Path | None = None) -> i
         desk = Desk(Path(work) / "scans", folder or Path(work) / "results", load_ensemble(weights))
         kept = f"Results are kept in {desk.results.path}." if folder else "Results are removed when the program ends."
         address = f"http://{HOST}:{door.getsockname()[1]}"
-        output.print_safely(f"Open {address} in a browser; Ctrl-C ends it. {kept}", sys.stdout)
+        output.print_safely(f"Open {address} in a browser; Ctrl-C ends it. {kept}")
         web.run_app(application(desk, kept), sock=door, print=None)
     return 0

@@ -28,8 +28,7 @@ def picture(views: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
     """Draw hippocampi, two rows each.
 
     Args:
-        views: name of a side, "left" or "right", whose image is in RAS axes, or another name for a crop whose side is
-            unknown -> image and label map, (X, Y, Z) at 1 mm.
+        views: "left", "right" (both in RAS axes) or "crop" -> image and label map, (X, Y, Z) at 1 mm.
     """
     spec, known = MSD_HIPPOCAMPUS, replace(MSD_HIPPOCAMPUS, axes=(("L", "R"), *MSD_HIPPOCAMPUS.axes[1:]))
     rows = [(name, image, mask, drawn) for name, (image, mask) in views.items() for drawn in (0, 1)]
