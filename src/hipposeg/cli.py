@@ -254,10 +254,7 @@ def main(argv: Sequence[str] | None = None, commands: argparse.ArgumentParser | 
         print(f"hipposeg: found no {error.name}; `pip install 'hipposeg[{extra}]'` installs it.", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        kept = STOPPED.get(
-            args.function.__name__, "Checkpoints and finished runs are kept: the same command goes on from there."
-        )
-        print(f"\nStopped. {kept}", file=sys.stderr)
+        print(f"\nStopped. {STOPPED.get(args.function.__name__, GOES_ON)}", file=sys.stderr)
         return 130
 
 

@@ -54,8 +54,7 @@ def test_an_upload_gives_volumes_a_page_and_files(desk, served):
         assert scan["status"] in ("ok", "check") and scan["scan"] == "_my_scan.nii.gz"
         assert scan["files"] == [f"_my_scan{end}" for end in ("_dseg.nii.gz", "_dseg.tsv", "_volumes.json", "_qc.html")]
         assert "data:image/png" in await (await client.get("/files/_my_scan_qc.html")).text()
-        table = await (await client.get("/files/volumes.csv")).text()
-        assert scan["status"] in table and (await client.get("/files/_my_scan_dseg.nii.gz")).status == 200
+        assert scan["status"] in await (await client.get("/files/volumes.csv")).text()
         assert not list(desk.folder.rglob("*.nii.gz")), "uploads are removed"
 
         archive = io.BytesIO()

@@ -91,11 +91,7 @@ class Source:
 
 
 def find(root: Path, out: Path, labels: Sequence[str] = ()) -> list[Source]:
-    """The T1w scans of a data set, or of participants, sorted; labels: with or without "sub-".
-
-    Raises:
-        ValueError: there are none, a participant has none, or two would have the same mask.
-    """
+    """The T1w scans of all or some participants. Raises ValueError if one has none, or two would have one mask."""
     paths = sorted(path for pattern in PATTERNS for end in ("", ".gz") for path in root.glob(pattern + end))
     found = [Source(root, path.relative_to(root).as_posix(), out) for path in paths]
     wanted = {f"sub-{label.removeprefix('sub-')}" for label in labels}
@@ -129,11 +125,7 @@ def participant(
     root: Path, out: Path, labels: Sequence[str] = (), scheduler: str = "", jobs: int | None = None,
     overwrite: bool = False, weights: Path | None = None,
 ) -> int:  # fmt: skip
-    """Segment every scan that is not finished, as `hipposeg bids --help` says; workers must see both folders.
-
-    Returns:
-        1 if a scan has no mask, else 0.
-    """
+    """Segment every scan that is not finished, as `hipposeg bids --help` says; returns 1 if a scan has no mask."""
     from distributed import as_completed
 
     root, out = root.expanduser().resolve(), out.expanduser().resolve()
@@ -193,7 +185,7 @@ def _segment(source: Source, weights: Path | None) -> None:
 
 
 def group(root: Path, out: Path) -> int:
-    """Write a table of all scans, and a page with the most unusual first; returns 1 if a scan has no mask, else 0."""
+    """Write a table of all scans, and a page with the most unusual first; returns 1 if a scan has no mask."""
     root, out = root.expanduser().resolve(), out.expanduser().resolve()
     scans, rows = find(root, out), []
     describe(root, out)
@@ -203,8 +195,9 @@ def group(root: Path, out: Path) -> int:
             "participant_id": subject, "session_id": "".join(session),
             "image": one.image, "name": one.name, "status": facts["status"], "reasons": "; ".join(facts["reasons"]),
         } | facts.get("row", {}))  # fmt: skip
-    for row, (score, measure) in zip(rows, unusual(rows), strict=True):
-        row |= {"unusual": f"{score:.1f}", "most_unusual": measure} if measure else {}
+    masked = [row for row in rows if row["status"] in (OK, CHECK)]
+    for row, (score, measure) in zip(masked, unusual(masked), strict=True):
+        row |= {"unusual": f"{score:.1f}", "most_unusual": measure}
     cells = [[str(row.get(column) or "n/a") for column in COLUMNS] for row in rows]
     lines = ["\t".join(" ".join(cell.split()) for cell in line) for line in (COLUMNS, *cells)]
     write_text(out / "desc-hipposeg_volumes.tsv", "\n".join(lines) + "\n")
@@ -212,32 +205,30 @@ def group(root: Path, out: Path) -> int:
     pictures = {one.name: one.files[2].relative_to(out).as_posix() for one in scans if one.files[2].is_file()}
     rows.sort(key=lambda row: (row["status"] in (OK, CHECK), -float(row.get("unusual") or 0), row["name"]))
     write_text(out / "desc-hipposeg_qc.html", _page(rows, pictures))
-    bad = sum(row["status"] not in (OK, CHECK) for row in rows)
+    bad = len(rows) - len(masked)
     output.print_safely(f"{len(rows)} scans, {bad} without mask. Look at {out / 'desc-hipposeg_qc.html'}")
     return 1 if bad else 0
 
 
 def unusual(rows: Sequence[dict[str, str]]) -> list[tuple[float, str]]:
-    """Of each scan the largest robust z, and the measure that has it; "" without volumes. Only low agreement counts."""
+    """Of each scan the largest robust z, and the measure that has it. Of agreements only low ones are unusual."""
     measures = np.array([measure for measure in MEASURES if any(row.get(measure) for row in rows)])
     if not len(measures):
-        return [(0.0, "")] * len(rows)
+        return []
     values = np.array([[float(row.get(measure) or "nan") for measure in measures] for row in rows])
     middle = np.nanmedian(values, axis=0)
     spread = 1.4826 * np.nanmedian(np.abs(values - middle), axis=0)
     z = (values - middle) / np.maximum(spread, LEAST_SPREAD * np.maximum(np.abs(middle), 1))
-    z = np.nan_to_num(np.where(measures == "agreement", np.maximum(-z, 0), np.abs(z)), nan=-1.0)
-    return [(line.max(), str(measures[line.argmax()]) if line.max() >= 0 else "") for line in z]
+    z = np.nan_to_num(np.where(measures == "agreement", np.maximum(-z, 0), np.abs(z)))
+    return [(line.max(), str(measures[line.argmax()])) for line in z]
 
 
 def _page(rows: Sequence[dict[str, str]], pictures: dict[str, str]) -> str:
     """The page of the group; pictures are links, so that it stays small."""
     counts = ", ".join(f"{count} {status}" for status, count in Counter(row["status"] for row in rows).items())
-    shown = [
-        f"""<p>{len(rows)} scans: {counts}. Scans without mask come first, then those whose volumes, asymmetry or
-agreement of the networks differ most from this group's. {MOST_SHOWN} are shown at most;
-<a href="desc-hipposeg_volumes.tsv">the table</a> has all. Not a medical device.</p>"""
-    ]
+    order = "Scans without mask come first, then those that differ most from this group."
+    table = f'<a href="desc-hipposeg_volumes.tsv">The table</a> has all, this page {MOST_SHOWN} at most'
+    shown = [f"<p>{len(rows)} scans: {counts}. {order} {table}. Not a medical device.</p>"]
     for row in rows[:MOST_SHOWN]:
         facts = [f"{part}: {row[f'{part}_mm3']} mm³" for part in SIDES if row.get(f"{part}_mm3")]
         if measure := row.get("most_unusual"):

@@ -103,12 +103,9 @@ class Ensemble:
 def load_ensemble(
     folder: Path | None = None, folds: Sequence[int] | None = None, machine: Machine | None = None
 ) -> Ensemble:
-    """Load the networks that a card names, each checked by its hash.
+    """Load the networks that a card names, or those of some folds, each checked by its hash.
 
-    Args:
-        folder: holds card.json and <run>.safetensors; by default the package's.
-        folds: load only the networks of these folds.
-        machine: by default this machine.
+    The folder, by default the package's, holds card.json and <run>.safetensors.
 
     Raises:
         FileNotFoundError: a file is missing.

@@ -115,7 +115,11 @@ class Folder:
             if self.dicom_seg and result.scan.slices:
                 from hipposeg.predict.dicom_seg import save_segmentation
 
-                save_segmentation(segmentation, result)
+                try:
+                    save_segmentation(segmentation, result)
+                except Exception as error:  # with unusual headers highdicom raises anything
+                    found = f"{image}: found headers that make no DICOM SEG ({type(error).__name__}: {error})"
+                    raise DataError(f"{found}, expected complete ones. Leave out --dicom-seg.") from error
         write_json(facts, as_facts(as_key(image), result, level))
         if result.hippocampi:
             write_text(page, as_utf8(as_page(name, result, level)))

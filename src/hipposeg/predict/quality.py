@@ -36,7 +36,7 @@ def measure(
 
     Args:
         mask: (X, Y, Z) label map.
-        spacing: voxel size in mm.
+        spacing: in mm.
         spread: standard deviation of each label's volume over the averaged predictions, in mm3.
         spec: names the labels.
 
