@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 
 import nibabel
@@ -56,18 +57,14 @@ def test_the_predictor_loads_no_tables_and_registration_only_for_heads():
 
 def core() -> set[str]:
     """Names of the core dependencies and of all that they bring along."""
-    todo = tomllib.loads((project_root() / "pyproject.toml").read_text())["project"]["dependencies"]
-    found: set[str] = set()
+    todo, found = tomllib.loads((project_root() / "pyproject.toml").read_text())["project"]["dependencies"], set()
     while todo:
-        requirement = Requirement(todo.pop())
-        name = canonicalize_name(requirement.name)
-        if name not in found and (requirement.marker is None or requirement.marker.evaluate({"extra": ""})):
-            try:
-                todo += requires(name) or ()
-            except PackageNotFoundError:  # of another system
-                continue
-            found.add(name)
-    return found
+        one = Requirement(todo.pop())
+        if one.name not in found and (one.marker is None or one.marker.evaluate({"extra": ""})):
+            found.add(one.name)
+            with suppress(PackageNotFoundError):  # of another system
+                todo += requires(one.name) or ()
+    return {canonicalize_name(name) for name in found}
 
 
 # Python with a finder that refuses the modules of its first argument, as if they were not installed.

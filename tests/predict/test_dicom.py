@@ -18,6 +18,7 @@ SHAPE = (12, 10, 50)
 TURN = np.linalg.qr(np.array([[1, 0.2, -0.1], [-0.2, 1, 0.3], [0.1, -0.25, 1]]))[0]
 TURN *= np.sign(np.diag(TURN))
 VALUES = np.random.default_rng(1).integers(0, 900, SHAPE)
+LABELS = np.random.default_rng(2).choice(5, SHAPE, p=(0.8, 0.05, 0.05, 0.05, 0.05)).astype(np.uint8)
 STEPS = (1.2, 1.5, 2.0)
 STUDY = {"StudyInstanceUID": "1.2.3.8", "FrameOfReferenceUID": "1.2.3.9"}
 
@@ -104,19 +105,10 @@ def test_missing_or_truncated_slices_are_named(tmp_path):
         read(tmp_path)
 
 
-def labels():
-    """Four parts of different shapes, and one voxel in a corner."""
-    found = np.zeros(SHAPE, dtype=np.uint8)
-    for value in (1, 2, 3, 4):
-        found[2 * value : 2 * value + 3, value : 9 - value, 8 * value : 9 * value + 2] = value
-    found[0, 0, 0] = 4
-    return found
-
-
 def check_segmentation(folder, path):
     """Read a SEG back, and compare it with the labels by position, voxel by voxel."""
     scan, names = read(folder), {1: "left anterior", 2: "left posterior", 3: "right anterior", 4: "right posterior"}
-    save_segmentation(path, Result(scan, labels(), names, {}, (), "ok", ()))
+    save_segmentation(path, Result(scan, LABELS, names, {}, (), "ok", ()))
     found = highdicom.seg.segread(path)
     assert found.PatientName == found.PatientBirthDate == found.AccessionNumber == found.StudyID == ""
     assert (found.FrameOfReferenceUID, found.StudyInstanceUID) == ("1.2.3.9", "1.2.3.8")
@@ -130,7 +122,7 @@ def check_segmentation(folder, path):
     for value in range(1, 5):
         there = np.argwhere(volume.array == value)
         lps = there @ volume.affine[:3, :3].T + volume.affine[:3, 3]
-        ours = np.argwhere(labels() == value) @ scan.affine[:3, :3].T + scan.affine[:3, 3]
+        ours = np.argwhere(LABELS == value) @ scan.affine[:3, :3].T + scan.affine[:3, 3]
         sort = [points[np.lexsort(np.round(points, 2).T)] for points in (lps * (-1, -1, 1), ours)]
         np.testing.assert_allclose(*sort, atol=1e-3)
 

@@ -78,15 +78,13 @@ def test_what_is_refused(desk, monkeypatch):
 
         for headers in ({"Host": "evil.example"}, {"Origin": "http://evil.example"}):
             await refused(403, "address that `hipposeg serve` prints", headers=headers)
-        for path in ("/files/..%2Fcard.json", "/files/card.json"):
-            assert (await client.get(path)).status == 404
+        assert (await client.get("/files/..%2Fcard.json")).status == 404
         monkeypatch.setattr(serve, "MOST_BYTES", 1 << 20)
         await refused(400, "found more than 1 MiB", data=bytes((1 << 20) + 1))
         archive = io.BytesIO()
         with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as stream:
             stream.writestr("bomb", bytes(2 << 20))
         await refused(400, "more than 1 MiB in it", data=archive.getvalue())
-        await refused(400, "expected a ZIP file", data=archive.getvalue().replace(b"bomb", b"tomb", 1))
         assert not desk.busy and not desk.scans and not any(desk.folder.rglob("*.zip"))
 
     session(desk, steps)
@@ -94,9 +92,8 @@ def test_what_is_refused(desk, monkeypatch):
 
 def test_the_whole_command(msd_dir, tmp_path):
     command = [sys.executable, "-u", "-m", "hipposeg.cli", "serve", "--port", "0"]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, env=os.environ | {"TMPDIR": str(tmp_path)}
-    ) as one:
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as one:
         try:
             address = re.search(r"http://127.0.0.1:\d+", one.stdout.readline())[0]
             crop = (msd_dir / "imagesTr" / MSD_HIPPOCAMPUS.file_name(1)).read_bytes()
@@ -105,8 +102,6 @@ def test_the_whole_command(msd_dir, tmp_path):
                 time.sleep(0.2)
             assert state["scans"][0]["status"] == "ok"
             assert b"Status: ok" in urllib.request.urlopen(f"{address}/files/a_qc.html").read()
-            other = subprocess.run([*command[:-1], address.split(":")[-1]], capture_output=True, text=True)
-            assert other.returncode == 1 and "expected a free port" in other.stderr
         finally:
             one.send_signal(2)
             assert one.wait(30) == 0

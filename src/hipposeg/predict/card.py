@@ -90,12 +90,7 @@ class Card:
 
 
 def read(path: Path = PACKAGED / NAME) -> Card:
-    """Read a card, by default the package's.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is not a card, or a value in it is impossible.
-    """
+    """Read a card, by default the package's. Raises ValueError if a value is missing or impossible."""
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; {REMEDY}")
     try:

@@ -205,12 +205,7 @@ def back(probabilities: np.ndarray, grid: np.ndarray, affine: np.ndarray, shape:
 
 
 def check(scan: Scan, boxes: Boxes) -> None:
-    """Check that a scan is a crop like those of the training set.
-
-    Raises:
-        DataError: it has another voxel size or orientation, is rotated further than in training, or is smaller or
-            larger than those crops.
-    """
+    """Raise DataError unless voxels, axes, rotation and size of a crop are like those of the training set."""
     if not np.allclose(scan.spacing, boxes.spacing, atol=SPACING_TOLERANCE_MM, rtol=0):
         raise DataError(
             f"{scan.path}: found a crop with voxels of {_by(scan.spacing)} mm, expected {_by(boxes.spacing)} mm "
