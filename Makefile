@@ -71,7 +71,7 @@ page: $(READY) ## the page again from artifacts
 
 test: lint ## lint and all tests
 	@$(BIN)/python -m pytest -q
-test-install: $(READY) ## the wheel in an empty environment: its help, and a prediction where HIPPOSEG_DATA is set
+test-install: $(READY) ## the wheel alone in an empty environment: help, a crop (HIPPOSEG_DATA) and a head (HIPPOSEG_HEADS)
 	@sh .ci/test-install.sh
 lint: $(READY) ## ruff, import layers, notebooks in sync
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports && $(BIN)/hipposeg sync --check

@@ -18,7 +18,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
-from tqdm import tqdm
 
 from hipposeg import files
 from hipposeg.training.augmentation import Augmentation, Batch, Classic
@@ -152,7 +151,7 @@ class Training:
         for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(saved)
 
-    def epoch(self, samples: Samples, number: int, progress: tqdm) -> dict[str, Any]:
+    def epoch(self, samples: Samples, number: int, progress: Any) -> dict[str, Any]:
         """Train epoch `number` (from 1); returns its entry of the history: epoch, step, lr, loss."""
         config, total_loss = self.config, 0.0
         per_epoch = max(1, len(samples.images) // config.batch)
@@ -240,6 +239,8 @@ def fit(
     done = len(training.history)
     if config.stop and config.stop.ends(training.history):
         done = config.epochs
+    from tqdm import tqdm  # the predictor imports this module, and works without
+
     with tqdm(total=config.epochs * per_epoch, initial=done * per_epoch, desc=label, mininterval=1, unit="step") as bar:
         for number in range(done + 1, config.epochs + 1):
             started = time.perf_counter()

@@ -235,13 +235,19 @@ def three_plane(
 
 
 def quality(views: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
-    """Draw hippocampi, bare above and outlined below, to check masks by: name -> image, mask (X, Y, Z) at 1 mm."""
+    """Draw hippocampi, bare above and outlined below, to check masks by.
+
+    Args:
+        views: "left" and "right", both in RAS axes, or "crop" -> image and label map, (X, Y, Z) at 1 mm.
+    """
+    sides = set(views) <= {"left", "right"}  # a crop does not tell its side
+    spec = replace(MSD_HIPPOCAMPUS, axes=(("L", "R"), *MSD_HIPPOCAMPUS.axes[1:])) if sides else MSD_HIPPOCAMPUS
     rows = []
     for name, (image, mask) in views.items():
         centre = [fullest(mask, axis, image.shape) for axis in range(3)]
         rows.append((CaseView(f"{name}, scan", image, {"": None}), centre))
         rows.append((CaseView(name, image, {"": mask}), centre))
-    fig = _planes(rows, MSD_HIPPOCAMPUS, alpha=0, crosshair=False)
+    fig = _planes(rows, spec, alpha=0, crosshair=False)
     for number, ax in enumerate(fig.axes):
         if number // 3 % 2:
             ax.set_title("")
