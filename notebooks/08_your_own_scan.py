@@ -37,7 +37,7 @@ import sys
 if "google.colab" in sys.modules:
     import subprocess
 
-    package = "hipposeg @ git+https://github.com/hipposeg/hipposeg"
+    package = "hipposeg[notebooks] @ git+https://github.com/hipposeg/hipposeg"
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", package], check=True)
 
 # %% tags=["parameters"]

@@ -160,7 +160,8 @@ def row(path: Path, change: str, before: Result | None, ensemble: Ensemble) -> t
     seconds = time.perf_counter() - begun
     row = {
         "image": path.name.removesuffix(".nii.gz"), "change": change, "expected": expected_of(path, change),
-        "status": found.status, "reasons": "; ".join(found.reasons), "intracranial_ml": found.intracranial_ml, "seconds": round(seconds, 1),
+        "status": found.status, "reasons": "; ".join(found.reasons), "intracranial_ml": found.intracranial_ml,
+        "seconds": round(seconds, 1),
     }  # fmt: skip
     masks = sides_of(found)
     for one in found.hippocampi:
