@@ -181,7 +181,7 @@ optimiser = torch.optim.AdamW(network.parameters(), lr=1e-2)
 schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=1e-2, total_steps=steps)
 training = torch.from_numpy(np.flatnonzero(~test))
 losses = []
-for step in range(steps):
+for _ in range(steps):
     chosen = training[torch.randperm(len(training))[:batch]]
     loss = loss_of(network(images[chosen]), truths[chosen])
     optimiser.zero_grad()
