@@ -54,7 +54,7 @@ from IPython.display import Code, display
 
 from hipposeg import stats
 from hipposeg.experiments import RunSpec, plan
-from hipposeg.experiments.registry import MODELS, title_of
+from hipposeg.experiments.registry import MODELS
 from hipposeg.experiments.samples import images_of
 from hipposeg.models import attention as gates
 from hipposeg.models import inspection
@@ -383,11 +383,11 @@ for name in dict.fromkeys((*comparisons.WITHOUT.values(), *comparisons.WITHOUT))
     operations = inspection.gflops(made, inputs, one.prep.axis, one.prep.spacing)
     seconds = clock.get(name, {}).get("predict_s_per_volume", np.nan)
     counted[name] = {"parameters": inspection.parameters(made), "GFLOP": operations, "ms": 1e3 * seconds}
-rows = {twin: {"what it is": title_of(twin)} | counted[twin] for twin in comparisons.WITHOUT.values()}
+rows = {twin: {"what it is": MODELS[twin].title} | counted[twin] for twin in comparisons.WITHOUT.values()}
 for name, twin in comparisons.WITHOUT.items():
     own, base = counted[name], counted[twin]
     rows[name] = (
-        {"what it is": title_of(name)} | own | {f"{key}, times its twin's": own[key] / base[key] for key in own}
+        {"what it is": MODELS[name].title} | own | {f"{key}, times its twin's": own[key] / base[key] for key in own}
     )
 costs = pd.DataFrame(rows).T
 shown = {"parameters": "{:,.0f}", "GFLOP": "{:.2f}", "ms": "{:.0f}"} | dict.fromkeys(costs.columns[-3:], "{:.3f}")

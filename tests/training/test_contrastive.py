@@ -42,7 +42,7 @@ def weights(model):
 
 
 def trained(folder, config=CONFIG, build=hippoclip, seed=0):
-    return fit(network(build), samples(), config, MACHINE, seed, folder, "k", kind=Contrasting)
+    return fit(Contrasting(network(build), config, MACHINE, seed), samples(), folder, "k")
 
 
 def test_a_batch_has_no_subject_and_no_facts_twice():
@@ -54,12 +54,6 @@ def test_a_batch_has_no_subject_and_no_facts_twice():
     chosen = [drawn(data, 5, seeded(seed)) for seed in range(200)]
     assert {index for one in chosen for index in one} == set(range(72)), "every slice has its turn"
     assert drawn(data, 5, seeded(1)) == drawn(data, 5, seeded(1)) != drawn(data, 5, seeded(2))
-
-
-def test_subjects_who_can_add_nothing_new_are_left_out():
-    data = samples(people=12, each=2)
-    assert len(drawn(data, 10, seeded(0))) == 2, "there are two facts among all subjects"
-    assert len(drawn(samples(people=3, each=4), 64, seeded(0))) == 3, "and no more slices than subjects"
 
 
 def test_same_command_same_bytes_and_resumed_too(tmp_path):
@@ -75,7 +69,7 @@ def test_same_command_same_bytes_and_resumed_too(tmp_path):
             return super().epoch(samples, number, progress)
 
     with pytest.raises(KeyboardInterrupt):
-        fit(network(), samples(), CONFIG, MACHINE, 0, tmp_path / "c", "k", kind=Killed)
+        fit(Killed(network(), CONFIG, MACHINE, 0), samples(), tmp_path / "c", "k")
     resumed, again, _ = trained(tmp_path / "c")
     assert weights(resumed) == weights(first) and again == history
     assert weights(trained(tmp_path / "d", seed=1)[0]) != weights(first)

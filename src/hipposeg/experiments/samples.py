@@ -59,25 +59,13 @@ def make_samples(
 
 
 def shared(cohort: Cohort, cases: list[int], share: float, seed: int) -> list[int]:
-    """Cases of a fraction of the training subjects, at least two subjects.
-
-    Fractions are nested: the order of subjects depends on the seed alone, and a larger fraction continues a smaller
-    one.
-    """
+    """Cases of a fraction of the training subjects, at least two; a larger fraction of a seed holds a smaller one."""
     if share >= 1:
         return cases
     people = sorted({cohort.cases[number].subject for number in cases})
     order = torch.randperm(len(people), generator=seeded(seed, "people")).tolist()
     kept = {people[index] for index in order[: max(2, round(share * len(people)))]}
     return [number for number in cases if cohort.cases[number].subject in kept]
-
-
-def inner_part(cohort: Cohort, cases: list[int], every: int) -> tuple[list[int], list[int]]:
-    """Split cases by subject into (trained, inner); every `every`-th subject is inner."""
-    people = sorted({cohort.cases[number].subject for number in cases})
-    inside = set(people[::every])
-    split = [[number for number in cases if (cohort.cases[number].subject in inside) is held] for held in (False, True)]
-    return split[0], split[1]
 
 
 def training_slices(cohort: Cohort, prep: Prep, fold: Fold) -> dict[int, np.ndarray]:

@@ -1,6 +1,5 @@
 """Tables for people: models side by side with intervals and costs, and conclusions as text."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -30,10 +29,7 @@ READABLE = (
 def summary(frame: pd.DataFrame, spec: DatasetSpec, shown: Mapping[str, Sequence[str]] | None = None) -> pd.DataFrame:
     """Every metric of every run and label: its mean over cases with a 95 % interval over subjects.
 
-    Args:
-        frame: rows of `results.load`.
-        spec: names the labels.
-        shown: label -> metrics to compute; the others are NaN. By default all.
+    shown: label -> metrics to compute; the others are NaN. By default all.
 
     Returns:
         Columns SUMMARY_COLUMNS. n: cases; n_nan: cases without a distance (for the mean: in any class).
@@ -72,7 +68,7 @@ def readable(results: pd.DataFrame, names: dict[str, str], spec: DatasetSpec) ->
 
 
 def costs(
-    frame: pd.DataFrame, labels: Sequence[str], folds: str = "grouped", fold: int = 0, schedule: str = "standard",
+    frame: pd.DataFrame, labels: Sequence[str], folds: str = "grouped", schedule: str = "standard",
     idle: Mapping[str, float] | None = None,
 ) -> pd.DataFrame:  # fmt: skip
     """Models on one fold: what each costs, and its Dice with interval.
@@ -80,9 +76,7 @@ def costs(
     Args:
         frame: rows of `results.load`.
         labels: whose Dice get a column each.
-        folds: kind of folds.
-        fold: index of the fold.
-        schedule: of all runs.
+        folds, schedule: of all runs; the fold is 0.
         idle: model -> minutes of its training on an idle machine; by default the runs' own, which may have trained
             beside other work.
 
@@ -90,7 +84,7 @@ def costs(
         Columns dims, params, gflops, steps, minutes, the labels, iou, nsd1, hd95, value (mean Dice), low, high, seeds;
         index: model. Empty if no run is on that fold.
     """
-    chosen = frame[(frame["folds"] == folds) & (frame["fold"] == fold) & (frame["schedule"] == schedule)]
+    chosen = frame[(frame["folds"] == folds) & (frame["fold"] == 0) & (frame["schedule"] == schedule)]
     if chosen.empty:
         return pd.DataFrame()
     rows = means(chosen[chosen["label"] == MEAN])
@@ -159,8 +153,7 @@ def readable_differences(table: pd.DataFrame) -> pd.DataFrame:
     text["difference"] = [difference for difference, _ in both]
     text["95 % interval"] = [ends for _, ends in both]
     for count in ("subjects", "seeds"):
-        if count in table:
-            text[count] = ["" if np.isnan(number) else f"{number:.0f}" for number in table[count].astype(float)]
+        text[count] = ["" if np.isnan(number) else f"{number:.0f}" for number in table[count].astype(float)]
     text["p (Holm)"] = ["none" if np.isnan(p) else "< 0.0001" if p < 1e-4 else f"{p:.4f}" for p in table["p_holm"]]
     text["conclusion"] = table["conclusion"]
     return text
@@ -185,18 +178,14 @@ def counts_in_words(table: pd.DataFrame, reference: str) -> str:
 
 def machines(frame: pd.DataFrame) -> str:
     """Which processor trained how many networks, in words; models that are not trained are left out."""
-    runs = frame.drop_duplicates("run")
-    counts = Counter(runs.loc[runs["steps"] > 0, "processor"])
-    return "; ".join(f"{name}: {count}" for name, count in sorted(counts.items()))
+    counts = frame[frame["steps"] > 0].groupby("processor")["run"].nunique()
+    return "; ".join(f"{name}: {count}" for name, count in counts.items())
 
 
 def volume_agreements(run: Run, spec: DatasetSpec) -> dict[str, Agreement]:
     """Bland-Altman and ICC of predicted against true volumes in mm3, for each class and their union."""
-    pairs = {
-        label: (run.values(label, "volume_predicted"), run.values(label, "volume_true"))
-        for label in (*spec.names, UNION)
-    }
-    return {label: agreement(predicted.to_numpy(), true.to_numpy()) for label, (predicted, true) in pairs.items()}
+    columns = ("volume_predicted", "volume_true")
+    return {label: agreement(*(run.values(label, one).to_numpy() for one in columns)) for label in (*spec.names, UNION)}
 
 
 def out_of_fold(frame: pd.DataFrame, model: str) -> pd.DataFrame:
@@ -212,22 +201,7 @@ def out_of_fold(frame: pd.DataFrame, model: str) -> pd.DataFrame:
 def cases_by_rule(scores: pd.Series) -> dict[str, int]:
     """The cases with the best, median and worst score (lower middle if even; ties: lower case number).
 
-    scores: mean Dice by case number, such as `Run.values()`; NaN are left out. Raises ValueError if no case has one.
+    scores: mean Dice by case number, such as `Run.values()`; NaN are left out.
     """
-    kept = scores.dropna()
-    if kept.empty:
-        raise ValueError("no case has a score; expected the mean Dice of at least one case")
-    ranked = kept.sort_index().sort_values(ascending=False, kind="stable").index.tolist()
+    ranked = scores.dropna().sort_index().sort_values(ascending=False, kind="stable").index.tolist()
     return {"best": ranked[0], "median": ranked[len(ranked) // 2], "worst": ranked[-1]}
-
-
-def run_names(results: pd.DataFrame) -> dict[str, str]:
-    """Return short names in table order: the model, and what else tells runs of one model apart."""
-    firsts = results.drop_duplicates("run").set_index("run")
-    words = {"folds": "{}", "fold": "fold {}", "seed": "seed {}", "schedule": "{}", "precision": "{}"}
-    names = {}
-    for run, row in firsts.iterrows():
-        twins = firsts[firsts["model"] == row["model"]]
-        extra = [text.format(row[key]) for key, text in words.items() if twins[key].nunique() > 1]
-        names[run] = " ".join([row["model"], ", ".join(extra)]).strip()
-    return names

@@ -77,15 +77,7 @@ def batches(
     samples: Samples, size: int, device: str, changes: Augmentation | Classic, seed: int, epoch: int,
     empty: float | None = None,
 ) -> Iterator[tuple[int, Batch]]:  # fmt: skip
-    """Yield (step, batch) of one epoch, augmented; an incomplete last batch is dropped unless it is the only one.
-
-    Args:
-        samples: training data.
-        size: samples a batch.
-        device: where batches are moved.
-        changes: ranges of the augmentation.
-        seed, epoch, empty: as of `drawn`.
-    """
+    """Yield (step, batch) of one epoch, augmented; an incomplete last batch is dropped unless it is the only one."""
     order = drawn(samples, seed, epoch, empty)
     for step in range(max(1, len(order) // size)):
         chosen = order[step * size : (step + 1) * size]

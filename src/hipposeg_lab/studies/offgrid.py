@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from hipposeg import files, metrics
+from hipposeg.experiments.registry import RunSpec
 from hipposeg.experiments.run import Finished
-from hipposeg.experiments.spec import RunSpec
 from hipposeg.inference import HEAD, TRILINEAR, off_grid
 
 TABLE, PICTURE = "offgrid.csv", "offgrid.npz"

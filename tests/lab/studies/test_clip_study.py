@@ -8,9 +8,8 @@ from guided import GUIDE, RUN
 from stored_runs import invented, three
 
 from hipposeg.data.captions import AXIS, KINDS
-from hipposeg.experiments import guidance
-from hipposeg.experiments.registry import MODELS
-from hipposeg.experiments.spec import needed_by
+from hipposeg.experiments import weights
+from hipposeg.experiments.registry import MODELS, needed_by
 from hipposeg.results import compare, load, tables
 from hipposeg.training.machine import Machine
 from hipposeg_lab.studies import clip_study, retrieval
@@ -51,7 +50,7 @@ def test_examples_show_the_slices_that_their_captions_are_of(eight):
 @pytest.mark.parametrize("run", [RUN, *needed_by(RUN)], ids=lambda run: run.model)
 def test_similarity_is_what_a_network_or_a_clip_predicts_by(eight, guided_run, run):
     ws, _ = guided_run
-    network = guidance.finished(run, eight.cohort, ws.work / "runs")
+    network = weights.finished(run, eight.cohort.spec, ws.work / "runs")
     number = eight.folds["grouped"][0]["scored"][0]
     image = eight.cohort.cases[number].image
     found = clip_study.similarity(network, run.definition.prep, image, MACHINE)
