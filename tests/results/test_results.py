@@ -106,20 +106,13 @@ def test_damaged_tables_are_refused(name, content, ws):
         load.load(ws)
 
 
-def test_tables_that_lack_a_run_are_refused(ws):
-    kept = {name: (ws.artifacts / name).read_bytes() for name in (store.SCORES, store.CONFIGS)}
+@pytest.mark.parametrize("name", [store.SCORES, store.CONFIGS])
+def test_tables_that_lack_a_run_are_refused(name, ws):
+    kept = (ws.artifacts / name).read_bytes()
     put(ws, "unet3d", 0.87)
-    for name, content in kept.items():
-        with_it = (ws.artifacts / name).read_bytes()
-        (ws.artifacts / name).write_bytes(content)
-        load._joined.cache_clear()
-        with pytest.raises(ResultsError, match=f"{name} lacks unet3d.grouped0.s0.standard, which runs.csv lists"):
-            load.load(ws)
-        (ws.artifacts / name).unlink()
-        with pytest.raises(ResultsError, match=f"{name} lacks atlas-no-image"):
-            load.load(ws)
-        (ws.artifacts / name).write_bytes(with_it)
-    assert load.load(ws)["run"].nunique() == 4
+    (ws.artifacts / name).write_bytes(kept)
+    with pytest.raises(ResultsError, match=f"{name} lacks unet3d.grouped0.s0.standard, which runs.csv lists"):
+        load.load(ws)
 
 
 def test_every_run_covers_its_fold_with_every_label_once(ws):

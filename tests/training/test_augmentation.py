@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from scipy.ndimage import map_coordinates
-from torch.nn.functional import one_hot
 
 from hipposeg.training.augmentation import Augmentation, Batch, Classic, augment, classic
 from hipposeg.training.batches import seeded
@@ -98,15 +97,6 @@ def test_generator_decides_all():
         assert not torch.equal(getattr(first, name), getattr(other, name))
         # Parameters are drawn per sample: the two samples were equal and no longer are.
         assert not torch.equal(getattr(first, name)[0], getattr(first, name)[1])
-
-
-@pytest.mark.parametrize("shape", SHAPES)
-def test_nothing_switched_on_changes_nothing(shape):
-    images, labels = noise(2, 1, *shape)
-    same = augment(images, labels, 3, Augmentation(), seeded(0))
-    assert torch.equal(same.images, images)
-    assert torch.equal(same.targets, one_hot(labels.long(), 3).movedim(-1, 1).float())
-    assert torch.equal(same.points, regular(shape).expand(2, *[-1] * (len(shape) + 1)))
 
 
 def test_intensities_change_by_the_stated_size():

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from hipposeg.data.captions import BEHIND, Facts, caption
-from hipposeg.models.clip import attribute_tower, hippoclip
+from hipposeg.models.clip import hippoclip
 from hipposeg.training.augmentation import Augmentation
 from hipposeg.training.batches import seeded
-from hipposeg.training.contrastive import ATTRIBUTES, CONTRASTIVE, Captioned, Contrasting, drawn
+from hipposeg.training.contrastive import CONTRASTIVE, Captioned, Contrasting, drawn
 from hipposeg.training.loop import TrainConfig, fit
 from hipposeg.training.machine import Machine
 
@@ -82,14 +82,3 @@ def test_it_learns_to_tell_slices_by_their_captions(tmp_path):
     with torch.inference_mode():
         texts = model.read([caption(said, np.random.default_rng(99)) for said in data.facts])
         assert (model.tower(data.images) @ texts.T).argmax(1).tolist() == [0, 1, 2, 3]
-
-
-def test_the_control_learns_the_same_facts_as_numbers(tmp_path):
-    config = replace(CONFIG, epochs=12, loss=ATTRIBUTES, lr=1e-2)
-    model, history, _ = trained(tmp_path, config, attribute_tower)
-    assert history[-1]["loss"] < 0.5 * history[0]["loss"] and "scale" not in history[0]
-    data = samples(people=1)
-    with torch.inference_mode():
-        found = model.head(model.tower(data.images))
-    assert found[0, 2] < found[1, 2] < found[2, 2], "the place, ever further in front"
-    assert weights(network(attribute_tower).tower) == weights(network(hippoclip).tower), "and from the same start"

@@ -113,5 +113,3 @@ def test_deep_supervision_by_hand(name, dims):
     loss.backward()
     assert all(logits.grad.abs().sum() > 0 for logits in outputs)
     assert segmentation_loss([outputs[0]], target, name).item() == segmentation_loss(outputs[0], target, name).item()
-
-

@@ -22,17 +22,10 @@ REPRODUCED_COLUMNS = ("run", "dice_here", "dice_before", "difference", "processo
 
 
 def planned(source: Source, ws: Workspace, name: str, only: str = "", retrain: bool = False) -> dict[RunSpec, bool]:
-    """The runs of a plan, and whether each is done.
+    """The runs of a plan whose names contain the text `only`, and whether each is done; with `retrain` none is.
 
-    Args:
-        source: the data set.
-        ws: whose tables and cache count.
-        name: "standard" (done: trained on this machine), "full", or a notebook's number (done: in the tables).
-        only: keep runs whose name contains this text.
-        retrain: nothing counts as done.
-
-    Raises:
-        ValueError: there is no such plan, or no run in it contains `only`.
+    name: "standard" (done: trained on this machine), "full", or a notebook's number (done: in the tables). Raises
+    ValueError if there is no such plan or run.
     """
     if name == "standard":
         wanted = plan.standard(ws.profile)
@@ -62,8 +55,8 @@ def train_all(
     """Train runs side by side.
 
     Args:
-        source: the data set.
-        ws: where to write; workers must see the same folder.
+        source: the data set; workers must see its folder, and that of `ws`.
+        ws: where to write.
         waiting: the runs, in this order; each waits for those that it needs.
         jobs: runs at a time on this machine; by default one for each core, at most 8.
         scheduler: address of a dask scheduler, such as tcp://host:8786; by default a cluster on this machine.

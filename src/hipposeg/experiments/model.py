@@ -18,7 +18,6 @@ class Model:
     """A network together with its input and its training schedules.
 
     Attributes:
-        name: as in the tables.
         notebook: number of the notebook that introduces it.
         family: key of `registry.NUMERICS`.
         dims: 2 or 3.

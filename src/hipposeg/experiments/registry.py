@@ -41,15 +41,6 @@ MODELS: dict[str, Model] = {model.name: model for model in (ATLAS, *ZOO_2D, *ZOO
 # Best single network on `dev`, chosen before it was evaluated on a test fold.
 FLAGSHIP = "unet3d-fast"
 
-# There are hundreds of runs. Scores are kept of all; masks only of the flagship's runs with these schedules, and of the
-# first seed on fold 0 (or of all seeds) of the models below, whose masks studies need.
-SERVING = ("standard", "smoke")
-WITH_MASKS = (
-    *("atlas-no-image", "unet2d", "unet2d-mobilenetv3", "unet2d-mobilenetv3+imagenet", "unet2d-fusion", "unet3d"),
-    *("attention2d", "clip2d-guided", "clip2d-unguided"),
-)
-ALL_SEEDS = ("unet2d", "unet3d")
-
 
 def with_imagenet(name: str, profile: str) -> str:
     """`<name>+imagenet` if this machine has the encoder's published weights; else, and under some profiles, `name`."""
@@ -65,7 +56,6 @@ class RunSpec:
     Attributes:
         model: a name in MODELS.
         folds: kind of folds: grouped, nnunet, dev, inner, leak-volumes or leak-slices.
-        fold: index of the fold.
         seed: of initial weights, batch order and augmentation.
         schedule: one of the model's training schedules, such as standard or S.
         hardware: "" for bfloat16 on a CPU; else "fp32", "cuda", ..., as `Machine.kind` names it.

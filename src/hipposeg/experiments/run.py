@@ -26,17 +26,7 @@ from hipposeg import files
 from hipposeg.data.cohort import Cohort
 from hipposeg.data.folds import Fold
 from hipposeg.experiments import plan
-from hipposeg.experiments.registry import (
-    ALL_SEEDS,
-    FLAGSHIP,
-    SERVING,
-    WITH_MASKS,
-    RunSpec,
-    configuration_of,
-    needed_by,
-    numerics_of,
-    run_key,
-)
+from hipposeg.experiments.registry import FLAGSHIP, RunSpec, configuration_of, needed_by, numerics_of, run_key
 from hipposeg.experiments.samples import images_of
 from hipposeg.experiments.trainers import trained
 from hipposeg.experiments.weights import WEIGHTS
@@ -47,6 +37,15 @@ from hipposeg.training.machine import Machine, processor_name, this_machine
 from hipposeg.workspace import Workspace
 
 STATE, MASKS, SCORES = "run.json", "masks.npz", "scores.csv"
+
+# There are hundreds of runs. Scores are kept of all; masks only of the flagship's runs with these schedules, and of the
+# first seed on fold 0 (or of all seeds) of the models below, whose masks studies need.
+SERVING = ("standard", "smoke")
+WITH_MASKS = (
+    *("atlas-no-image", "unet2d", "unet2d-mobilenetv3", "unet2d-mobilenetv3+imagenet", "unet2d-fusion", "unet3d"),
+    *("attention2d", "clip2d-guided", "clip2d-unguided"),
+)
+ALL_SEEDS = ("unet2d", "unet3d")
 
 Folds = Mapping[str, Sequence[Fold]]
 
@@ -82,14 +81,7 @@ def hooks() -> tuple[Callable[[Finished], None], ...]:
 
 
 def train(run: RunSpec, cohort: Cohort, folds: Folds, ws: Workspace, machine: Machine | None = None) -> Run:
-    """Train a run on this machine, or take it from the cache, and put it into the tables.
-
-    Args:
-        run: which model, fold, seed and schedule; see `native` for its hardware.
-        cohort: the labelled cases.
-        folds: as `data.folds.read_or_write` gives them.
-        ws: where to write.
-        machine: by default as `machine_for` gives it.
+    """Train a run on this machine (by default `machine_for`), or take it from the cache, and put it into the tables.
 
     Raises:
         KeyError: no such model, schedule or kind of folds.

@@ -44,20 +44,10 @@ class Trained:
 def trained(
     run: RunSpec, cohort: Cohort, fold: Fold, images: dict[int, np.ndarray], machine: Machine, work: Path, key: str
 ) -> Trained:  # fmt: skip
-    """Make the run's predictor in the way that its model requires.
+    """Make the run's predictor in the way that its model requires; arguments and errors as of `run.train`.
 
-    Args:
-        run: which run.
-        cohort: the labelled cases.
-        fold: training and scored cases.
-        images: case -> (C, X, Y, Z) float32.
-        machine: device and precision.
-        work: the run's folder in the cache, beside those of the runs that it needs.
-        key: of the checkpoint.
-
-    Raises:
-        FloatingPointError: the loss became infinite or NaN.
-        ValueError: the fold holds slices back and the model takes none.
+    images: case -> (C, X, Y, Z) float32. work: the run's folder in the cache, beside those of the runs that it needs.
+    key: of the checkpoint.
     """
     model = run.definition
     if model.members:

@@ -175,9 +175,7 @@ ZOO_2D = (
     ),
     # Attention; the control `constant` has gates with one weight for the whole slice.
     _gated("attention2d", "2D U-Net with an attention gate on every skip connection"),
-    _gated(
-        "attention2d-constant", "Control of attention2d: gates with one weight for the whole slice", spatial=False
-    ),
+    _gated("attention2d-constant", "Control of attention2d: gates with one weight for the whole slice", spatial=False),
     Model(
         "scse2d", "05", "encoder", 2, ENCODER_SLICES, _SCSE, _schedules(_ENCODER),
         title="MobileNetV3 U-Net with squeeze-and-excitation (scSE) in its decoder",

@@ -74,9 +74,7 @@ _INR_HEADS = {
 ZOO_3D = (
     _volumes("unet3d", title="3D U-Net"),
     Model("unet3d-fast", "04", "unet", 3, _VIEWS, partial(UNet, 3), schedules(_FAST, a8=_WHOLE), title=_FLAGSHIP),
-    _volumes(
-        "unet3d-long", _LONG, "Earlier flagship: whole schedule, class weight 2, test-time augmentation", _VIEWS
-    ),
+    _volumes("unet3d-long", _LONG, "Earlier flagship: whole schedule, class weight 2, test-time augmentation", _VIEWS),
     _volumes("unet3d-short", _FAST, "The flagship without test-time augmentation"),
     _volumes(
         "unet3d+flip", replace(UNET3D, augmentation=replace(AUGMENTATION_3D, flip=0.5)),
@@ -102,7 +100,5 @@ ZOO_3D = (
     _inr("unet3d-inr-1mm", "conv", "1 mm, control of the coordinate heads", VOLUME, _INR),
     _inr("unet3d-inr", "siren-xyz", "1 mm with a SIREN head on coordinates", VOLUME, _INR),
     _gated("attention3d", "3D U-Net with an attention gate on every skip connection"),
-    _gated(
-        "attention3d-constant", "Control of attention3d: gates with one weight for the whole volume", spatial=False
-    ),
+    _gated("attention3d-constant", "Control of attention3d: gates with one weight for the whole volume", spatial=False),
 )  # fmt: skip

@@ -68,18 +68,12 @@ ZOO_CLIP = (
     _guided("clip2d-image-only", "Guidance by the slice's feature alone", vectors=NONE),
     _guided("clip2d-image-zeroed", "Guidance by text alone: the slice's feature set to zero", image=ZEROED),
     # Other class vectors.
-    _guided(
-        "clip2d-learned", "Guidance by the slice's feature, class vectors learned without text", vectors=LEARNED
-    ),
-    _guided(
-        "clip2d-same-angles", "Guidance by random class vectors with the angles of the text's", vectors=GRAM
-    ),
+    _guided("clip2d-learned", "Guidance by the slice's feature, class vectors learned without text", vectors=LEARNED),
+    _guided("clip2d-same-angles", "Guidance by random class vectors with the angles of the text's", vectors=GRAM),
     _guided("clip2d-rotated", "Guidance by the text's class vectors under one random rotation", vectors=ROTATED),
     _guided("clip2d-unrelated", "Guidance by class vectors of unrelated words", prompts="unrelated"),
     _guided("clip2d-words", "Guidance by class vectors of single words", prompts="words"),
-    _guided(
-        "clip2d-sentences", "Guidance by class vectors of five plain sentences a class", prompts="sentences"
-    ),
+    _guided("clip2d-sentences", "Guidance by class vectors of five plain sentences a class", prompts="sentences"),
     # Other image towers: untrained; trained on the same facts without text.
     _guided("clip2d-untrained", "Guidance by the slice's feature from an untrained image tower", image=UNTRAINED),
     _guided(

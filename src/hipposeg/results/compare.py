@@ -52,12 +52,7 @@ def differences(
 ) -> pd.DataFrame:
     """Each group minus the reference, paired by case and seed, as one family of comparisons (Holm's adjustment).
 
-    Args:
-        rows: rows of one label.
-        reference: the group that is subtracted.
-        by: column that names the groups.
-        metric: column that is compared.
-        declared: number of planned comparisons, where some are not available yet.
+    rows: of one label. declared: number of planned comparisons, where some are not available yet.
 
     Returns:
         Columns DIFFERENCES, one row a group; no row if the reference is not available. With fewer than three seeds the

@@ -45,8 +45,8 @@ def put(
 
     Args:
         ws: whose artifacts to write.
-        row: RUN_COLUMNS of the run.
-        config: its whole configuration, for configs.json.
+        row: RUN_COLUMNS.
+        config: for configs.json.
         scores: SCORE_COLUMNS, one row per case and label.
         history: one row per epoch.
         masks: case -> label map (X, Y, Z) uint8, or None if only the scores are kept.

@@ -18,12 +18,14 @@ RUN_COLUMNS = ("run", "model", "notebook", "dims", "folds", "fold", "seed", "sch
 SUMMARY_COLUMNS = (*RUN_COLUMNS, "label", "n", "n_nan", *METRIC_COLUMNS)
 # Metrics that a table of models shows beside Dice.
 FURTHER = ("iou", "nsd1", "hd95")
-# Column title, metric, and how its numbers are written.
-READABLE = (
-    ("NSD 1 mm", "nsd1", "{:.3f}"), ("NSD 2 mm", "nsd2", "{:.3f}"), ("HD95 (mm)", "hd95", "{:.2f}"),
-    ("MSD (mm)", "msd", "{:.2f}"), ("volume bias (mm³)", "volume_bias", "{:+.0f}"),
-    ("volume error (mm³)", "volume_abs_error", "{:.0f}"),
-)  # fmt: skip
+# Column or metric -> its title and how its numbers are written.
+WRITTEN = {
+    "params": ("parameters", "{:,.0f}"), "gflops": ("GFLOP", "{:.1f}"), "steps": ("steps", "{:,.0f}"),
+    "minutes": ("minutes", "{:.1f}"), "seeds": ("seeds", "{:.0f}"), "iou": ("IoU", "{:.3f}"),
+    "nsd1": ("NSD 1 mm", "{:.3f}"), "nsd2": ("NSD 2 mm", "{:.3f}"), "hd95": ("HD95 (mm)", "{:.2f}"),
+    "msd": ("MSD (mm)", "{:.2f}"), "volume_bias": ("volume bias (mm³)", "{:+.0f}"),
+    "volume_abs_error": ("volume error (mm³)", "{:.0f}"),
+}  # fmt: skip
 
 
 def summary(frame: pd.DataFrame, spec: DatasetSpec, shown: Mapping[str, Sequence[str]] | None = None) -> pd.DataFrame:
@@ -62,7 +64,7 @@ def readable(results: pd.DataFrame, names: dict[str, str], spec: DatasetSpec) ->
         row |= {"mean Dice": f"{mean['dice']:.3f}"}
         row |= {"95 % interval": f"{mean['dice_low']:.3f} to {mean['dice_high']:.3f}"}
         row |= {"union": f"{by_label.loc[UNION, 'dice']:.3f}"}
-        row |= {title: text.format(mean[metric]) for title, metric, text in READABLE}
+        row |= {WRITTEN[metric][0]: WRITTEN[metric][1].format(mean[metric]) for metric in METRICS[2:]}
         rows.append(row | {"volumes": int(mean["n"]), "no distance": int(mean["n_nan"])})
     return pd.DataFrame(rows).set_index("run").rename_axis(None)
 
@@ -77,8 +79,7 @@ def costs(
         frame: rows of `results.load`.
         labels: whose Dice get a column each.
         folds, schedule: of all runs; the fold is 0.
-        idle: model -> minutes of its training on an idle machine; by default the runs' own, which may have trained
-            beside other work.
+        idle: model -> minutes of its training on an idle machine; by default the runs' own, trained beside other work.
 
     Returns:
         Columns dims, params, gflops, steps, minutes, the labels, iou, nsd1, hd95, value (mean Dice), low, high, seeds;
@@ -110,12 +111,9 @@ def minutes(runs: pd.DataFrame) -> pd.Series:
 def readable_costs(table: pd.DataFrame) -> pd.DataFrame:
     """What `costs` returns as text with units; costs first, mean Dice with its interval last."""
     text = pd.DataFrame(index=table.index)
-    written = {"params": ("parameters", "{:,.0f}"), "gflops": ("GFLOP", "{:.1f}"), "steps": ("steps", "{:,.0f}"),
-               "minutes": ("minutes", "{:.1f}"), "seeds": ("seeds", "{:.0f}"), "iou": ("IoU", "{:.3f}"),
-               "nsd1": ("NSD 1 mm", "{:.3f}"), "hd95": ("HD95 (mm)", "{:.2f}")}  # fmt: skip
     first = ("params", "gflops", "steps", "minutes", "seeds")
     for name in (*first, *(column for column in table if column not in (*first, "dims", "value", "low", "high"))):
-        title, form = written.get(name, (f"Dice, {name}", "{:.3f}"))
+        title, form = WRITTEN.get(name, (f"Dice, {name}", "{:.3f}"))
         text[title] = ["" if np.isnan(value) else form.format(value) for value in table[name]]
     text["mean Dice (95 % interval)"] = with_interval(table)
     return text

@@ -135,17 +135,9 @@ def sample(values: Tensor, points: Tensor) -> Tensor:
 
 
 def augment(images: Tensor, labels: Tensor, n_classes: int, settings: Augmentation, generator: Generator) -> Batch:
-    """Change a batch at random.
+    """Change a batch at random: images (B, C, *S) float32, z-scored, on any device, and labels (B, *S) uint8.
 
-    Args:
-        images: (B, C, *S) float32, z-scored, on any device.
-        labels: (B, *S) uint8.
-        n_classes: number of classes with the background.
-        settings: ranges of the changes.
-        generator: a CPU generator.
-
-    Returns:
-        Changed images and their targets. Outside the image is background with intensity 0, the mean.
+    The generator is a CPU's. Outside the image is background with intensity 0, the mean.
     """
     batch, dims, device = images.shape[0], images.ndim - 2, images.device
     targets = one_hot(labels.long(), n_classes).movedim(-1, 1).float()

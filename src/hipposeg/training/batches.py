@@ -21,7 +21,6 @@ class Samples:
     Attributes:
         images: (N, C, *S) float32.
         labels: (N, *S) uint8.
-        n_classes: number of classes with the background.
         spacing: voxel size in mm along S.
         context: (N, D) float32, further input of the network, or None.
     """

@@ -38,7 +38,6 @@ class TrainConfig:
     """A training configuration.
 
     Attributes:
-        epochs: passes over the samples.
         batch: samples a step.
         lr: peak learning rate of AdamW.
         muon: peak learning rate of Muon (`training.optimiser`) for weight matrices; 0 leaves all weights to AdamW.
@@ -95,8 +94,6 @@ class Training:
 
     Attributes:
         model: the network; its optional method `noted` returns numbers for the history.
-        config: training configuration.
-        machine: device and precision.
         seed: of batch order, augmentation and dropout.
         history: one dictionary per finished epoch.
         seconds: time spent in training steps.
@@ -200,11 +197,8 @@ def fit(
 
     Args:
         training: network with initial weights, configuration, machine and seed.
-        samples: training data.
         folder: receives checkpoint.pt and history.jsonl after every epoch.
-        key: identifies the run.
         watch: evaluates the scored cases for the history; no choice depends on it.
-        label: shown in the progress bar.
 
     Returns:
         The averaged network in evaluation mode; the history, one dictionary per epoch; the seconds of training, without

@@ -87,11 +87,8 @@ def segmentation_loss(
     Coarse outputs are compared with soft labels averaged over their larger voxels. Each has half the weight of the next
     finer one, and the weights add up to 1, as in nnU-Net (Isensee et al. 2021; Lee et al. 2015, arXiv:1409.5185).
 
-    Args:
-        outputs: logits (B, K, *S), or a sequence of them, finest first, each half as large as the one before.
-        target: (B, K, *S) float32 soft labels.
-        name: one of LOSSES.
-        foreground_weight: class weight in the term "ce".
+    outputs: logits (B, K, *S), or a sequence of them, finest first, each half as large as the one before. target:
+    (B, K, *S) float32 soft labels. name: one of LOSSES.
     """
     levels = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     pool = functional.avg_pool2d if target.ndim == 4 else functional.avg_pool3d
