@@ -61,7 +61,7 @@ from torch.nn import functional
 from hipposeg import stats
 from hipposeg.data import grid
 from hipposeg.experiments import RunSpec, plan
-from hipposeg.experiments.registry import FLAGSHIP, MODELS, title_of
+from hipposeg.experiments.registry import FLAGSHIP, MODELS
 from hipposeg.experiments.samples import images_of, make_samples
 from hipposeg.experiments.weights import initial
 from hipposeg.inference import VIEWS
@@ -147,7 +147,7 @@ rows = {}
 for name, one in variants.items():
     made = one.build(one.prep.channels(len(spec.channels)), spec.n_classes)
     work = cost.gflops(made, one.prep.channels(len(spec.channels)), one.prep.axis, one.prep.spacing)
-    rows[name] = {"what it is": title_of(name), "parameters": cost.parameters(made), "GFLOP": work}
+    rows[name] = {"what it is": MODELS[name].title, "parameters": cost.parameters(made), "GFLOP": work}
 variant_costs = pd.DataFrame(rows).T
 session.facts(parameters=variant_costs["parameters"].to_dict(), gflops=variant_costs["GFLOP"].to_dict())
 box = " x ".join(map(str, cost.REFERENCE_VOLUME))

@@ -54,8 +54,7 @@ import torch
 from IPython.display import Code, display
 
 from hipposeg import stats
-from hipposeg.experiments import RunSpec
-from hipposeg.experiments.registry import MODELS
+from hipposeg.experiments.registry import MODELS, RunSpec
 from hipposeg.experiments.samples import images_of
 from hipposeg.experiments.weights import initial
 from hipposeg.models import attention as gates

@@ -61,7 +61,7 @@ from sklearn.decomposition import PCA
 from hipposeg import stats
 from hipposeg.data import captions
 from hipposeg.experiments import RunSpec, guidance, plan, weights
-from hipposeg.experiments.registry import MODELS, title_of
+from hipposeg.experiments.registry import MODELS
 from hipposeg.experiments.run import machine_for, native
 from hipposeg.experiments.samples import images_of, make_samples
 from hipposeg.metrics import MEAN
@@ -555,9 +555,9 @@ else:
 # thing and are compared with it.
 
 # %%
-told = [(family, name, title_of(name)) for family, members in plan.FAMILIES_CLIP.items() for name in members]
+told = [(family, name, MODELS[name].title) for family, members in plan.FAMILIES_CLIP.items() for name in members]
 told += [
-    (f"a tower taught without language, against {plan.TOWERS_CLIP[0]}", name, title_of(name))
+    (f"a tower taught without language, against {plan.TOWERS_CLIP[0]}", name, MODELS[name].title)
     for name in plan.TOWERS_CLIP[1]
 ]
 display(

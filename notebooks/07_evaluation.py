@@ -103,7 +103,7 @@ spec, cases = session.spec, session.cohort.cases
 everything = session.results
 scores = plan.finished(everything, plan.standard(session.ws.profile))
 runs, results = load.runs(scores, session.ws), tables.summary(scores, spec)
-names = tables.run_names(results)
+names = {run.name: run.model for run in runs}
 atlas, networks = next(run for run in runs if run.is_atlas), [run for run in runs if not run.is_atlas]
 best = max(networks, key=lambda run: run.mean())
 session.say(f"""**{session.every_run["run"].nunique()} finished runs**, of which the {len(runs)} of the notebooks' main sections are shown:

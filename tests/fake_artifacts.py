@@ -7,8 +7,7 @@ import pandas as pd
 from PIL import Image
 
 from hipposeg.data.spec import MSD_HIPPOCAMPUS
-from hipposeg.experiments.registry import FLAGSHIP
-from hipposeg.experiments.spec import RunSpec
+from hipposeg.experiments.registry import FLAGSHIP, RunSpec
 from hipposeg.files import write_bytes, write_csv, write_json
 from hipposeg.results import store
 from hipposeg.results.load import ATLAS

@@ -90,17 +90,16 @@ def _train_plan(args: argparse.Namespace) -> int:
     profile = args.plan if args.plan in ("smoke", "full") else "standard"
     source = locate.locate(profile)
     ws = Workspace.here(source.dataset, profile)
-    # The phantom has one plan, the runs of the notebooks' main sections for two epochs.
-    name = "standard" if ws.is_phantom else args.plan
+    name = "standard" if ws.is_phantom else args.plan  # the phantom has one plan, for two epochs
     if not args.list and not ws.is_phantom:
         encoders.imagenet_weights(zoo2d.MOBILENET)  # the plan uses them if this machine has them
     todo = many.planned(source, ws, name, args.only, args.retrain)
     if args.list:
-        print("\n".join(f"{one.state:<9} {one.run.name}" for one in todo))
+        print("\n".join(f"{'done' if done else 'to train':<9} {run.name}" for run, done in todo.items()))
         return 0
-    left = sum(one.state != "done" for one in todo)
-    print(f"{len(todo) - left} of {len(todo)} runs of the plan {args.plan} are done.", flush=True)
-    many.train_plan(source, ws, todo, args.jobs, args.scheduler, lambda text: print(text, flush=True))
+    waiting = [run for run, done in todo.items() if not done]
+    print(f"{len(todo) - len(waiting)} of {len(todo)} runs of the plan {args.plan} are done.", flush=True)
+    many.train_all(source, ws, waiting, args.jobs, args.scheduler, lambda text: print(text, flush=True))
     return 0
 
 

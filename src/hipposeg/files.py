@@ -7,8 +7,6 @@ import io
 import json
 import math
 import os
-import shutil
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,14 +26,6 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def remove_parts(*folders: Path) -> None:
-    """Delete what `replacing` left below `folders` an hour ago or earlier, when its process was killed."""
-    for path in [path for folder in folders for path in folder.rglob(".*.part.*")]:
-        if path.exists() and time.time() - path.stat().st_mtime > 3600:
-            shutil.rmtree(path, ignore_errors=True)
-            path.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -80,12 +70,9 @@ def read_json(path: Path) -> Any:
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> None:
-    """Write dictionaries as CSV atomically.
+    """Write these columns of dictionaries as CSV atomically, compressed if the name ends in .gz.
 
-    Args:
-        path: the file, compressed if its name ends in .gz.
-        columns: names in the header; other keys of the rows are left out.
-        rows: floats keep at most six decimals; NaN and None become empty fields.
+    Floats keep at most six decimals; NaN and None become empty fields.
     """
 
     def field(value: Any) -> Any:
@@ -106,10 +93,7 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[dict[str, Any]]
 
 def sha256_bytes(*parts: bytes) -> str:
     """SHA-256 of the concatenated parts, as hex."""
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part)
-    return digest.hexdigest()
+    return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
 def sha256_file(path: Path) -> str:

@@ -13,7 +13,7 @@ from hipposeg.models import clip, guided, published
 from hipposeg.models.guided import GRAM, LEARNED, NONE, ROTATED, TOWER, UNTRAINED, ZEROED, GuidedUNet
 from hipposeg.models.unet import UNet
 from hipposeg.training.batches import Samples
-from hipposeg.training.loop import TrainConfig, fit
+from hipposeg.training.loop import TrainConfig, Training, fit
 from hipposeg.training.machine import Machine
 
 MACHINE = Machine("cpu", "fp32", 1)
@@ -187,7 +187,7 @@ def test_frozen_means_frozen_and_the_rest_learns(guide, tmp_path):
     labels = (slices(8).mean(1) > 0).to(torch.uint8)
     data = Samples(slices(8), labels, 3, (1.0, 1.0), model.context(slices(8)))
     config = TrainConfig(epochs=2, batch=4, lr=1e-2, muon=0.02, average=0.5)
-    network, history, _ = fit(model, data, config, MACHINE, 0, tmp_path, "k")
+    network, history, _ = fit(Training(model, config, MACHINE, 0), data, tmp_path, "k")
     assert digest(network.tower) == before == digest(guide.tower), "the frozen tower, byte for byte"
     assert torch.equal(network.classes, classes)
     for name in ("project.weight", "fuse.0.weight", "embedding.weight", "log_scale", "stem.layers.0.weight"):

@@ -18,7 +18,7 @@ from torch import nn
 from hipposeg import metrics
 from hipposeg.data.n4 import n4
 from hipposeg.data.spec import MSD_HIPPOCAMPUS, PHANTOM_SPEC, DatasetSpec
-from hipposeg.experiments.spec import RunSpec
+from hipposeg.experiments.registry import RunSpec
 from hipposeg.experiments.weights import load, predict
 from hipposeg.files import sha256_file
 from hipposeg.inference import probabilities

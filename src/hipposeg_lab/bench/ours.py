@@ -16,9 +16,8 @@ from tqdm import tqdm
 
 from hipposeg.data.cohort import Cohort
 from hipposeg.data.folds import Fold
-from hipposeg.experiments.registry import FLAGSHIP, MODELS
+from hipposeg.experiments.registry import FLAGSHIP, MODELS, RunSpec, chosen, numerics_of
 from hipposeg.experiments.samples import images_of, make_samples
-from hipposeg.experiments.spec import RunSpec, chosen, numerics_of
 from hipposeg.experiments.weights import initial
 from hipposeg.experiments.zoo2d import SEARCH_GRID
 from hipposeg.files import to_json

@@ -12,8 +12,7 @@ from markupsafe import Markup
 
 from hipposeg.data.spec import MSD_HIPPOCAMPUS
 from hipposeg.experiments import plan
-from hipposeg.experiments.registry import FLAGSHIP
-from hipposeg.experiments.spec import RunSpec
+from hipposeg.experiments.registry import FLAGSHIP, RunSpec
 from hipposeg.metrics import MEAN
 from hipposeg.results import tables
 from hipposeg.results.load import ATLAS

@@ -25,8 +25,8 @@ from torch import nn
 from hipposeg import files, stats
 from hipposeg.data import grid
 from hipposeg.data.cohort import Cohort
+from hipposeg.experiments.registry import RunSpec
 from hipposeg.experiments.run import Finished
-from hipposeg.experiments.spec import RunSpec
 from hipposeg.experiments.weights import initial
 from hipposeg.inference import Prep
 from hipposeg.results import compare

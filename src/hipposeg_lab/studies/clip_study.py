@@ -20,9 +20,9 @@ from hipposeg import files, metrics
 from hipposeg.data.captions import AXIS, KINDS, Facts, caption, facts, terciles
 from hipposeg.data.cohort import Cohort
 from hipposeg.experiments import guidance
+from hipposeg.experiments.registry import RunSpec
 from hipposeg.experiments.run import Finished
 from hipposeg.experiments.samples import shared
-from hipposeg.experiments.spec import RunSpec
 from hipposeg.experiments.weights import predict_with
 from hipposeg.experiments.zoo_clip import SHARES
 from hipposeg.inference import Prep

@@ -21,10 +21,9 @@ import pandas as pd
 from hipposeg.data.cohort import Cohort
 from hipposeg.data.folds import N_FOLDS
 from hipposeg.data.spec import DatasetSpec
-from hipposeg.experiments.registry import FLAGSHIP
+from hipposeg.experiments.registry import FLAGSHIP, RunSpec
 from hipposeg.experiments.run import in_tables
 from hipposeg.experiments.samples import images_of
-from hipposeg.experiments.spec import RunSpec
 from hipposeg.experiments.weights import predict
 from hipposeg.files import write_csv
 from hipposeg.metrics import UNION

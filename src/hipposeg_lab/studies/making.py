@@ -19,9 +19,8 @@ from torch import nn
 from hipposeg import files
 from hipposeg.data.cohort import Cohort
 from hipposeg.data.folds import Fold
-from hipposeg.experiments.registry import FLAGSHIP
+from hipposeg.experiments.registry import FLAGSHIP, RunSpec
 from hipposeg.experiments.run import WEIGHTS, folder_of, machine_for, native
-from hipposeg.experiments.spec import RunSpec
 from hipposeg.experiments.weights import load as load_weights
 from hipposeg.predict import card
 from hipposeg.results import load

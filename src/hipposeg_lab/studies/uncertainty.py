@@ -17,8 +17,7 @@ from tqdm import tqdm
 
 from hipposeg import metrics, stats
 from hipposeg.data.read import Case
-from hipposeg.experiments.registry import FLAGSHIP
-from hipposeg.experiments.spec import RunSpec
+from hipposeg.experiments.registry import FLAGSHIP, RunSpec
 from hipposeg.inference import probabilities
 from hipposeg.training.batches import seeded
 from hipposeg_lab.studies import calibration, detection

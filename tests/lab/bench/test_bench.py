@@ -7,10 +7,10 @@ import torch
 
 from hipposeg.data import folds
 from hipposeg.data.spec import MSD_HIPPOCAMPUS
-from hipposeg.experiments.spec import RunSpec
+from hipposeg.experiments.registry import RunSpec
 from hipposeg.files import read_json, write_json
 from hipposeg.training.machine import Machine
-from hipposeg.training.schedule import rate
+from hipposeg.training.optimiser import rate
 from hipposeg.workspace import Workspace, project_root
 from hipposeg_lab.bench import cells, dynunet, nnunet, ours, probes, summary, system
 from hipposeg_lab.bench.cells import Cell

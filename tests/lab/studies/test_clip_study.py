@@ -8,8 +8,8 @@ from guided import GUIDE, RUN
 from stored_runs import invented, three
 
 from hipposeg.data.captions import KINDS
-from hipposeg.experiments import guidance
-from hipposeg.experiments.spec import needed_by
+from hipposeg.experiments import weights
+from hipposeg.experiments.registry import needed_by
 from hipposeg.results import compare, load, tables
 from hipposeg.training.losses import cross_entropy
 from hipposeg.training.machine import Machine
@@ -42,7 +42,7 @@ def test_the_hook_keeps_the_studies_of_a_clip(eight, guided_run):
 @pytest.mark.parametrize("run", [RUN, *needed_by(RUN)], ids=lambda run: run.model)
 def test_similarity_is_what_a_network_or_a_clip_predicts_by(eight, guided_run, run):
     ws, _ = guided_run
-    network = guidance.finished(run, eight.cohort, ws.work / "runs")
+    network = weights.finished(run, eight.cohort.spec, ws.work / "runs")
     number = eight.folds["grouped"][0]["scored"][0]
     image = eight.cohort.cases[number].image
     found = clip_study.similarity(network, run.definition.prep, image, MACHINE)

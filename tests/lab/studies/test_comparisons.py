@@ -6,8 +6,7 @@ import pytest
 from stored_runs import invented, three
 
 from hipposeg.experiments import plan
-from hipposeg.experiments.registry import FLAGSHIP, MODELS
-from hipposeg.experiments.spec import RunSpec
+from hipposeg.experiments.registry import FLAGSHIP, MODELS, RunSpec
 from hipposeg.workspace import Workspace
 from hipposeg_lab.studies import comparisons, published
 from hipposeg_lab.studies.published import CLAIMS

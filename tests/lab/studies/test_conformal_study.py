@@ -59,6 +59,6 @@ def test_missing_runs_and_cards_say_what_makes_them(served, tmp_path):
 
 
 def test_a_run_of_another_version_is_refused(served, monkeypatch):
-    monkeypatch.setattr("hipposeg.experiments.spec.metrics.NUMERICS", 99)
+    monkeypatch.setattr("hipposeg.experiments.registry.metrics.NUMERICS", 99)
     with pytest.raises(FileNotFoundError, match="no current blobs.grouped0"):
         conformal.write(served.context, "blobs")
