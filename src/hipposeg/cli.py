@@ -236,7 +236,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None, commands: argparse.ArgumentParser | None = None) -> int:
     """Run one subcommand; expected errors end as one sentence, not as a traceback."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    for talkative in ("papermill", "numexpr"):
+    for talkative in ("papermill", "numexpr", "highdicom"):
         logging.getLogger(talkative).setLevel(logging.WARNING)
     args = (commands or parser()).parse_args(argv)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ending a plan ends its trainings, too

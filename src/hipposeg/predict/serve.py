@@ -158,5 +158,5 @@ def run(port: int, folder: Path | None = None, weights: Path | None = None) -> i
         kept = f"Results are kept in {desk.results.path}." if folder else "Results are removed when the program ends."
         address = f"http://{HOST}:{door.getsockname()[1]}"
         output.print_safely(f"Open {address} in a browser; Ctrl-C ends it. {kept}")
-        web.run_app(application(desk, kept), sock=door, print=None)
+        web.run_app(application(desk, kept), sock=door, print=None, access_log=None)
     return 0
