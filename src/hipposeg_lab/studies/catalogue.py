@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from hipposeg.data import cohort, folds
 from hipposeg.data.locate import Source
 from hipposeg.workspace import Workspace
-from hipposeg_lab.studies import conformal, leaks, making, sensitivity, uncertainty
+from hipposeg_lab.studies import conformal, leaks, making, placed, sensitivity, uncertainty
 from hipposeg_lab.studies.making import Context
 
-STUDIES = {one.name: one for one in (leaks.STUDY, sensitivity.BOX, sensitivity.ROBUSTNESS, uncertainty.STUDY)}
+_ALL = (leaks.STUDY, sensitivity.BOX, sensitivity.ROBUSTNESS, uncertainty.STUDY, placed.CROPS, placed.SIZES)
+STUDIES = {one.name: one for one in _ALL}
 # Has one unit, the flagship on all five folds, and compares its weights itself.
 CONFORMAL = "conformal"
 NAMES = (*STUDIES, CONFORMAL)
