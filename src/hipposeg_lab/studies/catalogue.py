@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from hipposeg.data import cohort, folds
 from hipposeg.data.locate import Source
 from hipposeg.workspace import Workspace
-from hipposeg_lab.studies import conformal, leaks, making, sensitivity, uncertainty
+from hipposeg_lab.studies import conformal, heads, leaks, making, placed, sensitivity, uncertainty
 
-STUDIES = {one.name: one for one in (leaks.STUDY, sensitivity.BOX, sensitivity.ROBUSTNESS, uncertainty.STUDY)}
-# Has one unit, the flagship on all five folds, and compares its weights itself.
-CONFORMAL = "conformal"
-NAMES = (*STUDIES, CONFORMAL)
+_ALL = (leaks.STUDY, sensitivity.BOX, sensitivity.ROBUSTNESS, uncertainty.STUDY, placed.CROPS, placed.SIZES)
+STUDIES = {one.name: one for one in _ALL}
+# Studies of one unit, which decide themselves what to keep: the flagship on all five folds, and whole heads.
+SINGLE = {"conformal": (conformal.QUESTION, conformal.INTERVALS), "heads": (heads.QUESTION, f"studies/{heads.TABLE}")}
+NAMES = (*STUDIES, *SINGLE)
 
 
 def run(source: Source, ws: Workspace, names: Sequence[str], everything: bool, listing: bool) -> int:
@@ -27,10 +28,12 @@ def run(source: Source, ws: Workspace, names: Sequence[str], everything: bool, l
     context = making.context_of(ws, data, folds.read_or_write(ws.folds, data))
     for name in NAMES if everything or not names else dict.fromkeys(names):
         study = STUDIES.get(name)
-        print(f"{name}: {study.question if study else conformal.QUESTION}", flush=True)
+        print(f"{name}: {study.question if study else SINGLE[name][0]}", flush=True)
         if study is None:
-            listed = "kept" if (ws.artifacts / conformal.INTERVALS).is_file() else "to make"
-            states = {"intervals": listed if listing else conformal.update(context)}
+            state = "kept" if (ws.artifacts / SINGLE[name][1]).is_file() else "to make"
+            if not listing:
+                state = conformal.update(context) if name == "conformal" else heads.update(ws)
+            states = {"all": state}
         elif listing:
             states = {unit.name: making.state_of(study, unit, context) for unit in study.units}
         else:

@@ -92,15 +92,21 @@ def calibrated(
     return settled, calibrate(found, drawn, settled, level)
 
 
-def across_folds(found: Residuals, method: str, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Ends of the interval of every volume, (L, n) each, calibrated on the other folds; and the scale in each fold."""
-    lower, upper, scales = np.empty_like(found.predicted), np.empty_like(found.predicted), []
+def across_folds(
+    found: Residuals, method: str, level: float = LEVEL, scored: Residuals | None = None
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Ends of the interval of every volume, (L, n) each, calibrated on the other folds; and the scale in each fold.
+
+    scored: other predictions of the same cases, which get the intervals.
+    """
+    scored = scored or found
+    lower, upper, scales = np.empty_like(scored.predicted), np.empty_like(scored.predicted), []
     for fold in np.unique(found.fold):
-        scored = found.fold == fold
+        inside = found.fold == fold
         rng = np.random.default_rng([SEED, int(fold)])
-        settled, q = calibrated(found, np.unique(found.subject[~scored]), method, rng, level)
-        half = q[:, None] * found.scale(settled)[:, scored]
-        lower[:, scored], upper[:, scored] = bounds(found.predicted[:, scored], half)
+        settled, q = calibrated(found, np.unique(found.subject[~inside]), method, rng, level)
+        half = q[:, None] * scored.scale(settled)[:, inside]
+        lower[:, inside], upper[:, inside] = bounds(scored.predicted[:, inside], half)
         scales.append(settled)
     return lower, upper, scales
 
