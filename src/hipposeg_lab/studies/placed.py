@@ -24,8 +24,7 @@ from hipposeg import stats
 from hipposeg.data.folds import N_FOLDS
 from hipposeg.data.read import Case
 from hipposeg.data.spec import DatasetSpec
-from hipposeg.experiments.registry import FLAGSHIP
-from hipposeg.experiments.spec import RunSpec
+from hipposeg.experiments.registry import FLAGSHIP, RunSpec
 from hipposeg.metrics import UNION
 from hipposeg.predict import card
 from hipposeg.predict.crop import Box, Region, settle
