@@ -22,7 +22,8 @@ KINDS = {
 }
 DEPTHS = ("#dadaeb", "#9e9ac8", "#6a51a3", "#3f007d")
 RIGHT = Label(1, "right", "#D9D9D9")
-ERRORS = tuple(Label(value, text, colour) for value, (text, colour) in enumerate(KINDS.values(), start=2))
+SHORT = ("wrong part", "too much", "missed")  # in the order of KINDS
+ERRORS = tuple(Label(at, text, KINDS[kind][1]) for at, (kind, text) in enumerate(zip(KINDS, SHORT, strict=True), 2))
 
 
 def bars(table: pd.DataFrame, colours: Sequence[str], xlabel: str) -> Figure:
