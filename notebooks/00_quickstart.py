@@ -176,9 +176,9 @@ def loss_of(logits, truth):
     return F.cross_entropy(logits, truth) + 1 - (2 * both / sizes)[1:].mean()
 
 
-steps, batch = (10, 2) if session.ws.profile == "smoke" else (150, 2)
-optimiser = torch.optim.AdamW(network.parameters(), lr=1e-2)
-schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=1e-2, total_steps=steps)
+steps, batch = (10 if session.ws.profile == "smoke" else 200), 1
+optimiser = torch.optim.AdamW(network.parameters())
+schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=5e-3, total_steps=steps)
 training = torch.from_numpy(np.flatnonzero(~test))
 losses = []
 for _ in range(steps):

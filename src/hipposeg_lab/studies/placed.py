@@ -7,8 +7,8 @@ Each case is predicted by the one network that never saw its subject, with test-
   by up to SHIFT voxels along each axis; and the published crop mirrored, as a right hippocampus lies in it. Published
   crops are all the image there is, so a self-placed one repeats the outermost voxels beyond them, which a whole head
   does not need.
-- shrunk.csv: hippocampi that lost a known fraction of their volume (`warp`), in self-placed crops, as in whole heads,
-  and some in the published frame, which is loose around them.
+- shrunk.csv: hippocampi of every second subject that lost a known fraction of their volume (`warp`), in self-placed
+  crops, as in whole heads, and the smallest also in the published frame, which is loose around them.
 
 All scans come from one scanner; other scanners may have larger errors, and intervals that hold less often.
 """
@@ -37,7 +37,7 @@ from hipposeg_lab.studies.sensitivity import scored
 # Conditions, fixed before anything was computed.
 SHIFT, SEED = 3, 20212
 LEVELS = (0.0, 0.1, 0.2, 0.3, 0.4)
-LOOSE_LEVELS = (0.0, 0.2, 0.4)
+LOOSE_LEVELS = (0.4,)
 PUBLISHED, PLACED, MIRRORED = "published", "self-placed", "mirrored"
 # How the loop ended: the crop stays where it is, alternates between two, or neither.
 FIXED, CYCLE, NOWHERE = "fixed", "cycle", "none"
@@ -228,7 +228,8 @@ def _all_crops(context: Context, one: Ensemble, run: RunSpec) -> list[dict[str, 
 
 
 def _all_sizes(context: Context, one: Ensemble, run: RunSpec) -> list[dict[str, Any]]:
-    return [row for number in scored(context, run) for row in of_sizes(context.cohort.cases[number], one)]
+    """The first volume of every second test subject."""
+    return [row for number in scored(context, run)[::2] for row in of_sizes(context.cohort.cases[number], one)]
 
 
 CROPS = Study(
@@ -243,5 +244,5 @@ SIZES = Study(
     "Does the predicted volume follow a hippocampus that shrinks by a known fraction?",
     {"shrunk": SHRUNK_COLUMNS},
     tuple(_unit("shrunk", fold, _all_sizes) for fold in range(N_FOLDS)),
-    {"version": 1, "shift": SHIFT, "seed": SEED, "levels": LEVELS, "loose": LOOSE_LEVELS},
+    {"version": 1, "shift": SHIFT, "seed": SEED, "levels": LEVELS, "loose": LOOSE_LEVELS, "every": 2},
 )
