@@ -70,7 +70,7 @@ page: $(READY) ## the page again from artifacts
 	@$(BIN)/hipposeg-lab page --profile $(PROFILE)
 
 test: lint ## lint and all tests
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
 test-install: $(READY) ## the wheel alone in an empty environment: help, a crop (HIPPOSEG_DATA) and a head (HIPPOSEG_HEADS)
 	@sh .ci/test-install.sh
 lint: $(READY) ## ruff, import layers, notebooks in sync

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import time
 
 import nbformat
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 
 from hipposeg import cli, reproduce
-from hipposeg.files import read_json, replacing, smaller_png, write_json, write_text
+from hipposeg.files import read_json, remove_parts, replacing, smaller_png, write_json, write_text
 from hipposeg.workspace import Workspace
 
 HEADER = """# ---
@@ -141,11 +142,28 @@ def test_pictures_shrink_and_stay_what_they_show():
     assert np.abs(shown[:, 10:] - pixels[:, 10:, :3]).max() < 12
 
 
-def test_a_file_is_written_beside_its_place_and_renamed(tmp_path):
+def test_files_of_a_renamed_figure_are_deleted(ws):
+    for name in ("01_old.svg", "01_kept.svg", "02_other.svg"):
+        (ws.figures / name).parent.mkdir(parents=True, exist_ok=True)
+        (ws.figures / name).write_text("<svg/>")
+    (ws.figures / "01_exploration.json").write_text('[{"file": "01_kept.svg", "caption": "c", "alt": "a"}]')
+    reproduce.remove_outdated(ws, "01_exploration")
+    assert files_below(ws.figures) == ["01_exploration.json", "01_kept.svg", "02_other.svg"]
+
+
+def test_parts_of_killed_processes_are_ignored_and_deleted(tmp_path):
+    parts, kept = [".71.part.facts.json", ".71.part.Task04/imagesTr/a", ".72.part.new"], ["a.part.csv", ".hidden"]
+    for name in (*parts, *kept):
+        write_text(tmp_path / "facts" / name, "x")
+    for path in [*(tmp_path / "facts").iterdir()]:
+        if path.name != parts[-1]:
+            os.utime(path, (time.time() - 4000, time.time() - 4000))
+    assert list(reproduce.compared_files(tmp_path)) == ["facts/a.part.csv"]
+    remove_parts(tmp_path, tmp_path / "absent")
+    assert sorted(path.name for path in (tmp_path / "facts").iterdir()) == sorted([parts[-1], *kept])
     with replacing(tmp_path / "b.svg") as part:
-        assert part.name == f".{os.getpid()}.part.b.svg" and not reproduce.compared_files(tmp_path)
+        assert part.name == f".{os.getpid()}.part.b.svg"
         part.write_text("<svg/>")
-    assert list(reproduce.compared_files(tmp_path)) == ["b.svg"]
 
 
 def fill(root, dataset="phantom", profile="smoke") -> Workspace:

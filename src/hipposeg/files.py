@@ -7,6 +7,8 @@ import io
 import json
 import math
 import os
+import shutil
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +28,14 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_parts(*folders: Path) -> None:
+    """Delete what `replacing` left below `folders` an hour ago or earlier, when its process was killed."""
+    for path in [path for folder in folders for path in folder.rglob(".*.part.*")]:
+        if path.exists() and time.time() - path.stat().st_mtime > 3600:
+            shutil.rmtree(path, ignore_errors=True)
+            path.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -89,7 +89,11 @@ def execute(number: str, profile: str) -> Path:
     if len(found) != 1:
         raise FileNotFoundError(f"notebooks/{number}_*.py: found {len(found)} notebook sources, expected one")
     source = locate.locate(profile, quiet=True)
-    return execute_file(found[0], Workspace.here(source.dataset, profile))
+    ws = Workspace.here(source.dataset, profile)
+    files.remove_parts(ws.artifacts, ws.work)
+    copy = execute_file(found[0], ws)
+    remove_outdated(ws, found[0].stem)
+    return copy
 
 
 def execute_file(path: Path, ws: Workspace) -> Path:
@@ -195,6 +199,17 @@ def _plain(output: Any, folders: list[Path | None]) -> Any:
         elif kind == "image/png":
             output.data[kind] = base64.b64encode(files.smaller_png(base64.b64decode(content))).decode()
     return output
+
+
+def remove_outdated(ws: Workspace, stem: str) -> None:
+    """Delete files that only an earlier version of this notebook wrote, such as renamed figures."""
+    index = ws.figures / f"{stem}.json"
+    listed = {figure["file"] for figure in files.read_json(index)} if index.is_file() else set()
+    wanted = {f"{stem}.json", f"{stem}.ipynb"} | listed
+    for folder in (ws.figures, ws.artifacts / "facts", ws.artifacts / "notebooks"):
+        for path in folder.glob(f"{stem.split('_')[0]}_*"):
+            if path.name not in wanted:
+                path.unlink()
 
 
 def compared_files(folder: Path) -> dict[str, str]:
