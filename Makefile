@@ -17,7 +17,7 @@ PHANTOM := $(filter phantom,$(shell cat $(STAMPS)/data 2>/dev/null))
 ARTIFACTS := $(OUT)/$(if $(PHANTOM),.work/phantom/)artifacts
 # Names of the executed notebooks and of the page that exist, and tables that are written outside of `make all`, too.
 COPIES := $(shell ls "$(ARTIFACTS)/notebooks" "$(if $(PHANTOM),$(ARTIFACTS),$(OUT))/project.html" 2>/dev/null)
-TABLES := $(if $(PHANTOM),,$(wildcard $(addprefix $(ARTIFACTS)/,runs.csv bench/summary.json studies/*.json)))
+TABLES := $(if $(PHANTOM),,$(wildcard $(addprefix $(ARTIFACTS)/,runs.csv bench/summary.json studies/*.json weights/*.json)))
 NOTHING = @[ -n "$$(find $(STAMPS) -type f -newer $(STAMPS)/began)" ] || echo "Nothing to do: $@ is up to date."
 
 .DEFAULT_GOAL := help

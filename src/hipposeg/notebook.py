@@ -94,11 +94,23 @@ class Session:
         return found
 
     def network(self, run: Run) -> nn.Module | None:
-        """A run's network with the scored weights, in evaluation mode; None if they are not on this machine."""
+        """A run's network with the scored weights, in evaluation mode.
+
+        If they are not on this machine, the same configuration trained again elsewhere (`hipposeg-lab study networks`
+        keeps a few for pictures), which is said; None without that, too.
+        """
         spec = RunSpec(*(run.config[name] for name in ("model", "folds", "fold", "seed", "schedule")))
-        path = self.ws.work / "runs" / run.name / runs.WEIGHTS
-        if not path.is_file() or files.sha256_file(path) != run.config["weights_sha256"]:
-            return None
+        path, digest = self.ws.work / "runs" / run.name / runs.WEIGHTS, run.config["weights_sha256"]
+        if not path.is_file() or files.sha256_file(path) != digest:
+            kept = self.ws.artifacts / "weights" / "weights.json"
+            one = files.read_json(kept).get(spec.name) if kept.is_file() else None
+            if one is None:
+                return None
+            path = kept.with_name(f"{spec.name}.safetensors")
+            if files.sha256_file(path) != one["sha256"]:
+                raise ResultsError(f"{path} is not the file that {kept.name} lists; restore both with git")
+            self.say(f"""The network shown is of the same configuration, trained again ({one["processor"]},
+{one["precision"]}); its mean Dice is {one["dice"]:.3f}.""")
         return weights.load(path, spec, self.spec, runs.machine_for(runs.native(spec)))
 
     def say(self, text: str) -> None:

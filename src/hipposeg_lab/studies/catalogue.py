@@ -5,12 +5,17 @@ from collections.abc import Sequence
 from hipposeg.data import cohort, folds
 from hipposeg.data.locate import Source
 from hipposeg.workspace import Workspace
-from hipposeg_lab.studies import conformal, heads, leaks, making, placed, sensitivity, uncertainty
+from hipposeg_lab.studies import conformal, heads, leaks, making, placed, sensitivity, shown, uncertainty
 
 _ALL = (leaks.STUDY, sensitivity.BOX, sensitivity.ROBUSTNESS, uncertainty.STUDY, placed.CROPS, placed.SIZES)
 STUDIES = {one.name: one for one in _ALL}
-# Studies of one unit, which decide themselves what to keep: the flagship on all five folds, and whole heads.
-SINGLE = {"conformal": (conformal.QUESTION, conformal.INTERVALS), "heads": (heads.QUESTION, f"studies/{heads.TABLE}")}
+# Studies of one unit, which decide themselves what to keep: question, and file below artifacts.
+SINGLE = {
+    "conformal": (conformal.QUESTION, conformal.INTERVALS),
+    "heads": (heads.QUESTION, f"studies/{heads.TABLE}"),
+    "networks": (shown.QUESTION, shown.TABLE),
+}
+ALONE = {"heads": heads.update, "networks": shown.update}  # need no data
 NAMES = (*STUDIES, *SINGLE)
 
 
@@ -32,7 +37,7 @@ def run(source: Source, ws: Workspace, names: Sequence[str], everything: bool, l
         if study is None:
             state = "kept" if (ws.artifacts / SINGLE[name][1]).is_file() else "to make"
             if not listing:
-                state = conformal.update(context) if name == "conformal" else heads.update(ws)
+                state = conformal.update(context) if name == "conformal" else ALONE[name](ws)
             states = {"all": state}
         elif listing:
             states = {unit.name: making.state_of(study, unit, context) for unit in study.units}
