@@ -29,6 +29,4 @@ def update(ws: Workspace) -> str:
         }  # fmt: skip
         files.write_json(path, files.plain(listed))
     missing = ", ".join(spec.name for spec in SHOWN if spec.name not in listed)
-    return (
-        f"left out: {', '.join(missing)}; `hipposeg train --plan standard --retrain` trains them" if missing else "made"
-    )
+    return f"left out: {missing}; `hipposeg train --plan standard --retrain` trains them" if missing else "made"
