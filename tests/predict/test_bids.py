@@ -146,6 +146,8 @@ def test_two_processes_segment_real_crops(msd_dir, tmp_path, capsys):
             shutil.copy(msd_dir / "imagesTr" / MSD_HIPPOCAMPUS.file_name(case), path)
         else:
             path.write_bytes(b"")
+    with bids._client("", 1, 9, out) as client:
+        assert len(client.scheduler_info()["workers"]) == 1
     assert cli.main(["bids", str(root), str(out), "participant", "--jobs", "2"]) == 1
     assert "3 scans, 1 without mask" in capsys.readouterr().out and not (out / ".dask").exists()
     for subject in ("01", "02"):

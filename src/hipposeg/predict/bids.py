@@ -5,6 +5,7 @@ as finished; a scan without mask has one, too, with the reason.
 """
 
 import html
+import logging
 import os
 import shutil
 from collections import Counter
@@ -155,16 +156,18 @@ def _client(scheduler: str, jobs: int | None, count: int, out: Path) -> Iterator
     from distributed import Client, LocalCluster
     from distributed.system import MEMORY_LIMIT
 
+    logging.getLogger("distributed").setLevel(logging.ERROR)
     if scheduler:
         with Client(scheduler) as client:
             yield client
         return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     workers = max(1, min(jobs or min(cores, int(MEMORY_LIMIT // SCAN_BYTES)), count))
-    options = {"silence_logs": 50, "dashboard_address": ":0", "local_directory": str(out / ".dask")}
+    options = {"memory_limit": MEMORY_LIMIT // workers, "local_directory": str(out / ".dask")}
+    options |= {"silence_logs": logging.ERROR, "dashboard_address": None}
     try:
         with (
-            LocalCluster(workers, threads_per_worker=1, memory_limit=MEMORY_LIMIT // workers, **options) as cluster,
+            LocalCluster(n_workers=workers, threads_per_worker=1, **options) as cluster,
             Client(cluster) as client,
         ):
             yield client
