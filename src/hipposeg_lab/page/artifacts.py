@@ -15,7 +15,8 @@ from hipposeg.workspace import Workspace
 from hipposeg_lab.bench import summary
 
 # Tables of studies that the page shows, below studies/.
-STUDIES = ("inflation", "claims", "words", "leaks", "folds", "calibration_summary", "conformal_coverage")
+STUDIES = ("inflation", "claims", "words", "leaks", "folds", "calibration_summary", "conformal_coverage",
+           "robustness")  # fmt: skip
 COMPARISONS = "comparisons"
 
 Row = dict[str, Any]
@@ -52,6 +53,7 @@ class Artifacts:
         studies: name -> rows of the table, for those of STUDIES and COMPARISONS that exist.
         bench: summary of the benchmark.
         explorer: index that `studies.explorer` wrote.
+        executed: executed notebooks.
     """
 
     ws: Workspace
@@ -62,6 +64,7 @@ class Artifacts:
     studies: dict[str, tuple[Row, ...]]
     bench: dict[str, Any]
     explorer: dict[str, Any]
+    executed: tuple[Path, ...]
 
     def done(self, notebook: str) -> bool:
         """Whether the notebook has run to its end (`finish` writes its facts last)."""
@@ -143,4 +146,5 @@ def load(ws: Workspace) -> Artifacts:
         studies={name: rows for name, path in tables.items() if path.is_file() and (rows := read_rows(path))},
         bench={} if ws.is_phantom else summary.read(ws.root),
         explorer=read_if_exists(at / "explorer" / "index.json"),
+        executed=tuple(visible(at / "notebooks", ".ipynb")),
     )

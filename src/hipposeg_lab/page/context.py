@@ -1,18 +1,17 @@
-"""What the templates name: every table's rows and every sentence's numbers, computed from artifacts.
+"""What the templates of both pages name: every table's rows and every sentence's numbers, computed from artifacts.
 
 A part whose files do not exist is empty, and its section is left out or names what is missing.
 """
 
-import base64
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from markupsafe import Markup
 
 from hipposeg.data.spec import MSD_HIPPOCAMPUS
 from hipposeg.experiments import plan
-from hipposeg.experiments.registry import FLAGSHIP
+from hipposeg.experiments.registry import FLAGSHIP, title_of
 from hipposeg.experiments.spec import RunSpec
 from hipposeg.metrics import MEAN
 from hipposeg.results import tables
@@ -20,37 +19,36 @@ from hipposeg.results.load import ATLAS
 from hipposeg.stats import EQUIVALENCE_MARGIN
 from hipposeg_lab.page import view, viewer, words
 from hipposeg_lab.page.artifacts import Artifacts, Row, study_file
-from hipposeg_lab.page.embed import VENDOR, Embedded, embed
+from hipposeg_lab.page.pictures import Figure, address, figure
 from hipposeg_lab.page.view import RunRow
 from hipposeg_lab.studies.coverage import CHOSEN, LEVEL
 from hipposeg_lab.studies.published import PUBLISHED
 
 SECTIONS = (
-    ("brief", "In three minutes"), ("results", "Results"), ("explorer", "Every case"), ("inflation", "Inflated scores"),
-    ("trust", "Can it be trusted?"), ("claims", "Claims of others"), ("data", "The data"), ("method", "Method"),
-    ("try", "Try it on a scan"), ("limits", "Limits"), ("figures", "All figures"), ("reproduce", "Reproduce"),
-    ("licence", "Licence and citation"),
+    ("results", "Every run"), ("conclusions", "Comparisons"), ("minutes", "Training time"), ("cases", "Every volume"),
+    ("inflation", "Inflated scores"), ("trust", "Leaks, intervals, calibration"), ("robustness", "Robustness"),
+    ("claims", "Claims of others"), ("data", "The data"), ("method", "Method"), ("limits", "Limits"),
+    ("figures", "Notebooks and figures"), ("reproduce", "Reproduce"), ("licence", "Licence and citation"),
 )  # fmt: skip
-# Figures that stand in a section instead of their album -> the study without which that part of the page is left out.
+# Figures that stand in a section instead of their album -> the study without which that part is left out.
 PLACED = {
-    "07_overlay-median": "", "07_dice": "", "03_minutes": "", "04_models": "", "07_inflation": "inflation",
-    "07_leaks": "leaks", "07_coverage": "conformal_coverage", "07_reliability": "calibration_summary",
+    "07_dice": "", "03_minutes": "", "04_models": "", "07_inflation": "inflation", "07_leaks": "leaks",
+    "07_coverage": "conformal_coverage", "07_reliability": "calibration_summary", "07_robustness": "robustness",
+    "07_box": "robustness",
 }  # fmt: skip
-QC = "07_qc"  # what the predictor leaves beside a mask; stands in the section "try"
-TITLE = "How well can a small network outline the hippocampus? hipposeg"
 
 
-def page_context(art: Artifacts) -> dict[str, Any]:
-    """Names and values for page.html.j2 and the templates that it includes."""
+def page_context(art: Artifacts, page: Path) -> dict[str, Any]:
+    """Names and values for the templates. page: the laboratory's file, from which figures are linked."""
     rows = view.main_rows(art)
     every = [*rows, *view.other_rows(art, rows)]
     phantom = art.ws.is_phantom
-    pictures = {name: [embed(picture) for picture in found] for name, found in art.pictures.items()}
-    missing = absent(art)
+    pictures = {name: [figure(picture, page) for picture in found] for name, found in art.pictures.items()}
+    cases = viewer.case_rows(tables.out_of_fold(art.results, FLAGSHIP))
+    missing = absent(art) | (set() if cases else {"cases"})
     return {
         "ws": art.ws,
         "phantom": phantom,
-        "title": f"PHANTOM, no patients: {TITLE}" if phantom else TITLE,
         "people": "synthetic subjects" if phantom else "people",
         "primary_words": "fold {1} of the {0} folds".format(*view.PRIMARY),
         "colours": [(label.name, label.colour) for label in MSD_HIPPOCAMPUS.labels],
@@ -58,10 +56,12 @@ def page_context(art: Artifacts) -> dict[str, Any]:
         "labels": view.LABELS,
         "contents": [entry for entry in SECTIONS if entry[0] not in missing],
         "chapters": chapters(art, pictures),
-        "placed": placed(art, pictures, missing),
+        "executed": {path.stem: f"notebooks/{path.stem}.html" for path in art.executed},
+        "placed": placed(art, pictures),
         "folder": art.ws.artifacts.relative_to(art.ws.root).as_posix(),
         "files": {name: f"artifacts/{study_file(name)}" for name in art.studies},
         "flagship": FLAGSHIP,
+        "title_of": title_of,
         "head": view.headline(art, rows),
         "five_folds": view.five_folds(art),
         "rows": rows,
@@ -74,21 +74,11 @@ def page_context(art: Artifacts) -> dict[str, Any]:
         "leaks": leaks(art.folds),
         "facts": art.facts.get("01_exploration", {}),
         "published": PUBLISHED,
-    } | explorer_context(art) | bench_context(art) | study_context(art)  # fmt: skip
-
-
-def explorer_context(art: Artifacts) -> dict[str, Any]:
-    """Names of the explorer: its data and library, and the scatter and table of all cases."""
-    cases = viewer.case_rows(tables.out_of_fold(art.results, FLAGSHIP))
-    here = frozenset(case["case"] for case in art.explorer.get("cases", ()))
-    return {
-        "viewer": Markup(viewer.payload(art)),
-        "viewer_models": [model["model"] for model in art.explorer.get("models", ())],
-        "three": base64.b64encode((VENDOR / "three.min.js.gz").read_bytes()).decode() if art.explorer else "",
-        "three_licence": (VENDOR / "LICENSE").read_text(encoding="utf-8"),
         "case_rows": cases,
-        "cases_plot": viewer.scatter(cases, here),
-    }
+        "missing": missing,
+        "front": address(art.ws.page, page),
+        "laboratory": address(page, art.ws.page),
+    } | bench_context(art) | study_context(art)  # fmt: skip
 
 
 def bench_context(art: Artifacts) -> dict[str, Any]:
@@ -112,7 +102,6 @@ def study_context(art: Artifacts) -> dict[str, Any]:
     return {
         "comparisons": comparisons,
         "n_planned": n_planned() if comparisons else 0,
-        "better": [row for _, row in comparisons if row["conclusion"] == "better"],
         "margin": EQUIVALENCE_MARGIN,
         "inflation": inflation(art.rows("inflation")),
         "practices": words.PRACTICES,
@@ -126,20 +115,20 @@ def study_context(art: Artifacts) -> dict[str, Any]:
 
 
 def absent(art: Artifacts) -> set[str]:
-    """Sections that are left out: their studies have not run, or they mean nothing for a phantom."""
+    """Sections that are left out: their studies have not run."""
     trusted = any(art.rows(name) for name in ("leaks", "conformal_coverage", "calibration_summary"))
-    shown = {"inflation": bool(art.rows("inflation")), "trust": trusted, "try": not art.ws.is_phantom}
+    shown = {name: bool(art.rows(name)) for name in ("inflation", "robustness")}
+    shown |= {"trust": trusted, "conclusions": bool(art.rows("comparisons")), "minutes": bool(art.bench)}
     return {section for section, found in shown.items() if not found}
 
 
-def placed(art: Artifacts, pictures: dict[str, list[Embedded]], missing: set[str]) -> dict[str, Embedded]:
+def placed(art: Artifacts, pictures: dict[str, list[Figure]]) -> dict[str, Figure]:
     """Figures that stand in a section and not in their album, by name."""
     here = {slug for slug, study in PLACED.items() if not study or art.rows(study)}
-    here |= set() if "try" in missing else {QC}
     return {picture.slug: picture for found in pictures.values() for picture in found if picture.slug in here}
 
 
-def chapters(art: Artifacts, pictures: dict[str, list[Embedded]]) -> list[tuple[words.Chapter, list[Embedded] | None]]:
+def chapters(art: Artifacts, pictures: dict[str, list[Figure]]) -> list[tuple[words.Chapter, list[Figure] | None]]:
     """(chapter, figures or None if the notebook has not run) in the order of the notebooks."""
     listed = {name: words.Chapter(name, name, "") for name in {*art.facts, *art.pictures}}
     listed |= {chapter.name: chapter for chapter in words.CHAPTERS}

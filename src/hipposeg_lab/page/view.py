@@ -153,6 +153,7 @@ class FiveFolds:
     """Every volume scored by a network trained without its fold: rows of studies/folds.csv, and their places in it.
 
     Attributes:
+        folds: "grouped" or "nnunet".
         text: what kind of folds these are.
         row: the flagship's mean Dice with its interval.
         index: place of the row.
@@ -160,6 +161,7 @@ class FiveFolds:
         atlas_index: place of its row.
     """
 
+    folds: str
     text: str
     row: Row
     index: int
@@ -177,7 +179,7 @@ def five_folds(art: Artifacts) -> list[FiveFolds]:
     places = {(row["model"], row["folds"]): (row, at) for at, row in enumerate(art.rows("folds"))
               if (row["part"], row["label"]) == ("all", MEAN) and size and row["volumes"] == size[0]}  # fmt: skip
     return [
-        FiveFolds(text, *places[FLAGSHIP, kind], *places.get((load.ATLAS, kind), (None, -1)))
+        FiveFolds(kind, text, *places[FLAGSHIP, kind], *places.get((load.ATLAS, kind), (None, -1)))
         for kind, text in kinds.items()
         if (FLAGSHIP, kind) in places
     ]

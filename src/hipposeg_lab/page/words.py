@@ -28,6 +28,38 @@ CHAPTERS = (
     Chapter("07_evaluation", "Evaluation", "Where do the models agree with the experts, and where not?"),
 )
 
+# The explorer's models in words; others keep their names.
+MODELS = {
+    "unet3d-fast": "3D U-Net (ours)",
+    "unet3d": "3D U-Net, plain",
+    "unet2d": "2D U-Net",
+    "unet2d-mobilenetv3": "2D U-Net, MobileNetV3 encoder",
+    "attention2d": "2D U-Net, attention gates",
+    "clip2d-guided": "2D U-Net, text-guided",
+    "clip2d-unguided": "2D U-Net, control without text",
+    "atlas-no-image": "Atlas that ignores the image",
+}
+
+# What was tried, for the front page: words, model, and the reference of the planned comparison.
+CHANGES = (
+    ("Three 2D networks, one a plane, instead of one", "unet2d-fusion", "unet2d"),
+    ("3D instead of 2D", "unet3d", "unet2d"),
+    ("Attention gates in 3D", "attention3d", "unet3d"),
+    ("Guidance by language (CLIP) in 3D", "clip3d-guided", "unet3d"),
+    ("No augmentation in 2D", "unet2d+aug-none", "unet2d"),
+    ("MobileNetV3 as encoder in 2D", "unet2d-mobilenetv3", "unet2d"),
+)
+EFFECTS = {
+    "better": "helps", "worse": "costs accuracy", "equivalent": "makes no difference",
+    "inconclusive": "has no clear effect",
+}  # fmt: skip
+LEAKING = {
+    "better": "it inflates the score", "worse": "it lowers the score", "equivalent": "no difference that matters",
+    "inconclusive": "no clear difference",
+}  # fmt: skip
+# Of these, the heading says whether any helped.
+FASHIONS = ("attention3d", "clip3d-guided")
+
 # Systems of the benchmark's race in the order of its table: name, and how it runs.
 RACERS = {
     "ours": ("ours", "the flagship, fitted"),
@@ -56,7 +88,7 @@ WIDTHS = {
 
 # Practices of the inflation study; the study's notes describe each one.
 PRACTICES = {
-    "honest": "Scored by this project's rules",
+    "honest": "Scored per case and part, our way",
     "background": "Background averaged in",
     "pooled-slices": "Slices pooled, 16 at a time",
     "pooled-volumes": "Volumes pooled in pairs",
