@@ -1,6 +1,5 @@
 """Reading a workspace's artifacts: the only input of the page and of README's results block."""
 
-import csv
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,22 +74,10 @@ class Artifacts:
         return self.studies.get(study, ())
 
 
-def cell(text: str) -> Any:
-    """One CSV field as int, float or text; None if it is empty."""
-    if text == "" or text.lower() == "nan":
-        return None
-    for number in (int, float):
-        try:
-            return number(text)
-        except ValueError:
-            continue
-    return text
-
-
 def read_rows(path: Path) -> tuple[Row, ...]:
-    """Rows of a CSV file as dictionaries."""
-    with path.open(newline="", encoding="utf-8") as stream:
-        return tuple({key: cell(text or "") for key, text in row.items()} for row in csv.DictReader(stream))
+    """Rows of a CSV file as dictionaries; None for an empty field."""
+    frame = pd.read_csv(path, float_precision="round_trip")
+    return tuple(frame.astype(object).where(frame.notna(), None).to_dict("records"))
 
 
 def read_object(path: Path, kind: type) -> Any:

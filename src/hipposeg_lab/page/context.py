@@ -66,7 +66,8 @@ def page_context(art: Artifacts, page: Path) -> dict[str, Any]:
         "five_folds": view.five_folds(art),
         "rows": rows,
         "every": every,
-        "filters": filters(every),
+        "filters": {"notebook": sorted({row.config["notebook"] for row in every}),
+                    "folds": sorted({row.folds for row in every})},
         "atlases": {row.folds: row for row in reversed(every) if row.run.is_atlas},
         "gaps": gaps(rows),
         "versions": versions(art, rows),
@@ -133,14 +134,6 @@ def chapters(art: Artifacts, pictures: dict[str, list[Figure]]) -> list[tuple[wo
     listed = {name: words.Chapter(name, name, "") for name in {*art.facts, *art.pictures}}
     listed |= {chapter.name: chapter for chapter in words.CHAPTERS}
     return [(listed[name], pictures[name] if art.done(name) else None) for name in sorted(listed)]
-
-
-def filters(every: list[RunRow]) -> dict[str, list[str]]:
-    """The choices of each filter above the table of runs, in alphabetical order."""
-    return {
-        "notebook": sorted({row.run.config["notebook"] for row in every}),
-        "folds": sorted({row.folds for row in every}),
-    }
 
 
 def gaps(rows: list[RunRow]) -> list[tuple[str, str, int, int]]:
@@ -215,17 +208,10 @@ def inflation(rows: Iterable[Row]) -> Crossed:
 
 
 def coverage(rows: Iterable[Row]) -> Crossed:
-    """Group in words -> label -> row: all groups of the method in use, and all volumes of the other methods.
-
-    Of single folds, only the one with the lowest coverage of each label is kept.
-    """
+    """Group in words -> label -> row: all groups of the method in use, and all volumes of the other methods."""
     whole = [(at, row) for at, row in enumerate(rows) if row["coverage"] is not None]
-    mine = [(at, row) for at, row in whole if row["method"] == CHOSEN]
-    others = [(at, row) for at, row in whole if row["method"] != CHOSEN and row["group"] == "all"]
-    groups = crossed(mine, "group", "label")
-    folds = [(at, row) for at, row in mine if row["group"].startswith("fold")]
-    if folds:  # of each label, the last one stays
-        groups["lowest"] = crossed(sorted(folds, key=lambda one: -one[1]["coverage"]), "method", "label")[CHOSEN]
+    groups = crossed([one for one in whole if one[1]["method"] == CHOSEN], "group", "label")
     found = {text: groups[group] for group, text in words.GROUPS.items() if group in groups}
+    others = [(at, row) for at, row in whole if row["method"] != CHOSEN and row["group"] == "all"]
     by_method = crossed(others, "method", "label")
     return found | {f"all volumes, {words.WIDTHS.get(name, name)}": row for name, row in by_method.items()}

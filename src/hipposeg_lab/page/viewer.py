@@ -57,13 +57,8 @@ def payload(art: Artifacts) -> str:
         for at, run in zip(kept, runs, strict=True)
     ]
     labels = [{"name": label.name, "colour": label.colour} for label in MSD_HIPPOCAMPUS.labels]
-    content = {key: index[key] for key in ("ends", "planes")} | {
-        "models": models,
-        "labels": labels,
-        "rows": LABELS,
-        "cases": cases,
-    }
-    content["rules"] = cases_by_rule(runs[0].values())
+    content = {"models": models, "labels": labels, "rows": LABELS, "cases": cases, "ends": index["ends"]}
+    content |= {"planes": index["planes"], "rules": cases_by_rule(runs[0].values())}
     return json.dumps(content, sort_keys=True, separators=(",", ":")).replace("<", "\\u003c")
 
 
@@ -119,56 +114,35 @@ class Scale:
         return round(100 * (value - self.low) / (self.high - self.low), 2)
 
 
-@dataclass(frozen=True)
-class Dot:
-    """A case. x, y: per cent from the left and from below. tip: its values in words. case: opens in the explorer."""
-
-    x: float
-    y: float
-    tip: str
-    case: int | None
-
-
-@dataclass(frozen=True)
-class Scatter:
-    """A plot. words: what it shows, for those who cannot see it."""
-
-    x: Scale
-    y: Scale
-    dots: tuple[Dot, ...]
-    words: str
-
-
 def scale(title: str, values: Sequence[float]) -> Scale:
     """A linear axis that holds all values, its ends on ticks (1, 2 or 5 times a power of ten)."""
     low, high = min(values), max(values)
     raw = ((high - low) or 1) / 5
     power = 10 ** math.floor(math.log10(raw))
     step = next(power * m for m in (1, 2, 5, 10) if raw <= power * m * 1.0001)
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    first = math.floor(low / step + 1e-9)
+    last = max(math.ceil(high / step - 1e-9), first + 1)
     places = max(0, -math.floor(math.log10(step) + 1e-9))
-    bare = Scale(title, first * step, max(last, first + 1) * step)
-    ticks = tuple(
-        (f"{i * step:.{places}f}".replace("-", MINUS), bare.at(i * step))
-        for i in range(first, max(last, first + 1) + 1)
-    )
+    bare = Scale(title, first * step, last * step)
+    ticks = tuple((f"{i * step:.{places}f}".replace("-", MINUS), bare.at(i * step)) for i in range(first, last + 1))
     return Scale(title, bare.low, bare.high, ticks)
 
 
-def scatter(rows: Sequence[dict[str, Any]], here: frozenset[int]) -> Scatter | None:
-    """Every case by true volume and volume error; those in `here` open in the explorer. None without cases.
+def scatter(rows: Sequence[dict[str, Any]], here: frozenset[int]) -> dict[str, Any]:
+    """A plot of every case by true volume and volume error; those in `here` open in the explorer. Empty without cases.
 
     rows: as `case_rows` gives them.
     """
     if not rows:
-        return None
+        return {}
     x = scale("expert's volume, mm³", [row["volume_true"] for row in rows])
     y = scale("error of the predicted volume, mm³", [0.0, *(row["volume_bias"] for row in rows)])
-    dots = tuple(
-        Dot(x.at(row["volume_true"]), y.at(row["volume_bias"]),
+    dots = []
+    for row in sorted(rows, key=lambda row: row["case"]):
+        tip = (
             f"Case {row['case']:03d}: expert {show(row['volume_true'], 'mm3')} mm³, error "
-            f"{show(row['volume_bias'], 'bias')} mm³, mean Dice {show(row['mean'], 'score')}",
-            row["case"] if row["case"] in here else None)
-        for row in sorted(rows, key=lambda row: row["case"])
-    )  # fmt: skip
-    return Scatter(x, y, dots, f"{len(dots)} volumes, the expert's volume across, the error upwards")
+            f"{show(row['volume_bias'], 'bias')} mm³, mean Dice {show(row['mean'], 'score')}"
+        )
+        at = {"x": x.at(row["volume_true"]), "y": y.at(row["volume_bias"])}
+        dots.append(at | {"tip": tip, "case": row["case"] if row["case"] in here else None})
+    return {"x": x, "y": y, "dots": dots, "words": f"{len(dots)} volumes, expert's volume across, error upwards"}

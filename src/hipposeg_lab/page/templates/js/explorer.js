@@ -27,7 +27,7 @@ if (Volumes.index && document.getElementById("viewer")) {
   }));
   const numbered = (number) => String(cases[number].case).padStart(3, "0");
   const mask = () => Explorer.volume.masks[models[Explorer.model].mask];
-  let solid = false, meshed = "", hidden = false;
+  let solid = false, meshed = "", hidden = false, drawn = Promise.resolve();
   const shows = () => ({
     truth: by("v-truth").checked && !hidden, mask: by("v-mask").checked && !hidden,
     wrong: by("v-wrong").checked && !hidden, opacity: by("v-opacity").value / 100,
@@ -54,14 +54,9 @@ if (Volumes.index && document.getElementById("viewer")) {
     const key = [number, model, truth, own, wrong].join();
     if (key === meshed) return;
     meshed = key;
-    const made = [];
-    volume.background ??= Mesh.fields(volume.masks[0], volume.shape);
-    for (const [shown, one, fields] of [[truth, volume.masks[0], volume.background], [own, mask(), undefined]]) {
-      made.push(shown && Mesh.surfaces(one, volume.shape, fields));
-      await new Promise((done) => setTimeout(done)); // the page stays responsive between the two
-      if (key !== meshed) return;
-    }
-    if (own && wrong) for (const mesh of made[1]) mesh.beyond = Mesh.beyond(mesh, volume.background[0], volume.shape);
+    const masks = [volume.masks[0].slice(), mask().slice()];
+    const made = await (drawn = drawn.then(() => Mesh.apart({ masks, shown: [truth, own], wrong, shape: volume.shape })));
+    if (key !== meshed) return; // something else was chosen meanwhile
     Surface.show(made);
     by("v-surface").nextElementSibling.querySelector(".pane-name").textContent =
       truth && own ? "expert left, model right" : truth ? "expert" : own ? "model" : "nothing chosen";

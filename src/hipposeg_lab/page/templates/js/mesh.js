@@ -26,6 +26,29 @@ const Mesh = {
     });
   },
 
+  // Surfaces of expert and model, null for one that is not shown; wrong: with `beyond` on the model's.
+  pair({ masks, shown, wrong, shape }) {
+    const fields = masks.map((mask, side) => (shown[side] || wrong ? this.fields(mask, shape) : null));
+    const made = masks.map((mask, side) => (shown[side] ? this.surfaces(mask, shape, fields[side]) : null));
+    if (wrong && made[1]) for (const mesh of made[1]) mesh.beyond = this.beyond(mesh, fields[0][0], shape);
+    return made;
+  },
+
+  // The same in a worker, if the browser allows one, so that the page stays responsive. Resolves in the order of calls.
+  apart(wanted) {
+    if (this.worker === undefined) {
+      const parts = Object.entries(this).map(([name, part]) => (typeof part === "function" ? part : `${name}: ${part}`));
+      const source = `const Volumes = { index: { labels: ${JSON.stringify(Volumes.index.labels)} } };
+        const Mesh = { ${parts.join(",")} }; onmessage = ({ data }) => postMessage(Mesh.pair(data));`;
+      try { this.worker = new Worker(URL.createObjectURL(new Blob([source], { type: "text/javascript" }))); } catch { this.worker = null; }
+    }
+    if (!this.worker) return Promise.resolve(this.pair(wanted));
+    return new Promise((resolve) => {
+      this.worker.addEventListener("message", ({ data }) => resolve(data), { once: true });
+      this.worker.postMessage(wanted);
+    });
+  },
+
   // At each vertex, whether `background` (a field of the other mask) puts it well inside (-1) or outside (1) of that.
   beyond({ vertices }, background, shape) {
     const size = shape.map((n) => n + 2 * this.PAD), found = new Int8Array(vertices.length / 3);
