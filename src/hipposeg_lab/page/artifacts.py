@@ -76,7 +76,7 @@ class Artifacts:
 
 def read_rows(path: Path) -> tuple[Row, ...]:
     """Rows of a CSV file as dictionaries; None for an empty field."""
-    frame = pd.read_csv(path, float_precision="round_trip")
+    frame = pd.read_csv(path)
     return tuple(frame.astype(object).where(frame.notna(), None).to_dict("records"))
 
 

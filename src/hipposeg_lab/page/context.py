@@ -30,12 +30,6 @@ SECTIONS = (
     ("claims", "Claims of others"), ("data", "The data"), ("method", "Method"), ("limits", "Limits"),
     ("figures", "Notebooks and figures"), ("reproduce", "Reproduce"), ("licence", "Licence and citation"),
 )  # fmt: skip
-# Figures that stand in a section instead of their album -> the study without which that part is left out.
-PLACED = {
-    "07_dice": "", "03_minutes": "", "04_models": "", "07_inflation": "inflation", "07_leaks": "leaks",
-    "07_coverage": "conformal_coverage", "07_reliability": "calibration_summary", "07_robustness": "robustness",
-    "07_box": "robustness",
-}  # fmt: skip
 
 
 def page_context(art: Artifacts, page: Path) -> dict[str, Any]:
@@ -57,7 +51,7 @@ def page_context(art: Artifacts, page: Path) -> dict[str, Any]:
         "contents": [entry for entry in SECTIONS if entry[0] not in missing],
         "chapters": chapters(art, pictures),
         "executed": {path.stem: f"notebooks/{path.stem}.html" for path in art.executed},
-        "placed": placed(art, pictures),
+        "placed": {picture.slug: picture for found in pictures.values() for picture in found},
         "folder": art.ws.artifacts.relative_to(art.ws.root).as_posix(),
         "files": {name: f"artifacts/{study_file(name)}" for name in art.studies},
         "flagship": FLAGSHIP,
@@ -121,12 +115,6 @@ def absent(art: Artifacts) -> set[str]:
     shown = {name: bool(art.rows(name)) for name in ("inflation", "robustness")}
     shown |= {"trust": trusted, "conclusions": bool(art.rows("comparisons")), "minutes": bool(art.bench)}
     return {section for section, found in shown.items() if not found}
-
-
-def placed(art: Artifacts, pictures: dict[str, list[Figure]]) -> dict[str, Figure]:
-    """Figures that stand in a section and not in their album, by name."""
-    here = {slug for slug, study in PLACED.items() if not study or art.rows(study)}
-    return {picture.slug: picture for found in pictures.values() for picture in found if picture.slug in here}
 
 
 def chapters(art: Artifacts, pictures: dict[str, list[Figure]]) -> list[tuple[words.Chapter, list[Figure] | None]]:

@@ -21,6 +21,7 @@ def front_context(art: Artifacts, shared: dict[str, Any]) -> dict[str, Any]:
     here = frozenset(case["case"] for case in art.explorer.get("cases", ()))
     rows = shared["case_rows"]
     changed = changes(art)
+    cpu = next(iter(art.bench.get("kinds", ())), {"systems": {}})  # the one of our training time
     return {
         "viewer": Markup(viewer.payload(art)),
         "viewer_models": len(art.explorer.get("models", ())),
@@ -29,7 +30,7 @@ def front_context(art: Artifacts, shared: dict[str, Any]) -> dict[str, Any]:
         "usual": next((one for one in shared["five_folds"] if one.folds == "nnunet"), None),
         "fair": next((one for one in shared["five_folds"] if one.folds == "grouped"), None),
         "compared": compared,
-        "step_s": nnunet_step(art.bench),
+        "step_s": cpu["systems"].get("nnunet", {}).get("step_s"),
         "places": [] if art.ws.is_phantom else places(),
         "leak_cost": {row["kind"]: (at, row) for at, row in shared["leak_rows"]},
         "inflated": inflated(shared["inflation"]),
@@ -51,12 +52,6 @@ def compared(folds: FiveFolds) -> str:
     if folds.row["low"] > published:
         return "more accurately than"
     return "less accurately than" if folds.row["high"] < published else "as accurately as"
-
-
-def nnunet_step(bench: dict[str, Any]) -> float | None:
-    """Seconds of one training step of nnU-Net on the CPU of our training time, as the benchmark measured it."""
-    kinds = bench.get("kinds", ())
-    return kinds[0]["systems"].get("nnunet", {}).get("step_s") if kinds else None
 
 
 def changes(art: Artifacts) -> list[tuple[str, int, Row]]:

@@ -10,7 +10,7 @@ from hipposeg.experiments import plan
 from hipposeg.experiments.registry import FLAGSHIP
 from hipposeg.experiments.spec import RunSpec
 from hipposeg.metrics import MEAN, UNION
-from hipposeg.results import compare, load, tables
+from hipposeg.results import load, tables
 from hipposeg_lab.page.artifacts import Artifacts, Row
 
 CLASSES = MSD_HIPPOCAMPUS.names
@@ -119,7 +119,6 @@ class Headline:
         atlas: the atlas's run.
         n_runs: number of networks.
         n_subjects: number of test subjects.
-        difference: mean Dice of `best` minus the atlas, over subjects, with its interval.
         by_score: whether `best` was picked for its score.
     """
 
@@ -127,7 +126,6 @@ class Headline:
     atlas: RunRow | None
     n_runs: int
     n_subjects: int
-    difference: tuple[float, float, float] | None
     by_score: bool
 
 
@@ -139,13 +137,8 @@ def headline(art: Artifacts, rows: list[RunRow]) -> Headline | None:
     named = [row for row in networks if row.model == FLAGSHIP]
     best = max(named or networks, key=lambda row: (row.get(MEAN, "dice"), row.name))
     atlas = next((row for row in rows if row.run.is_atlas), None)
-    difference = None
-    if atlas is not None:
-        pair = pd.concat([row.run.rows[row.run.rows["label"] == MEAN] for row in (best, atlas)])
-        found = compare.differences(pair, atlas.name, by="run")
-        difference = tuple(found.loc[best.name, ["difference", "low", "high"]].tolist())
     n_subjects = int(best.run.subjects().nunique())
-    return Headline(best, atlas, len(networks), n_subjects, difference, not named and len(networks) > 1)
+    return Headline(best, atlas, len(networks), n_subjects, not named and len(networks) > 1)
 
 
 @dataclass(frozen=True)

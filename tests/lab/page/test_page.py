@@ -293,8 +293,9 @@ def test_the_surface_turns(viewer: Page) -> None:
         session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
     assert viewer.evaluate("Surface.zoom") > 1.5 * size, "two fingers enlarge"
     turned()
-    for layer in ("#v-truth", "#v-mask"):
+    for left, layer in ((1, "#v-truth"), (0, "#v-mask")):
         viewer.click(layer)
+        viewer.wait_for_function(f"Surface.sides.length === {left}")
         turned()
 
 
