@@ -35,7 +35,7 @@ $(READY): requirements.lock pyproject.toml $(if $(filter-out $(shell cat .venv/t
 	@PYTHON="$(PYTHON)" sh .ci/setup.sh
 
 data: $(READY) ## find the data set, or download it, and print where it is
-	@$(BIN)/hipposeg data --profile $(PROFILE) --retry
+	@$(BIN)/hipposeg data --profile $(PROFILE)
 # Written again only if the data set or the profile changed, so that what depends on it then runs again.
 $(STAMPS)/data: $(READY) FORCE
 	@mkdir -p $(STAMPS) && touch $(STAMPS)/began
@@ -70,8 +70,8 @@ page: $(READY) ## the page again from artifacts
 	@$(BIN)/hipposeg-lab page --profile $(PROFILE)
 
 test: lint ## lint and all tests
-	@$(BIN)/python -m pytest -q
-test-install: $(READY) ## the wheel in an empty environment: its help, and a prediction where HIPPOSEG_DATA is set
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
+test-install: $(READY) ## the wheel alone in an empty environment: help, a crop (HIPPOSEG_DATA) and a head (HIPPOSEG_HEADS)
 	@sh .ci/test-install.sh
 lint: $(READY) ## ruff, import layers, notebooks in sync
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports && $(BIN)/hipposeg sync --check

@@ -1,5 +1,6 @@
 #!/bin/sh
-# The wheel in an empty environment: its help, and a prediction where HIPPOSEG_DATA is set. Called by `make test-install`.
+# The wheel and its core dependencies alone in an empty environment: help, a crop where HIPPOSEG_DATA is set, and a head where
+# HIPPOSEG_HEADS is set. Called by `make test-install`.
 set -eu
 rm -rf build .work/install
 .venv/bin/python -m venv .work/install
@@ -9,4 +10,5 @@ rm -rf build
 # shellcheck disable=SC2086  # two words or none
 .venv/bin/uv pip install -q --python .work/install/bin/python $backend -c requirements.lock .work/install/*.whl
 .work/install/bin/hipposeg --help
-[ -z "${HIPPOSEG_DATA:-}" ] || .work/install/bin/hipposeg predict "$HIPPOSEG_DATA/imagesTr/hippocampus_001.nii.gz" -o .work/install
+[ -z "${HIPPOSEG_DATA:-}" ] || .work/install/bin/hipposeg predict "$HIPPOSEG_DATA/imagesTr/hippocampus_001.nii.gz" -o .work/install/crop
+[ -z "${HIPPOSEG_HEADS:-}" ] || .work/install/bin/hipposeg predict "$HIPPOSEG_HEADS/example_1p75mm_t1.nii.gz" -o .work/install/head

@@ -36,7 +36,7 @@ import sys
 if "google.colab" in sys.modules:
     import subprocess
 
-    package = "hipposeg @ git+https://github.com/hipposeg/hipposeg"
+    package = "hipposeg[notebooks] @ git+https://github.com/hipposeg/hipposeg"
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", package], check=True)
 
 # %% tags=["parameters"]
@@ -48,7 +48,7 @@ import nibabel as nib
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from hipposeg.notebook import start
 
@@ -73,6 +73,7 @@ print("shape", image.shape, "voxel size in mm", scan.header.get_zooms(), "labels
 
 # %% [markdown]
 # A slice through the middle, without and with the experts' outlines. Bright is tissue, dark is fluid: the scan is T1-weighted.
+
 
 # %%
 def show(axes, image, *masks):
@@ -123,6 +124,7 @@ print("images", tuple(images.shape), "labels", tuple(truths.shape), "training", 
 # A U-Net first halves the resolution step by step, so that each voxel sees a larger part of the image (the encoder), and then doubles it again
 # (the decoder). At each resolution the decoder also receives what the encoder had there (skip connections), or fine borders would be lost.
 
+
 # %%
 def block(inputs, outputs):
     """Two convolutions, each normalised and followed by a non-linearity."""
@@ -164,6 +166,7 @@ print(tuple(images[:1].shape), "->", tuple(network(images[:1]).shape), "(scan, c
 # the same for small and large structures. The loop takes a few scans at random, predicts, computes the loss, and moves the weights against its
 # gradient. The learning rate rises and falls once.
 
+
 # %%
 def loss_of(logits, truth):
     """Cross-entropy plus one minus the mean soft Dice of both parts."""
@@ -173,12 +176,12 @@ def loss_of(logits, truth):
     return F.cross_entropy(logits, truth) + 1 - (2 * both / sizes)[1:].mean()
 
 
-steps, batch = (10, 2) if session.ws.profile == "smoke" else (150, 2)
-optimiser = torch.optim.AdamW(network.parameters(), lr=1e-2)
-schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=1e-2, total_steps=steps)
+steps, batch = (10 if session.ws.profile == "smoke" else 200), 1
+optimiser = torch.optim.AdamW(network.parameters())
+schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=5e-3, total_steps=steps)
 training = torch.from_numpy(np.flatnonzero(~test))
 losses = []
-for step in range(steps):
+for _ in range(steps):
     chosen = training[torch.randperm(len(training))[:batch]]
     loss = loss_of(network(images[chosen]), truths[chosen])
     optimiser.zero_grad()
@@ -192,6 +195,7 @@ print("loss", round(losses[0], 2), "->", round(np.mean(losses[-10:]), 2))
 # ## 5. Dice on subjects that the network never saw
 #
 # Dice is twice the overlap over the sum of both sizes: 1 is a perfect match, 0 none at all.
+
 
 # %%
 def dice(a, b):

@@ -39,7 +39,7 @@ import sys
 if "google.colab" in sys.modules:
     import subprocess
 
-    package = "hipposeg @ git+https://github.com/hipposeg/hipposeg"
+    package = "hipposeg[notebooks] @ git+https://github.com/hipposeg/hipposeg"
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", package], check=True)
 
 # %% tags=["parameters"]
@@ -48,6 +48,7 @@ profile = "standard"
 # %%
 from dataclasses import replace
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from IPython.display import display
@@ -56,7 +57,10 @@ from hipposeg import stats
 from hipposeg.data import grid
 from hipposeg.data.n4 import N4Params, estimation_mask, n4_cohort
 from hipposeg.notebook import start
-from hipposeg_lab.figures import preprocessing
+from hipposeg.viz import intervals as charts
+from hipposeg.viz import slices
+from hipposeg.viz.style import INK, SERIES, WIDTH
+from hipposeg_lab.figures import maps as pictures
 from hipposeg_lab.studies import n4_effect as effect
 from hipposeg_lab.studies import roundtrip
 from hipposeg_lab.studies.statistics import at_ranks
@@ -77,11 +81,19 @@ SIZE = (48, 64, 48)
 
 # %%
 stored = pd.Series({n: float(np.median(case.image[0])) for n, case in cases.items()})
-views = {}
-for rule, n in zip(("lowest", "median", "highest"), at_ranks(stored, 3), strict=True):
-    views[f"{rule}: case {n:03d}, median {stored[n]:,.0f}"] = (cases[n].image[0], grid.zscore(cases[n].image)[0])
+shown = dict(zip(("lowest", "median", "highest"), at_ranks(stored, 3), strict=True))
+rows = {"as stored": [cases[n].image[0] for n in shown.values()],
+        "z-scored": [grid.zscore(cases[n].image)[0] for n in shown.values()]}  # fmt: skip
+fig, axes = slices.panels([[slices.plane_size(image, 0) for image in row] for row in rows.values()])
+for line, (name, row) in zip(axes, rows.items(), strict=True):
+    window = min(np.percentile(image, 1) for image in row), max(np.percentile(image, 99) for image in row)
+    for ax, image in zip(line, row, strict=True):
+        slices.overlay(ax, slices.plane(image, 0, len(image) // 2), None, spec, window=window)
+    line[0].set_ylabel(name)
+for ax, (rule, n) in zip(axes[0], shown.items(), strict=True):
+    ax.set_title(f"{rule}: case {n:03d}, median {stored[n]:,.0f}", fontsize=9)
 session.save(
-    preprocessing.one_window(views, spec), "one-window",
+    fig, "one-window",
     "Cases of lowest, median and highest stored median, in the middle sagittal slice. Above: as stored, one grey window "
     "for all. Below: z-scored, again one window for all.",
     "Two rows of three sagittal slices; above all but the brightest scan are black, below all three show the same tissue.",
@@ -98,8 +110,18 @@ numbers = list(cases)
 some = numbers[:: max(1, len(numbers) // 40)]
 raw = {n: cases[n].image[0] for n in some}
 scaled = {n: grid.zscore(cases[n].image)[0] for n in some}
+kinds = dict(zip(sorted({case.stored_dtype for case in cases.values()}), SERIES, strict=False))
+fig, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.5))
+ends = np.geomspace(1, max(float(image.max()) for image in raw.values()), 61), np.linspace(-3, 4, 61)
+for ax, images, edges in zip(axes, (raw, scaled), ends, strict=True):
+    for n, image in images.items():
+        share = 100 * np.histogram(image, edges)[0] / image.size
+        ax.stairs(share, edges, color=kinds[cases[n].stored_dtype], alpha=0.4)
+axes[0].set(xscale="log", xlabel="intensity as stored (no unit)", ylabel="share of the box's voxels (%)")
+axes[1].set(xlabel="z-scored intensity (standard deviations of the box)")
+axes[1].legend(handles=[plt.Line2D([], [], color=colour, label=kind) for kind, colour in kinds.items()])
 session.save(
-    preprocessing.intensity_curves(raw, scaled, {n: cases[n].stored_dtype for n in some}), "zscore",
+    fig, "zscore",
     "Histograms of intensity, a line for each case, coloured by the file's stored type: as stored, and z-scored.",
     "Left, histograms spread over several powers of ten; right, the same cases z-scored, lying on top of each other.",
 )  # fmt: skip
@@ -129,31 +151,27 @@ medians lie between {after.min():.2f} and {after.max():.2f} standard deviations.
 
 # %%
 proof = roundtrip.prove(session.cohort, SIZE)
-session.save(
-    preprocessing.room(proof, SIZE, spec), "room",
-    f"Box sizes along each axis (area: number of cases) and the grid of {' x '.join(map(str, SIZE))} voxels.",
-    "Three rows of bubbles, one for each axis, all to the left of a bar that marks the grid's side.",
-)  # fmt: skip
 cropped = [cases[n].name for n in proof.index[proof.cropped]]
 rooms = proof[["room_0", "room_1", "room_2"]].min()
 session.facts(grid=list(SIZE), n_cropped=len(cropped), smallest_room=int(rooms.min()))
-session.say(f"Cases that would be cropped: **{len(cropped)} of {len(proof)}** {', '.join(cropped)}")
+session.say(f"""Cases that would be cropped: **{len(cropped)} of {len(proof)}** {", ".join(cropped)}. The smallest room, grid minus
+box, is {" x ".join(map(str, rooms))} voxels along the three axes.""")
 
 # %% [markdown]
 # Here is the grid with a small, a middling and a large box in it (the cases of smallest, median and largest number of
-# voxels). The hatched part is padding.
+# voxels). The flat frame is padding.
 
 # %%
 voxels = proof[["size_0", "size_1", "size_2"]].prod(axis=1)
-views = {}
+views = []
 for rule, n in zip(("smallest", "median", "largest"), at_ranks(voxels, 3), strict=True):
     image, placement = grid.place(grid.zscore(cases[n].image), SIZE)
     title = f"{rule} box: case {n:03d}, {' x '.join(map(str, placement.native))}"
-    views[title] = (image[0], placement.apply(cases[n].label), placement.inside_grid)
+    views.append(slices.CaseView(title, image[0], {"in the grid": placement.apply(cases[n].label)}))
 session.save(
-    preprocessing.placed(views, spec), "grid",
-    "The smallest, median and largest box in the grid: the slice with most labelled voxels. Hatched: padding.",
-    "Three sagittal slices framed by hatched padding, with the two labelled parts drawn over them.", "png",
+    slices.row_of_cases(views, spec), "grid",
+    "The smallest, median and largest box in the grid: the slice with most labelled voxels. Flat grey: padding.",
+    "Three sagittal slices in a flat frame, with the two labelled parts drawn over them.", "png",
 )  # fmt: skip
 
 # %% [markdown]
@@ -203,10 +221,18 @@ steps = {
     f"{new[0]} mm": (trip.coarse, trip.coarse_label, new),
     "and back": (trip.back, trip.back_label, cases[n].spacing),
 }
+views = [slices.CaseView(title, volume, {"": mask}, spacing) for title, (volume, mask, spacing) in steps.items()]
 session.save(
-    preprocessing.resampled(steps, trip.back - image, spec), "resampling",
-    f"Case {n:03d} as it is, with voxels of {new[0]} mm, and back again; on the right what the image lost.",
-    "Sagittal slices: original, coarse, restored, and a map of differences along the edges of tissue.", "png",
+    slices.row_of_cases(views, spec), "resampling",
+    f"Case {n:03d} as it is, with voxels of {new[0]} mm, and back again.",
+    "Sagittal slices: original, coarse, restored.", "png",
+)  # fmt: skip
+change = trip.back - image
+limit = float(np.percentile(np.abs(change), 99.5))
+view = pictures.MapView("", image, label, {"and back, minus original": change}, cases[n].spacing)
+session.save(
+    pictures.maps([view], spec, what="difference (SD)", limits=(-limit, limit)), "resampling-loss",
+    "What the image lost on the way.", "A sagittal slice, and a map of differences along the edges of tissue.", "png",
 )  # fmt: skip
 
 # %% [markdown]
@@ -231,8 +257,15 @@ itself by a Dice of {dice}.""")
 # that copies nothing. The same case again, with evenly spaced slices through the labelled part:
 
 # %%
+side, rows = max(label.shape), {}
+cube, marked = (grid.place(part, (side,) * 3)[0] for part in (cases[n].image[0], label))
+for axis in range(3):
+    ends = np.flatnonzero((marked > 0).any(axis=tuple({0, 1, 2} - {axis})))[[0, -1]]
+    places = np.linspace(*ends, 9).round().astype(int)[1:-1]  # within the label, not at its very tips
+    planes = [[slices.plane(part, axis, at) for part in (cube, marked)] for at in places]
+    rows[f"axis {axis}, {slices.plane_name(spec, axis)}"] = [("", *pair) for pair in planes]
 session.save(
-    preprocessing.along_axes(cases[n].image[0], label, spec), "slices",
+    pictures.strips(rows, spec), "slices",
     f"Case {n:03d} cut across each of its axes: evenly spaced slices through the labelled part, all in one scale.",
     "Three rows of slices, one for each cutting direction, with the two labelled parts drawn over the tissue.", "png",
 )  # fmt: skip
@@ -284,15 +317,26 @@ params = N4Params() if profile != "smoke" else N4Params(tolerance=1e-3, iteratio
 settings = {f"{k} level{'s' if k > 1 else ' (ours)'}": replace(params, levels=k) for k in (1, 2, 3)}
 tried = numbers[:: max(1, len(numbers) // (2 if profile == "smoke" else 6))][:6]
 test = effect.planted({n: cases[n] for n in tried}, settings)
+panels = {
+    "Planted field that is missed": ("share of its SD (%)", test.missed),
+    "Field found in the original": ("brightest over darkest part (%)", test.found_range),
+    "Variation in the hippocampus": ("change in the original (%)", test.cv_corrected / test.cv_original - 1),
+}
+points = [pd.DataFrame({"row": test.setting, "series": test.setting, "value": 100 * values, "panel": title})
+          for title, (_, values) in panels.items()]  # fmt: skip
+fig = charts.swarm(pd.concat(points), {title: text for title, (text, _) in panels.items()}, middle="mean")
+for ax, mark in zip(fig.axes[::2], (100, 0), strict=True):
+    ax.axvline(mark, color=INK, linewidth=1, linestyle="--")
 session.save(
-    preprocessing.n4_planted(test), "planted",
+    fig, "planted",
     "N4 with one to three fitting levels; a dot is a case, the bar their mean. Left: the share of a planted field "
     "that it misses. Middle: the field that it finds in the original. Right: change of the variation in the hippocampus.",
     "Three panels of dots with rows for one, two and three levels.",
 )  # fmt: skip
 
 # %%
-means = 100 * effect.planted_means(test)
+found = {"missed": test.missed, "found": test.found_range, "variation_change": test.cv_corrected / test.cv_original - 1}
+means = 100 * pd.DataFrame(found).groupby(test.setting, sort=False).mean()
 session.facts(planted={name: row.to_dict() for name, row in means.iterrows()}, planted_cases=len(tried))
 display(means.round(1).add_suffix(" (%)"))
 first, last = means.iloc[0], means.iloc[-1]
@@ -315,28 +359,38 @@ hippocampus changes by {first.variation_change:+.1f} % and {last.variation_chang
 # %%
 corrected = n4_cohort(session.cohort, params, session.ws.work / "cache" / "n4")
 table = effect.effects(session.cohort, corrected)
-examples = {
-    f"{rule} field\ncase {n:03d}": (cases[n].image[0], corrected[n][0], cases[n].label)
-    for rule, n in zip(("weakest", "median", "strongest"), at_ranks(table.field_range, 3), strict=True)
-}
+views = []
+for rule, n in zip(("weakest", "median", "strongest"), at_ranks(table.field_range, 3), strict=True):
+    field = effect.field_of(cases[n].image[0], corrected[n][0])
+    shown = {"field found by N4": 100 * (field / np.exp(np.nanmean(np.log(field))) - 1)}
+    views.append(pictures.MapView(f"{rule} field\ncase {n:03d}", cases[n].image[0], cases[n].label, shown))
+limit = max(float(np.nanpercentile(np.abs(view.maps["field found by N4"]), 99)) for view in views)
 session.save(
-    preprocessing.n4_fields(examples, spec), "n4-fields",
-    "The cases in which N4 finds the weakest, median and strongest field: as stored, corrected, and the field itself.",
-    "Three rows of a slice before and after N4, and a smooth map of the field in orange and purple.", "png",
+    pictures.maps(views, spec, what="brighter or darker than the box's mean (%)", limits=(-limit, limit)), "n4-fields",
+    "The cases in which N4 finds the weakest, median and strongest field: as stored, and the field over the same slice.",
+    "Three rows of a slice, and over it a smooth map of the field from blue to yellow.", "png",
 )  # fmt: skip
 
 # %% [markdown]
 # **What we see.** The field is smooth, as it has to be with one spline element, and one slice shows only a part of it.
-# Before and after are hard to tell apart in most cases, and an eye is a poor judge of such changes. **So we count, over
+# An eye is a poor judge of such changes. **So we count, over
 # all cases:** how strong the field is, how much the z-scored image (all that a network sees) changes, and whether the
 # hippocampus stands out more from its surroundings or becomes more uniform.
 
 # %%
 changes = effect.relative_changes(table, spec.names)
+shown = {"range of the field (%)": 100 * table.field_range, "correlation with the original": table.correlation,
+         "RMS change of the z-score (SD)": table.z_change,
+         **{f"{name}, change (%)": 100 * change for name, change in changes.items()}}  # fmt: skip
+fig, axes = plt.subplots(2, 3, figsize=(WIDTH, 5), sharey="row")
+for ax, (name, values) in zip(axes.flat, shown.items(), strict=True):
+    ax.hist(values, 30, rwidth=0.88)
+    ax.axvline(values.median(), color=INK, linewidth=1.2, linestyle="--")
+    ax.set(xlabel=name, title=f"median {values.median():.3g}", ylabel="cases" if ax in axes[:, 0] else "")
 session.save(
-    preprocessing.n4_effects(table, changes), "n4-effects",
-    "N4 over all cases. Above, dashed at the median: range of the field, correlation with the original, change of the "
-    "z-scored image. Below, dashed at no change: contrast to noise, and coefficient of variation in each part.",
+    fig, "n4-effects",
+    "N4 over all cases, dashed at the median. Above: range of the field, correlation with the original, change of the "
+    "z-scored image. Below: contrast to noise, and coefficient of variation in each part.",
     "Six histograms over cases; those below spread closely around zero.",
 )  # fmt: skip
 

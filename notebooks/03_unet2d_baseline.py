@@ -38,7 +38,7 @@ import sys
 if "google.colab" in sys.modules:
     import subprocess
 
-    package = "hipposeg @ git+https://github.com/hipposeg/hipposeg"
+    package = "hipposeg[notebooks] @ git+https://github.com/hipposeg/hipposeg"
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", package], check=True)
 
 # %% tags=["parameters"]
@@ -47,26 +47,27 @@ profile = "standard"
 # %%
 import inspect
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from IPython.display import Code, display
 
 from hipposeg import stats
 from hipposeg.data import grid
-from hipposeg.experiments import RunSpec, plan, sweep
+from hipposeg.experiments import RunSpec, plan
 from hipposeg.experiments.registry import FLAGSHIP, MODELS, with_imagenet
 from hipposeg.experiments.samples import images_of, make_samples
-from hipposeg.models import inspection, unet
+from hipposeg.models import cost, unet
 from hipposeg.notebook import start
 from hipposeg.results import compare, tables
 from hipposeg.results.load import ATLAS
 from hipposeg.training import losses
 from hipposeg.training.batches import changed, seeded
-from hipposeg.viz import architecture, curves, slices
+from hipposeg.viz import curves, slices
 from hipposeg.viz import intervals as charts
-from hipposeg.viz.style import SERIES
+from hipposeg.viz.style import SERIES, WIDTH
 from hipposeg_lab.bench import summary as bench_summary
-from hipposeg_lab.figures import exploration
+from hipposeg_lab.figures import architecture
 from hipposeg_lab.figures import maps as overlays
 from hipposeg_lab.studies.published import PUBLISHED
 
@@ -123,8 +124,15 @@ for number in fold["train"]:
     places.append((np.arange(depth)[kept] + 0.5) / depth)
 empty = float((held.sum(1) == 0).mean())
 session.facts(training_slices=len(held), empty_share=empty)
+edges, place = np.linspace(0, 1, 21), np.concatenate(places)
+fig, ax = plt.subplots(figsize=(WIDTH, 2.9))
+for item, found in zip(spec.labels, held.T > 0, strict=True):
+    share = 100 * np.histogram(place[found], edges)[0] / np.maximum(np.histogram(place, edges)[0], 1)
+    ax.stairs(share, 100 * edges, color=item.colour, linewidth=2, label=item.name)
+ax.set(xlabel="position of the slice in its box (% of the slicing axis)", ylabel="slices with the label (%)")
+ax.legend()
 session.save(
-    exploration.slice_shares(held > 0, np.concatenate(places), spec), "slice-shares",
+    fig, "slice-shares",
     f"Which training slices hold which label. {100 * empty:.0f} % of all training slices hold none.",
     "Two step curves: share of slices that hold each label against the place of the slice in its box.",
 )  # fmt: skip
@@ -148,8 +156,8 @@ display(Code("\n".join(map(inspect.getsource, shown)), language="python"))
 # %%
 channels = model.prep.channels(len(spec.channels))
 network = model.build(channels, spec.n_classes)
-session.say(f"""It has **{inspection.parameters(network):,} parameters**, and one forward pass over all slices of a
-{" x ".join(map(str, inspection.REFERENCE_VOLUME))} volume takes **{inspection.gflops(network, channels, model.prep.axis):.1f} GFLOP**, counted by torch.""")
+session.say(f"""It has **{cost.parameters(network):,} parameters**, and one forward pass over all slices of a
+{" x ".join(map(str, cost.REFERENCE_VOLUME))} volume takes **{cost.gflops(network, channels, model.prep.axis):.1f} GFLOP**, counted by torch.""")
 
 # %% [markdown]
 # The same network seen from outside. The diagram is drawn from the module itself and not by hand: the network is run once, a box is a block
@@ -157,15 +165,15 @@ session.say(f"""It has **{inspection.parameters(network):,} parameters**, and on
 
 # %%
 sides = tuple(side for axis, side in enumerate(model.prep.size) if axis != model.prep.axis)
-traced = inspection.trace(network, channels, sides)
+stages = architecture.trace(network, channels, sides)
 session.save(
-    architecture.diagram(traced, "unet2d"), "architecture",
+    architecture.diagram(stages, "unet2d"), "architecture",
     "`unet2d`, drawn from the module: a row for each resolution, the way down at the left, the way up at the right.",
     "A U of boxes with channels, sides and parameters; blue arrows lead from the way down to the way up.",
 )  # fmt: skip
-deepest = max(traced.stages, key=lambda stage: stage.parameters)
+deepest = max(stages, key=lambda stage: stage.parameters)
 session.say(
-    f"""`{deepest.name}` alone has **{100 * deepest.parameters / traced.parameters:.0f} %** of the parameters."""
+    f"""`{deepest.name}` alone has **{100 * deepest.parameters / cost.parameters(network):.0f} %** of the parameters."""
 )
 
 # %% [markdown]
@@ -412,23 +420,20 @@ else:
 # short score of these two is a little too good; Holm's adjustment counts all that could have been chosen. Of the networks both encoders were
 # declared, batch norm was not. A difference is always one between networks of the same kind of machine.
 #
-# *flips*: better under one schedule, worse under the other. *agrees*: both come to the same conclusion. *differs*: one of them concludes
-# something that the other does not. *inconclusive*: neither concludes anything, so there is nothing that could flip.
+# A model *flips* if it is better under one schedule and worse under the other.
 
 # %%
 repeated = plan.FAMILIES_2D_LONG | {"network": plan.ENCODERS_2D}
 long = compare.by_family(found, "unet2d", repeated, "standard")
-both = compare.flips(short, long)
+both = short["conclusion"].to_frame("short").join(long["conclusion"].rename("long"), how="inner")
 if len(both):
     sides = {"short schedule": short, "main schedule": long}
     schedules = {title: tables.readable_differences(side.loc[both.index]) for title, side in sides.items()}
-    schedules = pd.concat(
-        {title: text.drop(columns=["subjects", "seeds"]) for title, text in schedules.items()}, axis=1
-    )
-    display(schedules.assign(says=both["says"]))
-    judged = both[both["says"] != "open"]
-    concluded = judged[judged["says"] != "inconclusive"]
-    parted = [model for _, model in judged.index[judged["says"] == "flips"]]
+    schedules = {title: text.drop(columns=["subjects", "seeds"]) for title, text in schedules.items()}
+    display(pd.concat(schedules, axis=1))
+    judged = both[both.isin(compare.CONCLUSIONS).all(axis=1)]
+    concluded = judged[(judged != "inconclusive").any(axis=1)]
+    parted = [model for (_, model), row in judged.iterrows() if set(row) == {"better", "worse"}]
     session.facts(schedules_compared=len(judged), schedules_concluded=len(concluded), schedules_flipped=parted)
     flipped = f"**{len(parted)} flip**: {', '.join(f'`{model}`' for model in parted)}" if parted else "**none flips**"
     session.say(
@@ -442,7 +447,11 @@ else:
 # after the short one, on the same people and seeds. Above zero, the model gains more by longer training than `unet2d` does.
 
 # %%
-moved = compare.moved(found, "unet2d", [model for models in repeated.values() for model in models], "S", "standard")
+every = ["unet2d", *(model for models in repeated.values() for model in models)]
+primary = found.query("label == 'mean' and folds == 'grouped' and fold == 0 and model in @every")
+brief, whole = (primary[primary["schedule"] == name].set_index(["model", "seed", "case"]) for name in ("S", "standard"))
+gain = whole.assign(dice=whole["dice"] - brief["dice"]).dropna(subset="dice").reset_index()
+moved = compare.differences(gain, "unet2d").reindex(every).dropna(how="all")
 if len(moved):
     display(tables.readable_differences(moved))
     session.facts(schedules_moved={model: row["conclusion"] for model, row in moved.iterrows()})
@@ -576,9 +585,9 @@ costs["S"] = costs["S"].rename(index=lambda model: f"{model} (S)")
 together = pd.concat(costs.values())
 if len(together):
     session.save(
-        curves.dice_by_minutes(together), "minutes",
-        "Mean Dice on grouped fold 0 against the minutes of training, with 95 % intervals over subjects, and over seeds where there are several.",
-        "A scatter of models with intervals; time on a logarithmic axis.",
+        curves.dice_and_minutes(together), "minutes",
+        "Mean Dice on grouped fold 0 and the minutes of training, with 95 % intervals over subjects, and over seeds where there are several.",
+        "Two columns of dots, a row for each model: Dice with intervals, and time on a logarithmic axis.",
     )  # fmt: skip
     if not measured:
         session.say(
@@ -602,43 +611,56 @@ else:
 # %%
 colours = dict(zip(("cell", "finalist", "not searched"), SERIES, strict=False))
 what = {"search": "over rate, batch and decay of the MobileNetV3 model", "heads": "over the width of a coordinate head"}
-searched = {name: sweep.table(session.results, one) for name, one in sweep.SWEEPS.items()}
-for name, table in searched.items():
-    if table.empty:
+inner = session.results.query("folds == 'inner' and schedule == 'S' and label == 'mean'")
+for name, one in plan.SEARCHES.items():
+    shown = list(dict.fromkeys([*one.cells, one.reference]))
+    first = compare.means(inner[(inner["fold"] == 0) & inner["model"].isin(shown)]).reindex(shown).dropna()
+    if first.empty:
         session.say(f"**Not trained yet:** the search `{name}`.")
         continue
-    first = table[table["fold"] == 0]
-    usual = first["cell"] == sweep.SWEEPS[name].reference
-    kinds = np.select([first["finalist"] > 0, usual], ["finalist", "not searched"], "cell")
-    named = [sweep.SWEEPS[name].title(cell) for cell in first["cell"]]
-    first = first.assign(row=named, series=kinds, panel="all cells")
+    kinds = {one.reference: "not searched", **dict.fromkeys(one.finalists, "finalist")}
+    named = {
+        cell: ", ".join(f"{key.removeprefix('weight_')} {value}" for key, value in place.items())
+        for cell, place in one.cells.items()
+    }
+    rows = [(named.get(cell, cell), kinds.get(cell, "cell"), "all cells") for cell in first.index]
+    first[["row", "series", "panel"]] = rows
     near = first[first["value"] > first["value"].max() - 0.03].assign(panel="the best, enlarged")
     session.save(
         charts.dots(pd.concat([first, near]) if len(near) < len(first) else first, "mean Dice, inner fold 0", colours), f"search-{name}",
         f"The search {what[name]}: every cell on the same inner people, with 95 % intervals.",
         "A column of dots with intervals, one for each cell of the grid; the two finalists, and what is used without a search, in other colours.",
     )  # fmt: skip
-    edge = sweep.at_edge(sweep.SWEEPS[name], list(first.loc[first["finalist"] > 0, "cell"]))
-    if edge:
-        places = " and ".join(f"{factor} {value:g}" for factor, value in edge.items())
-        session.say(f"**Both finalists stand at the grid's edge** ({places}): the best may lie beyond it.")
+
+# %% [markdown]
+# Do both finalists stand at an edge of the grid? Then the best cell may lie beyond it.
+
+# %%
+places, finalists = pd.DataFrame(plan.SEARCHES["search"].cells).T, list(plan.SEARCHES["search"].finalists)
+ends = {
+    factor: {column.min(), column.max()} & set(column[finalists])
+    for factor, column in places.items()
+    if column[finalists].nunique() == 1
+}
+edge = [f"{factor} {value:g}" for factor, values in ends.items() for value in values]
+if edge and len(inner):
+    session.say(f"**Both finalists stand at the grid's edge** ({' and '.join(edge)}): the best may lie beyond it.")
 
 # %%
 usual = MODELS["unet2d-mobilenetv3"].training("S")
 session.say(f"""Without a search the MobileNetV3 model has a rate of {usual.lr:g}, batches of {usual.batch} and a decay of
 {usual.weight_decay:g}.""")
-for name, table in searched.items():
-    later = table[table["fold"] > 0] if len(table) else table
-    if len(later):
-        means = later.groupby("cell")["value"].agg(["count", "mean", "min", "max"])
-        display(means.rename(columns={"count": "inner folds"}).round(4))
-    gained = sweep.gained(session.results, sweep.SWEEPS[name])
-    if len(gained):
-        session.say(
-            f"What searching brought: finalists minus `{sweep.SWEEPS[name].reference}`, on the folds that did not choose:"
-        )
-        display(tables.readable_differences(gained))
-        session.facts(**{f"gained_{name}": tables.differences_in_words(gained)})
+gains = {}
+for name, one in plan.SEARCHES.items():
+    later = inner[(inner["fold"] > 0) & inner["model"].isin([*one.finalists, one.reference])]
+    if later.empty:
+        continue
+    means = later.groupby(["model", "fold"])["dice"].mean().groupby("model").agg(["count", "mean", "min", "max"])
+    display(means.rename(columns={"count": "inner folds"}).rename_axis("cell").round(4))
+    gains[name] = compare.differences(later.assign(fold=-1), one.reference)  # the four folds count as one
+    session.say(f"What searching brought: finalists minus `{one.reference}`, on the folds that did not choose:")
+    display(tables.readable_differences(gains[name]))
+    session.facts(**{f"gained_{name}": tables.differences_in_words(gains[name])})
 
 # %% [markdown]
 # **What to look for.** How flat the top is, and whether the finalists keep their place on the folds that did not choose them (the table). All cells
@@ -665,11 +687,10 @@ if len(moved):
 planed = pd.DataFrame({model: row for (kind, model), row in pairs.items() if kind.startswith("grouped")}).T
 if len(planed):
     session.say(f"- Directions and their mean, minus `unet2d`: {tables.differences_in_words(planed.infer_objects())}.")
-for name, one in sweep.SWEEPS.items():
-    if len(gained := sweep.gained(session.results, one)):
-        session.say(
-            f"- Searching {what[name]}, minus `{one.reference}` on people that did not choose: {tables.differences_in_words(gained)}."
-        )
+for name, gained in gains.items():
+    session.say(
+        f"- Searching {what[name]}, minus `{plan.SEARCHES[name].reference}` on people that did not choose: {tables.differences_in_words(gained)}."
+    )
 
 # %% [markdown]
 # ## Limitations

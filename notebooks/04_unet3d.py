@@ -40,7 +40,7 @@ import sys
 if "google.colab" in sys.modules:
     import subprocess
 
-    package = "hipposeg @ git+https://github.com/hipposeg/hipposeg"
+    package = "hipposeg[notebooks] @ git+https://github.com/hipposeg/hipposeg"
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", package], check=True)
 
 # %% tags=["parameters"]
@@ -61,11 +61,11 @@ from torch.nn import functional
 from hipposeg import stats
 from hipposeg.data import grid
 from hipposeg.experiments import RunSpec, plan
-from hipposeg.experiments.registry import FLAGSHIP, MODELS, title_of
+from hipposeg.experiments.registry import FLAGSHIP, MODELS
 from hipposeg.experiments.samples import images_of, make_samples
 from hipposeg.experiments.weights import initial
 from hipposeg.inference import VIEWS
-from hipposeg.models import inspection, unet
+from hipposeg.models import cost, unet
 from hipposeg.notebook import headless, start
 from hipposeg.results import compare, store, tables
 from hipposeg.results.load import ATLAS
@@ -73,12 +73,12 @@ from hipposeg.training import losses
 from hipposeg.training.augmentation import augment
 from hipposeg.training.batches import seeded
 from hipposeg.training.machine import this_machine
-from hipposeg.viz import architecture, curves, slices, surface
+from hipposeg.viz import curves, slices, surface
 from hipposeg.viz import intervals as charts
 from hipposeg_lab.bench import summary as bench_summary
-from hipposeg_lab.figures import bench, mistakes
+from hipposeg_lab.figures import architecture, bench, mistakes
 from hipposeg_lab.figures import maps as overlays
-from hipposeg_lab.studies import comparisons, probe
+from hipposeg_lab.studies import comparisons, making, probe
 from hipposeg_lab.studies import offgrid as study
 from hipposeg_lab.studies.published import PUBLISHED
 
@@ -146,11 +146,11 @@ variants = {name: one for name, one in MODELS.items() if one.notebook == "04" an
 rows = {}
 for name, one in variants.items():
     made = one.build(one.prep.channels(len(spec.channels)), spec.n_classes)
-    work = inspection.gflops(made, one.prep.channels(len(spec.channels)), one.prep.axis, one.prep.spacing)
-    rows[name] = {"what it is": title_of(name), "parameters": inspection.parameters(made), "GFLOP": work}
+    work = cost.gflops(made, one.prep.channels(len(spec.channels)), one.prep.axis, one.prep.spacing)
+    rows[name] = {"what it is": MODELS[name].title, "parameters": cost.parameters(made), "GFLOP": work}
 variant_costs = pd.DataFrame(rows).T
 session.facts(parameters=variant_costs["parameters"].to_dict(), gflops=variant_costs["GFLOP"].to_dict())
-box = " x ".join(map(str, inspection.REFERENCE_VOLUME))
+box = " x ".join(map(str, cost.REFERENCE_VOLUME))
 session.say(f"Parameters, and operations of one forward pass over a box of {box} mm, counted by torch:")
 display(variant_costs.style.format({"parameters": "{:,.0f}", "GFLOP": "{:.1f}"}).set_uuid("variants"))
 
@@ -208,17 +208,15 @@ much of so thin an organ is border.""")
 # %%
 channels = model.prep.channels(len(spec.channels))
 deep = MODELS["unet3d-nnunet"].build(channels, spec.n_classes).train()
-traced = inspection.trace(deep, channels, model.prep.size)
+stages = architecture.trace(deep, channels, model.prep.size)
 session.save(
-    architecture.diagram(traced, "unet3d-nnunet"), "architecture",
+    architecture.diagram(stages, "unet3d-nnunet"), "architecture",
     "`unet3d-nnunet` in training, drawn from the module: a row for each resolution, down at the left and up at the right, outputs in "
     "orange, skips in blue.",
     "A U of boxes with channels, sides and parameters, and an output at each of the three finest resolutions of the way up.",
 )  # fmt: skip
-coarse = sum(
-    stage.parameters for stage in traced.stages if stage.role == inspection.HEAD and stage.sides != traced.sides
-)
-session.say(f"""The coarse heads have **{coarse:,}** of the {traced.parameters:,} parameters.""")
+coarse = sum(stage.parameters for stage in stages if stage.name.startswith("coarse_heads"))
+session.say(f"""The coarse heads have **{coarse:,}** of the {cost.parameters(deep):,} parameters.""")
 
 # %% [markdown]
 # **What we see.** Each coarse head is one linear layer on a decoder stage that is there anyway: supervision costs next to nothing, and
@@ -391,30 +389,38 @@ cut, side_on = slices.plane_name(spec, sliced.axis), 0 if sliced.axis else 1
 for name, run in {"2D": flat, "3D": plain}.items():
     one = MODELS[run.model]
     prep, network = one.prep, initial(RunSpec(run.model, schedule=schedule), spec)
-    wide = inspection.theoretical(network, prep.channels(len(spec.channels)), one.dims)
+    wide = probe.theoretical(network, prep.channels(len(spec.channels)), one.dims)
     wide = wide if prep.axis is None else (*wide[: prep.axis], 1 + 2 * prep.neighbours, *wide[prep.axis :])
     for when, made in {"before training": network, "trained": session.network(run)}.items():
         if made is not None:
-            field, voxel = probe.effective_field(made, prep, probed, machine)
-            maps[f"{name}, {when}"] = overlays.around(field, voxel, [side // 2 for side in model.prep.size])
+            maps[f"{name}, {when}"] = probe.effective_field(made, prep, probed, machine)
             widths[f"{name}, {when}"] = wide
-session.save(
-    overlays.receptive_fields(maps, spec, spec.spacing, widths, axes=(sliced.axis, side_on)), "receptive-field",
-    f"Effective receptive fields of the middle voxel (cross), mean over {len(probed)} training volumes. Above: in the plane that the 2D network "
-    "works in. Below: across its slices. Dashed: the theoretical field, where it ends within the picture.",
-    "Bright blobs around a cross: in the lower row narrow strips for the 2D network and round for the 3D network.", kind="png",
-)  # fmt: skip
+middle = tuple(side // 2 for side in model.prep.size)
+asked = np.zeros(model.prep.size, np.uint8)
+asked[middle] = 1
+shown = {name: np.log10(np.maximum(one / one.max(), 1e-4)) for name, one in maps.items()}
+view = overlays.MapView("", samples.images[0, 0].numpy(), asked, shown, spec.spacing)
+what = "gradient, as a power of ten of its largest value"
 
 # %%
-middle = [side // 2 for side in next(iter(maps.values())).shape]
-reach = {name: inspection.radius(one, middle, 0.5, spec.spacing) for name, one in maps.items()}
+for slug, axis in {"receptive-field": sliced.axis, "receptive-field-side": side_on}.items():
+    session.save(
+        overlays.maps([view], spec, "Effective receptive fields", axis, what=what, limits=(-4, 0)), slug,
+        f"Effective receptive fields of the outlined voxel, mean over {len(probed)} training volumes, over one of them, "
+        + ("in the plane that the 2D network works in." if axis == sliced.axis else "across the slices of the 2D network."),
+        "A grey slice, and over it bright blobs around one voxel: narrow across the 2D network's slices, round for the 3D network.",
+        kind="png",
+    )  # fmt: skip
+
+# %%
+reach = {name: probe.radius(one, middle, 0.5, spec.spacing) for name, one in maps.items()}
 session.facts(half_of_field_within_mm=reach, theoretical_field={name: list(wide) for name, wide in widths.items()})
 rows = {
     name: {
         "theoretical (voxels)": " x ".join(map(str, widths[name])),
         "half of it within (mm)": f"{reach[name]:.1f}",
-        "nine tenths within (mm)": f"{inspection.radius(one, middle, 0.9, spec.spacing):.1f}",
-        "beyond the 2D network's slices (%)": f"{100 * inspection.share_beyond(one, middle, sliced.axis, sliced.neighbours):.0f}",
+        "nine tenths within (mm)": f"{probe.radius(one, middle, 0.9, spec.spacing):.1f}",
+        "beyond the 2D network's slices (%)": f"{100 * probe.share_beyond(one, middle, sliced.axis, sliced.neighbours):.0f}",
     }
     for name, one in maps.items()
 }
@@ -502,49 +508,30 @@ session.say(f"""Mean Dice, `unet3d` minus `unet2d`: **{one.difference:+.4f}**, 9
 #
 # Mirroring is in every augmentation library and on by default in nnU-Net. It assumes that a mirror image is as likely as the image. Here
 # all volumes are stored in one orientation, left and right hippocampi alike (notebook 01), so it is not. What does a network that was
-# never shown a mirror image make of one? We mirror each scored volume, predict, mirror the prediction back, and score it. The mean of
-# both predictions is what is called test-time augmentation by flips.
+# never shown a mirror image make of one? The study of changed images (notebook 07) mirrors each scored volume, predicts, mirrors the
+# prediction back, and scores it. The study of uncertainty averages both predictions, which is called test-time augmentation by flips.
 
 # %%
-network = session.network(plain)
-if network is None:
-    session.say("**The weights of `unet3d` are not on this machine**, so this is left out; `standard` makes them.")
+robust, sure = (making.read(session.ws, name) for name in ("robustness", "detection"))
+if robust is None or sure is None:
+    session.say(making.absent("robustness"))
 else:
-    scored = {number: images[number] for number in fold["scored"]}
-    mirrors, masks = probe.mirrored(network, model.prep, scored, cohort, machine)
-    table = mirrors.pivot(index="case", columns="query", values="dice")
-    number = tables.cases_by_rule(table[probe.MIRRORED] - table[probe.STORED])["median"]
-    case, views = cohort.cases[number], []
-    for query, way in ((probe.STORED, 1), (probe.MIRRORED, -1)):
-        drawn = {"truth": case.label[::way], "prediction": masks[number][query][::way]}
-        title = f"case {number:03d}, {query}\nmean Dice {table.loc[number, query]:.3f}"
-        views.append(slices.CaseView(title, case.image[0][::way], drawn, case.spacing))
-    session.save(
-        slices.row_of_cases(views, spec, "A volume and its mirror image", axis=2), "mirror",
-        "The scored volume in which mirroring changes the mean Dice by the median, as the network meets it. Left and right run from bottom to "
-        "top here, so the mirror image is turned over.",
-        "Axial slices of a case and its mirror image; truth above, prediction below.", kind="png",
-    )  # fmt: skip
-
-# %%
-if network is not None:
-    queries = (probe.STORED, probe.MIRRORED, probe.BOTH)
-    rows = [{"row": query, **vars(stats.interval(table[query].to_numpy(), people))} for query in queries]
-    session.save(
-        charts.dots(pd.DataFrame(rows), "mean Dice (bars: 95 % interval over subjects)"), "mirror-dice",
-        "Mean Dice of `unet3d`, trained without flips, on the scored volumes as stored, mirrored, and with both predictions averaged.",
-        "Three dots with intervals.",
-    )  # fmt: skip
-    for query in queries[1:]:
-        one = stats.paired(table[query].to_numpy(), table[probe.STORED].to_numpy(), people)
-        session.facts(**{f"{query.replace(' ', '_')}_minus_stored": one.difference})
-        session.say(f"""*{query}* minus *{probe.STORED}*: **{one.difference:+.4f}**, 95 % interval {one.low:+.4f} to
-{one.high:+.4f}.""")
+    mirrored = robust[(robust["change"] == "mirrored axis 0") & (robust["severity"] > 0) & (robust["label"] == "mean")]
+    for row in mirrored[mirrored["run"].isin(["unet3d", "unet3d+flip"])].itertuples():
+        session.facts(**{f"mirrored_minus_stored_{row.run}": row.difference})
+        session.say(f"""`{row.run}`, mirrored minus as stored: **{row.difference:+.4f}**, 95 % interval {row.difference_low:+.4f} to
+{row.difference_high:+.4f}, over {row.subjects} subjects.""")
+    flips = sure.drop_duplicates("method").set_index("method")["dice"]
+    shown = {"one network": "`unet3d` as stored", "flips, trained without (trap)": "its mean over flips",
+             "flips, trained with flips": "`unet3d+flip`, mean over flips"}  # fmt: skip
+    session.say(
+        "Mean Dice: " + "; ".join(f"{text} {flips[name]:.4f}" for name, text in shown.items() if name in flips) + "."
+    )
 
 # %% [markdown]
 # **How to read it.** What is lost between *as stored* and *mirrored* is how far the network is from being symmetric; nothing in its training
-# asked it to be. Averaging over flips mixes an answer with one to a question that was never taught. **What it does not show:** what
-# training with flips costs. For that a second network, `unet3d+flip`, was trained with half of its samples mirrored. Over three seeds:
+# asked it to be. Averaging over flips mixes an answer with one to a question that was never taught. One seed each, so no conclusion.
+# What does training with flips cost? `unet3d+flip` was trained with half of its samples mirrored. Over three seeds:
 
 # %%
 family = next(one for one in comparisons.FAMILIES if one.title == "3D, equal steps")
@@ -738,9 +725,9 @@ if len(table):
     shown |= {"gflops": "{:.1f}", "minutes": "{:.1f}", "mean Dice": "{:.4f}"}
     display(table.rename(columns={"value": "mean Dice"}).style.format(shown, na_rep="none").set_uuid("models"))
     session.save(
-        curves.dice_by_minutes(table), "models",
-        "Mean Dice on grouped fold 0 against the minutes of training, on one machine.",
-        "A scatter of models with intervals; time on a logarithmic axis.",
+        curves.dice_and_minutes(table), "models",
+        "Mean Dice on grouped fold 0 and the minutes of training, on one machine.",
+        "Two columns of dots, a row for each model: Dice with intervals, and time on a logarithmic axis.",
     )  # fmt: skip
 else:
     session.say("**Not trained yet:** `unet3d`, so there is no table.")
@@ -829,30 +816,12 @@ if len(asked):
 # sine, at frequencies that training is free to raise: halfway between two features of the same answer, a fast sine can be anything. That is
 # how it could come about; it was not tested. All heads have one recipe, in which Muon gives also the sines' weights steps of equal
 # size, and none was tuned for a SIREN.
-#
-# Below, one case as the head draws it on finer and finer grids. The finest is an illustration only: **there is no truth at half a
-# millimetre**, and a smooth line is no evidence of a right one.
-
-# %%
-picture, drawn = session.ws.artifacts / "studies" / study.PICTURE, study.PICTURED[cohort.dataset]
-if picture.is_file():
-    number, maps = study.picture(picture)
-    shown = {f"{query}, {size:g} mm": maps[query, size] for query in study.QUERIES for size in study.DRAWN_MM}
-    case = cohort.cases[number]
-    session.save(
-        overlays.contours(case.image[0], shown, spec, case.spacing), "off-grid-case",
-        f"Case {number:03d}, the first scored, by `{drawn.model}`, seed {drawn.seed}, in one sagittal slice: by asking the head (above) and by "
-        "upsampling its logits (below), on the grid that it was trained on and on two finer ones.",
-        "One sagittal slice six times, outlined on coarser and finer grids.", kind="png",
-    )  # fmt: skip
-else:
-    session.say("**Not trained yet:** the network of this picture.")
 
 # %% [markdown]
 # ## 11. Surfaces
 #
 # Truth and prediction of the flagship's median case go through the same meshing with the same smoothing, so that neither looks smoother
-# by treatment. Then the same case by outcome, found by both, too much, and missed. Here wrong voxels are drawn as the cubes they are,
+# by treatment. Then the same case by outcome: right, or one of three kinds of error. Here wrong voxels are drawn as the cubes they are,
 # since smoothing would take them away.
 
 # %%
@@ -870,8 +839,8 @@ else:
     )  # fmt: skip
     session.save(
         surface.figure({"": outcome}, outcome_spec, case.spacing, title, mistakes.blocks), "surface-outcome",
-        "The same case by outcome: what both found, what the prediction has too much, what it missed.",
-        "A grey rendered hippocampus with green cubes for too much and pink cubes for missed voxels.", "png",
+        "The same case by outcome: what is right, one part taken for the other, what the prediction has too much, what it missed.",
+        "A grey rendered hippocampus with cubes for wrong voxels: orange for the wrong part, green for too much, pink for missed.", "png",
     )  # fmt: skip
     if not headless():
         display(surface.show(mine, spec, case.spacing))
@@ -880,16 +849,15 @@ else:
 centre = [slices.fullest(case.label, axis, case.label.shape) for axis in range(3)]
 session.save(
     slices.three_plane(case.image[0], {"outcome": outcome}, outcome_spec, f"Case {number:03d} by outcome", centre, spacing=case.spacing), "outcome",
-    "The same case in three planes: found by both, too much and missed, for the whole hippocampus.",
-    "Three planes of a case with a light outline, green and pink voxels along it.", kind="png",
+    "The same case in three planes: what is right, and the three kinds of error.",
+    "Three planes of a case with a light area, and orange, green and pink voxels along its border.", kind="png",
 )  # fmt: skip
 wrong = {item.name: int((outcome == item.value).sum()) for item in outcome_spec.labels}
 session.say("Voxels of this case: " + "; ".join(f"{name} {count:,}" for name, count in wrong.items()) + ".")
 
 # %% [markdown]
 # **What we see.** Errors lie on the border by construction of a good prediction; look for where cubes of one colour gather, since there
-# the border is shifted and not only uncertain. **What it does not show:** errors between the two parts, which count as found here;
-# notebook 07 takes them apart.
+# the border is shifted and not only uncertain. **What it does not show:** other cases; notebook 07 counts over all of them.
 
 # %% [markdown]
 # ## 12. The race
@@ -939,12 +907,22 @@ if found_bench.get("throughput"):
     session.say(
         "What one step costs can be compared without a race: less time for a volume means more volumes in the same minutes."
     )
+    panels = {"train_s_per_volume": ("Training", "seconds a volume"), "predict_s_per_volume": ("Inference", "seconds a volume"),
+              "peak_mb": ("Peak memory", "MB"), "share_of_bf16_peak": ("Processor use", "share of the bf16 peak")}  # fmt: skip
+    rows = [{"row": bench.system_name(name), "panel": title, "value": row.get(key)}
+            for key, (title, _) in panels.items() for name, row in found_bench["throughput"].items()]  # fmt: skip
+    fig = charts.dots(pd.DataFrame(rows), dict(panels.values()))
+    for ax in fig.axes:
+        ax.set_xlim(left=0)
     session.save(
-        bench.throughput(found_bench["throughput"]), "throughput",
+        fig, "throughput",
         "What a training step and a prediction cost each system, per volume, with the peak memory of its main process and its share of the "
         "machine's measured bf16 peak.",
-        "Bar charts for training seconds, inference seconds, memory and share of the peak, by system.",
+        "Dots for training seconds, inference seconds, memory and share of the peak, by system.",
     )  # fmt: skip
+
+# %%
+if found_bench.get("throughput"):
     ours = found_bench["throughput"].get("ours", {})
     if "profile" in ours:
         session.facts(step_profile=ours["profile"], schedule_minutes=ours.get("schedule_minutes"))
@@ -1029,7 +1007,7 @@ if found_bench.get("claims"):
 #
 # ## Exercises
 #
-# 1. Build `unet.UNet(3, 1, 3, channels=(16, 32, 64))` and call `inspection.theoretical(network, 1, 3)`. By how much does one stage less
+# 1. Build `unet.UNet(3, 1, 3, channels=(16, 32, 64))` and call `probe.theoretical(network, 1, 3)`. By how much does one stage less
 #    narrow the field?
 # 2. In section 3, replace `recipe.augmentation` by `dataclasses.replace(recipe.augmentation, flip=0.5)`. Can you tell which slices are
 #    mirrored?

@@ -40,7 +40,7 @@ import sys
 if "google.colab" in sys.modules:
     import subprocess
 
-    package = "hipposeg @ git+https://github.com/hipposeg/hipposeg"
+    package = "hipposeg[notebooks] @ git+https://github.com/hipposeg/hipposeg"
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", package], check=True)
 
 # %% tags=["parameters"]
@@ -49,16 +49,19 @@ profile = "standard"
 # %%
 import copy
 import inspect
+import textwrap
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
 from IPython.display import Code, display
+from sklearn.decomposition import PCA
 
 from hipposeg import stats
 from hipposeg.data import captions
 from hipposeg.experiments import RunSpec, guidance, plan, weights
-from hipposeg.experiments.registry import MODELS, title_of
+from hipposeg.experiments.registry import MODELS
 from hipposeg.experiments.run import machine_for, native
 from hipposeg.experiments.samples import images_of, make_samples
 from hipposeg.metrics import MEAN
@@ -69,7 +72,8 @@ from hipposeg.results.load import ATLAS
 from hipposeg.training import contrastive, losses
 from hipposeg.viz import curves
 from hipposeg.viz import intervals as charts
-from hipposeg_lab.figures import language as pictures
+from hipposeg.viz import slices as drawing
+from hipposeg.viz.style import INK, MUTED, WIDTH, line_style
 from hipposeg_lab.figures import maps as overlays
 from hipposeg_lab.studies import clip_study, retrieval
 
@@ -111,8 +115,13 @@ display(Code(inspect.getsource(captions.caption), language="python"))
 # %%
 number = fold["train"][0]
 shown = clip_study.examples(cohort, prep, fold["train"], number)
+fig, axes = plt.subplots(2, 4, figsize=(WIDTH, 7))
+for ax, (image, label, text) in zip(axes.flat, shown, strict=True):
+    drawing.overlay(ax, image, label, spec, alpha=0)
+    ax.set_xlabel(textwrap.fill(text, 31), fontsize=8.5)
+drawing.legend(fig, spec)
 session.save(
-    pictures.captioned(shown, spec), "captions",
+    fig, "captions",
     f"Coronal slices of training case {number:03d}, posterior to anterior, each with one of its many possible captions.",
     "Eight coronal slices with the outlines of both parts and a sentence below each.", kind="png",
 )  # fmt: skip
@@ -155,7 +164,7 @@ hits = retrieval.summary(queries)
 recalls = hits[hits["what"] != "rank"].rename(columns={"direction": "panel"})
 recalls = recalls.assign(row=[f"first {what.removeprefix('recall')}" for what in recalls["what"]])
 session.save(
-    charts.dots(recalls.rename(columns={"source": "series"}), "share of queries with a hit", pictures.SOURCES),
+    charts.dots(recalls.rename(columns={"source": "series"}), "share of queries with a hit"),
     "retrieval",
     f"How often a held-out slice finds a caption with equal facts among those of other people, and a caption such a slice: mean over "
     f"{queries['case'].nunique()} volumes with 95 % intervals over subjects.",
@@ -191,10 +200,12 @@ An equal caption stands among the first ten for **{by_clip:.1%}** of slices, {by
 made = session.planned()
 gains = retrieval.advantage(queries)
 seeded = plan.finished(made, [RunSpec("hippoclip", seed=seed) for seed in plan.SEEDS])
-session.say(f"CLIP minus raw pixels, 95 % intervals over subjects, one seed. {retrieval.in_words(gains)}.")
+session.say("CLIP minus raw pixels, 95 % intervals over subjects, one seed:")
+display(gains.style.format(precision=3).hide(axis="index").set_uuid("gains"))
 if (count := seeded["run"].nunique()) > 1:
     pooled = retrieval.advantage(clip_study.read(session.ws, clip_study.RETRIEVAL, seeded))
-    session.say(f"The same over {count} seeds, intervals over subjects and seeds. {retrieval.in_words(pooled)}.")
+    session.say(f"The same over {count} seeds, intervals over subjects and seeds:")
+    display(pooled.style.format(precision=3).hide(axis="index").set_uuid("pooled-gains"))
 else:
     session.say(
         "**Not trained yet:** further seeds of `hippoclip`, so the luck of one training is not in these intervals."
@@ -224,25 +235,30 @@ if clip is None:
 else:
     slices = clip_study.look(clip, prep, scored, cohort, fold["train"], machine)
     along = np.array([np.nan if not one.parts else one.place for one in slices.said], dtype=float)
-    every = slice(None, None, max(1, len(along) // 900))
+    shown = np.flatnonzero(~np.isnan(along))[:: max(1, len(along) // 900)]
+    kinds = {"o": slices.features, "^": slices.read}
+    space, (fig, ax) = PCA(2).fit(np.concatenate(list(kinds.values()))), plt.subplots(figsize=(WIDTH, 4.6))
+    for marker, vectors in kinds.items():
+        drawn = ax.scatter(*space.transform(vectors[shown]).T, s=14, c=along[shown], cmap="viridis", marker=marker)
+    fig.colorbar(drawn, label="% of the long axis, posterior to anterior")
+    ax.set(xlabel="first principal component", ylabel="second principal component")
     session.save(
-        pictures.space(slices.features[every], slices.read[every], along[every]), "space",
-        "Held-out slices (dots) and their captions (triangles) in HippoCLIP's space, in two principal components.",
-        "Two scatter plots coloured by the place on the long axis; at the left images and captions as they are, at the right each kind centred.",
-        kind="png",
+        fig, "space",
+        "Held-out slices and their captions in HippoCLIP's space, in two principal components; triangles are captions; slices without hippocampus left out.",
+        "A scatter plot of dots and triangles, coloured by the place on the long axis.", kind="png",
     )  # fmt: skip
 
 # %% [markdown]
-# **How to read it.** The panels differ by the distance between the mean image and the mean caption, the *modality gap* of most CLIPs (Liang et
-# al. 2022). At the right it is taken out, and colours should agree: then a slice lies where the captions of its place lie. **What it does not
-# show:** the other dimensions, in which areas and sizes are told.
+# **How to read it.** Where colours agree, a slice lies near the captions of its place. The distance between the mean image and the mean
+# caption is the *modality gap* of most CLIPs (Liang et al. 2022). **What it does not show:** the other dimensions, in which areas and
+# sizes are told.
 
 # %%
 if clip is not None:
     gap = float(np.linalg.norm(slices.features.mean(0) - slices.read.mean(0)))
     session.facts(modality_gap=gap)
     session.say(f"All vectors have length 1. The means of images and of captions lie **{gap:.2f}** apart"
-                + (": hardly a gap, which is why the panels look alike." if gap < 0.2 else "."))  # fmt: skip
+                + (": hardly a gap." if gap < 0.2 else "."))  # fmt: skip
 
 # %% [markdown]
 # ## 4. How far does text go alone?
@@ -261,7 +277,8 @@ for kind in captions.KINDS:
 names = ("background", *spec.names)
 cosines = clip_study.read(session.ws, clip_study.COSINES, clips.rows)
 angles = clip_study.angles(cosines, names)
-alone = clip_study.by_prompts(clip_study.read(session.ws, clip_study.TRANSFER, clips.rows))["value"]
+transfer = clip_study.read(session.ws, clip_study.TRANSFER, clips.rows)
+alone = compare.means(transfer[transfer["label"] == MEAN], "prompts")["value"]
 atlas = session.run(ATLAS)
 without_text = made[(made["model"] == "hippoclip-attributes") & (made["label"] == MEAN)]
 dice_alone = {f"{ATLAS}: ignores the image": atlas.mean(), **alone.to_dict()}
@@ -358,7 +375,7 @@ display(Code("\n".join(map(inspect.getsource, parts)), language="python"))
 # batch that has the training slices' average share of each class:
 
 # %%
-display(Code(inspect.getsource(guided.lowest_loss), language="python"))
+display(Code(inspect.getsource(clip_study.lowest_loss), language="python"))
 
 # %%
 labels = make_samples(images, cohort, prep, fold["train"]).labels  # as the loss meets them, with their margins
@@ -386,9 +403,9 @@ right_angled, ours, alike = (
 )
 sets = {right_angled: equal.float(), ours: vectors_with(own), alike: torch.linalg.cholesky(close).float()}
 lowest = {
-    name: [guided.lowest_loss(one, scale, shares, training_loss) for scale in scales] for name, one in sets.items()
+    name: [clip_study.lowest_loss(one, scale, shares, training_loss) for scale in scales] for name, one in sets.items()
 }
-at_one = {name: guided.lowest_loss(one, 1.0, shares, training_loss) for name, one in sets.items()}
+at_one = {name: clip_study.lowest_loss(one, 1.0, shares, training_loss) for name, one in sets.items()}
 session.facts(lowest_loss_without_scale=at_one)
 
 # %% [markdown]
@@ -397,7 +414,7 @@ session.facts(lowest_loss_without_scale=at_one)
 # that loss, and all three cosines set to that value, the same computation says how much of the number is geometry:
 
 # %%
-students = guided.lowest_loss(sets[alike], 1.0, shares, clip_study.dice_of_all_classes, pixels=20_000)
+students = clip_study.lowest_loss(sets[alike], 1.0, shares, clip_study.dice_of_all_classes, pixels=20_000)
 off = students - clip_study.STUDENTS_LOSS
 near = "the same to four digits" if abs(off) < 5e-5 else "near it" if abs(off) < 0.02 else "not near it"
 session.facts(lowest_loss_of_the_students_kind=students)
@@ -459,9 +476,20 @@ session.save(
     "Loss and learned scale by epoch. The two losses are different ones; both scales begin at the same value.",
     "Two line charts over epochs for HippoCLIP and the guided network.",
 )  # fmt: skip
+
+# %%
 ends = {one.model: (one.config["scale"], one.history[-1]["loss"]) for one in (led, *fixed)}
+fig, ax = plt.subplots(figsize=(WIDTH, 4))
+for index, (name, losses_there) in enumerate(lowest.items()):
+    ax.plot(scales, losses_there, label=name, **line_style(index))
+for name, (scale, loss) in ends.items():
+    ax.plot(scale, loss, "D", color=INK)
+    ax.annotate(name, (scale, loss), xytext=(8, 6), textcoords="offset points", fontsize=9)
+ax.axvline(1, color=MUTED, linestyle="--", label="no scale")
+ax.set(xlabel="scale (1 / temperature)", ylabel="training loss", xscale="log", ylim=(0, None))
+ax.legend()
 session.save(
-    pictures.lowest_losses({name: (scales, one) for name, one in lowest.items()}, ends), "lowest-loss",
+    fig, "lowest-loss",
     "Lines: the lowest training loss that geometry allows, at each scale, for three sets of class vectors. Marks: where trainings ended.",
     "Falling curves of the lowest possible loss against the scale, with a mark for each training.",
 )  # fmt: skip
@@ -527,9 +555,9 @@ else:
 # thing and are compared with it.
 
 # %%
-told = [(family, name, title_of(name)) for family, members in plan.FAMILIES_CLIP.items() for name in members]
+told = [(family, name, MODELS[name].title) for family, members in plan.FAMILIES_CLIP.items() for name in members]
 told += [
-    (f"a tower taught without language, against {plan.TOWERS_CLIP[0]}", name, title_of(name))
+    (f"a tower taught without language, against {plan.TOWERS_CLIP[0]}", name, MODELS[name].title)
     for name in plan.TOWERS_CLIP[1]
 ]
 display(
@@ -602,16 +630,9 @@ else:
 # Guidance is said to help where labels are few. So both models learn from 5, 10, 20 and 50 % of the training people, in as many steps. The shares are nested,
 # both models get the same people, and each HippoCLIP is trained on its cell's people alone: a guide that knew more people would bring their labels in
 # through the back door. One thing is not equal then. A batch of HippoCLIP's holds one slice a person, so the guide of few people compares each
-# slice with fewer wrong captions, in as many steps:
+# slice with fewer wrong captions, in as many steps.
 
 # %%
-sizes = clip_study.batch_sizes(cohort, fold["train"])
-session.facts(slices_in_a_batch=sizes)
-session.say(
-    "Slices in a batch of HippoCLIP's, at most: "
-    + ", ".join(f"**{n}** with {share}" for share, n in sizes.items())
-    + "."
-)
 by_share, by_share_apart = clip_study.by_share(made), clip_study.share_differences(made)
 if len(by_share_apart):
     session.save(

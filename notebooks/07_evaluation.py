@@ -41,7 +41,7 @@ import sys
 if "google.colab" in sys.modules:
     import subprocess
 
-    package = "hipposeg @ git+https://github.com/hipposeg/hipposeg"
+    package = "hipposeg[notebooks] @ git+https://github.com/hipposeg/hipposeg"
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", package], check=True)
 
 # %% tags=["parameters"]
@@ -50,11 +50,13 @@ profile = "standard"
 # %%
 from dataclasses import replace
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from IPython.display import display
+from sklearn.metrics import ConfusionMatrixDisplay
 
-from hipposeg import files, metrics, stats
+from hipposeg import files, stats
 from hipposeg.experiments import RunSpec, plan
 from hipposeg.experiments.registry import FLAGSHIP, MODELS
 from hipposeg.metrics import MEAN, UNION, labels_of
@@ -65,10 +67,11 @@ from hipposeg.predict.scan import read
 from hipposeg.predict.segment import segment
 from hipposeg.results import compare, load, tables
 from hipposeg.results.load import ATLAS
-from hipposeg.viz import agreement, curves, slices
+from hipposeg.viz import curves, slices
 from hipposeg.viz import intervals as charts
-from hipposeg.viz.style import INK
-from hipposeg_lab.figures import gallery, mistakes
+from hipposeg.viz.style import ERROR, INK, MUTED, WIDTH, line_style
+from hipposeg_lab.figures import mistakes
+from hipposeg_lab.figures import pairs as pairs_of
 from hipposeg_lab.figures import trust as pictures
 from hipposeg_lab.studies import (
     comparisons,
@@ -77,7 +80,6 @@ from hipposeg_lab.studies import (
     explorer,
     inflation,
     making,
-    postprocessing,
     published,
     siblings,
 )
@@ -101,7 +103,7 @@ spec, cases = session.spec, session.cohort.cases
 everything = session.results
 scores = plan.finished(everything, plan.standard(session.ws.profile))
 runs, results = load.runs(scores, session.ws), tables.summary(scores, spec)
-names = tables.run_names(results)
+names = {run.name: run.model for run in runs}
 atlas, networks = next(run for run in runs if run.is_atlas), [run for run in runs if not run.is_atlas]
 best = max(networks, key=lambda run: run.mean())
 session.say(f"""**{session.every_run["run"].nunique()} finished runs**, of which the {len(runs)} of the notebooks' main sections are shown:
@@ -285,9 +287,17 @@ session.say(f"Lowest mean Dice of `{names[best.name]}`: {lowest}. "
 
 # %%
 taken_apart = errors.mistakes([run for run in runs if run.has_masks], session.cohort)
+fig, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.8))
+for ax, run in zip(axes, (atlas, best), strict=True):
+    counts = taken_apart[run.name].confusion
+    shares = ConfusionMatrixDisplay(
+        counts / counts.sum(axis=1, keepdims=True), display_labels=("background", *spec.names)
+    )
+    shares.plot(ax=ax, cmap="Blues", values_format=".1%", colorbar=False)
+    ax.set(title=names[run.name], xlabel="predicted", ylabel="true")
+    ax.grid(False)
 session.save(
-    mistakes.confusion_matrices({names[run.name]: taken_apart[run.name].confusion for run in (atlas, best)},
-                                ("background", *spec.names)), "confusion",
+    fig, "confusion",
     "Confusion matrices of the atlas and of the run with the highest mean Dice; a row of true voxels adds up to 100 %.",
     "Two square tables of percentages with background, anterior and posterior as rows and columns.",
 )  # fmt: skip
@@ -299,17 +309,17 @@ session.save(
 # ### Wrong part, too much, too little
 #
 # A wrong voxel is one of three kinds: one part taken for the other, background taken for hippocampus, or hippocampus
-# missed. The right panel asks where errors lie. If most of them touch the true border, model and rater differ by
-# where exactly a line is drawn; errors far from it are another matter.
+# missed. If most of them touch the true border, model and rater differ by where exactly a line is drawn; errors far from
+# it are another matter.
 
 # %%
 volumes = {names[name]: found.volumes.mean().to_dict() for name, found in taken_apart.items()}
-depths = {names[name]: found.depths for name, found in taken_apart.items()}
+words, kind_colours = zip(*mistakes.KINDS.values(), strict=True)
+shown = pd.DataFrame(volumes).T[list(mistakes.KINDS)].set_axis(words, axis=1)
 session.save(
-    mistakes.error_kinds(volumes, depths, min(spec.spacing)), "errors",
-    "Left: wrong tissue in the average scored volume, by kind of error. Right: share of wrong voxels by their distance "
-    "from the nearest voxel of another true class; within one voxel's width they touch the true border.",
-    "Stacked bars for each run: three kinds of error in cubic mm, and shares of error by distance from the border.",
+    mistakes.bars(shown, kind_colours, "wrong tissue in the average volume (mm³)"), "errors",
+    "Wrong tissue in the average scored volume, by kind of error.",
+    "Stacked bars for each run: three kinds of error in cubic mm.",
 )  # fmt: skip
 mine, touching = volumes[names[best.name]], float((taken_apart[best.name].depths <= min(spec.spacing)).mean())
 session.say(f"""`{names[best.name]}`, per volume: {mine["swap"]:.0f} mm³ in the wrong part,
@@ -354,15 +364,20 @@ session.say(f"`{short[best.name]}`: **{100 * ends_share:.0f} %** of what is wron
 # the nearest true hippocampus; for tissue that was missed, that to the nearest true background.
 
 # %%
+rows = places[(places["by"] == "distance") & places["run"].isin(list(columns))]
+amounts = rows.pivot(index=["kind", "run"], columns="bin", values="mm3")[list(errors.DISTANCES)]
+shares = 100 * amounts.div(amounts.sum(axis=1).clip(lower=1e-9), axis=0)
+shares = shares.reindex([(kind, run) for kind in mistakes.KINDS for run in columns])
+shares.index = [f"{mistakes.KINDS[kind][0]}, {columns[run]}" for kind, run in shares.index]
 session.save(
-    mistakes.by_distance(places, columns, errors.DISTANCES), "distances",
+    mistakes.bars(shares, mistakes.DEPTHS, "share of the wrong tissue of this kind (%)"), "distances",
     "How far wrong voxels lie from the nearest voxel for which the prediction would have been right, by kind of error.",
     "Horizontal bars that add up to 100 % for each kind of error and run, divided by distance.",
 )  # fmt: skip
 
 # %% [markdown]
 # **What we see.** A prediction that reads the image is wrong by about a voxel nearly everywhere; one that does not read
-# it is wrong by more. **What it does not show:** isolated islands, which are few voxels; HD95 and section 8 see them.
+# it is wrong by more. **What it does not show:** isolated islands, which are few voxels; HD95 sees them.
 
 # %% [markdown]
 # ## 7. Best, median and worst
@@ -388,7 +403,7 @@ for rank, number in tables.cases_by_rule(best.values()).items():
 #
 # ### Failures
 #
-# The volumes with the lowest mean Dice, each cut where most of its voxels are wrong. The sentence above each is made from
+# The volumes with the lowest mean Dice, each cut where most of its voxels are wrong. The sentence on each is made from
 # its wrong voxels by rule: kinds of error by their share, the distance that holds more than half of a kind, the third of
 # the long axis in which more than half lies, and what it does to the volume. `studies/words.csv` has it for every volume.
 
@@ -396,15 +411,24 @@ for rank, number in tables.cases_by_rule(best.values()).items():
 said = errors.in_words(picked, wrong)
 making.write(session.ws, "words", said)
 told = said[said["run"] == best.name].sort_values("dice", kind="stable").head(4)
-shown = []
+views, outcome_spec = [], mistakes.outcome_spec(spec)
 for one in told.itertuples():
-    case, title = cases[one.case], f"Case {one.case:03d}, mean Dice {one.dice:.3f}"
-    kinds = metrics.error_masks(best.masks[one.case], case.label)
-    shown.append(gallery.Failure(title, one.words, case.image[0], case.label, kinds, case.spacing))
+    case = cases[one.case]
+    both = {"expert": case.label, "outcome": mistakes.outcomes(best.masks[one.case], case.label)}
+    where = slices.fullest(both["outcome"] > mistakes.RIGHT.value, 0, case.label.shape)
+    views.append(slices.CaseView(f"case {one.case:03d}, {one.dice:.3f}", case.image[0], both, case.spacing, where))
+fig, axes = slices.panels([[slices.plane_size(view.image, 0, view.spacing) for view in views]] * 2)
+for row, (name, labels) in zip(axes, {"expert": spec, "outcome": outcome_spec}.items(), strict=True):
+    for ax, view in zip(row, views, strict=True):
+        slices.case_panel(ax, view, name, labels, 0)
+        ax.set_title(view.title if name == "expert" else "", fontsize=9)
+    row[0].set_ylabel(name)
+slices.legend(fig, outcome_spec)
+session.say("\n".join(f"- case {one.case:03d}: {one.words}" for one in told.itertuples()))
 session.save(
-    gallery.failures(shown, spec), "failures",
+    fig, "failures",
     f"The {len(told)} scored volumes with the lowest mean Dice of `{short[best.name]}`, with every wrong voxel in the colour "
-    "of its kind and the true parts as outlines.",
+    "of its kind below, and the expert's labels above.",
     " ".join(f"Case {one.case:03d}: {one.words}" for one in told.itertuples()), "png",
 )  # fmt: skip
 
@@ -413,31 +437,7 @@ session.save(
 # differently, such as where a part ends, all along a surface. **What it does not show:** whether a second rater would
 # have sided with the first.
 #
-# ## 8. Does post-processing help?
-#
-# Usual repairs after the fact: keep only the largest connected piece of each part, or of the whole, and fill holes.
-# They cost nothing and read no image. Each is applied to the stored masks and scored against the same masks without it.
-
-# %%
-treated = postprocessing.study(picked, session.cohort)
-making.write(session.ws, "postprocessing", treated)
-changed = treated[treated["label"] == MEAN]
-ends = zip(changed["difference"], changed["low"], changed["high"], strict=True)
-text = changed.assign(
-    text=[f"{one:+.4f} ({low:+.4f} to {high:+.4f})" for one, low, high in ends], run=changed["run"].map(short)
-)
-wide = text.pivot(index="run", columns="step", values="text").loc[list(short.values()), list(postprocessing.STEPS)]
-display(wide.rename_axis(index=None, columns=None))
-largest = float(changed.loc[changed["run"] == best.name, "difference"].abs().max())
-session.say(f"Differences in mean Dice with 95 % intervals. For `{short[best.name]}` the largest change of any step is "
-            f"**{largest:.4f}**.")  # fmt: skip
-
-# %% [markdown]
-# **What we see.** A repair can only help where there is something to repair. In boxes this tight there is little room for
-# stray pieces. **What it does not show:** whole heads, where a largest-component rule removes what is far away.
-
-# %% [markdown]
-# ## 9. How training went
+# ## 8. How training went
 #
 # At the left the loss that training lowers; at the right the Dice on the scored volumes, computed every few epochs
 # **for display only** and without averaged views, so a curve may end lower than the table. Weights are always the last of a fixed schedule: nothing is chosen by looking at this curve,
@@ -457,7 +457,7 @@ session.save(
 # not cost the same.
 
 # %% [markdown]
-# ## 10. What the volumes are worth
+# ## 9. What the volumes are worth
 #
 # In practice the number that leaves the program is a volume. **Bland and Altman's plot** shows each volume's error
 # against its size: the solid line is the bias, the dashed lines hold 95 % of the errors if these are about normal.
@@ -467,7 +467,7 @@ session.save(
 # %%
 agreements = tables.volume_agreements(best, spec)
 session.save(
-    agreement.volume_agreement(scores[scores["run"] == best.name], agreements, spec), "volumes",
+    pairs_of.volume_agreement(scores[scores["run"] == best.name], agreements, spec), "volumes",
     f"Predicted minus true volume against their mean, for {names[best.name]}. "
     "Solid: bias. Dashed: limits of agreement.",
     "Three scatter plots of volume error against volume, for both parts and the whole, each with three lines.",
@@ -491,7 +491,7 @@ natural spread.""")
 # measure with. **What it does not show:** change over time.
 
 # %% [markdown]
-# ## 11. Two volumes of one person
+# ## 10. Two volumes of one person
 #
 # Most people contribute two volumes. Which is left and which is right cannot be told in these files, so they are *first*
 # and *second* by case number. Two questions: does the network see the **difference** between a person's two sides? And
@@ -521,17 +521,17 @@ sides = both_sides[both_sides["run"] == drawn].set_index("label")
 if len(sides):
     pairs = {label: siblings.pairs(groups[drawn], label) for label in sides.index}
     panels = [
-        agreement.Pairs(f"{label}, r = {sides.loc[label, 'r_difference']:.2f}", rows["true_second"] - rows["true_first"],
+        pairs_of.Pairs(f"{label}, r = {sides.loc[label, 'r_difference']:.2f}", rows["true_second"] - rows["true_first"],
                         rows["predicted_second"] - rows["predicted_first"], colours.get(label, INK),
                         "true second − first (mm³)", "predicted second − first (mm³)")
         for label, rows in pairs.items()
     ] + [
-        agreement.Pairs(f"{label}, r = {sides.loc[label, 'r_error']:.2f}", rows["error_first"], rows["error_second"],
+        pairs_of.Pairs(f"{label}, r = {sides.loc[label, 'r_error']:.2f}", rows["error_first"], rows["error_second"],
                         colours.get(label, INK), "error of the first (mm³)", "error of the second (mm³)")
         for label, rows in pairs.items()
     ]  # fmt: skip
     session.save(
-        agreement.equality(panels, len(pairs)), "sides",
+        pairs_of.equality(panels, len(pairs)), "sides",
         f"People with two scored volumes, by `{called[drawn]}`. Above: the predicted against the true difference between "
         "the two. Below: the error of one against that of the other. Dashed: equality.",
         "Six scatter plots, for both parts and the whole: differences between two sides above, errors of two sides below.",
@@ -553,10 +553,10 @@ and their Dice with **{of_whole["r_dice"]:.2f}**. The second volume is larger by
 # people. If the second volume is larger on average, the numbering follows the sides. **What it does not show:** which
 # side that is; the files do not say, and a guess from anatomy would be no evidence.
 #
-# ## 12. How scores get inflated
+# ## 11. How scores get inflated
 #
 # The masks stay what they are; only the scoring changes. Every row is a practice found in published student projects
-# (letters as in section 13) or in papers:
+# (letters as in section 12) or in papers:
 
 # %%
 groups = []
@@ -601,7 +601,7 @@ session.say(f"For `{short[best.name]}` the practice on the same masks that adds 
 # the end of a falling learning rate; whoever looks after every epoch of a constant rate gains more. **What it does not show:** leaks, which change the masks and not
 # the scoring; they need networks that were trained with them.
 #
-# ## 13. Five projects' claims, and ours
+# ## 12. Five projects' claims, and ours
 #
 # The projects that this series covers, each with its headline score, what its own files say that this is, and ours: the
 # honest score of our model of the same kind, and what the nearest of the practices above makes of our plain network's masks.
@@ -617,13 +617,17 @@ else:
     every_seed = pd.concat([comparisons.seeds(here, RunSpec(model)) for model in here["model"].unique()])
     claimed = published.table(compare.means(every_seed), inflated)
     making.write(session.ws, "claims", claimed)
-    display(published.readable(claimed).style.set_uuid("claims"))
+    shown = claimed[["project", "method", "claimed", "called", "really", "value_low", "value_high", "model", "ours",
+                     "scored_their_way"]].rename(columns={"value_low": "without that, from", "value_high": "to"})  # fmt: skip
+    shown = shown.rename(columns={"scored_their_way": "our plain network, nearest practice"})
+    shown = shown.style.format(precision=3, na_rep="")
+    display(shown.hide(axis="index").set_uuid("claims"))
 
 # %% [markdown]
 # **What it does not show:** how good these projects' networks are. Several of them may well do better than their claims
 # let anybody see.
 #
-# ## 14. Are the scores plausible?
+# ## 13. Are the scores plausible?
 #
 # Published results tell whether our numbers are in a believable range. They are **not the same protocol**: their
 # splits are by volume, so many of their scored volumes have the same person's other side in training, and their
@@ -652,7 +656,7 @@ else:
                 f"This run: {here['mean']:.3f} ({over_people.low:.3f} to {over_people.high:.3f} over subjects).")  # fmt: skip
 
 # %% [markdown]
-# ## 15. What is a leak worth?
+# ## 14. What is a leak worth?
 #
 # Most people are in this data set twice (notebook 01), and the folds that everybody uses split by volume. So a
 # network has often met the other hippocampus of the person that it is scored on. Where slices are split at random, it
@@ -689,7 +693,7 @@ else:
 # and longer schedules remember more.
 
 # %% [markdown]
-# ## 16. Does it read the image, or the box?
+# ## 15. Does it read the image, or the box?
 #
 # The published boxes were cut around the truth with margins that hardly vary. So we change the box and leave the
 # tissue alone: up to three voxels are cut away at one side (never a labelled one), or added by reflection. A network
@@ -784,7 +788,7 @@ if robust is not None:
 # worst that can happen to a network that never met it, and the box does not look wrong. A program must check the header. **What it does not show:** other scanners. A simulated bias field is not a real one.
 
 # %% [markdown]
-# ## 17. Does it know when it is wrong?
+# ## 16. Does it know when it is wrong?
 #
 # A network gives probabilities. Three questions decide what they are worth:
 # - **Calibration.** Of all voxels that are called anterior with a probability of three quarters, are three quarters
@@ -844,9 +848,23 @@ else:
     session.say(
         f"{len(found)} of {len(detection)} intervals of the AUROC exclude guessing: {'; '.join(found) or 'none'}."
     )
+
+# %%
+if detection is not None:
+    risk = making.read(session.ws, "risk_coverage").query("measure == 'expected' and coverage >= 0.2")
+    fig, ax = plt.subplots(figsize=(WIDTH, 4.4))
+    for index, (name, rows) in enumerate(risk.groupby("method", sort=False)):
+        ax.plot(rows["coverage"], rows["dice"], label=name, **line_style(index))
+    ax.plot(rows["coverage"], rows["oracle"], color=MUTED, linestyle="--", label=f"best possible order, {name}")
+    dice = risk[risk["coverage"] == 1]["dice"]
+    # A method far below the best would squeeze the others.
+    ax.set(ylim=(dice[dice > dice.max() - 0.04].min() - 0.003, risk["oracle"].max() + 0.002), xlim=(1, 0.2))
+    ax.set(xlabel="share of volumes kept, the most certain first", ylabel="mean Dice of those kept")
+    fig.legend(loc="outside lower center", ncols=3)
     session.save(
-        pictures.risk_coverage(making.read(session.ws, "risk_coverage"), "expected"), "risk-coverage",
-        "Mean Dice of the volumes that are kept when those with the largest expected loss are left to a person.",
+        fig, "risk-coverage",
+        "Mean Dice of the volumes that are kept when those with the largest expected loss are left to a person; methods far below "
+        "the best lie outside the picture.",
         "Curves of mean Dice over the share of volumes kept, one for each method, and the best possible order.",
     )  # fmt: skip
 
@@ -857,7 +875,7 @@ else:
 # the wrong organ.
 
 # %% [markdown]
-# ## 18. A volume with an error bar
+# ## 17. A volume with an error bar
 #
 # Limits of agreement describe a sample. A user asks something else: *this* scan, this volume, give or take what?
 # **Conformal prediction** answers without a model of the errors. Take volumes of people that a network never saw,
@@ -878,9 +896,16 @@ parts = {label: label for label in spec.names} | {"union": "total"}
 if calibrated:
     served, coverage = card.read(), making.read(session.ws, "conformal_coverage")
     intervals = conformal.covered(session.ws)
+    fig, axes = plt.subplots(1, len(parts), figsize=(WIDTH, 3.7))
+    for ax, (label, title) in zip(axes, parts.items(), strict=True):
+        rows = intervals[intervals["label"] == label].sort_values(["predicted", "case"]).reset_index()
+        ax.vlines(rows.index, rows["lower"], rows["upper"], color=MUTED, alpha=0.5)
+        ax.scatter(rows.index, rows["true"], s=6, c=np.where(rows["inside"], INK, ERROR), zorder=3)
+        ax.set(title=title, xlabel="volumes, by predicted size", xticks=[])
+    axes[0].set_ylabel("volume (mm³)")
     session.save(
-        pictures.intervals(intervals, spec, parts), "conformal",
-        "The interval of every volume, by predicted size; dots are the true volumes. "
+        fig, "conformal",
+        "The interval of every volume, by predicted size; dots are the true volumes, orange outside their interval. "
         "Each interval was calibrated on other people than the one it is for.",
         "Three panels of thin vertical bars that rise from left to right, with a dot on each for the true volume.",
     )  # fmt: skip
@@ -949,7 +974,7 @@ if calibrated:
 # - It says how far the network is from this rater, not from the anatomy.
 
 # %% [markdown]
-# ## 19. Use it on a scan
+# ## 18. Use it on a scan
 #
 # `hipposeg predict SCAN... -o DIR` segments a whole head, or a crop such as those of this data set: it reads the file with
 # all checks (voxel size, orientation, damage), predicts, and leaves a mask, volumes with intervals, and a page with the
@@ -977,7 +1002,7 @@ else:
 # Look at the outlines first and at the numbers second. A flag says that the mask is unlike those of the data set: a volume
 # out of range, pieces, a mask near the crop's side, parts in the wrong order, predictions that disagree. A plausible mask
 # can still be wrong without a flag. This volume took part in calibrating its interval, as no user's volume does; section
-# 18 leaves it out.
+# 17 leaves it out.
 
 # %% [markdown]
 # Do flags notice a mirrored crop? All training crops show a left hippocampus (or one stored like a left one). Here is the
@@ -1009,7 +1034,7 @@ if calibrated:
 # **How to read it.** Where the flagged masks are no worse than the others, flags check the box and the file, and not the
 # quality of a mask.
 #
-# ## 20. Files for the page
+# ## 19. Files for the page
 #
 # The page lets a reader scroll through every scored case. It is made from artifacts alone, and the images are not among
 # them. So the scored volumes are left here, compressed, each with the truth and the masks of one run per model.
@@ -1033,7 +1058,7 @@ session.facts(
     gain_over_atlas={"difference": gain["difference"], "low": gain["low"], "high": gain["high"]},
     errors_mm3=mine, errors_touching_border=touching, width_people_over_volumes=factor,
     volume_bias_mm3=union.bias, volume_limits_mm3=[union.low, union.high], volume_icc=union.icc_agreement,
-    inflation=mine_inflated["difference"].to_dict(), predicting_nothing=nothing, postprocessing_largest_change=largest,
+    inflation=mine_inflated["difference"].to_dict(), predicting_nothing=nothing,
     errors_near_ends=float(ends_share), conclusions=counted,
 )  # fmt: skip
 kinds = {"swap": "one part taken for the other", "false_positive": "too much", "missed": "too little"}
@@ -1056,7 +1081,7 @@ session.say(f"""
 #
 # ## Limitations
 # - **The boxes were cut around the truth.** Every score here rests on boxes whose size and place give the answer away
-#   in part. Section 16 moves their sides by a few millimetres; nothing says that a score transfers to a box placed by
+#   in part. Section 15 moves their sides by a few millimetres; nothing says that a score transfers to a box placed by
 #   other means.
 # - Changed images, boxes and probabilities were studied on one seed of each network, so differences between networks
 #   carry no conclusion there.
@@ -1093,7 +1118,7 @@ session.say(f"""
 if not session.ws.is_phantom:
     told = {"model": FLAGSHIP, "chosen_on": "dev", "dims": MODELS[FLAGSHIP].dims}
     files.write_json(session.ws.artifacts / "flagship.json", told)
-studies = ("inflation", "postprocessing", "siblings", "errors", "words", "folds")
+studies = ("inflation", "siblings", "errors", "words", "folds")
 session.finish(
     session.ws.artifacts / "comparisons.csv",
     index,

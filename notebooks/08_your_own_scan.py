@@ -37,7 +37,7 @@ import sys
 if "google.colab" in sys.modules:
     import subprocess
 
-    package = "hipposeg @ git+https://github.com/hipposeg/hipposeg"
+    package = "hipposeg[notebooks] @ git+https://github.com/hipposeg/hipposeg"
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", package], check=True)
 
 # %% tags=["parameters"]
@@ -126,7 +126,7 @@ session.save(
 # %%
 rows = []
 box = crop.Box(tuple(np.add(first["left"].low, 10)), tuple(np.add(first["left"].high, 10)), mirrored=False)
-for step in range(crop.MOST_STEPS):
+for _ in range(crop.MOST_STEPS):
     mask = crop.largest_piece(networks.first(region.cut(box)).argmax(axis=0))
     rows.append({"low": box.low, "size": box.size, "voxels of the mask": int((mask > 0).sum())})
     where = np.argwhere(mask) + box.low

@@ -8,6 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 os.environ["HIPPOSEG_OFFLINE"] = "1"
+if "PYTEST_XDIST_WORKER" in os.environ:  # as many workers as cores, so one thread each
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def folder_named_by(variable: str, unchecked: str) -> Path:

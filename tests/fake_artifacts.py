@@ -7,8 +7,7 @@ import pandas as pd
 from PIL import Image
 
 from hipposeg.data.spec import MSD_HIPPOCAMPUS
-from hipposeg.experiments.registry import FLAGSHIP
-from hipposeg.experiments.spec import RunSpec
+from hipposeg.experiments.registry import FLAGSHIP, RunSpec
 from hipposeg.files import write_bytes, write_csv, write_json
 from hipposeg.results import store
 from hipposeg.results.load import ATLAS
@@ -85,9 +84,9 @@ def fill_explorer(ws: Workspace) -> None:
         ball = (x - 10) ** 2 + (y - 13) ** 2 + (z - 9) ** 2 < (5 + number) ** 2 / 2 + 20
         truth = np.where(ball, 1 + (y < 13), 0).astype(np.uint8)
         grey = ((x + 2 * y + z) % 256).astype(np.uint8)
-        volume = explorer.Volume(grey, truth, (np.roll(truth, 1, axis=1), np.roll(truth, 3, axis=0)))
+        maps = (truth, np.roll(truth, 1, axis=1), np.roll(truth, 3, axis=0))
         (ws.artifacts / "explorer").mkdir(parents=True, exist_ok=True)
-        for end, content in zip(("webp", "gz"), explorer.pack(volume), strict=True):
+        for end, content in zip(("webp", "gz"), explorer.pack(grey, maps), strict=True):
             (ws.artifacts / "explorer" / f"{case:03d}.{end}").write_bytes(content)
         shape = {"shape": truth.shape, "spacing": (1.0, 1.0, 1.0), "name": f"{case:03d}"}
         cases.append({"case": case, "person": (case + 1) // 2, **shape})

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from hipposeg.experiments.spec import RunSpec
+from hipposeg.experiments.registry import RunSpec
 from hipposeg.metrics import MEAN
 
 

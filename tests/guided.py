@@ -1,7 +1,7 @@
 """The text-guided run and its teacher that several tests look into, trained once."""
 
 from hipposeg.experiments import RunSpec
-from hipposeg.experiments.spec import needed_by
+from hipposeg.experiments.registry import needed_by
 
 RUN = RunSpec("clip2d-guided", schedule="smoke", hardware="fp32")
 (GUIDE,) = needed_by(RUN)

@@ -70,7 +70,7 @@ def make(people: object, folder: Path) -> Served:
     served.folder.mkdir()
     with pytest.MonkeyPatch.context() as patch:
         serve(patch)
-        patch.setattr(trainers, "fit", lambda network, *_, **__: (network.eval(), [{"epoch": 1, "step": 1}], 0.0))
+        patch.setattr(trainers, "fit", lambda training, *_: (training.model.eval(), [{"epoch": 1, "step": 1}], 0.0))
         for run in (RunSpec(BLOBS.name, fold=fold) for fold in range(5)):
             running.train(run, people.cohort, people.folds, ws, MACHINE)
             weights = running.folder_of(run, ws) / running.WEIGHTS

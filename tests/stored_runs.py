@@ -10,7 +10,7 @@ import pandas as pd
 
 from hipposeg import metrics
 from hipposeg.data.spec import MSD_HIPPOCAMPUS as SPEC
-from hipposeg.experiments.spec import RunSpec
+from hipposeg.experiments.registry import RunSpec
 from hipposeg.results.load import Run
 
 TRAIN, SCORED = (1, 2, 3, 4), (5, 6, 7, 9)

@@ -12,9 +12,8 @@ import pytest
 
 from hipposeg import reproduce
 from hipposeg.data.spec import MSD_HIPPOCAMPUS
-from hipposeg.experiments.registry import title_of
+from hipposeg.experiments.registry import RunSpec, numerics_of, run_key
 from hipposeg.experiments.run import keeps_masks
-from hipposeg.experiments.spec import RunSpec, numerics_of, run_key
 from hipposeg.results import load, store
 from hipposeg.workspace import Workspace, project_root, source_hash
 
@@ -121,7 +120,7 @@ def test_keys_numerics_and_titles_are_current(runs):
         assert run.name == row["run"]
         assert row["key"] == run_key(run, config["data_sha256"], folds[run.folds][run.fold]), run.name
         assert config["numerics"] == numerics_of(run.definition), run.name
-        assert row["title"] == title_of(run.model), run.name
+        assert row["title"] == run.definition.title, run.name
         assert row["dims"] == str(run.definition.dims) and config["notebook"] == run.definition.notebook, run.name
 
 

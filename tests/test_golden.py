@@ -22,9 +22,8 @@ from hipposeg.data import phantom
 from hipposeg.data.locate import Source
 from hipposeg.data.spec import PHANTOM_SPEC
 from hipposeg.experiments.guidance import captioned
-from hipposeg.experiments.registry import MODELS
+from hipposeg.experiments.registry import MODELS, numerics_of
 from hipposeg.experiments.samples import make_samples
-from hipposeg.experiments.spec import numerics_of
 from hipposeg.files import read_json, write_json
 from hipposeg.inference import HEAD, TRILINEAR, off_grid, probabilities
 from hipposeg.models import atlas

@@ -1,8 +1,9 @@
-"""Off the grid: larger voxels, and the way back to the files' own."""
+"""Off the grid: larger voxels, the way back to the files' own, and the study of both queries."""
 
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy.ndimage import map_coordinates
@@ -10,13 +11,13 @@ from torch import nn
 
 from hipposeg import metrics
 from hipposeg.data import grid
-from hipposeg.data.grid import rescale, rescale_label
+from hipposeg.data.grid import rescale
 from hipposeg.data.spec import PHANTOM_SPEC
 from hipposeg.experiments import RunSpec
-from hipposeg.experiments.registry import MODELS
+from hipposeg.experiments.run import Finished
 from hipposeg.experiments.samples import make_samples
 from hipposeg.experiments.weights import initial
-from hipposeg.inference import HEAD, TRILINEAR, Prep, evaluator, off_grid, predictor
+from hipposeg.inference import TRILINEAR, Prep, evaluator, off_grid, predictor
 from hipposeg.models.inr import INRUNet, lattice
 from hipposeg.training.machine import Machine
 from hipposeg_lab.studies import offgrid
@@ -32,13 +33,6 @@ def small(phantom_people):
     people = phantom_people(6)
     images = {number: case.image for number, case in people.cohort.cases.items()}
     return SimpleNamespace(**vars(people), images=images)
-
-
-def test_coarse_labels_keep_the_volumes(small):
-    for case in small.cohort.cases.values():
-        coarse, _ = rescale_label(case.label, ONE, TWO, PREP.size, 3)
-        for value in (1, 2):
-            assert 8 * (coarse == value).sum() == pytest.approx((case.label == value).sum(), rel=0.1)
 
 
 def test_samples_at_2_mm_and_at_the_files_own_spacing(small):
@@ -88,40 +82,52 @@ def test_asked_at_1_mm_a_2_mm_network_recovers_more_than_its_voxels_show(native)
     assert asked > nearest + 0.02 and asked > 0.97
 
 
-@pytest.mark.parametrize("at", [None, TWO, (0.5, 0.5, 0.5), (1.0, 0.8, 1.3)])
-def test_trilinear_equals_scipys_interpolation_of_the_logits(at):
-    generator = np.random.default_rng(2)
-    image = generator.normal(size=(1, 21, 30, 18)).astype(np.float32)
+@pytest.mark.parametrize("spacing", [ONE, (1.0, 0.8, 1.3)])
+def test_trilinear_equals_scipys_interpolation_of_the_logits(spacing):
+    image = np.random.default_rng(2).normal(size=(1, 21, 30, 18)).astype(np.float32)
     model = initial(RunSpec("unet3d-inr-mlp-xyz"), PHANTOM_SPEC).eval()
-    found = off_grid(model, PREP, image, ONE, MACHINE, TRILINEAR, at)
-    coarse, how = rescale(image, ONE, TWO, PREP.size)
+    found = off_grid(model, PREP, image, spacing, MACHINE, TRILINEAR)
+    coarse, _ = rescale(image, spacing, TWO, PREP.size)
     with torch.inference_mode():
         logits = model(PREP.place(coarse)[0])[0].double().numpy()
-    sides = found.shape[1:]
-    assert sides == {None: (21, 30, 18), TWO: how.size}.get(at, sides)
-    where = lattice(sides, at or ONE).double().numpy() / 2 + (np.array(PREP.size).reshape(3, 1, 1, 1) - 1) / 2
+    where = lattice(image.shape[1:], spacing).double().numpy() / 2 + (np.array(PREP.size).reshape(3, 1, 1, 1) - 1) / 2
     expected = np.stack([map_coordinates(one, where, order=1, mode="nearest") for one in logits])
-    expected = torch.from_numpy(expected).softmax(0).numpy()
-    assert np.allclose(found, expected, atol=1e-5)
-    if at == TWO:
-        assert np.allclose(off_grid(model, PREP, image, ONE, MACHINE, HEAD, at), found, atol=1e-4)
+    assert np.allclose(found, torch.from_numpy(expected).softmax(0).numpy(), atol=1e-5)
 
 
-def test_outside_the_networks_box_is_background():
+@pytest.mark.parametrize("query", offgrid.QUERIES)
+def test_outside_the_networks_box_is_background(query):
     image = np.random.default_rng(3).normal(size=(1, 60, 20, 20)).astype(np.float32)
     model = initial(RunSpec("unet3d-inr-siren-xyz"), PHANTOM_SPEC).eval()
-    for query in offgrid.QUERIES:
-        found = off_grid(model, PREP, image, ONE, MACHINE, query)
-        assert found.shape == (3, 60, 20, 20) and np.allclose(found.sum(0), 1, atol=1e-5)
-        outer = found[:, [*range(6), *range(54, 60)]]  # 24 voxels of 2 mm leave six out at each end
-        assert (outer[0] == 1).all() and not outer[1:].any()
-        assert (found[0, 6:54] < 1).all()
-    with pytest.raises(ValueError, match="choose 'head' or 'trilinear'"):
-        off_grid(model, PREP, image, ONE, MACHINE, "cubic")
+    found = off_grid(model, PREP, image, ONE, MACHINE, query)
+    assert found.shape == (3, 60, 20, 20) and np.allclose(found.sum(0), 1, atol=1e-5)
+    outer = found[:, [*range(6), *range(54, 60)]]  # 24 voxels of 2 mm leave six out at each end
+    assert (outer[0] == 1).all() and not outer[1:].any()
+    assert (found[0, 6:54] < 1).all()
 
 
-def test_the_control_agrees_with_interpolation(small):
-    network, model = initial(RunSpec("unet3d-inr-conv"), PHANTOM_SPEC).eval(), MODELS["unet3d-inr-conv"]
-    image = small.images[small.cohort.numbers[0]]
-    head, trilinear = (off_grid(network, model.prep, image, ONE, MACHINE, query) for query in offgrid.QUERIES)
-    assert np.allclose(head, trilinear, atol=1e-5)
+def test_the_study_scores_every_case_by_both_queries(small, tmp_path):
+    model, cases = initial(RunSpec("unet3d-inr-mlp-xyz"), PHANTOM_SPEC).eval(), small.cohort.numbers[1:3]
+    predict, images, scores = predictor(evaluator(model, PREP, MACHINE)), {n: small.images[n] for n in cases}, []
+    for number, image in images.items():
+        case = small.cohort.cases[number]
+        rows = metrics.score_case(predict(image, ONE), case.label, ONE, PHANTOM_SPEC)
+        scores += [{"case": number, "subject": case.subject, **row} for row in rows]
+    offgrid.hook(Finished(RUN, model, small.cohort, {}, images, scores, MACHINE, tmp_path))
+    rows = pd.read_csv(tmp_path / offgrid.TABLE)
+    assert tuple(rows.columns) == offgrid.COLUMNS
+    head, trilinear = (rows[rows["query"] == query].reset_index(drop=True) for query in offgrid.QUERIES)
+    assert len(head) == len(trilinear) == len(cases) * len(metrics.labels_of(PHANTOM_SPEC))
+    shared = ["case", "subject", "label", "dice", "nsd1", "nsd2"]
+    pd.testing.assert_frame_equal(head[shared], pd.DataFrame(scores)[shared], atol=1e-6)
+    # Dice of the interpolated logits, recomputed by hand for one case and the second class.
+    label = small.cohort.cases[cases[0]].label == 2
+    found = off_grid(model, PREP, images[cases[0]], ONE, MACHINE, TRILINEAR).argmax(0) == 2
+    assert trilinear["dice"][1] == pytest.approx(2 * (found & label).sum() / (found.sum() + label.sum()), abs=1e-6)
+
+
+def test_the_study_leaves_nothing_of_other_runs(small, tmp_path):
+    for name in ("unet3d-inr-1mm", "unet3d", "atlas-no-image"):
+        network = initial(RunSpec(name), PHANTOM_SPEC) if name != "atlas-no-image" else None
+        offgrid.hook(Finished(RunSpec(name, schedule="smoke"), network, small.cohort, {}, {}, [], MACHINE, tmp_path))
+    assert not list(tmp_path.iterdir())

@@ -110,14 +110,9 @@ def test_failing_cell_is_named_and_nothing_is_left(ws, tmp_path):
     assert not [name for name in files_below(tmp_path) if name.endswith(".ipynb") and name != copy.name]
 
 
-@pytest.mark.parametrize(("text", "match"), [
-    (HEADER + "# %%\nimport os\n\nos._exit(1)\n", "memory"),
-    (HEADER.replace('tags=["parameters"]', "") + NOISY, "tagged"),
-    (HEADER + '# %%\nprint("x" * 1_600_000)\n', r"1\.6 MB.*print"),
-], ids=["dead kernel", "undeclared parameter", "too large"])  # fmt: skip
-def test_other_failures_are_explained_and_nothing_is_written(text, match, ws, tmp_path):
-    with pytest.raises(reproduce.NotebookError, match=match):
-        reproduce.execute_file(write(tmp_path, text), ws)
+def test_a_dead_kernel_is_explained_and_nothing_is_written(ws, tmp_path):
+    with pytest.raises(reproduce.NotebookError, match="memory"):
+        reproduce.execute_file(write(tmp_path, HEADER + "# %%\nimport os\n\nos._exit(1)\n"), ws)
     assert not ws.artifacts.exists()
 
 
@@ -128,15 +123,6 @@ def test_environment_is_restored(ws, monkeypatch):
         assert os.environ["PYTHONHASHSEED"] == "0"
     assert "HIPPOSEG_HEADLESS" not in os.environ
     assert os.environ["PYTHONHASHSEED"] == "7"
-
-
-def test_files_of_a_renamed_figure_are_deleted(ws):
-    for name in ("01_old.svg", "01_kept.svg", "02_other.svg"):
-        (ws.figures / name).parent.mkdir(parents=True, exist_ok=True)
-        (ws.figures / name).write_text("<svg/>")
-    (ws.figures / "01_exploration.json").write_text('[{"file": "01_kept.svg", "caption": "c", "alt": "a"}]')
-    reproduce.remove_outdated(ws, "01_exploration")
-    assert files_below(ws.figures) == ["01_exploration.json", "01_kept.svg", "02_other.svg"]
 
 
 def test_pictures_shrink_and_stay_what_they_show():
@@ -154,6 +140,15 @@ def test_pictures_shrink_and_stay_what_they_show():
     shown = np.asarray(Image.open(io.BytesIO(after)).convert("RGB")).astype(int)
     assert np.all(shown[:, :10] == 255)
     assert np.abs(shown[:, 10:] - pixels[:, 10:, :3]).max() < 12
+
+
+def test_files_of_a_renamed_figure_are_deleted(ws):
+    for name in ("01_old.svg", "01_kept.svg", "02_other.svg"):
+        (ws.figures / name).parent.mkdir(parents=True, exist_ok=True)
+        (ws.figures / name).write_text("<svg/>")
+    (ws.figures / "01_exploration.json").write_text('[{"file": "01_kept.svg", "caption": "c", "alt": "a"}]')
+    reproduce.remove_outdated(ws, "01_exploration")
+    assert files_below(ws.figures) == ["01_exploration.json", "01_kept.svg", "02_other.svg"]
 
 
 def test_parts_of_killed_processes_are_ignored_and_deleted(tmp_path):
@@ -211,10 +206,9 @@ def test_compare_ignores_times_and_finds_one_byte(tmp_path, capsys):
     write_text(b.figures / "01_new.svg", "<svg/>")
     (a.artifacts / "only.csv").write_text("x")
     assert cli.main(["compare", str(a.artifacts), str(b.artifacts)]) == 1
-    here, there = a.artifacts, b.artifacts
     assert capsys.readouterr().err.splitlines() == [
-        f"only.csv: in {here}, not in {there}", f"figures/01_new.svg: in {there}, not in {here}",
-        "figures/01_shapes.svg: the bytes differ",
+        f"figures/01_new.svg: only in {b.artifacts}", "figures/01_shapes.svg: the bytes differ",
+        f"only.csv: only in {a.artifacts}",
     ]  # fmt: skip
     (tmp_path / "empty").mkdir()
     for other in ("empty", "absent"):

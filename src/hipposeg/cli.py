@@ -19,16 +19,18 @@ from hipposeg.workspace import PROFILES, Workspace
 EXAMPLES = """examples:
   hipposeg predict T1.nii.gz -o out          segment a scan of a head
   hipposeg predict dicom_folder -o out       the same from DICOM
+  hipposeg bids study out participant        segment every T1w scan of a BIDS data set
+  hipposeg serve                             segment scans in a web browser on this machine
   hipposeg train unet2d --schedule S         train one model on fold 0
   hipposeg train --plan standard             train the runs of the notebooks, several at a time
   hipposeg execute 03                        run a notebook
 """
+GOES_ON = "What is finished is kept: the same command goes on from there."
+STOPPED = {"predict": "Finished scans and their rows in volumes.csv are kept.", "serve": ""}
 
 
 def data(args: argparse.Namespace) -> int:
     """Find the data set, or download it, and print its name, the profile, its fingerprint and its folder."""
-    if args.retry:
-        locate.forget_failed_attempt()
     source = locate.locate(args.profile)
     profile = Workspace.here(source.dataset, args.profile).profile
     print(source.dataset, profile, locate.fingerprint(source)[:16], source.folder)
@@ -88,17 +90,16 @@ def _train_plan(args: argparse.Namespace) -> int:
     profile = args.plan if args.plan in ("smoke", "full") else "standard"
     source = locate.locate(profile)
     ws = Workspace.here(source.dataset, profile)
-    # The phantom has one plan, the runs of the notebooks' main sections for two epochs.
-    name = "standard" if ws.is_phantom else args.plan
+    name = "standard" if ws.is_phantom else args.plan  # the phantom has one plan, for two epochs
     if not args.list and not ws.is_phantom:
         encoders.imagenet_weights(zoo2d.MOBILENET)  # the plan uses them if this machine has them
     todo = many.planned(source, ws, name, args.only, args.retrain)
     if args.list:
-        print("\n".join(f"{one.state:<9} {one.run.name}" for one in todo))
+        print("\n".join(f"{'done' if done else 'to train':<9} {run.name}" for run, done in todo.items()))
         return 0
-    left = sum(one.state != "done" for one in todo)
-    print(f"{len(todo) - left} of {len(todo)} runs of the plan {args.plan} are done.", flush=True)
-    many.train_plan(source, ws, todo, args.jobs, args.scheduler, lambda text: print(text, flush=True))
+    waiting = [run for run, done in todo.items() if not done]
+    print(f"{len(todo) - len(waiting)} of {len(todo)} runs of the plan {args.plan} are done.", flush=True)
+    many.train_all(source, ws, waiting, args.jobs, args.scheduler, lambda text: print(text, flush=True))
     return 0
 
 
@@ -127,14 +128,36 @@ def predict(args: argparse.Namespace) -> int:
 
     Each SCAN is a whole head (NIfTI, MGZ, NRRD, MetaImage, or a folder with a DICOM series) or a 1 mm crop around one
     hippocampus. DIR receives NAME_dseg.nii.gz on the scan's own grid (of a head: 1 left anterior, 2 left posterior,
-    3 right anterior, 4 right posterior; of a crop: 1 anterior, 2 posterior), its label table, NAME.json, NAME_qc.html,
-    and a row of volumes.csv with a conformal interval for each volume. A scan is "ok", to "check" or "refused", each
-    with the reason; the others are still segmented, and the exit status is 1 if one was refused. No network connection
-    is used. Not a medical device.
+    3 right anterior, 4 right posterior; of a crop: 1 anterior, 2 posterior), its label table, NAME_volumes.json,
+    NAME_qc.html, and a row of volumes.csv with a conformal interval for each volume. A scan is "ok", to "check" or
+    "refused", each with the reason; the others are still segmented, and the exit status is 1 if one was refused. No
+    network connection is used. Not a medical device.
     """
     from hipposeg.predict import output
 
-    return output.run(args.images, args.output, args.weights, args.series, args.overwrite)
+    return output.run(args.images, args.output, args.weights, args.series, args.overwrite, args.dicom_seg)
+
+
+def bids(args: argparse.Namespace) -> int:
+    """Segment every T1w scan of a BIDS data set (BIDS App).
+
+    The level "participant" writes masks (sub-01_desc-hipposeg_dseg.nii.gz), JSON sidecars and pictures as a BIDS
+    derivative; finished scans are not done again. The level "group" writes a table of all scans and a page with the
+    most unusual first. The exit status is 1 if a scan was refused or failed.
+    """
+    from hipposeg.predict import bids
+
+    if args.level == "group":
+        return bids.group(args.bids_dir, args.output)
+    options = (args.participant_label, args.scheduler, args.jobs, args.overwrite, args.weights)
+    return bids.participant(args.bids_dir, args.output, *options)
+
+
+def serve(args: argparse.Namespace) -> int:
+    """Segment scans in a web browser on this machine; nothing is kept afterwards unless -o names a folder."""
+    from hipposeg.predict import serve
+
+    return serve.run(args.port, args.output, args.weights)
 
 
 def report(differences: list[str], otherwise: str) -> int:
@@ -166,7 +189,22 @@ def parser() -> argparse.ArgumentParser:
     scan.add_argument(
         "--overwrite", action="store_true", help="replace files that no earlier call wrote (never inputs)"
     )
-    scan.add_argument("--weights", type=Path, metavar="DIR", help="folder with card.json and weights (the package's)")
+    scan.add_argument("--dicom-seg", action="store_true", help="of DICOM scans, write a DICOM SEG, too (extra dicom)")
+    cohort = command(bids)
+    cohort.add_argument("bids_dir", type=Path, metavar="BIDS_DIR", help="the data set; nothing is written there")
+    cohort.add_argument("output", type=Path, metavar="OUT_DIR", help="the derivative; created if it does not exist")
+    cohort.add_argument("level", choices=("participant", "group"), help="the scans, or the table and page of all")
+    cohort.add_argument(
+        "--participant-label", "--participant_label", nargs="+", default=(), metavar="LABEL", help="such as 01 (all)"
+    )
+    cohort.add_argument("--scheduler", default="", metavar="ADDRESS", help="dask scheduler, such as tcp://host:8786")
+    cohort.add_argument("--jobs", type=int, metavar="N", help="scans at a time here (as cores and memory allow)")
+    cohort.add_argument("--overwrite", action="store_true", help="do finished scans again")
+    web = command(serve)
+    web.add_argument("--port", type=int, default=8000, help="0 takes any free one (8000)")
+    web.add_argument("-o", "--output", type=Path, metavar="DIR", help="keep the results in this folder")
+    for one in (scan, cohort, web):
+        one.add_argument("--weights", type=Path, metavar="DIR", help="folder with card.json and weights (packaged)")
     trained = command(train)
     trained.add_argument("model", nargs="?", help="such as unet2d; a wrong name lists all")
     kinds = ("grouped", "nnunet", "dev", "inner", "leak-volumes", "leak-slices")
@@ -187,7 +225,6 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("number", help="the notebook's number, such as 03")
     run.add_argument("--profile", **profile)
     found = command(data)
-    found.add_argument("--retry", action="store_true", help="try the network again at once")
     found.add_argument("--profile", **profile)
     command(sync).add_argument("--check", action="store_true", help="write nothing")
     compared = command(compare)
@@ -199,7 +236,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None, commands: argparse.ArgumentParser | None = None) -> int:
     """Run one subcommand; expected errors end as one sentence, not as a traceback."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    for talkative in ("papermill", "numexpr"):
+    for talkative in ("papermill", "numexpr", "highdicom"):
         logging.getLogger(talkative).setLevel(logging.WARNING)
     args = (commands or parser()).parse_args(argv)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ending a plan ends its trainings, too
@@ -208,10 +245,12 @@ def main(argv: Sequence[str] | None = None, commands: argparse.ArgumentParser | 
     except (ValueError, FileNotFoundError, KeyError, FloatingPointError) as error:
         print(f"hipposeg: {error.args[0] if isinstance(error, KeyError) else error}", file=sys.stderr)
         return 1
+    except ModuleNotFoundError as error:
+        extra = {"bids": "bids", "serve": "web"}.get(args.function.__name__, "notebooks")
+        print(f"hipposeg: found no {error.name}; `pip install 'hipposeg[{extra}]'` installs it.", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
-        print(
-            "\nStopped. Checkpoints and finished runs are kept: the same command goes on from there.", file=sys.stderr
-        )
+        print(f"\nStopped. {STOPPED.get(args.function.__name__, GOES_ON)}", file=sys.stderr)
         return 130
 
 

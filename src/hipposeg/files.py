@@ -80,12 +80,9 @@ def read_json(path: Path) -> Any:
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> None:
-    """Write dictionaries as CSV atomically.
+    """Write these columns of dictionaries as CSV atomically, compressed if the name ends in .gz.
 
-    Args:
-        path: the file, compressed if its name ends in .gz.
-        columns: names in the header; other keys of the rows are left out.
-        rows: floats keep at most six decimals; NaN and None become empty fields.
+    Floats keep at most six decimals; NaN and None become empty fields.
     """
 
     def field(value: Any) -> Any:
@@ -106,10 +103,7 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[dict[str, Any]]
 
 def sha256_bytes(*parts: bytes) -> str:
     """SHA-256 of the concatenated parts, as hex."""
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part)
-    return digest.hexdigest()
+    return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
 def sha256_file(path: Path) -> str:

@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from hipposeg.data import grid
-from hipposeg.data.grid import Resampling, rescale
+from hipposeg.data.grid import rescale
 from hipposeg.models.inr import lattice
 from hipposeg.training.augmentation import centred_points, rotation, sample
 from hipposeg.training.machine import Machine
@@ -37,8 +37,7 @@ class Prep:
         spacing: voxel size in mm that the network works in.
         n4: whether images are bias corrected (`data.n4`).
         views: whether probabilities are averaged over VIEWS, transformed copies of the volume (test-time augmentation).
-        view_degrees: rotation of each copy.
-        view_voxels: shift of each copy.
+        view_degrees, view_voxels: rotation and shift of each copy.
     """
 
     size: tuple[int, int, int]
@@ -106,15 +105,10 @@ def _view_points(sides: tuple[int, ...], corner: tuple[float, float, float], pre
 
 
 def each_view(forward: Callable[[Tensor], Tensor], volume: Tensor, prep: Prep, together: int = 1) -> Iterator[Tensor]:
-    """Yield the probabilities (1, K, X, Y, Z) of each transformed copy of (1, C, X, Y, Z), transformed back.
+    """Yield the probabilities (1, K, X, Y, Z) of each transformed copy of a volume (1, C, X, Y, Z), transformed back.
 
-    Voxels outside a copy are 0 in every class; the caller sets background to one minus the other classes.
-
-    Args:
-        forward: probabilities (B, K, X, Y, Z) of a batch.
-        volume: (1, C, X, Y, Z).
-        prep: input of the network.
-        together: copies a batch.
+    Voxels outside a copy are 0 in every class; the caller sets background to one minus the other classes. forward:
+    probabilities of a batch of `together` copies.
     """
     for first in range(0, len(VIEWS), together):
         corners = VIEWS[first : first + together]
@@ -131,7 +125,7 @@ def predictions(model: nn.Module, prep: Prep, image: np.ndarray, machine: Machin
         model: network in evaluation mode on the machine's device.
         prep: its input.
         image: (C, X, Y, Z) float32 in the network's spacing.
-        machine: device and precision.
+        machine: where and how to compute.
 
     Returns:
         Arrays (K, X, Y, Z) float32 on the image's grid; voxels that were cropped away are background.
@@ -153,7 +147,7 @@ def predictions(model: nn.Module, prep: Prep, image: np.ndarray, machine: Machin
 
 
 def probabilities(model: nn.Module, prep: Prep, image: np.ndarray, machine: Machine) -> np.ndarray:
-    """Mean of `predictions`, (K, X, Y, Z) float32; arguments as there."""
+    """Mean of `predictions`, (K, X, Y, Z) float32."""
     return averaged(predictions(model, prep, image, machine))
 
 
@@ -173,49 +167,32 @@ HEAD, TRILINEAR = "head", "trilinear"
 
 @torch.inference_mode()
 def off_grid(
-    model: nn.Module, prep: Prep, image: np.ndarray, spacing: Spacing, machine: Machine, query: str = HEAD,
-    at: Spacing | None = None,
-) -> np.ndarray:  # fmt: skip
-    """Class probabilities of an `INRUNet` on another grid than its own, (K, X, Y, Z) float32.
+    model: nn.Module, prep: Prep, image: np.ndarray, spacing: Spacing, machine: Machine, query: str = HEAD
+) -> np.ndarray:
+    """Class probabilities of an `INRUNet` on the grid of an image with other voxels, (K, X, Y, Z) float32.
 
     The image is resampled about a centre that both grids share. Outside the network's grid is background.
 
     Args:
-        model: 3D network in evaluation mode on the machine's device.
-        prep: its input.
-        image: (C, X, Y, Z) float32.
-        spacing: voxel size of the image in mm.
-        machine: device and precision.
+        model, prep, machine: as of `predictions`.
+        image, spacing: (C, X, Y, Z) float32, and its voxel size in mm.
         query: HEAD evaluates the head at every point on interpolated features; TRILINEAR interpolates the logits.
-        at: voxel size in mm of the output, which covers the image; by default the image's own grid.
-
-    Raises:
-        ValueError: unknown query.
     """
-    if query not in (HEAD, TRILINEAR):
-        raise ValueError(f"query is {query!r}; choose {HEAD!r} or {TRILINEAR!r}")
     coarse, resampling = rescale(image, spacing, prep.spacing, prep.size)
-    samples, _ = prep.place(coarse)
-    if at is None:
-        size, at = resampling.native, tuple(map(float, spacing))
-    elif prep.takes(at):
-        size = resampling.size
-    else:
-        size = tuple(round(n * s / t) for n, s, t in zip(resampling.native, spacing, at, strict=True))
-    points = lattice(size, at)
+    samples = prep.place(coarse)[0].to(machine.device)
+    points = lattice(resampling.native, spacing)
     with machine.autocast():
-        features = model.features(samples.to(machine.device))
         if query == HEAD:  # slab by slab: half a million points times the head's width are many
+            features = model.features(samples)
             slabs = [model.query(features, part[None].to(machine.device)) for part in points.split(16, dim=1)]
             logits = torch.cat([slab.float().cpu() for slab in slabs], 2)[0]
         else:
-            inside = model(samples.to(machine.device)).float().cpu()[0].numpy()
-            logits = torch.from_numpy(Resampling(size, prep.size, at, prep.spacing).restore(inside))
+            inside = model(samples).float().cpu()[0].numpy()
+            logits = torch.from_numpy(replace(resampling, size=prep.size).restore(inside))
     found = logits.softmax(0).numpy()
     half = torch.tensor([n * step / 2 for n, step in zip(prep.size, prep.spacing, strict=True)]).view(3, 1, 1, 1)
     outside = (points.abs() > half).any(0).numpy()
-    found[1:, outside] = 0
-    found[0, outside] = 1
+    found[1:, outside], found[0, outside] = 0, 1
     return found
 
 

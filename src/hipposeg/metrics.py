@@ -25,17 +25,10 @@ METRICS = ("dice", "iou", "nsd1", "nsd2", "hd95", "msd", "volume_bias", "volume_
 DISTANCES = ("hd95", "msd")
 NSD_TOLERANCES_MM = (1.0, 2.0)
 UNION, MEAN = "union", "mean"
-ERROR_KINDS = ("swap", "false_positive", "missed")
 
 
 def score_case(prediction: np.ndarray, truth: np.ndarray, spacing: Sequence[float], spec: DatasetSpec) -> list[dict]:
-    """Score one case on its own grid.
-
-    Args:
-        prediction: integer label map (X, Y, Z).
-        truth: integer label map (X, Y, Z).
-        spacing: voxel size in mm.
-        spec: names the labels.
+    """Score integer label maps (X, Y, Z) of one case on its own grid with voxels of `spacing` mm.
 
     Returns:
         One dictionary per label of `labels_of(spec)`: label, METRICS (distances in mm, volumes in mm3), volume_true and
@@ -97,39 +90,7 @@ def surface_scores(prediction: np.ndarray, truth: np.ndarray, spacing: Sequence[
     return dict(zip(("nsd1", "nsd2", *DISTANCES), values, strict=True))
 
 
-def confusion(prediction: np.ndarray, truth: np.ndarray, n_classes: int) -> np.ndarray:
-    """Voxel counts, int64 (n_classes, n_classes): row is the true class, column the predicted one, background first."""
-    pairs = truth.astype(np.int64).ravel() * n_classes + prediction.astype(np.int64).ravel()
-    return np.bincount(pairs, minlength=n_classes**2).reshape(n_classes, n_classes)
-
-
-def border_distance(truth: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
-    """Distance in mm of each voxel (X, Y, Z) from the nearest voxel of another true class.
-
-    On an isotropic 1 mm grid, 1 mm means that the voxel touches the true border. Without a border all distances are
-    infinite.
-    """
-    from scipy.ndimage import distance_transform_edt
-
-    values = np.unique(truth)
-    if len(values) < 2:
-        return np.full(truth.shape, np.inf)
-    return sum(distance_transform_edt(truth == value, sampling=tuple(spacing)) for value in values)
-
-
-def error_masks(prediction: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray]:
-    """Wrong voxels of a case by kind, each a boolean (X, Y, Z): ERROR_KINDS.
-
-    `swap`: one foreground class taken for another; `false_positive`: background taken for foreground; `missed`:
-    foreground taken for background.
-    """
-    wrong = prediction != truth
-    masks = (wrong & (truth > 0) & (prediction > 0), wrong & (truth == 0), wrong & (prediction == 0))
-    return dict(zip(ERROR_KINDS, masks, strict=True))
-
-
 def _score(name: str, prediction: np.ndarray, truth: np.ndarray, spacing: tuple[float, ...]) -> dict[str, float | str]:
-    """One row of METRICS for two boolean masks."""
     voxel = float(np.prod(spacing))
     volume_predicted, volume_true = int(prediction.sum()) * voxel, int(truth.sum()) * voxel
     row: dict[str, float | str] = {"label": name} | dict.fromkeys(METRICS, float("nan"))
@@ -142,7 +103,6 @@ def _score(name: str, prediction: np.ndarray, truth: np.ndarray, spacing: tuple[
 
 
 def _mean(values: Iterator[float]) -> float:
-    """Mean without NaN; NaN if nothing is left."""
     kept = [value for value in values if not np.isnan(value)]
     return sum(kept) / len(kept) if kept else float("nan")
 

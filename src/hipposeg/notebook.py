@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import Image, Markdown, display
 from matplotlib.figure import Figure
@@ -18,8 +19,7 @@ from hipposeg.data import folds as folding
 from hipposeg.data import locate
 from hipposeg.experiments import plan, weights
 from hipposeg.experiments import run as runs
-from hipposeg.experiments.registry import MODELS
-from hipposeg.experiments.spec import RunSpec
+from hipposeg.experiments.registry import MODELS, RunSpec
 from hipposeg.results import load, tables
 from hipposeg.results.load import ResultsError, Run
 from hipposeg.viz.style import preview, save_figure, use_style
@@ -46,11 +46,6 @@ class Session:
     def number(self) -> str:
         """ "01" of "01_exploration"."""
         return self.name.split("_")[0]
-
-    @property
-    def drawn(self) -> Path:
-        """Where figures wait until the notebook has finished."""
-        return self.ws.work / "figures"
 
     @property
     def spec(self) -> Any:
@@ -110,6 +105,19 @@ class Session:
         """Show Markdown that holds values just computed."""
         display(Markdown(textwrap.dedent(text)))
 
+    def claim(self, condition: bool, sentence: str) -> None:
+        """Show a finding in definite words, if its condition holds; the phantom's results are not checked.
+
+        Raises:
+            AssertionError: the results contradict the sentence, so the text must be rewritten.
+        """
+        if self.ws.is_phantom:
+            self.say("*On the phantom, findings about real data are neither checked nor shown.*")
+            return
+        if not condition:
+            raise AssertionError(f"the results contradict this finding; rewrite it: {sentence}")
+        self.say(sentence)
+
     def facts(self, **values: Any) -> None:
         """Record numbers for the page and the README; `finish` writes them to facts/<notebook>.json."""
         self._facts.update(values)
@@ -120,22 +128,20 @@ class Session:
         Use svg for charts and png for images of tissue. Caption and alternative text are shown on the page, too.
         """
         name = f"{self.number}_{slug}.{kind}"
-        save_figure(fig, self.drawn / name, self.ws.is_phantom)
+        save_figure(fig, self.ws.work / "figures" / name, self.ws.is_phantom)
         self._figures.append({"file": name, "caption": caption, "alt": alt})
         display(Image(preview(fig), alt=alt))
         display(Markdown(f"*{caption}*"))
-        import matplotlib.pyplot as plt
-
         plt.close(fig)
 
     def finish(self, *promised: Path) -> None:
         """Move figures, their index and the facts into artifacts, where a failed notebook has left nothing.
 
-        Raises:
-            FileNotFoundError: a file that the header promises is missing.
+        Raises FileNotFoundError if a promised file is missing.
         """
         for figure in self._figures:
-            files.write_bytes(self.ws.figures / figure["file"], (self.drawn / figure["file"]).read_bytes())
+            drawn = self.ws.work / "figures" / figure["file"]
+            files.write_bytes(self.ws.figures / figure["file"], drawn.read_bytes())
         files.write_json(self.ws.artifacts / "facts" / f"{self.name}.json", self._facts)
         files.write_json(self.ws.figures / f"{self.name}.json", self._figures)
         missing = [str(path) for path in promised if not path.exists()]

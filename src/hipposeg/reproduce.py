@@ -23,7 +23,6 @@ from hipposeg.data import locate
 from hipposeg.results import store
 from hipposeg.workspace import Workspace, is_project, project_root, source_hash
 
-LIMIT_BYTES = 1_500_000
 WIDGETS = "application/vnd.jupyter.widget"
 ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]{6,}")
@@ -84,11 +83,7 @@ def sync(folder: Path, check: bool = False) -> list[str]:
 def execute(number: str, profile: str) -> Path:
     """Execute notebook `number` ("03") and return its executed copy, artifacts/notebooks/NN_slug.ipynb.
 
-    profile: one of workspace.PROFILES; the phantom always has "smoke".
-
-    Raises:
-        FileNotFoundError: there is no such notebook.
-        NotebookError: as of `execute_file`.
+    Raises FileNotFoundError if there is no such notebook, and NotebookError.
     """
     found = sorted(home().glob(f"{number}_*.py"))
     if len(found) != 1:
@@ -104,25 +99,12 @@ def execute(number: str, profile: str) -> Path:
 def execute_file(path: Path, ws: Workspace) -> Path:
     """Execute one percent file with the workspace's profile, and write and return its stripped copy.
 
-    Raises:
-        NotebookError: a cell failed, the kernel died, or the copy is larger than 1.5 MB. Nothing is written then.
+    Raises NotebookError if a cell failed or the kernel died; nothing is written then.
     """
-    notebook = read(path)
-    tagged = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
-    # Papermill accepts a parameter that no cell declares; the notebook would then run with its default.
-    if len(tagged) != 1 or not re.search(r"^profile\s*=", tagged[0].source, re.MULTILINE):
-        raise NotebookError(f'{path.name}: expected one cell tagged "parameters" that sets `profile`')
     with environment(ws):
-        done = _run(notebook, path, ws.profile)
-    text = dump(strip(done, [ws.root, project_root(), _data_folder()]))
-    if len(text.encode()) > LIMIT_BYTES:
-        largest = max(done.cells, key=lambda cell: len(str(cell.get("outputs", ""))))
-        raise NotebookError(
-            f"{path.name}: the executed copy has {len(text.encode()) / 1e6:.1f} MB, more than the limit of "
-            f"{LIMIT_BYTES / 1e6} MB. The outputs of `{largest.source.splitlines()[0]}` are the largest."
-        )
+        done = _run(read(path), path, ws.profile)
     copy = ws.artifacts / "notebooks" / f"{path.stem}.ipynb"
-    files.write_text(copy, text)
+    files.write_text(copy, dump(strip(done, [ws.root, project_root(), _data_folder()])))
     return copy
 
 
@@ -184,27 +166,20 @@ def strip(notebook: Any, folders: list[Path | None]) -> Any:
 
     folders: absolute paths to cut out of text outputs.
     """
-    notebook.metadata.pop("papermill", None)
-    notebook.metadata.pop("widgets", None)
-    for cell in notebook.cells:
-        for key in ("papermill", "execution", "collapsed", "scrolled"):
-            cell.metadata.pop(key, None)
-        if cell.cell_type == "code":
-            cell.outputs = [_plain(output, folders) for output in _joined(cell.outputs)]
+    for where in (notebook, *notebook.cells):
+        for key in ("papermill", "widgets", "execution", "collapsed", "scrolled"):
+            where.metadata.pop(key, None)
+    for cell in (cell for cell in notebook.cells if cell.cell_type == "code"):
+        kept: list[Any] = []
+        for output in cell.outputs:
+            if output.get("name") == "stderr" or any(kind.startswith(WIDGETS) for kind in output.get("data", {})):
+                continue
+            if kept and output.output_type == kept[-1].output_type == "stream":
+                kept[-1].text += output.text
+            else:
+                kept.append(output)
+        cell.outputs = [_plain(output, folders) for output in kept]
     return with_ids(notebook)
-
-
-def _joined(outputs: list[Any]) -> list[Any]:
-    """Drop stderr and widgets, and join neighbouring pieces of stdout."""
-    kept: list[Any] = []
-    for output in outputs:
-        if output.get("name") == "stderr" or any(kind.startswith(WIDGETS) for kind in output.get("data", {})):
-            continue
-        if kept and output.output_type == kept[-1].output_type == "stream":
-            kept[-1].text += output.text
-        else:
-            kept.append(output)
-    return kept
 
 
 def _plain(output: Any, folders: list[Path | None]) -> Any:
@@ -238,10 +213,7 @@ def remove_outdated(ws: Workspace, stem: str) -> None:
 
 
 def compared_files(folder: Path) -> dict[str, str]:
-    """Hash every compared file below an artifacts folder: relative path -> SHA-256, sorted.
-
-    Hidden files and NOT_COMPARED are left out; of runs.csv, the measured columns.
-    """
+    """Hash every file below an artifacts folder by its path, without hidden ones, NOT_COMPARED, measured columns."""
     found = {}
     for path in sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file()):
         if any(part in NOT_COMPARED or part.startswith(".") for part in path.parts):
@@ -255,14 +227,9 @@ def compared_files(folder: Path) -> dict[str, str]:
 
 
 def manifest(ws: Workspace) -> dict[str, Any]:
-    """Compute the manifest.
+    """Compute the SHA-256 of the sources, the runs' data set (None without runs), files below artifacts, and the page.
 
-    Returns:
-        files: path below artifacts -> SHA-256; page: SHA-256 of the page; source_sha256: of the code; data_sha256: of
-        the data set that the runs trained on, None without runs.
-
-    Raises:
-        ValueError: the tables hold runs on several data sets.
+    Raises ValueError if the tables hold runs on several data sets.
     """
     data = {config["data_sha256"] for config in store.read_configs(ws.artifacts).values()}
     if len(data) > 1:
@@ -278,10 +245,8 @@ def manifest(ws: Workspace) -> dict[str, Any]:
 def write_manifest(ws: Workspace, made: bool = True) -> Path:
     """Write `artifacts/manifest.json` and return its path.
 
-    Args:
-        ws: whose artifacts to hash.
-        made: all notebooks ran with the present sources. Otherwise the recorded hash of the sources is kept, because a
-            new page makes no run or figure newer.
+    made: all notebooks ran with the present sources. Otherwise the recorded hash of the sources is kept, because a new
+    page makes no run or figure newer.
     """
     path, content = ws.artifacts / MANIFEST, manifest(ws)
     if not made and path.is_file():
@@ -299,15 +264,14 @@ def compare(a: Path, b: Path) -> tuple[list[str], int]:
     Raises:
         FileNotFoundError: a folder is missing or holds nothing to compare.
     """
-    hashes = []
-    for folder in (a, b):
-        if not folder.is_dir() or not (found := compared_files(folder)):
+    first, second = compared_files(a), compared_files(b)
+    for folder, found in ((a, first), (b, second)):
+        if not found:
             raise FileNotFoundError(f"{folder}: found nothing to compare; expected an artifacts folder")
-        hashes.append(found)
-    first, second = hashes
-    lines = [f"{path}: in {a}, not in {b}" for path in sorted(first.keys() - second.keys())]
-    lines += [f"{path}: in {b}, not in {a}" for path in sorted(second.keys() - first.keys())]
-    lines += [
-        f"{path}: the bytes differ" for path in sorted(first.keys() & second.keys()) if first[path] != second[path]
-    ]
+    lines = []
+    for path in sorted(first.keys() | second.keys()):
+        if path not in second or path not in first:
+            lines.append(f"{path}: only in {a if path in first else b}")
+        elif first[path] != second[path]:
+            lines.append(f"{path}: the bytes differ")
     return lines, len(first)

@@ -83,14 +83,9 @@ def interval(values: np.ndarray, subjects: Sequence[int]) -> Interval:
 def of_cases(
     statistic: Callable[[np.ndarray, np.ndarray], float], subjects: Sequence[int], seeds: int = 1
 ) -> Interval:  # fmt: skip
-    """Interval of a statistic that is not a mean over cases; slower than `interval`.
+    """Interval of a statistic, a function of indices of cases and of seeds, that is not a mean over cases.
 
-    Subjects are resampled with all their cases, and seeds if there are several.
-
-    Args:
-        statistic: function of indices of cases and indices of seeds.
-        subjects: subject of each case, (cases,).
-        seeds: number of seeds.
+    Subjects are resampled with all their cases, and seeds if there are several. Slower than `interval`.
     """
     rng, subjects = np.random.default_rng(SEED), np.asarray(subjects)
     cases = [np.flatnonzero(subjects == subject) for subject in np.unique(subjects)]
@@ -106,12 +101,14 @@ def paired(a: np.ndarray, b: np.ndarray, subjects: Sequence[int]) -> Paired:
     Seeds are averaged, then a subject's volumes; Wilcoxon's signed-rank test (doi:10.2307/3001968) runs over subjects.
     The interval resamples subjects and each side's seeds. A case that is NaN on either side is left out.
     """
+    from scipy.stats import wilcoxon
+
     a, b = np.atleast_2d(np.asarray(a, dtype=float)), np.atleast_2d(np.asarray(b, dtype=float))
     if a.shape[1] != b.shape[1]:
         raise ValueError(f"{a.shape[1]} against {b.shape[1]} cases; expected the same cases on both sides: align them")
     usable = ~(np.isnan(a).any(axis=0) | np.isnan(b).any(axis=0))
     kept = np.asarray(subjects)[usable]
-    mine, theirs = _subject_means(a[:, usable], kept), _subject_means(b[:, usable], kept)
+    mine, theirs = (np.divide(*_by_subject(values[:, usable], kept)) for values in (a, b))  # (seeds, subjects)
     n_subjects, n_seeds = mine.shape[1], min(len(a), len(b))
     if not n_subjects:
         return Paired(NAN, NAN, NAN, NAN, 0, n_seeds)
@@ -119,30 +116,14 @@ def paired(a: np.ndarray, b: np.ndarray, subjects: Sequence[int]) -> Paired:
     drawn, seeds_a, seeds_b = _draws(RESAMPLES, n_subjects, len(a), len(b))
     mean_a, mean_b = seeds_a @ mine / len(a), seeds_b @ theirs / len(b)
     low, high = _percentiles(((mean_a - mean_b) * drawn).sum(axis=1) / n_subjects)
-    return Paired(float(difference.mean()), low, high, _wilcoxon_p(difference), n_subjects, n_seeds)
-
-
-def _subject_means(values: np.ndarray, subjects: Sequence[int]) -> np.ndarray:
-    """Mean of each subject's cases without NaN: (seeds, cases) -> (seeds, subjects), subjects ascending."""
-    sums, counts = _by_subject(values, subjects)
-    return np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
-
-
-def _wilcoxon_p(differences: np.ndarray) -> float:
-    """Two-sided p of Wilcoxon's signed-rank test; NaN with fewer than 6 subjects or without any difference."""
-    from scipy.stats import wilcoxon
-
-    if len(differences) < 6 or not np.any(differences):
-        return NAN
-    return float(wilcoxon(differences).pvalue)
+    p = float(wilcoxon(difference).pvalue) if n_subjects >= 6 and np.any(difference) else NAN
+    return Paired(float(difference.mean()), low, high, p, n_subjects, n_seeds)
 
 
 def holm(p_values: Sequence[float], declared: int = 0) -> np.ndarray:
     """Holm's step-down adjustment for one group of tests (Holm 1979, jstor 4615733); NaN are kept and not counted.
 
-    Args:
-        p_values: of the tests that were made.
-        declared: number of planned tests, if larger.
+    declared: number of planned tests, if larger than that of the tests that were made.
     """
     p = np.asarray(p_values, dtype=float)
     adjusted = np.full(p.shape, np.nan)
@@ -174,15 +155,10 @@ def icc(ratings: np.ndarray) -> tuple[float, float]:
 
     Returns:
         ICC(2,1), random raters, absolute agreement; ICC(3,1), fixed raters, consistency.
-
-    Raises:
-        ValueError: fewer than 2 rows or columns.
     """
     x = np.asarray(ratings, dtype=float)
     x = x[~np.isnan(x).any(axis=1)]
     n, k = x.shape
-    if n < 2 or k < 2:
-        raise ValueError(f"{n} complete targets and {k} raters; an intraclass correlation needs at least 2 of each")
     rows, columns, grand = x.mean(axis=1), x.mean(axis=0), x.mean()
     between = k * ((rows - grand) ** 2).sum() / (n - 1)
     raters = n * ((columns - grand) ** 2).sum() / (k - 1)
@@ -206,11 +182,9 @@ def agreement(measured: np.ndarray, true: np.ndarray) -> Agreement:
 def correlation(x: np.ndarray, y: np.ndarray) -> Interval:
     """Pearson's r of two values per subject, (subjects,) without NaN, with a 95 % interval over subjects.
 
-    NaN if one side does not vary. Raises ValueError if lengths differ, or with fewer than 3 subjects.
+    NaN if one side does not vary.
     """
     x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
-    if x.shape != y.shape or len(x) < 3:
-        raise ValueError(f"{len(x)} and {len(y)} values; a correlation needs the same 3 or more subjects on both sides")
     (drawn,) = _draws(RESAMPLES, len(x))
     weights = np.vstack([np.ones(len(x)), drawn]) / len(x)  # the first row is the sample itself
     x, y = x - x.mean(), y - y.mean()
@@ -246,6 +220,5 @@ def _draws(resamples: int, *sizes: int) -> tuple[np.ndarray, ...]:
 
 
 def _percentiles(draws: Sequence[float]) -> tuple[float, float]:
-    """The central 95 % of the draws."""
     low, high = np.nanpercentile(draws, [100 * (1 - LEVEL) / 2, 100 * (1 + LEVEL) / 2])
     return float(low), float(high)

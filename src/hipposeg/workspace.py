@@ -9,7 +9,6 @@ from hipposeg.files import sha256_bytes
 
 # How many of the planned runs `make all` trains: none; those of the notebooks' main sections; all.
 PROFILES = ("smoke", "stored", "standard", "full")
-DATASETS = ("msd", "phantom")
 
 
 def project_root() -> Path:
@@ -40,12 +39,9 @@ def output_root() -> Path:
 
 @dataclass(frozen=True)
 class Workspace:
-    """Every path that depends on the data set.
+    """Every path that depends on the data set, below `output_root`; the phantom's files stay inside `.work`.
 
-    Attributes:
-        root: output root, see `output_root`.
-        dataset: "msd" or "phantom". The phantom's files stay inside `.work`.
-        profile: one of PROFILES. It decides what is trained, never where a file is.
+    The profile, one of PROFILES, decides what is trained, never where a file is.
     """
 
     root: Path
@@ -60,8 +56,6 @@ class Workspace:
     def __post_init__(self) -> None:
         if self.profile not in PROFILES:
             raise ValueError(f"profile is {self.profile!r}; choose one of {', '.join(PROFILES)}")
-        if self.dataset not in DATASETS:
-            raise ValueError(f"dataset is {self.dataset!r}; choose one of {', '.join(DATASETS)}")
 
     @property
     def is_phantom(self) -> bool:

@@ -47,17 +47,14 @@ def bench(args: argparse.Namespace) -> int:
         return 0
     machine = cells.bench_machine()
     where = cells.quick_folder(machine) if args.quick else cells.folder()
-    wanted = cells.chosen(cells.quick_cells() if args.quick else cells.all_cells(), args.only)
+    wanted = cells.quick_cells() if args.quick else cells.all_cells()
     if args.list:
         print("\n".join(f"{cell.name:<32} {cells.state(cell, machine, where)}" for cell in wanted))
         return 0
     from hipposeg_lab.bench import summary
-    from hipposeg_lab.figures import bench as figures
 
     failed = cells.run_all(wanted, machine, where)
-    found = summary.write(cells.folder())
-    figures.save(found, cells.folder())
-    print(summary.in_words(found))
+    print(summary.in_words(summary.write(cells.folder())))
     return cli.report([f"Failed: {', '.join(failed)}"] if failed else [], f"The results are in {cells.folder()}")
 
 
@@ -85,7 +82,6 @@ def parser() -> argparse.ArgumentParser:
     raced = command(bench)
     raced.add_argument("--list", action="store_true", help="print the cells and their states, and run nothing")
     raced.add_argument("--quick", action="store_true", help="only speeds in float32 on this CPU, in 10 minutes")
-    raced.add_argument("--only", metavar="PART", help="only cells whose name contains this")
     raced.add_argument("--inside", metavar="CELL", help=argparse.SUPPRESS)
     return top
 

@@ -62,8 +62,6 @@ def test_facts_are_rounded_and_compared_with_slices_of_the_same_place():
     assert [facts(one, sizes).size for one in seen[:9]] == [size for size in SIZES for _ in range(3)]
     assert facts(Measured(95.0, ("anterior",), 90.0), sizes).size == "small", "90 mm2 is large behind, small in front"
     assert facts(Measured(5.0, ("posterior",), 90.0), sizes).size == "large"
-    with pytest.raises(ValueError, match="none of 1 slices"):
-        terciles([Measured(-5.0, (), 0.0)])
 
 
 def test_a_caption_states_every_fact_in_many_wordings():
@@ -114,8 +112,6 @@ def test_prompts_of_every_set_name_each_class():
 
 
 def test_what_no_prompt_can_be_written_for_is_said():
-    with pytest.raises(ValueError, match="no prompts are called 'poem'; there are geometric, sentences"):
-        prompts("poem", SPEC.names, ())
     with pytest.raises(ValueError, match="no prompt is written for bladder"):
         prompts("words", ("anterior", "bladder"), ())
     with pytest.raises(ValueError, match="no training slice shows anterior alone"):

@@ -33,9 +33,9 @@ def test_zscore_forgets_scale_and_offset_even_for_huge_intensities():
     assert np.allclose(grid.zscore(image), grid.zscore(image * 1.7e6 + 3e5), atol=1e-5)
 
 
-@pytest.mark.parametrize(("value", "message"), [(7.0, "same value in every voxel"), (np.nan, "not finite")])
-def test_zscore_refuses_what_it_cannot_scale(value, message):
-    with pytest.raises(ValueError, match=message):
+@pytest.mark.parametrize("value", [7.0, np.nan])
+def test_zscore_refuses_what_it_cannot_scale(value):
+    with pytest.raises(ValueError, match="channel 0 is constant or not finite"):
         grid.zscore(np.full((1, 3, 3, 3), value, np.float32))
 
 
@@ -56,31 +56,12 @@ def test_crop_keeps_the_centre_and_restore_fills_the_rest():
     assert placement.restore(placed)[:, 0, 0].tolist() == [0, 0, 3, 4, 5, 6, 0]
 
 
-def test_place_keeps_leading_axes_and_can_be_reused_on_a_label():
-    image = np.random.default_rng(1).random((2, 5, 6, 7)).astype(np.float32)
-    placed, placement = grid.place(image, (8, 8, 8))
-    assert placed.shape == (2, 8, 8, 8)
-    alone, _ = grid.place(image[1], (8, 8, 8))
-    assert np.array_equal(placed[1], alone)
-    assert placement.apply(random_box((5, 6, 7))).dtype == np.uint8
-
-
 def test_bad_requests_say_what_was_expected():
-    with pytest.raises(ValueError, match="three sizes"):
-        grid.place(np.zeros((4, 4, 4)), (4, 4))
     _, placement = grid.place(np.zeros((5, 6, 7)), (8, 8, 8))
     with pytest.raises(ValueError, match="must be the grid's size"):
         placement.restore(np.zeros((8, 8, 9)))
     with pytest.raises(ValueError, match="must be the new grid"):
         Resampling((4, 4, 4), (2, 2, 2), ONE, TWO).restore(np.zeros((3, 2, 2)))
-
-
-@pytest.mark.parametrize("axis", [0, 1, 2])
-def test_slices_are_cuts_along_the_axis(axis):
-    volume = np.random.default_rng(4).random((2, 5, 6, 7))
-    stack = grid.slices(volume, axis)
-    assert stack.shape[0] == volume.shape[1 + axis]
-    assert np.array_equal(stack[3], np.take(volume, 3, axis=1 + axis))
 
 
 def test_every_real_volume_survives_the_round_trip(msd_dir):
@@ -137,16 +118,3 @@ def test_half_filled_voxels_are_filled_and_then_go_to_the_larger_class():
     label[7, 0, :] = 1  # the last holds 3 of posterior, 2 of anterior, 3 of background: filled, and posterior
     coarse, how = rescale_label(label, ONE, TWO, (4, 1, 1), 3)
     assert coarse[:, 0, 0].tolist() == [0, 1, 0, 2] and how.size == (4, 1, 1) and coarse.dtype == np.uint8
-
-
-def test_the_way_back_agrees_with_simpleitk():
-    sitk = pytest.importorskip("SimpleITK")
-    coarse = np.random.default_rng(3).random((6, 5, 4))
-    how = Resampling((12, 10, 8), coarse.shape, (0.8, 0.9, 1.0), (1.6, 1.8, 2.0))
-    reference = sitk.GetImageFromArray(coarse.transpose(2, 1, 0))
-    reference.SetSpacing(how.new_spacing)
-    # Both grids about one centre: the fine one's first voxel lies a quarter of a coarse voxel before the coarse one's.
-    corner = [-step / 4 for step in how.new_spacing]
-    theirs = sitk.Resample(reference, how.native, sitk.Transform(), sitk.sitkLinear, corner, how.spacing)
-    inner = (slice(1, -1),) * 3  # at the edge SimpleITK writes a default value instead
-    assert np.allclose(how.restore(coarse)[inner], sitk.GetArrayFromImage(theirs).transpose(2, 1, 0)[inner])

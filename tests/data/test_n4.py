@@ -45,15 +45,6 @@ def test_it_removes_most_of_a_planted_field_and_keeps_the_brightness():
     assert np.log(bias_field(image, MM, N4Params())).std() < 0.02, "without a field it changes little"
 
 
-def test_same_input_same_bytes_and_each_channel_is_corrected_alone():
-    first, second = blobs(0), blobs(1)
-    both = n4(np.concatenate([first, second]), MM, FAST)
-    assert both.dtype == np.float32 and both.shape == (2, *first.shape[1:])
-    assert np.array_equal(both[0], n4(first, MM, FAST)[0]) and np.array_equal(both[1], n4(second, MM, FAST)[0])
-    # N4 works on logarithms: a common factor stays what it is.
-    assert np.allclose(n4(first * 4096, MM, FAST)[0] / 4096, both[0], rtol=2e-3)
-
-
 @pytest.mark.parametrize("bad", [-1.0, 0.0])
 def test_values_without_a_logarithm_are_refused(bad):
     image = np.full((10, 10, 10), bad, np.float32)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hipposeg.data import phantom
-from hipposeg.data.spec import PHANTOM_SPEC, DataError
+from hipposeg.data.spec import PHANTOM_SPEC
 from hipposeg.files import read_json, write_json
 
 
@@ -60,31 +60,13 @@ def digest(folder):
     return hashlib.sha256(b"".join(path.name.encode() + path.read_bytes() for path in files)).hexdigest()
 
 
-def test_bytes_depend_on_the_seed_and_not_on_threads(tmp_path):
-    code = "from pathlib import Path; from hipposeg.data.phantom import generate; generate(Path('.'), n_subjects=2)"
-    for threads in ("1", "2"):
-        (tmp_path / threads).mkdir()
-        environment = {**os.environ, "OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
-        subprocess.run([sys.executable, "-c", code], cwd=tmp_path / threads, env=environment, check=True)
-    phantom.generate(tmp_path / "other", n_subjects=2, seed=1)
-    assert digest(tmp_path / "1") == digest(tmp_path / "2") != digest(tmp_path / "other")
-
-
-def test_a_complete_phantom_is_kept_and_any_other_is_generated_again(tmp_path):
-    folder = tmp_path / "Task04_Hippocampus"
-    phantom.ensure(folder, PHANTOM_SPEC, 1, 1)
-    listing = read_json(folder / "dataset.json")
-    stamp = (folder / "dataset.json").stat().st_mtime_ns
-    phantom.ensure(folder, PHANTOM_SPEC, 1, 1)
-    assert (folder / "dataset.json").stat().st_mtime_ns == stamp
-    (folder / "dataset.json").unlink()  # interrupted
-    phantom.ensure(folder, PHANTOM_SPEC, 1, 1)
-    assert read_json(folder / "dataset.json") == listing
-    write_json(folder / "dataset.json", {**listing, "phantom": {**listing["phantom"], "version": 0}})
-    phantom.ensure(folder, PHANTOM_SPEC, 1, 1)
-    assert read_json(folder / "dataset.json") == listing
-    with pytest.raises(DataError, match="at least 1"):
-        phantom.generate(tmp_path, n_subjects=0)
+def test_only_a_complete_phantom_of_the_same_parameters_is_current(tmp_path):
+    assert not phantom.is_current(tmp_path, PHANTOM_SPEC, 1, 1)
+    phantom.generate(tmp_path, n_subjects=1, seed=1)
+    assert phantom.is_current(tmp_path, PHANTOM_SPEC, 1, 1) and not phantom.is_current(tmp_path, PHANTOM_SPEC, 1, 2)
+    listing = read_json(tmp_path / "dataset.json")
+    write_json(tmp_path / "dataset.json", {**listing, "phantom": {**listing["phantom"], "version": 0}})
+    assert not phantom.is_current(tmp_path, PHANTOM_SPEC, 1, 1)
 
 
 def test_smooth_fields_are_standardised_and_smooth():

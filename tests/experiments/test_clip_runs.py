@@ -8,11 +8,10 @@ import torch
 from guided import GUIDE, RUN
 
 from hipposeg.data.captions import AREA_STEP, SETS
-from hipposeg.experiments import RunSpec, guidance, plan
-from hipposeg.experiments.registry import MODELS
+from hipposeg.experiments import RunSpec, guidance, plan, trainers, weights
+from hipposeg.experiments.registry import MODELS, run_key
 from hipposeg.experiments.run import STATE, folder_of, train
 from hipposeg.experiments.samples import make_samples, shared
-from hipposeg.experiments.spec import run_key
 from hipposeg.experiments.zoo_clip import SHARES
 from hipposeg.files import read_json
 from hipposeg.models import guided, published
@@ -26,11 +25,11 @@ MACHINE = Machine("cpu", "fp32", 1)
 def test_the_guide_is_trained_first_and_its_tower_stays(eight, guided_run):
     ws, result = guided_run
     assert replace(RUN, model="hippoclip") == GUIDE and load.get(ws, GUIDE.name)
-    tower = guidance.finished(GUIDE, eight.cohort, ws.work / "runs").tower.state_dict()
-    led = guidance.finished(RUN, eight.cohort, ws.work / "runs")
+    tower = weights.finished(GUIDE, eight.cohort.spec, ws.work / "runs").tower.state_dict()
+    led = weights.finished(RUN, eight.cohort.spec, ws.work / "runs")
     assert all(torch.equal(value, tower[name]) for name, value in led.tower.state_dict().items())
     said = guidance.class_prompts("geometric", RUN, eight.cohort, eight.folds["grouped"][0]["train"])
-    text = guidance.finished(GUIDE, eight.cohort, ws.work / "runs").vectors(said)
+    text = weights.finished(GUIDE, eight.cohort.spec, ws.work / "runs").vectors(said)
     assert torch.allclose(led.classes, text, atol=1e-6)
     assert result.config["source"] == "trained here on captions from labels"
     assert np.allclose(result.config["cosines"], (text @ text.T).numpy(), atol=2e-4)
@@ -42,11 +41,11 @@ def test_the_guide_is_trained_first_and_its_tower_stays(eight, guided_run):
 def test_costs_count_the_guide(eight, guided_run):
     ws, result = guided_run
     took = [read_json(folder_of(one, ws) / STATE)["row"]["train_s"] for one in (RUN, GUIDE)]
-    assert took[0] > took[1] == guidance.spent(RUN, ws.work / "runs") > 0
-    led = guidance.finished(RUN, eight.cohort, ws.work / "runs")
+    assert took[0] > took[1] == trainers.teachers_seconds(RUN, ws.work / "runs") > 0
+    led = weights.finished(RUN, eight.cohort.spec, ws.work / "runs")
     frozen = sum(weight.numel() for weight in led.tower.parameters())
     assert result.config["params"] == sum(weight.numel() for weight in led.parameters()) > frozen > 0
-    clip = guidance.finished(GUIDE, eight.cohort, ws.work / "runs")
+    clip = weights.finished(GUIDE, eight.cohort.spec, ws.work / "runs")
     assert load.get(ws, GUIDE.name).config["params"] == sum(weight.numel() for weight in clip.parameters())
 
 
@@ -139,7 +138,7 @@ def test_a_published_clip_is_a_run_without_training(eight, tmp_path, monkeypatch
     theirs = load.get(ws, replace(RUN, model="clip+published").name)
     assert "open_clip's ViT-B-32, weights.bin" in theirs.config["source"] == result.config["source"]
     assert theirs.config["steps"] == 0 and theirs.history == [] and len(theirs.rows)
-    assert guidance.spent(run, ws.work / "runs") == 0
+    assert trainers.teachers_seconds(run, ws.work / "runs") == 0
     fold = eight.folds["grouped"][0]
     key = run_key(run, eight.cohort.sha256, fold)
     torch.save(open_clip.model.CLIP(**config).state_dict(), tmp_path / "weights.bin")

@@ -7,9 +7,8 @@ import pytest
 import safetensors.torch
 
 from hipposeg.experiments import run as runs
-from hipposeg.experiments.registry import MODELS
+from hipposeg.experiments.registry import MODELS, RunSpec, members_of, numerics_of
 from hipposeg.experiments.run import folder_of, machine_for, train
-from hipposeg.experiments.spec import RunSpec, members_of, numerics_of
 from hipposeg.experiments.weights import initial
 from hipposeg.inference import evaluator
 from hipposeg.results import load

@@ -5,20 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hipposeg.data import cohort as cohorts
-from hipposeg.data import folds as folding
 from hipposeg.data.folds import scored_part
-from hipposeg.data.locate import locate
 from hipposeg.experiments import RunSpec
-from hipposeg.experiments.plan import LEAKS, SEEDS, declared
 from hipposeg.experiments.registry import MODELS
 from hipposeg.experiments.run import train
 from hipposeg.experiments.samples import make_samples, training_slices
-from hipposeg.experiments.spec import run_key
-from hipposeg.results import store
 from hipposeg.results.store import score_all
 from hipposeg.training.machine import Machine
-from hipposeg.workspace import Workspace, project_root
+from hipposeg.workspace import Workspace
 
 MACHINE = Machine("cpu", "fp32", 1)
 LABELS = ("anterior", "posterior", "union", "mean")
@@ -28,23 +22,6 @@ SLICES = MODELS["unet2d"].prep
 @pytest.fixture(scope="module")
 def small(phantom_people):
     return phantom_people(8)
-
-
-# The torchvision that belongs to a torch; it is a part of the key of runs that used it for augmentation.
-TORCHVISION = {"2.11": "0.26.0", "2.15": "0.29.2"}
-
-
-def test_committed_runs_keep_their_keys(msd_dir, monkeypatch):
-    cohort = cohorts.load(locate("full"))
-    made = folding.make(cohort.spec, cohort.numbers)
-    table = store.read_runs(Workspace(project_root(), "msd"))
-    assert len(table) >= 300
-    for row in table.itertuples():
-        vision = TORCHVISION[row.torch[:4]]
-        monkeypatch.setattr("hipposeg.experiments.spec.metadata.version", lambda package, found=vision: found)
-        run = RunSpec(row.model, row.folds, row.fold, row.seed, row.schedule)
-        run = replace(run, hardware=row.run[len(run.name) + 1 :])
-        assert run_key(run, cohort.sha256, made[run.folds][run.fold]) == row.key, run.name
 
 
 def numbered(cohort):
@@ -123,11 +100,3 @@ def test_labels_of_held_slices_reach_no_weight(small, tmp_path):
     )
     assert first.config["weights_sha256"] == second.config["weights_sha256"]
     assert first.mean() > second.mean()
-
-
-def test_three_seeds_are_planned_on_every_fold():
-    runs = declared("07")
-    for kind, (model, count) in LEAKS.items():
-        mine = {(run.fold, run.seed) for run in runs if (run.folds, run.model) == (kind, model)}
-        assert mine == {(fold, seed) for fold in range(count) for seed in SEEDS}
-    assert all(run.schedule in MODELS[run.model].schedules for run in runs)

@@ -10,8 +10,8 @@ from hipposeg.data.locate import Source
 from hipposeg.data.spec import PHANTOM_SPEC
 from hipposeg.experiments import many, plan
 from hipposeg.experiments import run as runs
-from hipposeg.experiments.many import FailedRunsError, Planned, planned, train_plan
-from hipposeg.experiments.spec import RunSpec
+from hipposeg.experiments.many import planned, train_all
+from hipposeg.experiments.registry import RunSpec
 from hipposeg.results import load, store
 from hipposeg.workspace import Workspace
 
@@ -42,10 +42,6 @@ def scheduler():
         yield cluster.scheduler_address
 
 
-def states(found):
-    return [one.state for one in found]
-
-
 def content(ws):
     """Every file of the tables, runs.csv without the training time."""
     found = {path.name: path.read_bytes() for path in ws.artifacts.rglob("*") if path.is_file()}
@@ -54,7 +50,7 @@ def content(ws):
 
 
 def test_a_plan_gives_the_bytes_of_its_runs_trained_one_by_one(source, ws, scheduler, tmp_path):
-    train_plan(source, ws, [Planned(run, "to train") for run in (*ATLASES, NETWORK)], scheduler=scheduler)
+    train_all(source, ws, [*ATLASES, NETWORK], scheduler=scheduler)
     people, alone = cohorts.load(source), Workspace(tmp_path / "alone", "phantom", "smoke")
     folds = folding.read_or_write(alone.folds, people)
     for run in (*ATLASES, NETWORK):
@@ -67,42 +63,39 @@ def test_a_plan_gives_the_bytes_of_its_runs_trained_one_by_one(source, ws, sched
 
 def test_failures_are_named_at_the_end_and_the_others_are_kept(source, ws, scheduler):
     said = []
-    with pytest.raises(FailedRunsError, match=r"(?s)1 of 2 runs failed.*unet2d.grouped0.s0.huge: .*no schedule 'huge'"):
-        train_plan(source, ws, [Planned(run, "to train") for run in (BROKEN, ATLASES[0])], "", scheduler, said.append)
+    with pytest.raises(ValueError, match=r"(?s)1 of 2 runs failed.*unet2d.grouped0.s0.huge: .*no schedule 'huge'"):
+        train_all(source, ws, [BROKEN, ATLASES[0]], scheduler=scheduler, say=said.append)
     assert len(said) == 2 and sum("FAILED" in line for line in said) == 1 and said[-1].startswith("[2/2]")
     assert load.get(ws, runs.native(ATLASES[0]).name) is not None
 
 
-def test_a_plan_names_what_training_it_would_do(source, ws, monkeypatch):
-    monkeypatch.setattr(plan, "PLANNED", {"03": tuple(ATLASES)})
-    monkeypatch.setattr(plan, "following", lambda frame: [])
+def test_a_plan_knows_what_is_done(source, ws, monkeypatch):
+    def states(*args, **options):
+        return [done for done in planned(source, ws, *args, **options).values()]
+
+    monkeypatch.setattr(plan, "PLANNED", {"04": tuple(ATLASES)})
     monkeypatch.setattr(plan, "standard", lambda profile="standard": ATLASES[:1])
-    assert planned(source, ws, "03") == [Planned(run, "to train") for run in ATLASES]
+    assert planned(source, ws, "04") == dict.fromkeys(ATLASES, False)
     people, folds = many._data(source, ws)
     runs.train(runs.native(ATLASES[0]), people, folds, ws)
-    assert states(planned(source, ws, "03")) == ["done", "to train"]
-    assert planned(source, ws, "03", only="grouped1") == [Planned(ATLASES[1], "to train")]
-    assert states(planned(source, ws, "03", retrain=True)) == ["to train"] * 2
-    assert states(planned(source, ws, "standard")) == ["done"], "trained on this machine"
+    assert states("04") == states("full") == [True, False]
+    assert planned(source, ws, "04", only="grouped1") == {ATLASES[1]: False}
+    assert states("04", retrain=True) == [False, False]
+    assert states("standard") == [True], "trained on this machine"
     (runs.folder_of(runs.native(ATLASES[0]), ws) / runs.STATE).unlink()
-    assert states(planned(source, ws, "standard")) == ["to train"], "in the tables is not enough"
-    assert states(planned(source, ws, "03")) == ["done", "to train"], "but here it is"
-    table = store.read_runs(ws).assign(key="older")
-    store._write_runs(ws, table)
-    assert states(planned(source, ws, "03")) == ["outdated", "to train"]
-    assert {*states(planned(source, ws, "full"))} == {"to train", "outdated"}
+    assert states("standard") == [False], "in the tables is not enough"
+    assert states("04") == [True, False], "but here it is"
+    store._write_runs(ws, store.read_runs(ws).assign(key="older"))
+    assert states("04") == [False, False], "outdated"
     with pytest.raises(ValueError, match="there is no plan '99'; choose standard, full"):
         planned(source, ws, "99")
-    with pytest.raises(ValueError, match="the plan 03 has no run whose name contains 'x'"):
-        planned(source, ws, "03", only="x")
-
-
-def test_nothing_to_train_starts_nothing(source, ws):
-    train_plan(source, ws, [Planned(ATLASES[0], "done")], say=lambda text: pytest.fail(text))
-    assert not (ws.work / "dask").exists()
+    with pytest.raises(ValueError, match="the plan 04 has no run whose name contains 'x'"):
+        planned(source, ws, "04", only="x")
 
 
 def test_a_run_that_is_trained_again_is_set_beside_what_the_tables_held(source, ws):
+    train_all(source, ws, [])  # nothing to train starts nothing
+    assert not (ws.work / "dask").exists()
     people, folds = many._data(source, ws)
     here = runs.train(runs.native(ATLASES[0]), people, folds, ws)
     before = load.load(ws).assign(run=ATLASES[0].name)

@@ -12,9 +12,8 @@ from hipposeg.data import phantom
 from hipposeg.data.locate import Source, locate
 from hipposeg.data.spec import PHANTOM_SPEC, Label
 from hipposeg.experiments import run as runs
-from hipposeg.experiments.registry import FLAGSHIP, MODELS, NUMERICS
+from hipposeg.experiments.registry import MODELS, NUMERICS, RunSpec, needed_by, run_key
 from hipposeg.experiments.run import in_tables, obtain, train
-from hipposeg.experiments.spec import RunSpec, needed_by, run_key
 from hipposeg.models import encoders
 from hipposeg.results import load, store
 from hipposeg.training import loop
@@ -233,8 +232,7 @@ def test_the_atlas_of_the_real_data_scores_as_stored(msd_dir, tmp_path):
 
 @pytest.mark.parametrize(("classes", "channels"), [(1, 2), (5, 1)])
 def test_other_data_sets_run_end_to_end(classes, channels, ws):
-    colours = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#0072B2")
-    labels = tuple(Label(k + 1, f"part{k + 1}", colours[k]) for k in range(classes))
+    labels = tuple(Label(k + 1, f"part{k + 1}", "#0072B2") for k in range(classes))
     spec = replace(PHANTOM_SPEC, labels=labels, channels=tuple(f"T{c + 1}" for c in range(channels)))
     folder = ws.root / "Task04_Hippocampus"
     phantom.generate(folder, spec, n_subjects=6, seed=4)
@@ -245,15 +243,3 @@ def test_other_data_sets_run_end_to_end(classes, channels, ws):
     assert {name for name in result.history[-1] if name.startswith("dice")} == {
         f"dice_{name}" for name in (*spec.names, "mean")
     }
-
-
-@pytest.mark.parametrize(
-    ("run", "kept"),
-    [(RunSpec("unet2d", seed=2), True), (RunSpec("unet2d-fusion", "nnunet"), True), (RunSpec(FLAGSHIP, fold=3), True),
-     (RunSpec(FLAGSHIP, fold=3, schedule="e8"), False), (RunSpec("unet2d", schedule="S"), False),
-     (RunSpec("unet2d", fold=1), False), (RunSpec("unet2d", "dev"), False),
-     (RunSpec("unet2d-fusion", seed=1), False), (RunSpec("unet3d+flip"), False)],
-)  # fmt: skip
-def test_masks_are_kept_of_the_main_runs_only(run, kept, ws):
-    assert runs.keeps_masks(run, replace(ws, dataset="msd")) is kept
-    assert runs.keeps_masks(run, ws), "of the phantom all are kept"

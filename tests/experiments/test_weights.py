@@ -10,7 +10,7 @@ from hipposeg.data.locate import locate
 from hipposeg.data.spec import PHANTOM_SPEC
 from hipposeg.experiments import RunSpec, weights
 from hipposeg.experiments import run as runs
-from hipposeg.models import inspection
+from hipposeg.models.cost import parameters
 from hipposeg.predict import card
 from hipposeg.predict.ensemble import load_ensemble
 from hipposeg.results import load
@@ -35,7 +35,7 @@ def test_reloaded_weights_give_the_stored_masks(phantom_people, tmp_path):
     path = runs.folder_of(RUN, ws) / runs.WEIGHTS
     network = weights.load(path, RUN, PHANTOM_SPEC, MACHINE)
     # Two bytes a parameter, and a little for the names.
-    assert path.stat().st_size < 2.05 * inspection.parameters(network) + 20_000
+    assert path.stat().st_size < 2.05 * parameters(network) + 20_000
     predict = weights.predict_with(RUN.definition, network, MACHINE)
     assert run.masks
     for number, mask in run.masks.items():

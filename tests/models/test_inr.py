@@ -8,9 +8,8 @@ from torch import nn
 
 from hipposeg.data.spec import PHANTOM_SPEC
 from hipposeg.experiments import RunSpec
-from hipposeg.experiments.registry import MODELS
 from hipposeg.experiments.weights import initial
-from hipposeg.models import inspection
+from hipposeg.models.cost import parameters
 from hipposeg.models.inr import HALF_EXTENT_MM, HEADS, OMEGA, Head, INRUNet, lattice
 from hipposeg.training.batches import seeded
 
@@ -32,23 +31,6 @@ def test_lattice_by_hand():
     assert points[:, 0, 0, 0].tolist() == [-1.0, -1.5, 0.0] and points[:, 1, 2, 0].tolist() == [1.0, 1.5, 0.0]
 
 
-@pytest.mark.parametrize("head", HEADS)
-def test_contract(head, tmp_path):
-    model, x = network(head), images(6, 8, 10)
-    out = model(x)
-    assert out.shape == (2, 3, 6, 8, 10) and out.dtype == torch.float32
-    out.square().mean().backward()
-    assert not [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
-    torch.save(model.state_dict(), tmp_path / "w.pt")
-    other = network(head, seed=9)
-    other.load_state_dict(torch.load(tmp_path / "w.pt", weights_only=True))
-    with torch.inference_mode():
-        assert torch.equal(other.eval()(x), model.eval()(x))
-        assert torch.equal(network(head).train()(x), model(x))  # built twice the same; no dropout, no statistics
-    with pytest.raises(ValueError, match="divisible by 2"):
-        model(images(5, 8, 10))
-
-
 def test_all_heads_start_from_one_backbone():
     models = [initial(RunSpec(f"unet3d-inr-{head}", seed=1), PHANTOM_SPEC) for head in HEADS]
     first = models[0].backbone.state_dict()
@@ -57,24 +39,11 @@ def test_all_heads_start_from_one_backbone():
         assert all(torch.equal(value, model.backbone.state_dict()[name]) for name, value in first.items())
     twin = initial(RunSpec("unet3d-inr-1mm", seed=1), PHANTOM_SPEC)
     assert all(torch.equal(value, twin.backbone.state_dict()[name]) for name, value in first.items())
-    conv, mlp, xyz, siren = (inspection.parameters(model.head) for model in models)
+    conv, mlp, xyz, siren = (parameters(model.head) for model in models)
     # By hand, 16 features, 64 wide, 3 classes: what differs is the position's three inputs, and the hidden layers.
     assert conv == 16 * 3 + 3
     assert mlp == (16 * 64 + 64) + (64 * 64 + 64) + (64 * 3 + 3)
     assert xyz == siren == mlp + 3 * 64
-
-
-def test_the_study_differs_in_nothing_but_the_head():
-    models = [MODELS[f"unet3d-inr-{head}"] for head in HEADS]
-    assert all((model.prep, model.schedules) == (models[0].prep, models[0].schedules) for model in models)
-    coarse, fine = models[0].training("standard"), MODELS["unet3d-inr-1mm"].training("standard")
-    same = ("epochs", "batch", "lr", "muon", "loss", "average", "warmup")
-    assert all(getattr(coarse, name) == getattr(fine, name) for name in same)
-    ratio = models[0].prep.spacing[0] / MODELS["unet3d-inr-1mm"].prep.spacing[0]
-    in_voxels = ("shift", "elastic", "knots")
-    for name in vars(coarse.augmentation):
-        factor = ratio if name in in_voxels else 1.0
-        assert getattr(coarse.augmentation, name) * factor == getattr(fine.augmentation, name)
 
 
 def test_siren_starts_as_the_paper_says():

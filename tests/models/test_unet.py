@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from hipposeg.inference import VIEWS, Prep, predictions
-from hipposeg.models.inspection import parameters
+from hipposeg.models.cost import parameters
 from hipposeg.models.unet import LAYOUTS, InstanceNorm2d, InstanceNorm3d, ResidualBlock, UNet, is_channels_last
 from hipposeg.training import machine as machines
 from hipposeg.training.machine import Machine
@@ -54,12 +54,6 @@ def test_values_and_gradients_are_those_of_torch(kind):
         torch.testing.assert_close(mine, theirs, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("kind", SHAPES)
-def test_contiguous_input_goes_to_torch(kind):
-    norm, x, _ = made(kind, torch.float32)
-    assert torch.equal(norm(x), functional.instance_norm(x, weight=norm.weight, bias=norm.bias))
-
-
 @pytest.mark.parametrize("dims", [2, 3])
 def test_a_network_gives_the_same_in_both_layouts(dims, avx2):
     torch.manual_seed(0)
@@ -75,16 +69,6 @@ def test_a_network_gives_the_same_in_both_layouts(dims, avx2):
     assert {name: value.shape for name, value in placed.state_dict().items()} == {
         name: value.shape for name, value in plain.state_dict().items()
     }
-
-
-def test_only_float32_on_a_cpu_with_avx2_alone_changes_layout(avx2, monkeypatch):
-    assert FP32.channels_last
-    assert not replace(FP32, precision="bf16").channels_last
-    assert not replace(FP32, device="cuda").channels_last
-    monkeypatch.setattr(machines.torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
-    assert not FP32.channels_last
-    network = FP32.place(UNet(3, 1, 3))
-    assert all(weight.is_contiguous() for weight in network.parameters())
 
 
 def test_views_in_one_batch_give_the_probabilities_of_views_one_by_one(avx2, monkeypatch):
@@ -111,6 +95,8 @@ def test_unet_count_by_hand(dims, inputs, widths):
     total = block(inputs, widths[0]) + sum(block(a, b) for a, b in pairs)
     total += sum(2**dims * b * a + a + block(2 * a, a) for a, b in pairs) + 3 * widths[0] + 3
     assert parameters(UNet(dims, inputs, 3, widths)) == total
+    with pytest.raises(ValueError, match="not divisible by 8"):
+        UNet(dims, inputs, 3, widths)(torch.zeros(1, inputs, *(12,) * dims))
     heads = 3 * (widths[1] + widths[2]) + 6
     assert parameters(UNet(dims, inputs, 3, widths, supervised=2)) == total + heads
 

@@ -2,6 +2,7 @@
 
 import random
 
+import highdicom
 import numpy as np
 import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -9,13 +10,17 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from hipposeg.data.spec import DataError
 from hipposeg.predict import dicom
+from hipposeg.predict.dicom_seg import save_segmentation
 from hipposeg.predict.scan import read
+from hipposeg.predict.segment import Result
 
 SHAPE = (12, 10, 50)
 TURN = np.linalg.qr(np.array([[1, 0.2, -0.1], [-0.2, 1, 0.3], [0.1, -0.25, 1]]))[0]
 TURN *= np.sign(np.diag(TURN))
 VALUES = np.random.default_rng(1).integers(0, 900, SHAPE)
+LABELS = np.random.default_rng(2).choice(5, SHAPE, p=(0.8, 0.05, 0.05, 0.05, 0.05)).astype(np.uint8)
 STEPS = (1.2, 1.5, 2.0)
+STUDY = {"StudyInstanceUID": "1.2.3.8", "FrameOfReferenceUID": "1.2.3.9"}
 
 
 def base(**values):
@@ -100,8 +105,35 @@ def test_missing_or_truncated_slices_are_named(tmp_path):
         read(tmp_path)
 
 
+def check_segmentation(folder, path):
+    """Read a SEG back, and compare it with the labels by position, voxel by voxel."""
+    scan, names = read(folder), {1: "left anterior", 2: "left posterior", 3: "right anterior", 4: "right posterior"}
+    save_segmentation(path, Result(scan, LABELS, names, {}, (), "ok", ()))
+    found = highdicom.seg.segread(path)
+    assert found.PatientName == found.PatientBirthDate == found.AccessionNumber == found.StudyID == ""
+    assert (found.FrameOfReferenceUID, found.StudyInstanceUID) == ("1.2.3.9", "1.2.3.8")
+    for number, (side, code) in enumerate((("left", "7771000"), ("left", "7771000"), ("right", "24028007")), start=1):
+        segment = found.get_segment_description(number)
+        kind = segment.SegmentedPropertyTypeCodeSequence[0]
+        assert segment.SegmentLabel == f"{names[number]} hippocampus" and segment.SegmentLabel.startswith(side)
+        assert (kind.CodeValue, kind.CodingSchemeDesignator) == ("5366008", "SCT")
+        assert kind.SegmentedPropertyTypeModifierCodeSequence[0].CodeValue == code
+    volume = found.get_volume(combine_segments=True)
+    for value in range(1, 5):
+        there = np.argwhere(volume.array == value)
+        lps = there @ volume.affine[:3, :3].T + volume.affine[:3, 3]
+        ours = np.argwhere(LABELS == value) @ scan.affine[:3, :3].T + scan.affine[:3, 3]
+        sort = [points[np.lexsort(np.round(points, 2).T)] for points in (lps * (-1, -1, 1), ours)]
+        np.testing.assert_allclose(*sort, atol=1e-3)
+
+
+def test_a_segmentation_is_read_back_voxel_by_voxel(tmp_path):
+    write(tmp_path / "series", **STUDY)
+    check_segmentation(tmp_path / "series", tmp_path / "seg.dcm")
+
+
 def test_enhanced_multi_frame(tmp_path):
-    header = base(SOPClassUID=dicom.MR_CLASSES[1], NumberOfFrames=SHAPE[2])
+    header = base(SOPClassUID=dicom.MR_CLASSES[1], NumberOfFrames=SHAPE[2], **STUDY)
     order = random.Random(1).sample(range(SHAPE[2]), SHAPE[2])
     header.PerFrameFunctionalGroupsSequence = frames = [Dataset() for _ in order]
     for index, frame in zip(order, frames, strict=True):
@@ -118,5 +150,6 @@ def test_enhanced_multi_frame(tmp_path):
     del header.RescaleSlope, header.RescaleIntercept
     header.SharedFunctionalGroupsSequence = [shared]
     header.PixelData = VALUES[:, :, order].transpose(2, 1, 0).astype("<u2").tobytes()
-    store(header, tmp_path / "one.dcm")
-    check(read(tmp_path))
+    store(header, tmp_path / "one" / "one.dcm")
+    check(read(tmp_path / "one"))
+    check_segmentation(tmp_path / "one", tmp_path / "seg.dcm")

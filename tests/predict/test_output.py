@@ -24,16 +24,17 @@ from hipposeg.predict import card, output
 from hipposeg.predict.ensemble import Volume
 from hipposeg.predict.scan import read
 from hipposeg.predict.segment import Hippocampus, Result
-from hipposeg.viz import qc
+from hipposeg.viz import slices
 from hipposeg.workspace import project_root
 
-ENDINGS = ("_dseg.nii.gz", "_dseg.tsv", ".json", "_qc.html")
+ENDINGS = ("_dseg.nii.gz", "_dseg.tsv", "_volumes.json", "_qc.html")
 
 
 def threshold(path, ensemble, series, say):
     """Label what is bright; a scan whose name starts with "T2" is refused, and one with "crash" raises."""
     scan = read(path)
-    say("predicting")
+    if say:
+        say("predicting")
     if path.name.startswith("crash"):
         raise RuntimeError("out of memory")
     if path.name.startswith("T2"):
@@ -47,7 +48,7 @@ def threshold(path, ensemble, series, say):
 def use_threshold(patch):
     patch.setattr(output, "segment", threshold)
     patch.setattr(output, "load_ensemble", lambda _: SimpleNamespace(card=SimpleNamespace(level=0.9)))
-    patch.setattr(qc, "png", lambda views: b"picture of " + "".join(views).encode())
+    patch.setattr(slices, "quality_png", lambda views: b"picture of " + "".join(views).encode())
 
 
 @pytest.fixture
@@ -84,7 +85,8 @@ def test_the_files_of_a_scan_and_its_row(fake, tmp_path, capsys):
     assert (row["status"], row["reasons"], row["name"], row["anterior_mm3"]) == ("check", "small", "a", "")
     assert (row["left_mm3"], row["left_low"], row["left_high"]) == ("2000.0", "1800.0", "2200.0")
     assert float(row["asymmetry"]) == pytest.approx(-500 / 2250, abs=1e-4)
-    right = json.loads((out / "a.json").read_text())["volumes_mm3"]["right"]
+    assert row["agreement"] == "0.97"
+    right = json.loads((out / "a_volumes.json").read_text())["volumes_mm3"]["right"]
     assert right == {"predicted": 2500, "lower": 2250, "upper": 2750}
     page = (out / "a_qc.html").read_text()
     assert "Status: check" in page and "<li>small" in page and "2250 to 2750" in page and "http" not in page
@@ -106,19 +108,24 @@ def test_inputs_are_never_replaced_nor_removed(fake, tmp_path, capsys):
 def test_files_of_others_need_overwrite(fake, tmp_path, capsys):
     out, a = tmp_path / "out", scan(tmp_path / "a.nii")
     out.mkdir()
-    (out / "a.json").write_text("mine")
+    (out / "a_qc.html").write_text("mine")
     for _ in range(2):
         assert predict(a, out=out) == 1
-        assert contents(out) == {"a.json": b"mine"} and "--overwrite" in capsys.readouterr().out
+        assert contents(out) == {"a_qc.html": b"mine"} and "--overwrite" in capsys.readouterr().out
     assert predict(a, out=out, more=["--overwrite"]) == 0 and b"mine" not in contents(out).values()
     assert predict(a, out=out) == 0, "now it is ours"
+
+
+def test_a_bids_sidecar_beside_the_scan_stays(fake, tmp_path):
+    (tmp_path / "a.json").write_text("{}")
+    assert predict(scan(tmp_path / "a.nii"), out=tmp_path) == 0 and (tmp_path / "a.json").read_text() == "{}"
 
 
 def test_a_table_of_others_needs_overwrite(fake, tmp_path, capsys):
     (tmp_path / "volumes.csv").write_text("image,volume\n")
     a = scan(tmp_path / "a.nii")
     assert predict(a, out=tmp_path) == 1 and "a table that hipposeg did not write" in capsys.readouterr().err
-    assert (tmp_path / "volumes.csv").read_text() == "image,volume\n" and not (tmp_path / "a.json").exists()
+    assert (tmp_path / "volumes.csv").read_text() == "image,volume\n" and not (tmp_path / "a_qc.html").exists()
     assert predict(a, out=tmp_path, more=["--overwrite"]) == 0 and list(table(tmp_path)) == ["a.nii"]
 
 
@@ -148,13 +155,13 @@ def test_a_refusal_after_a_success_removes_the_old_mask(fake, tmp_path, monkeypa
     else:
         monkeypatch.setattr(output, "segment", lambda path, *_: Result(read(path), None, {}, {}, (), "refused", ("?",)))
     assert predict(a, out=out) == 1
-    assert not list(out.glob("a_*")) and table(out)["a.nii"]["status"] == "refused"
+    assert {path.name for path in out.glob("a_*")} <= {"a_volumes.json"} and table(out)["a.nii"]["status"] == "refused"
     assert table(out)["a.nii"]["left_mm3"] == ""
 
 
 def test_a_row_is_written_before_anything_is_printed(fake, tmp_path, monkeypatch):
     out, seen = tmp_path / "out", []
-    monkeypatch.setattr(output, "print_safely", lambda _, to: seen.append(len(table(out))) if to is sys.stdout else 0)
+    monkeypatch.setattr(output, "print_safely", lambda _, to=None: to or seen.append(len(table(out))))
     predict(scan(tmp_path / "a.nii"), scan(tmp_path / "b.nii"), out=out)
     assert seen == [1, 1, 2, 2, 2, 2]
 
@@ -166,7 +173,8 @@ def test_names_keep_apart(fake, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path / folder)
         assert predict(x, out=out) == 0
     assert predict(scan(tmp_path / "r" / "x.mgz"), out=out) == 0
-    assert {path.name for path in out.glob("*.json")} == {"x.json", "r_x.json", f"{tmp_path.name}_r_x.json"}
+    names = {path.name.removesuffix("_volumes.json") for path in out.glob("*.json")}
+    assert names == {"x", "r_x", f"{tmp_path.name}_r_x"}
     assert output.Folder(out, ()).name(Path(".")) == "r" and output.Folder(out, ()).name(Path("../l")) == "l"
 
 
@@ -205,7 +213,23 @@ def test_weights_that_are_missing_or_not_the_cards(tmp_path, capsys):
     path = min(copy.glob("*.safetensors"))
     path.write_bytes(path.read_bytes()[:-1])
     assert predict(a, out=tmp_path / "out", more=["--weights", str(copy)]) == 1
-    assert "not the file that card.json was made for" in capsys.readouterr().err
+    words = (
+        rf"{path.name}: found SHA-256 \w{{64}}, expected {card.read().runs[path.stem]} as in card.json; copy card and"
+    )
+    assert re.search(words, capsys.readouterr().err)
+
+
+def test_ctrl_c_says_what_is_kept(fake, tmp_path, monkeypatch, capsys):
+    def stop(path, *more):
+        if path.name == "b.nii":
+            raise KeyboardInterrupt
+        return threshold(path, *more)
+
+    monkeypatch.setattr(output, "segment", stop)
+    assert predict(scan(tmp_path / "a.nii"), scan(tmp_path / "b.nii"), out=tmp_path / "out") == 130
+    said = capsys.readouterr().err
+    assert "Finished scans and their rows in volumes.csv are kept." in said and "heckpoint" not in said
+    assert list(table(tmp_path / "out")) == ["a.nii"]
 
 
 def run(command, folder, **environment):
@@ -213,7 +237,8 @@ def run(command, folder, **environment):
     code = "import sys, pytest, test_output as t; t.use_threshold(pytest.MonkeyPatch())"
     code += "; sys.exit(t.cli.main(['predict', *sys.argv[1:]]))"
     start = f'predict() {{ "{sys.executable}" -c "{code}" "$@"; }}; set -o pipefail; '
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)} | environment
+    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    environment = os.environ | {"PYTHONPATH": path} | environment
     return subprocess.run(["bash", "-c", start + command], cwd=folder, env=environment, capture_output=True)
 
 
@@ -242,8 +267,10 @@ def test_a_closed_pipe_does_not_end_the_batch(tmp_path):
 
 def test_the_commands_of_the_readme_are_taken():
     text = (project_root() / "README.md").read_text(encoding="utf-8")
-    lines = re.findall(r"^(?:\.venv/bin/)?hipposeg (predict .*)$", text, re.MULTILINE)
-    assert lines and all(cli.parser().parse_args(shlex.split(line)).images for line in lines)
+    lines = re.findall(r"^(?:\.venv/bin/)?hipposeg ((?:predict|bids|serve) ?[^#\n]*)", text, re.MULTILINE)
+    assert {cli.parser().parse_args(shlex.split(line)).function.__name__ for line in lines} == {
+        "predict", "bids", "serve",
+    }  # fmt: skip
 
 
 # The command in a Python of its own, in which a connection is an error and is listed with what was imported. nibabel
@@ -261,7 +288,8 @@ status = cli.main(sys.argv[1:])
 print(json.dumps({"status": status, "seen": seen, "modules": sorted(sys.modules)}))
 """
 # Only training, compilation and whole heads need these; importing them takes seconds.
-NOT_NEEDED = set("hipposeg_lab pandas torch._inductor torch._dynamo monai SimpleITK pyvista open_clip timm".split())
+NOT_NEEDED = {"hipposeg_lab", "distributed", "aiohttp", "highdicom", "pandas", "torch._inductor", "torch._dynamo",
+              "monai", "SimpleITK", "pyvista", "open_clip", "timm"}  # fmt: skip
 
 
 def test_the_whole_command_on_a_real_crop(msd_dir, tmp_path):

@@ -117,6 +117,12 @@ def test_a_mirrored_head_swaps_left_and_right(flash, in_flash, two):
         assert found.volumes[side].predicted == pytest.approx(in_flash.volumes[other].predicted, rel=0.005)
 
 
+def test_the_networks_were_trained_on_left_hippocampi(in_flash, two):
+    for one in in_flash.hippocampi:
+        seen = one.image[::-1] if one.side == "right" else one.image
+        assert one.agreement > two.predict(np.ascontiguousarray(seen[::-1])).agreement + 0.02
+
+
 def test_a_head_of_inverted_contrast_is_refused(flash, two):
     inverted = replace(flash, image=flash.image.max() - flash.image)
     found = segment(inverted, two)

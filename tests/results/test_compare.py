@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from frames import rows, three
 
-from hipposeg.experiments.spec import RunSpec
+from hipposeg.experiments.registry import RunSpec
 from hipposeg.results import compare
 from hipposeg.results.load import ATLAS
 
@@ -71,14 +71,6 @@ def test_conclusions_follow_from_the_interval_and_three_seeds():
     assert compare.differences(pd.concat([few, unclear]), "ref")["conclusion"].tolist() == ["inconclusive"]
 
 
-def test_seeds_are_resampled_too():
-    # Seeds 0.01 apart around a difference of 0.008: the interval reaches below zero.
-    frame = pd.concat([three("ref", 0.8), three("x", 0.808, spread=0.01)])
-    found = compare.differences(frame, "ref").loc["x"]
-    assert found["difference"] == pytest.approx(0.008) and found["low"] == pytest.approx(-0.002)
-    assert found["high"] == pytest.approx(0.018) and found["conclusion"] == "inconclusive"
-
-
 @pytest.mark.parametrize(("column", "value"), [
     ("folds", "nnunet"), ("fold", 1), ("schedule", "S"), ("device", "cuda"), ("data_sha256", "e")
 ])  # fmt: skip
@@ -117,38 +109,3 @@ def test_each_family_is_adjusted_by_itself():
     alone = compare.by_family(frame, "ref", {"one": ("better",)}, "S")
     assert found["p_holm"].iloc[0] == pytest.approx(2 * alone["p_holm"].iloc[0])
     assert compare.by_family(frame.query("model != 'ref'"), "ref", {"one": ("better",)}, "S").empty
-
-
-def test_two_schedules_agree_differ_or_flip():
-    words = (
-        ("better", "better", "better", "inconclusive", "none: 1 seed"),
-        ("worse", "better", "equivalent", "inconclusive", "better"),
-    )
-    tables = [
-        pd.DataFrame({"difference": 0.01, "low": 0.0, "high": 0.02, "conclusion": side}, index=list("abcde"))
-        for side in words
-    ]
-    both = compare.flips(tables[0], tables[1].drop(index="a").loc[["b", "c", "d", "e"]])
-    assert both["says"].to_dict() == {"b": "agrees", "c": "differs", "d": "inconclusive", "e": "open"}
-    assert compare.flips(*tables).loc["a", ["says", "conclusion_short", "conclusion_long"]].tolist() == [
-        "flips", "better", "worse"
-    ]  # fmt: skip
-    nothing = compare.by_family(three("x", 0.8), "ref", {"one": ("x",)}, "S")
-    assert compare.flips(nothing, nothing).empty
-
-
-def test_how_far_a_difference_moves_is_paired_over_cases_and_seeds():
-    noise = np.random.default_rng(0).normal(0, 0.01, 24)  # of the cases, the same in all runs
-    frame = pd.concat([
-        *(three("ref", 0.80), three("x", 0.83), three("y", 0.79, spread=0.001), rows(RunSpec("z", schedule="S"), 0.8)),
-        *(three(model, dice, "L") for model, dice in (("ref", 0.85), ("x", 0.82), ("y", 0.84), ("z", 0.9))),
-        rows(RunSpec("x", fold=1, schedule="L"), 0.1),
-    ])  # fmt: skip
-    frame["dice"] += noise[frame["case"] - 1]
-    found = compare.moved(frame, "ref", ("x", "y", "z", "absent"), "S", "L")
-    assert list(found.index) == ["x", "y"], "of z the seeds differ between the schedules"
-    # x: (0.82 - 0.85) at the long schedule, (0.83 - 0.80) at the short one.
-    assert found["difference"].tolist() == pytest.approx([-0.06, 0.0], abs=1e-9)
-    assert found["conclusion"].tolist() == ["worse", "equivalent"]
-    frame.loc[(frame["model"] == "x") & (frame["schedule"] == "L"), "device"] = "cuda"
-    assert list(compare.moved(frame, "ref", ("x", "y"), "S", "L").index) == ["y"], "devices are not mixed"

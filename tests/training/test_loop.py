@@ -1,12 +1,7 @@
 """The training loop: determinism, and a killed run that resumes to the same bytes."""
 
-import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,7 +12,6 @@ from hipposeg.training.augmentation import Augmentation, Batch, Classic
 from hipposeg.training.batches import Samples, drawn
 from hipposeg.training.loop import TrainConfig, Training, fit, forward
 from hipposeg.training.machine import Machine
-from hipposeg.training.schedule import StopRule
 
 MACHINE = Machine("cpu", "fp32", 1)
 CONFIG = TrainConfig(epochs=4, batch=4, lr=1e-3, muon=0.02, augmentation=Augmentation(rotate=10, shift=1, noise=0.1))
@@ -37,14 +31,20 @@ def network(supervised: int = 0) -> UNet:
     return UNet(2, 1, 3, (4, 8, 8) if supervised else (4, 8), supervised=supervised)
 
 
+def trained(folder: Path, config: TrainConfig = CONFIG, data=None, seed=0, supervised=0, **options):
+    """Train, or resume, in a folder."""
+    training = Training(network(supervised), config, MACHINE, seed)
+    return fit(training, data or samples(), folder, "k", **options)
+
+
 def weights(model: torch.nn.Module) -> bytes:
     return b"".join(value.numpy().tobytes() for value in model.state_dict().values())
 
 
 def test_a_training_can_end_before_its_schedule(tmp_path):
     whole = replace(CONFIG, epochs=6)
-    fit(network(), samples(), whole, MACHINE, 0, tmp_path / "whole", "k")
-    fit(network(), samples(), replace(whole, epochs=4, horizon=1.5), MACHINE, 0, tmp_path / "part", "k")
+    trained(tmp_path / "whole", whole)
+    trained(tmp_path / "part", replace(whole, epochs=4, horizon=1.5))
     lines = [(tmp_path / name / "history.jsonl").read_text().splitlines() for name in ("whole", "part")]
     assert lines[0][:4] == lines[1], "the first four of six epochs, to the last digit"
 
@@ -68,13 +68,13 @@ def test_the_share_of_empty_samples_is_as_configured(empty):
 
 
 def test_same_command_same_bytes_and_it_learns(tmp_path):
-    first, history, _ = fit(network(), samples(), CONFIG, MACHINE, 0, tmp_path / "a", "k")
-    second, _, _ = fit(network(), samples(), CONFIG, MACHINE, 0, tmp_path / "b", "k")
+    first, history, _ = trained(tmp_path / "a")
+    second, _, _ = trained(tmp_path / "b")
     assert weights(first) == weights(second)
     assert (tmp_path / "a/history.jsonl").read_bytes() == (tmp_path / "b/history.jsonl").read_bytes()
-    long, history, _ = fit(network(), samples(), replace(CONFIG, epochs=40, lr=1e-2), MACHINE, 0, tmp_path / "c", "k")
+    long, history, _ = trained(tmp_path / "c", replace(CONFIG, epochs=40, lr=1e-2))
     assert history[-1]["loss"] < 0.6 * history[0]["loss"]
-    other, _, _ = fit(network(), samples(), CONFIG, MACHINE, 1, tmp_path / "d", "k")
+    other, _, _ = trained(tmp_path / "d", seed=1)
     assert weights(other) != weights(first)
 
 
@@ -89,7 +89,7 @@ def test_same_command_same_bytes_and_it_learns(tmp_path):
 )
 def test_resume_between_epochs_gives_the_same_bytes(tmp_path, changes):
     config = replace(CONFIG, **changes)
-    whole, _, _ = fit(network(supervised=1), samples(), config, MACHINE, 0, tmp_path / "whole", "k")
+    whole, _, _ = trained(tmp_path / "whole", config, supervised=1)
 
     class KilledError(Exception):
         pass
@@ -101,50 +101,10 @@ def test_resume_between_epochs_gives_the_same_bytes(tmp_path, changes):
 
     watched = replace(config, watch_every=2)
     with pytest.raises(KilledError):
-        fit(network(supervised=1), samples(), watched, MACHINE, 0, tmp_path / "part", "k", die_after_epoch_two)
-    resumed, history, _ = fit(network(supervised=1), samples(), config, MACHINE, 0, tmp_path / "part", "k")
+        trained(tmp_path / "part", watched, supervised=1, watch=die_after_epoch_two)
+    resumed, history, _ = trained(tmp_path / "part", config, supervised=1)
     assert weights(resumed) == weights(whole)
     assert [line["epoch"] for line in history] == [1, 2, 3, 4]
-
-
-def test_a_rule_stops_training_where_an_uninterrupted_run_stops(tmp_path):
-    scores = [0.1, 0.5, 0.4, 0.3, 0.2, 0.1]
-    config = replace(CONFIG, epochs=12, stop=StopRule(patience=2, every=2))
-
-    def run(folder, dies_at=None):
-        looks = []
-
-        def inner(model):
-            done = folder / "history.jsonl"
-            taken = sum("inner" in line for line in done.read_text().splitlines()) if done.exists() else 0
-            looks.append(taken)
-            if taken == dies_at:
-                raise InterruptedError
-            return {"anterior": scores[taken], "posterior": scores[taken]}
-
-        return *fit(network(), samples(), config, MACHINE, 0, folder, "k", inner=inner)[:2], looks
-
-    whole, history, looks = run(tmp_path / "whole")
-    # Looks after epochs 2, 4, 6 and 8; the best was the second, and two more did not rise above it.
-    assert [line["epoch"] for line in history if "inner" in line] == [2, 4, 6, 8] and len(history) == 8
-    assert looks == [0, 1, 2, 3]
-    with pytest.raises(InterruptedError):
-        run(tmp_path / "part", dies_at=2)
-    resumed, again, _ = run(tmp_path / "part")
-    assert weights(resumed) == weights(whole) and again == history
-    ended, kept, none = run(tmp_path / "part")
-    assert weights(ended) == weights(whole) and kept == history and none == []
-    # A rule picks no weights: until it ends them, epochs are those of the same schedule without it.
-    plain, _, _ = fit(network(), samples(), replace(config, stop=None), MACHINE, 0, tmp_path / "plain", "k")
-    lines = (tmp_path / "plain/history.jsonl").read_text().splitlines()
-    assert weights(plain) != weights(whole) and [json.loads(line)["loss"] for line in lines][:8] == [
-        line["loss"] for line in history
-    ]
-
-
-def test_a_rule_without_an_inner_part_is_an_error(tmp_path):
-    with pytest.raises(ValueError, match="the argument `inner`"):
-        fit(network(), samples(), replace(CONFIG, stop=StopRule(reach=0.7)), MACHINE, 0, tmp_path, "k")
 
 
 def test_points_reach_a_network_that_wants_them_in_millimetres():
@@ -162,56 +122,26 @@ def test_points_reach_a_network_that_wants_them_in_millimetres():
 
 
 def test_checkpoint_of_another_run_is_not_resumed(tmp_path):
-    fit(network(), samples(), replace(CONFIG, lr=5e-2), MACHINE, 0, tmp_path, "other")
-    resumed, _, _ = fit(network(), samples(), CONFIG, MACHINE, 0, tmp_path, "k")
-    fresh, _, _ = fit(network(), samples(), CONFIG, MACHINE, 0, tmp_path / "fresh", "k")
-    assert weights(resumed) == weights(fresh)
+    fit(Training(network(), replace(CONFIG, lr=5e-2), MACHINE, 0), samples(), tmp_path, "other")
+    assert weights(trained(tmp_path)[0]) == weights(trained(tmp_path / "fresh")[0])
 
 
 def test_a_damaged_checkpoint_is_logged_and_costs_no_more_than_time(tmp_path, caplog):
-    fresh, _, _ = fit(network(), samples(), CONFIG, MACHINE, 0, tmp_path, "k")
+    fresh, _, _ = trained(tmp_path)
     checkpoint = tmp_path / "checkpoint.pt"
     for content in (b"", checkpoint.read_bytes()[:-200], b"no checkpoint"):
         caplog.clear()
         checkpoint.write_bytes(content)
-        again, history, _ = fit(network(), samples(), CONFIG, MACHINE, 0, tmp_path, "k")
+        again, history, _ = trained(tmp_path)
         assert weights(again) == weights(fresh) and len(history) == CONFIG.epochs
         assert "checkpoint.pt is damaged" in caplog.text
-
-
-SCRIPT = """
-import sys
-sys.path.insert(0, {tests!r})
-from pathlib import Path
-from dataclasses import replace
-from test_loop import CONFIG, MACHINE, fit, network, samples
-fit(network(), samples(), replace(CONFIG, epochs=60), MACHINE, 0, Path({folder!r}), "k")
-"""
-
-
-def test_process_killed_at_any_moment_resumes_to_the_same_bytes(tmp_path):
-    part = tmp_path / "part"
-    script = SCRIPT.format(tests=str(os.path.dirname(__file__)), folder=str(part))
-    process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not (part / "history.jsonl").exists() and time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    done = len((part / "history.jsonl").read_text().splitlines())
-    assert 1 <= done < 60, "the run was killed before its first epoch ended, or too late"
-    config = replace(CONFIG, epochs=60)
-    resumed, history, _ = fit(network(), samples(), config, MACHINE, 0, part, "k")
-    whole, _, _ = fit(network(), samples(), config, MACHINE, 0, tmp_path / "whole", "k")
-    assert weights(resumed) == weights(whole)
-    assert len(history) == len((part / "history.jsonl").read_text().splitlines()) == 60
 
 
 def test_diverging_loss_says_so(tmp_path):
     broken = samples()
     broken.images[:] = float("nan")
     with pytest.raises(FloatingPointError, match="training loss became nan"):
-        fit(network(), broken, CONFIG, MACHINE, 0, tmp_path, "k")
+        trained(tmp_path, data=broken)
 
 
 def test_batchnorm_statistics_of_the_average_are_estimated_from_data():

@@ -1,11 +1,11 @@
-"""Muon against its definition and torch's own, and which weights it may take."""
+"""Muon against its definition and torch's own, which weights it may take, and learning rates by hand."""
 
 import pytest
 import torch
 from torch import nn
 
 from hipposeg.experiments.registry import MODELS
-from hipposeg.training.optimiser import Muon, is_matrix, optimisers, orthogonalised
+from hipposeg.training.optimiser import Muon, is_matrix, optimisers, orthogonalised, rate
 
 SHAPES = [(8, 8), (6, 40), (40, 6), (1, 5)]
 # One network of each builder and dimension, but for CLIPs, which AdamW trains alone.
@@ -97,31 +97,32 @@ def test_layers_at_the_networks_ends_are_left_to_adamw(network):
     assert len(adamw.param_groups) == 1 + any(weight.requires_grad and not weight.ndim for weight in model.parameters())
 
 
-def test_without_a_rate_for_muon_all_go_to_adamw():
-    model = nn.Sequential(nn.Conv2d(8, 16, 3), nn.BatchNorm2d(16))
-    (only,) = optimisers(model, 1e-3, 0.01, 0.0)
-    assert len(only.param_groups[0]["params"]) == len(list(model.parameters()))
-    assert is_matrix(model[0].weight) and not is_matrix(model[0].bias) and not is_matrix(model[1].weight)
-    assert not is_matrix(nn.Conv2d(16, 16, 3, groups=16).weight)
-    assert not is_matrix(nn.Conv2d(16, 6, 1).weight), "six classes are no reason to orthogonalise the head"
-
-
 @pytest.mark.parametrize("muon", [0.0, 0.02])
 def test_a_scale_does_not_decay(muon):
     model = nn.Module()
     model.weight, model.bias = nn.Parameter(torch.ones(8, 8)), nn.Parameter(torch.ones(8))
     model.scale = nn.Parameter(torch.tensor(2.6))
-    made = optimisers(model, 1e-3, 0.1, muon)
-    assert [group["weight_decay"] for group in made[0].param_groups] == [0.1, 0.0]
-    for optimiser in made:
-        for group in optimiser.param_groups:
-            group["lr"] = 0.5
     for weight in model.parameters():
         weight.grad = torch.zeros_like(weight)
-    for optimiser in made:
+    for optimiser in optimisers(model, 1e-3, 0.1, muon):
+        for group in optimiser.param_groups:
+            group["lr"] = 0.5
         optimiser.step()
     assert torch.allclose(model.weight, torch.tensor(0.95)) and torch.allclose(model.bias, torch.tensor(0.95))
-    assert model.scale.item() == pytest.approx(2.6), "without a gradient it stays"
-    model.scale.grad = torch.tensor(1.0)
-    made[0].step()
-    assert model.scale < 2.6, "and with one it learns"
+    assert model.scale.item() == pytest.approx(2.6)
+
+
+def test_rates_by_hand():
+    found = {
+        name: [rate(name, step, 100, 0.2, []) for step in range(100)] for name in ("one-cycle", "cosine", "restarts")
+    }
+    cycle, cosine, restarts = found.values()
+    assert [cycle[step] for step in (0, 10, 20, 60)] == pytest.approx([0.04, 0.52, 1.0, 0.5]) and cycle[99] < 0.001
+    assert cycle[:21] == sorted(cycle[:21]) and cycle[20:] == sorted(cycle[20:], reverse=True)
+    assert [cosine[step] for step in (0, 50)] == pytest.approx([1, 0.5]) and cosine == sorted(cosine, reverse=True)
+    assert [restarts[step] for step in (0, 50)] == pytest.approx([1, 0.5]) and restarts[33] < 0.01 < 0.99 < restarts[34]
+    losses = [3.0, 2.0, 2.5, 1.0, 1.0, 1.2, 0.9]
+    plateau = [rate("plateau", 5, 90, 0.2, losses[:n]) for n in range(8)]
+    assert plateau == pytest.approx([1, 1, 1, 0.1, 0.1, 0.01, 0.001, 0.001])
+    with pytest.raises(ValueError, match="'linear'; there are one-cycle, cosine"):
+        rate("linear", 0, 90, 0.2, [])

@@ -1,8 +1,6 @@
-"""Charts of `viz`: dots, swarms, forest plots, curves and agreement, against the tables that they are drawn from."""
+"""Charts of `viz`: dots, swarms, forest plots and curves, against the tables that they are drawn from."""
 
 import functools
-import itertools
-from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -14,8 +12,7 @@ from matplotlib.colors import to_hex
 from same_bytes import saved_twice
 
 from hipposeg import stats
-from hipposeg.data.spec import MSD_HIPPOCAMPUS as SPEC
-from hipposeg.viz import agreement, curves, intervals
+from hipposeg.viz import curves, intervals
 
 MARGIN = stats.EQUIVALENCE_MARGIN
 
@@ -79,29 +76,37 @@ FIVE = {"higher": (0.02, 0.002, 3), "lower": (-0.02, 0.002, 3), "same": (0.0, 0.
 
 
 def lines_of(fig):
-    """The texts of a forest plot by line from the top, each from left to right."""
-    lines = {}
-    for text in fig.axes[0].texts:
-        lines.setdefault(text.xy[1], []).append((text.xyann[0], text.get_text()))
-    return [[text for _, text in sorted(lines[y])] for y in sorted(lines)]
+    """Name and words of each line of a forest plot, from the top."""
+    fig.draw_without_rendering()
+    ax = fig.axes[0]
+    right = ax.child_axes[0].yaxis
+    return [
+        (name.get_text(), words.get_text())
+        for name, words in zip(ax.get_yticklabels(), right.get_ticklabels(), strict=True)
+    ]
+
+
+def marks_of(ax):
+    return [line for line in ax.lines if line.get_marker() != "None"]
 
 
 def test_forest_prints_its_input_and_sorts_it():
     rows = compared(**FIVE)
-    _, *lines = lines_of(intervals.forest(rows, MARGIN))
-    assert [line[0] for line in lines] == list(rows.sort_values("difference", ascending=False).index)
-    for name, *words in lines:
+    lines = lines_of(intervals.forest(rows, MARGIN))
+    assert [name for name, _ in lines] == list(rows.sort_values("difference", ascending=False).index)
+    for name, words in lines:
         row = rows.loc[name]
-        numbers = f"{row.difference:+.4f} ({row.low:+.4f} to {row.high:+.4f})"
-        assert words == [numbers.replace("-", "\N{MINUS SIGN}"), f"{row.subjects}", f"{row.seeds}", row.conclusion]
-    kept = lines_of(intervals.forest(rows, MARGIN, sort=False))
-    assert [line[0] for line in kept[1:]] == list(rows.index)
+        numbers = f"{row.difference:+.4f} ({row.low:+.4f} to {row.high:+.4f})".replace("-", "\N{MINUS SIGN}")
+        seeds = "1 seed" if row.seeds == 1 else f"{row.seeds} seeds"
+        assert words == f"{numbers}, {row.subjects} subjects, {seeds}: {row.conclusion}"
+    assert [name for name, _ in lines_of(intervals.forest(rows, MARGIN, sort=False))] == list(rows.index)
+    assert lines_of(intervals.forest(rows.assign(conclusion=None), MARGIN))[0][1].endswith("seeds: no conclusion")
 
 
 def test_forest_tells_conclusions_by_shape_and_draws_the_interval():
     rows = compared(**FIVE)
     ax = intervals.forest(rows, MARGIN, sort=False).axes[0]
-    marks = [line for line in ax.lines if line.get_marker() != "None"]
+    marks = marks_of(ax)
     assert len({mark.get_marker() for mark in marks}) == len({to_hex(m.get_markeredgecolor()) for m in marks}) == 5
     assert [float(mark.get_xdata()[0]) for mark in marks] == pytest.approx(list(rows["difference"]))
     whiskers = [item.get_segments()[0] for item in ax.collections if isinstance(item, LineCollection)]
@@ -112,14 +117,13 @@ def test_forest_tells_conclusions_by_shape_and_draws_the_interval():
 
 def test_forest_cuts_the_one_row_that_leaves_the_others_no_room():
     rows = compared(**FIVE)
-    whole = intervals.forest(rows, MARGIN).axes[0]
-    assert whole.get_xlim()[0] < rows["low"].min() and whole.get_xlim()[1] > rows["high"].max()
     failed = rows.iloc[[0]].assign(difference=-0.3, low=-0.6, high=0.0)
     failed.index = ["failed"]
     ax = intervals.forest(pd.concat([rows, failed]), MARGIN).axes[0]
-    assert -0.3 < ax.get_xlim()[0] < rows["low"].min()
-    arrows = [line for line in ax.lines if line.get_marker() == "<" and line.get_xdata()[0] == ax.get_xlim()[0]]
-    assert len(arrows) == 1
+    assert -0.3 < ax.get_xlim()[0] < rows["low"].min() and rows["high"].max() < ax.get_xlim()[1]
+    assert (
+        len([mark for mark in marks_of(ax) if (mark.get_marker(), mark.get_xdata()[0]) == ("<", ax.get_xlim()[0])]) == 1
+    )
 
 
 def test_forest_groups_rows_under_headings():
@@ -129,24 +133,11 @@ def test_forest_groups_rows_under_headings():
     rows.loc[gone, ["difference", "low", "high", "subjects", "seeds"]] = np.nan
     rows.loc[gone, "conclusion"] = "not compared: another setting"
     fig = intervals.forest(rows, MARGIN)
-    lines = lines_of(fig)[1:]
-    assert [line[0] for line in lines] == ["Loss, minus Dice", "b", "a", "Axis, minus sagittal", "c", "d"]
-    bold = [text.get_text() for text in fig.axes[0].texts if text.get_weight() == "bold"]
+    lines = lines_of(fig)
+    assert [name for name, _ in lines] == ["Loss, minus Dice", "b", "a", "Axis, minus sagittal", "c", "d"]
+    bold = [text.get_text() for text in fig.axes[0].get_yticklabels() if text.get_weight() == "bold"]
     assert bold == ["Loss, minus Dice", "Axis, minus sagittal"]
-    assert lines[-1][1:] == ["", "", "", "not compared: another setting"]
-    assert len([line for line in fig.axes[0].lines if line.get_marker() != "None"]) == 3
-
-
-@pytest.mark.parametrize("count", [1, 12])
-def test_forest_texts_stay_on_the_page_and_apart(count):
-    names = [f"{'a name of five and thirty characters':.35s}{n}"[-35:] for n in range(count)]
-    fig = intervals.forest(compared(**dict.fromkeys(names, (0.0, 0.01, 3))), MARGIN)
-    fig.canvas.draw()
-    chart = fig.axes[0].bbox
-    boxes = [text.get_window_extent() for text in fig.axes[0].texts if text.get_text()]
-    assert all(box.x1 < chart.x0 or box.x0 > chart.x1 for box in boxes)
-    assert all(fig.bbox.x0 <= box.x0 and box.x1 <= fig.bbox.x1 and box.y1 <= fig.bbox.y1 for box in boxes)
-    assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes[: 5 * 4], 2))
+    assert lines[-1][1] == "not compared: another setting" and len(marks_of(fig.axes[0])) == 3
 
 
 def test_forest_refuses_what_it_cannot_draw():
@@ -155,10 +146,9 @@ def test_forest_refuses_what_it_cannot_draw():
         intervals.forest(rows.iloc[:0], MARGIN)
     with pytest.raises(ValueError, match="lacks the columns low, conclusion"):
         intervals.forest(rows.drop(columns=["low", "conclusion"]), MARGIN)
-    assert "none: 1 seed" in texts(intervals.forest(rows.assign(conclusion=None), MARGIN))
 
 
-# --- curves and agreement
+# --- curves
 
 
 HISTORY = [{"epoch": n, "loss": 2 - 0.1 * n, "scale": 14 + n, "dice_mean": 0.8 + 0.01 * n} for n in (1, 2, 3)]
@@ -171,36 +161,12 @@ def test_training_curves_leave_out_what_was_not_recorded():
     assert right.lines[0].get_xydata().tolist() == [[0, 14.3], [1, 15], [2, 16], [3, 17]]
 
 
-def test_names_of_models_that_cost_and_score_alike_do_not_cover_each_other():
-    names = [f"a-model-with-a-long-name-{n}" for n in range(7)]
-    rows = pd.DataFrame({"minutes": np.linspace(7, 7.4, 7), "value": 0.89, "low": 0.88, "high": 0.9, "dims": 3}, names)
-    fig = curves.dice_by_minutes(rows)
-    fig.draw_without_rendering()
-    boxes = [text.get_window_extent() for text in fig.axes[0].texts if text.get_text() in names]
-    assert len(boxes) == 7 and not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
-
-
-def volumes():
-    rows = pd.DataFrame({"label": "anterior", "volume_true": [100.0, 200], "volume_predicted": [110.0, 190]})
-    rows = rows.assign(volume_bias=rows["volume_predicted"] - rows["volume_true"])
-    return rows, {"anterior": SimpleNamespace(bias=0.0, low=-20.0, high=20.0, icc_agreement=0.9)}
-
-
-def test_agreement_draws_errors_and_limits():
-    (ax,) = agreement.volume_agreement(*volumes(), SPEC).axes
-    assert ax.collections[0].get_offsets().tolist() == [[105, 10], [195, -10]]
-    assert [line.get_ydata()[0] for line in ax.lines[:3]] == [0, -20, 20]
-
-
-def pairs():
-    values = np.array([1.0, 2, 3])
-    return [agreement.Pairs(f"{n}", values, values + n, "#0072B2", "first (mm³)", "second (mm³)") for n in range(3)]
-
-
-def test_pairs_of_a_row_share_one_square_scale():
-    fig = agreement.equality(pairs(), 3)
-    assert len({(*ax.get_xlim(), *ax.get_ylim()) for ax in fig.axes}) == 1
-    assert fig.axes[0].get_xlim()[0] < 1 and fig.axes[0].get_ylim()[1] > 5
+def test_dice_stands_beside_minutes_the_fastest_model_on_top():
+    rows = pd.DataFrame({"minutes": [7.0, np.nan, 0.5], "value": 0.89, "low": 0.88, "high": 0.9, "dims": [3, 2, 2]})
+    fig = curves.dice_and_minutes(rows.set_axis(["slow", "unknown", "fast"]))
+    dice, minutes = fig.axes
+    assert [text.get_text() for text in dice.get_yticklabels()] == ["fast", "slow"]
+    assert [line.get_xdata().tolist() for line in minutes.lines] == [[0.5], [7]] and minutes.get_xscale() == "log"
 
 
 def figures():
@@ -210,13 +176,11 @@ def figures():
     yield intervals.forest(compared(**FIVE), MARGIN)
     yield curves.training_curves({"one": HISTORY})
     costs = table(("only",), ("",)).assign(minutes=[4.0, 9.0], dims=[2, 3]).set_index("row")
-    yield curves.dice_by_minutes(costs)
-    yield curves.dice_by_minutes(costs.assign(minutes=np.nan))
-    yield agreement.volume_agreement(*volumes(), SPEC)
-    yield agreement.equality(pairs(), 2)
+    yield curves.dice_and_minutes(costs)
+    yield curves.dice_and_minutes(costs.assign(minutes=np.nan))
 
 
 def test_every_figure_saves_to_the_same_bytes_twice(tmp_path):
     first, second = saved_twice(figures, tmp_path)
-    assert first == second and len(first) == 9
+    assert first == second and len(first) == 7
     assert not plt.get_fignums()

@@ -37,13 +37,13 @@ from hipposeg.data.spec import MSD_HIPPOCAMPUS
 from hipposeg.viz import surface
 surface.problem = lambda: None  # tried by the parent already
 label = np.load({path!r})
-print(hashlib.sha256(surface.picture(label, MSD_HIPPOCAMPUS, (1.0, 1.0, 1.0), (240, 140)).tobytes()).hexdigest())
+print(hashlib.sha256(surface.picture(label, MSD_HIPPOCAMPUS, (1, 1, 1), 20, size=(240, 140)).tobytes()).hexdigest())
 """
 
 
 def test_surface_is_the_same_in_two_processes(tmp_path, renders):
     _, label = volume()
-    here = hashlib.sha256(surface.picture(label, SPEC, SPACING, (240, 140)).tobytes()).hexdigest()
+    here = hashlib.sha256(surface.picture(label, SPEC, SPACING, 20, size=(240, 140)).tobytes()).hexdigest()
     np.save(tmp_path / "label.npy", label)
     script = SURFACE.format(path=str(tmp_path / "label.npy"))
     there = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
@@ -69,6 +69,6 @@ def test_a_machine_without_gl_gets_a_reason(monkeypatch, caplog):
         assert "found no way to draw" in reason and "libosmesa6" in reason
         assert "no GL here" in caplog.text and "no GL here" not in reason
         with pytest.raises(RuntimeError, match="found no way to draw"):
-            surface.picture(volume()[1], SPEC, SPACING)
+            surface.picture(volume()[1], SPEC, SPACING, 20)
     finally:
         surface.problem.cache_clear()

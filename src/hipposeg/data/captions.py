@@ -81,13 +81,7 @@ def digest() -> str:
 
 @dataclass(frozen=True)
 class Measured:
-    """Measurements of a slice.
-
-    Attributes:
-        percent: of the long axis; below 0 behind it, above 100 in front of it.
-        parts: names of the visible ones.
-        area: mm2.
-    """
+    """Measurements of a slice: percent of the long axis (below 0 behind it, above 100 in front), visible parts, mm2."""
 
     percent: float
     parts: tuple[str, ...]
@@ -102,7 +96,7 @@ class Facts:
         place: percent of the long axis in steps of PLACE_STEP, or BEHIND or IN_FRONT of the hippocampus.
         parts: names of the visible ones.
         area: mm2 in steps of AREA_STEP.
-        size: one of SIZES, empty where nothing is visible.
+        size: one of SIZES, or empty.
     """
 
     place: int | str
@@ -134,14 +128,9 @@ def measure(label: np.ndarray, spec: DatasetSpec, spacing: Sequence[float]) -> l
 def terciles(slices: Sequence[Measured]) -> Terciles:
     """Terciles of the area of training slices; a fifth of the long axis without any uses all slices."""
     visible = [one for one in slices if one.parts]
-    if not visible:
-        raise ValueError(f"none of {len(slices)} slices shows any hippocampus; sizes need some")
-    edges = []
-    for number in range(BINS):
-        areas = [one.area for one in visible if _bin(one) == number] or [one.area for one in visible]
-        low, high = np.quantile(areas, (1 / 3, 2 / 3))
-        edges.append((float(low), float(high)))
-    return tuple(edges)
+    bins = [[one.area for one in visible if _bin(one) == number] for number in range(BINS)]
+    every = [one.area for one in visible]
+    return tuple(tuple(np.quantile(areas or every, (1 / 3, 2 / 3)).tolist()) for areas in bins)
 
 
 def _bin(slice_: Measured) -> int:
@@ -201,14 +190,11 @@ def prompts(kind: str, names: Sequence[str], seen: Sequence[Facts]) -> list[tupl
         seen: facts of training slices, used by "geometric" alone.
 
     Raises:
-        ValueError: unknown kind, a class without prompts, or, if geometric, one that no training slice shows alone.
+        ValueError: a class without prompts, or, if geometric, one that no training slice shows alone.
     """
     if kind == GEOMETRIC:
         return [_typical(seen, ()), *(_typical(seen, (name,)) for name in names)]
-    if kind not in SETS:
-        raise ValueError(f"no prompts are called {kind!r}; there are {', '.join(KINDS)}")
-    missing = [name for name in names if name not in SETS[kind]]
-    if missing:
+    if missing := [name for name in names if name not in SETS[kind]]:
         raise ValueError(f"no prompt is written for {', '.join(missing)}; add it to data/captions.py")
     return [SETS[kind][name] for name in ("background", *names)]
 

@@ -21,9 +21,7 @@ class Cohort:
     """Labelled cases, sorted by number, that passed every reading check.
 
     Attributes:
-        spec: description of the data set.
-        folder: where it is.
-        dataset: "msd" or "phantom".
+        spec, folder, dataset: as of `Source`.
         cases: number -> case.
         warnings: what was clamped while reading.
         sha256: over all cases' contents.

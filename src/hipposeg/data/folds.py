@@ -53,8 +53,7 @@ def make(spec: DatasetSpec, case_numbers: Sequence[int]) -> dict[str, list[Fold]
 def _shuffled(subjects: dict[int, list[int]]) -> tuple[list[int], list[int]]:
     """Subjects with several volumes and subjects with one: each list sorted, then shuffled by one generator."""
     generator = np.random.RandomState(SEED)
-    several = sorted(subject for subject, cases in subjects.items() if len(cases) > 1)
-    single = sorted(subject for subject, cases in subjects.items() if len(cases) == 1)
+    several, single = (sorted(s for s, cases in subjects.items() if (len(cases) > 1) is many) for many in (True, False))
     generator.shuffle(several)
     generator.shuffle(single)
     return several, single
@@ -64,13 +63,14 @@ def _grouped(subjects: dict[int, list[int]]) -> list[Fold]:
     """Deal both lists round-robin, so that all folds have about the same number of volumes and pairs."""
     several, single = _shuffled(subjects)
     hands = [{*several[fold::N_FOLDS], *single[fold::N_FOLDS]} for fold in range(N_FOLDS)]
-    return [
-        _fold(
-            [case for subject, cases in subjects.items() if subject not in hand for case in cases],
-            [case for subject in hand for case in subjects[subject]],
-        )
-        for hand in hands
-    ]
+    return [_divided(subjects, hand) for hand in hands]
+
+
+def _divided(subjects: dict[int, list[int]], hand: set[int]) -> Fold:
+    sides: tuple[list[int], list[int]] = [], []
+    for subject, cases in subjects.items():
+        sides[subject in hand].extend(cases)
+    return _fold(*sides)
 
 
 def _nnunet(cases: list[int]) -> list[Fold]:
@@ -123,8 +123,6 @@ def scored_part(fold: Fold) -> tuple[tuple[slice, slice, slice], tuple[int, int,
 def read_or_write(path: Path, cohort: Cohort) -> dict[str, list[Fold]]:
     """Make the cohort's folds, write them to `path` the first time and compare them with it afterwards.
 
-    Kinds of folds that an older file lacks are added.
-
     Raises:
         DataError: the file is damaged or holds other folds, with which runs could not be compared.
     """
@@ -144,16 +142,12 @@ def read_or_write(path: Path, cohort: Cohort) -> dict[str, list[Fold]]:
         found = read_json(path)
     except ValueError as error:
         raise DataError(f"{path}: found a file that is not JSON ({error}), expected folds. {advice}") from error
-    known = found if isinstance(found, dict) else {}
-    added = [key for key in folds if key not in known and known]
-    different = [key for key in content if key not in added and known.get(key) != content[key]]
+    different = [key for key in content if not isinstance(found, dict) or found.get(key) != content[key]]
     if different:
         raise DataError(
             f"{path}: found other {', '.join(different)} than this data set gives ({len(cohort.cases)} cases of "
             f"{len(cohort.people)} subjects), expected the same. {advice}"
         )
-    if added:
-        write_json(path, content)
     return folds
 
 

@@ -24,15 +24,11 @@ def zscore(image: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: a channel is constant or not finite.
     """
-    if image.ndim != 4:
-        raise ValueError(f"image has shape {image.shape}; expected (channels, X, Y, Z)")
     values = image.astype(np.float64)
     for channel, voxels in enumerate(values):
         # Not `std == 0`: rounding leaves a tiny spread in a constant image.
-        constant = voxels.min() == voxels.max()
-        if constant or not np.isfinite(voxels).all():
-            found = "the same value in every voxel" if constant else "values that are not finite"
-            raise ValueError(f"channel {channel} holds {found}; z-scoring needs a real image: check the file")
+        if not voxels.min() < voxels.max() or not np.isfinite(voxels).all():
+            raise ValueError(f"channel {channel} is constant or not finite; z-scoring needs a real image")
     mean = values.mean(axis=(1, 2, 3), keepdims=True)
     std = values.std(axis=(1, 2, 3), keepdims=True)
     return ((values - mean) / std).astype(np.float32)
@@ -91,24 +87,14 @@ def place(array: np.ndarray, size: Triple, fill: float = 0) -> tuple[np.ndarray,
     """Pad or crop the last three axes to `size` voxels about the centre.
 
     Where the difference is odd, the extra voxel is at the high end. After `zscore` a fill of 0 is the mean intensity.
-
-    Returns:
-        The new array (..., *size) of the same dtype, and the Placement whose `restore` inverts it.
+    Returns the new array (..., *size) and the Placement whose `restore` inverts it.
     """
-    size = tuple(int(n) for n in size)
-    if array.ndim < 3 or len(size) != 3 or min(size) < 1:
-        raise ValueError(f"cannot place shape {array.shape} in {size}; expected (..., X, Y, Z) and three sizes >= 1")
-    placement = Placement(tuple(int(n) for n in array.shape[-3:]), size)
+    placement = Placement(tuple(int(n) for n in array.shape[-3:]), tuple(int(n) for n in size))
     return placement.apply(array, fill), placement
 
 
 def slices(array: np.ndarray, axis: int) -> np.ndarray:
-    """Move spatial axis `axis` (0, 1 or 2) of (..., X, Y, Z) to the front: a stack of 2D slices, as a view.
-
-    (X, Y, Z) with axis 1 gives (Y, X, Z); (C, X, Y, Z) with axis 1 gives (Y, C, X, Z).
-    """
-    if axis not in (0, 1, 2) or array.ndim < 3:
-        raise ValueError(f"axis is {axis} for shape {array.shape}; expected axis 0, 1 or 2 of (..., X, Y, Z)")
+    """Move spatial axis `axis` (0, 1 or 2) of (..., X, Y, Z) to the front: (C, X, Y, Z) with axis 1 to (Y, C, X, Z)."""
     return np.moveaxis(array, axis - 3, 0)
 
 
@@ -162,12 +148,11 @@ def rescale(array: np.ndarray, spacing: Spacing, new_spacing: Spacing, like: Tri
     """Resample the last three axes about their centre: means over larger voxels, interpolation to smaller ones.
 
     A scanner's larger voxel holds the mean of the tissue in it; interpolation alone would alias. A new voxel that
-    exceeds the old grid uses the part that it covers.
+    exceeds the old grid uses the part that it covers. One-hot labels become soft labels.
 
     Args:
-        array: (..., X, Y, Z), any real dtype; one-hot labels become soft labels.
-        spacing: mm along X, Y, Z.
-        new_spacing: mm along X, Y, Z.
+        array: (..., X, Y, Z), any real dtype.
+        spacing, new_spacing: mm along X, Y, Z.
         like: a grid whose sides are odd or even as the new ones shall be (`covering`).
 
     Returns:

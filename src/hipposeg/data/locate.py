@@ -9,7 +9,6 @@ import re
 import shutil
 import sys
 import tarfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from typing import Any
 from filelock import FileLock
 
 from hipposeg.data.spec import MSD_HIPPOCAMPUS, PHANTOM_SPEC, DataError, DatasetSpec
-from hipposeg.files import read_json, sha256_bytes, write_json
+from hipposeg.files import sha256_bytes
 from hipposeg.workspace import PROFILES, Workspace, output_root, project_root
 
 FOLDER = "Task04_Hippocampus"
@@ -26,7 +25,6 @@ URL = "https://msd-for-monai.s3-us-west-2.amazonaws.com/Task04_Hippocampus.tar"
 MD5 = "9d24dba78a72977dbd1d2e110310f31b"
 # Seconds until the server must accept a connection, and the longest pause in a transfer.
 TIMEOUT_S = (10.0, 20.0)
-NETWORK_MEMORY_S = 3600.0
 PHANTOM_SUBJECTS = 13
 PHANTOM_SEED = 20180405
 
@@ -37,13 +35,7 @@ class NoNetworkError(ConnectionError):
 
 @dataclass(frozen=True)
 class Source:
-    """A data set that was found.
-
-    Attributes:
-        dataset: "msd" or "phantom".
-        folder: where it is.
-        spec: its description.
-    """
+    """A data set that was found: "msd" or "phantom", its folder and its description."""
 
     dataset: str
     folder: Path
@@ -54,11 +46,8 @@ def locate(profile: str, quiet: bool = False) -> Source:
     """Find the data set for a profile, downloading or generating it where need be.
 
     The profile smoke always takes the phantom. The others take the first of: the folder named by HIPPOSEG_DATA, the
-    project's data folder, a download (unless HIPPOSEG_OFFLINE=1), and the phantom, with a warning on stderr.
-
-    Args:
-        profile: one of PROFILES.
-        quiet: leave the warning out.
+    project's data folder, a download (unless HIPPOSEG_OFFLINE=1), and the phantom, with a warning on stderr (unless
+    `quiet`).
 
     Raises:
         DataError: HIPPOSEG_DATA or the project's data folder is not a valid data set, or a download broke off.
@@ -121,7 +110,6 @@ def fingerprint(source: Source) -> str:
 
 
 def _valid(folder: Path, advice: str) -> Source:
-    """Return the real data set in `folder`; raise DataError with `advice` if it is something else."""
     try:
         if "phantom" in _read_listing(folder):
             raise DataError(f"{folder / 'dataset.json'}: found the synthetic phantom, expected the real data set.")
@@ -147,7 +135,6 @@ def _read_listing(folder: Path) -> dict[str, Any]:
 
 
 def _check_listing(folder: Path, listing: dict[str, Any], spec: DatasetSpec) -> None:
-    """Compare classes, channels and the number of cases with the description."""
     labels = {str(key): str(value).lower() for key, value in dict(listing.get("labels", {})).items()}
     wanted = {"0": "background", **{str(label.value): label.name.lower() for label in spec.labels}}
     for what, found, expected, advice in (
@@ -160,7 +147,6 @@ def _check_listing(folder: Path, listing: dict[str, Any], spec: DatasetSpec) -> 
 
 
 def _compare(folder: Path, found: set[str], wanted: set[str]) -> None:
-    """Raise DataError with the name of the first missing or extra file."""
     for kind, names, advice in (
         ("missing", sorted(wanted - found), "Fetch the data set again."),
         ("extra", sorted(found - wanted), "Remove it, or list it in dataset.json."),
@@ -174,36 +160,14 @@ def _compare(folder: Path, found: set[str], wanted: set[str]) -> None:
 
 
 def _download(folder: Path) -> str | None:
-    """Download the data set to `folder`. Returns None, or the reason why the network failed.
-
-    A failure is remembered for an hour, so that repeated calls of make do not wait each time.
-    """
+    """Download the data set to `folder`. Returns None, or the reason why the network failed."""
     if os.environ.get("HIPPOSEG_OFFLINE") == "1":
         return "HIPPOSEG_OFFLINE=1"
-    memory = _network_memory()
-    try:
-        noted = read_json(memory)
-        age = time.time() - float(noted["at"])
-        if 0 <= age < NETWORK_MEMORY_S:
-            return f"{noted['reason']}, {age / 60:.0f} minutes ago"
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # nothing is remembered
     try:
         fetch(folder)
     except NoNetworkError as error:
-        write_json(memory, {"at": time.time(), "reason": str(error)})
         return str(error)
-    memory.unlink(missing_ok=True)
     return None
-
-
-def forget_failed_attempt() -> None:
-    """Let the next `locate` try the network at once, although it failed within the last hour."""
-    _network_memory().unlink(missing_ok=True)
-
-
-def _network_memory() -> Path:
-    return project_root() / ".work" / "network-failed"
 
 
 def fetch(folder: Path, url: str = URL, md5: str = MD5, progress: bool = True) -> None:
@@ -241,11 +205,15 @@ def fetch(folder: Path, url: str = URL, md5: str = MD5, progress: bool = True) -
 
 
 def _phantom() -> Source:
-    """The phantom cohort, generated if it is missing or was made with other parameters."""
-    folder = Workspace(output_root(), "phantom", "smoke").work / "data" / FOLDER
+    """The phantom, generated if it is missing or was made with other parameters; what came of an older one is dropped."""
     from hipposeg.data import phantom
 
+    ws = Workspace(output_root(), "phantom", "smoke")
+    folder = ws.work / "data" / FOLDER
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
-        phantom.ensure(folder, PHANTOM_SPEC, PHANTOM_SUBJECTS, PHANTOM_SEED)
+        if not phantom.is_current(folder, PHANTOM_SPEC, PHANTOM_SUBJECTS, PHANTOM_SEED):
+            for outdated in (ws.artifacts, folder):
+                shutil.rmtree(outdated, ignore_errors=True)
+            phantom.generate(folder, PHANTOM_SPEC, PHANTOM_SUBJECTS, PHANTOM_SEED)
     return Source("phantom", folder, PHANTOM_SPEC)

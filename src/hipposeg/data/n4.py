@@ -55,10 +55,7 @@ def estimation_mask(image: np.ndarray, params: N4Params) -> np.ndarray:
 
 
 def bias_field(image: np.ndarray, spacing: tuple[float, float, float], params: N4Params) -> np.ndarray:
-    """Estimate the multiplicative field of one channel (X, Y, Z) with stored intensities >= 0.
-
-    Returns:
-        float32 (X, Y, Z), positive, with geometric mean 1 over the mask.
+    """Estimate the multiplicative field of one channel: float32 (X, Y, Z), positive, with geometric mean 1 over the mask.
 
     Raises:
         ValueError: negative intensities or an empty mask.
@@ -91,8 +88,6 @@ def bias_field(image: np.ndarray, spacing: tuple[float, float, float], params: N
 
 def n4(image: np.ndarray, spacing: tuple[float, float, float], params: N4Params | None = None) -> np.ndarray:
     """Correct each channel of an image (C, X, Y, Z). Returns float32 of the same shape; see `bias_field`."""
-    if image.ndim != 4:
-        raise ValueError(f"image has shape {image.shape}; expected (channels, X, Y, Z)")
     return np.stack([channel / bias_field(channel, spacing, params or N4Params()) for channel in image])
 
 
@@ -135,7 +130,6 @@ def _corrected(case: Case, params: N4Params) -> np.ndarray:
 
 
 def _cached(case: Case, params: N4Params, cache_dir: Path) -> np.ndarray | None:
-    """A corrected case from the cache, or None if it is missing or incomplete."""
     try:
         corrected = np.load(cache_path(case, params, cache_dir))
     except (OSError, ValueError, EOFError):

@@ -5,13 +5,12 @@ of cases are as in the real data; scores have no clinical meaning. Bytes depend 
 """
 
 import gzip
-import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hipposeg.data.spec import PHANTOM_SPEC, DataError, DatasetSpec
+from hipposeg.data.spec import PHANTOM_SPEC, DatasetSpec
 from hipposeg.files import read_json, write_bytes, write_json
 
 # Raise it when the same parameters give other volumes; existing phantoms are then generated again.
@@ -33,36 +32,20 @@ def parameters(spec: DatasetSpec, n_subjects: int, seed: int) -> dict[str, Any]:
     return {"version": GENERATOR_VERSION, "subjects": n_subjects, "seed": seed, "labels": classes, "channels": channels}
 
 
-def ensure(folder: Path, spec: DatasetSpec, n_subjects: int, seed: int) -> None:
-    """Generate the phantom in `folder`, unless it holds a complete one made with the same parameters."""
+def is_current(folder: Path, spec: DatasetSpec, n_subjects: int, seed: int) -> bool:
+    """Whether `folder` holds a complete phantom that was made with these parameters."""
     try:
-        found = read_json(folder / "dataset.json")["phantom"]
+        return read_json(folder / "dataset.json")["phantom"] == parameters(spec, n_subjects, seed)
     except (OSError, ValueError, KeyError, TypeError):
-        found = None
-    if found != parameters(spec, n_subjects, seed):
-        shutil.rmtree(folder, ignore_errors=True)
-        generate(folder, spec, n_subjects, seed)
+        return False
 
 
 def generate(folder: Path, spec: DatasetSpec = PHANTOM_SPEC, n_subjects: int = 20, seed: int = 0) -> list[int]:
     """Write a phantom in MSD's layout.
 
-    Half of the subjects, drawn at random, have both hippocampi labelled (cases 2s - 1 and 2s), the others one.
-
-    Args:
-        folder: where to write; dataset.json is written last and marks the phantom as complete.
-        spec: classes and channels, any number of them.
-        n_subjects: number of subjects.
-        seed: of everything drawn.
-
-    Returns:
-        The case numbers.
-
-    Raises:
-        DataError: `n_subjects` is less than 1.
+    Half of the subjects, drawn at random, have both hippocampi labelled (cases 2s - 1 and 2s), the others one. Any number
+    of classes and channels. dataset.json is written last and marks the phantom as complete. Returns the case numbers.
     """
-    if n_subjects < 1:
-        raise DataError(f"n_subjects is {n_subjects}; it must be at least 1")
     order = np.random.default_rng(seed).permutation(n_subjects) + 1
     both = set(order[: (n_subjects + 1) // 2].tolist())
     cases = []
@@ -120,7 +103,6 @@ def _scanner(generator: np.random.Generator) -> dict[str, float]:
 def _write_case(
     folder: Path, spec: DatasetSpec, case: int, traits: np.ndarray, scanner: dict[str, float], side: np.random.Generator
 ) -> None:
-    """Draw one hippocampus and its surroundings, crop them, and write image and label."""
     own = np.sqrt(SIBLING) * traits + np.sqrt(1 - SIBLING) * side.standard_normal(traits.size)
     distance, part = _tube(own, len(spec.labels), side)
     # The label follows the surface less exactly than the tissue, as a manual outline does.

@@ -30,8 +30,7 @@ class Case:
     """One labelled volume.
 
     Attributes:
-        number: of the case.
-        subject: its subject.
+        number, subject: numbers of the case and its subject.
         image: float32 (C, X, Y, Z), intensities scaled as the file says.
         label: uint8 (X, Y, Z), or None.
         affine: float64 (4, 4), voxel index to mm.
@@ -64,30 +63,22 @@ def _problem(path: Path, found: str, expected: str, advice: str = FETCH_AGAIN) -
 
 
 def read_case(folder: Path, spec: DatasetSpec, case: int) -> Case:
-    """Read `imagesTr/<case>` and `labelsTr/<case>` below `folder` in MSD's layout, with every check.
+    """Read `imagesTr/<case>` and `labelsTr/<case>` below `folder`; anything wrong raises DataError.
 
     Label values outside the description are clamped with a warning for cases that the description lists as known.
-
-    Raises:
-        DataError: anything is wrong with the image, the label or their agreement.
     """
     path = folder / "imagesTr" / spec.file_name(case)
-    image, affine, spacing, stored = read_image(path, spec)
+    image, affine, spacing, stored = _read_image(path, spec)
     label, warnings = _read_label(folder / "labelsTr" / spec.file_name(case), spec, case, image.shape[1:], affine)
     header = repr((image.shape, stored)).encode()
     digest = sha256_bytes(header, _bytes(image, "<f4"), _bytes(affine, "<f8"), _bytes(label, "u1"))
     return Case(case, spec.subject(case), image, label, affine, spacing, stored, digest, spec.prefix, warnings)
 
 
-def read_image(
-    path: Path, spec: DatasetSpec, any_spacing: bool = False
-) -> tuple[np.ndarray, np.ndarray, tuple[float, float, float], str]:
-    """Read one NIfTI image, a case of the data set or a user's own scan.
+def _read_image(path: Path, spec: DatasetSpec) -> tuple[np.ndarray, np.ndarray, tuple[float, float, float], str]:
+    """Image (float32, (C, X, Y, Z)), affine, spacing in mm and dtype on disk.
 
-    Returns the image (float32, (C, X, Y, Z)), the affine (float64, (4, 4)), the spacing in mm and the dtype on disk.
-    A file with several channels is 4-D with channels last, as in MSD's own 4-D tasks. Raises DataError if the file
-    cannot be read, has another number of axes or channels, holds NaN or infinities, has a constant channel, or has
-    another spacing than the description (unless `any_spacing`, for callers that resample).
+    A file with several channels is 4-D with channels last, as in MSD's own 4-D tasks.
     """
     stored, affine, spacing, dtype = _load(path)
     image = _channels_first(path, stored, spec)
@@ -98,8 +89,12 @@ def read_image(
         if channel.min() == channel.max():
             value = f"every voxel of channel {name} is {channel.flat[0]:g}"
             raise _problem(path, f"a constant image ({value})", "one with contrast")
-    if not any_spacing:
-        _check_spacing(path, spacing, affine, spec)
+    # Metrics in mm would be wrong otherwise.
+    for where, found in (("header", np.asarray(spacing)), ("affine", voxel_sizes(affine))):
+        if not np.allclose(found, spec.spacing, atol=SPACING_TOLERANCE_MM, rtol=0):
+            shown, wanted = (" x ".join(f"{size:g}" for size in sizes) for sizes in (found, spec.spacing))
+            advice = "Resample the volume to the expected spacing, or correct its header."
+            raise _problem(path, f"a voxel size of {shown} mm in the {where}", f"{wanted} mm", advice)
     return image, affine, spacing, dtype
 
 
@@ -148,15 +143,6 @@ def _channels_first(path: Path, voxels: np.ndarray, spec: DatasetSpec) -> np.nda
     with np.errstate(over="ignore"):
         # What float32 cannot hold becomes infinite here, and is refused as that.
         return np.ascontiguousarray(volume, dtype=np.float32)
-
-
-def _check_spacing(path: Path, spacing: tuple[float, ...], affine: np.ndarray, spec: DatasetSpec) -> None:
-    """Header and affine must both have the expected spacing; metrics in mm would be wrong otherwise."""
-    for where, found in (("header", np.asarray(spacing)), ("affine", voxel_sizes(affine))):
-        if not np.allclose(found, spec.spacing, atol=SPACING_TOLERANCE_MM, rtol=0):
-            shown, wanted = (" x ".join(f"{size:g}" for size in sizes) for sizes in (found, spec.spacing))
-            advice = "Resample the volume to the expected spacing, or correct its header."
-            raise _problem(path, f"a voxel size of {shown} mm in the {where}", f"{wanted} mm", advice)
 
 
 def _read_label(

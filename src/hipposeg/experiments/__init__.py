@@ -4,6 +4,6 @@
 `run` trains one of them and puts it into the tables; `many` trains several side by side.
 """
 
-from hipposeg.experiments.spec import RunSpec
+from hipposeg.experiments.registry import RunSpec
 
 __all__ = ["RunSpec"]

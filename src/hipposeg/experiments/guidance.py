@@ -13,8 +13,8 @@ from hipposeg import files
 from hipposeg.data import grid
 from hipposeg.data.captions import AXIS, GEOMETRIC, Facts, Measured, facts, measure, prompts, terciles
 from hipposeg.data.cohort import Cohort
-from hipposeg.experiments.spec import RunSpec, needed_by
-from hipposeg.experiments.weights import initial
+from hipposeg.experiments.registry import RunSpec, needed_by
+from hipposeg.experiments.weights import finished
 from hipposeg.inference import Prep
 from hipposeg.models.clip import Clip
 from hipposeg.models.guided import NONE, GuidedUNet
@@ -48,21 +48,9 @@ def training_facts(cohort: Cohort, prep: Prep, cases: list[int]) -> dict[int, li
 def captioned(samples: Samples, cohort: Cohort, prep: Prep, cases: list[int]) -> Captioned:
     """Samples of these cases, in this order, with their subjects and facts."""
     found = training_facts(cohort, prep, cases)
-    people = [cohort.cases[number].subject for number, of in found.items() for _ in of]
+    people = torch.tensor([cohort.cases[number].subject for number, of in found.items() for _ in of])
     every = tuple(one for of in found.values() for one in of)
-    if len(every) != len(samples.images):
-        raise ValueError(f"{len(every)} captions of slices for {len(samples.images)} samples; pass the same cases")
-    return Captioned(
-        samples.images, samples.labels, samples.n_classes, samples.spacing,
-        people=torch.tensor(people), facts=every, names=cohort.spec.names,
-    )  # fmt: skip
-
-
-def finished(run: RunSpec, cohort: Cohort, runs: Path) -> nn.Module:
-    """The network of a finished run with its weights. `runs` is the folder with all runs."""
-    network = initial(run, cohort.spec)
-    network.load_state_dict(safetensors.torch.load((runs / run.name / "weights.safetensors").read_bytes()))
-    return network.eval()
+    return Captioned(**vars(samples), people=people, facts=every, names=cohort.spec.names)
 
 
 def class_prompts(kind: str, run: RunSpec, cohort: Cohort, cases: list[int]) -> list[tuple[str, ...]]:
@@ -77,10 +65,8 @@ def class_prompts(kind: str, run: RunSpec, cohort: Cohort, cases: list[int]) -> 
 
 def guide(network: GuidedUNet, run: RunSpec, cohort: Cohort, cases: list[int], runs: Path) -> None:
     """Copy what the teacher has learned from the same subjects into the network."""
-    other = needed_by(run)[0]
-    network.adopt(
-        finished(other, cohort, runs), lambda kind: class_prompts(kind, run, cohort, cases), seeded(run.seed, "guide")
-    )
+    teacher = finished(needed_by(run)[0], cohort.spec, runs)
+    network.adopt(teacher, lambda kind: class_prompts(kind, run, cohort, cases), seeded(run.seed, "guide"))
 
 
 def with_context(network: GuidedUNet, samples: Samples, machine: Machine, cache: Path) -> tuple[Samples, float]:
@@ -105,11 +91,6 @@ def with_context(network: GuidedUNet, samples: Samples, machine: Machine, cache:
         files.write_bytes(path, safetensors.torch.save({"context": torch.cat(parts), "seconds": seconds}))
     kept = safetensors.torch.load(path.read_bytes())
     return replace(samples, context=kept["context"]), float(kept["seconds"])
-
-
-def spent(run: RunSpec, runs: Path) -> float:
-    """Seconds that training the run's teacher took; 0 for a published one."""
-    return sum(files.read_json(runs / other.name / "run.json")["row"]["train_s"] for other in needed_by(run))
 
 
 def settle(network: nn.Module, run: RunSpec, cohort: Cohort, cases: list[int]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
 from functools import cache
 
 import pandas as pd
@@ -13,120 +13,87 @@ from hipposeg.data import folds as folding
 from hipposeg.data.locate import Source
 from hipposeg.experiments import plan
 from hipposeg.experiments import run as runs
-from hipposeg.experiments.spec import RunSpec, needed_by
+from hipposeg.experiments.registry import RunSpec, needed_by
 from hipposeg.results import load, store
 from hipposeg.training.machine import this_machine
 from hipposeg.workspace import Workspace
 
-log = logging.getLogger(__name__)
-
 REPRODUCED_COLUMNS = ("run", "dice_here", "dice_before", "difference", "processor", "precision")
 
 
-class FailedRunsError(ValueError):
-    """Some runs ended in an error; the others are finished and kept."""
+def planned(source: Source, ws: Workspace, name: str, only: str = "", retrain: bool = False) -> dict[RunSpec, bool]:
+    """The runs of a plan whose names contain the text `only`, and whether each is done; with `retrain` none is.
 
-
-@dataclass(frozen=True)
-class Planned:
-    """A planned run and its state: "done" (nothing to do), "outdated" or "to train"."""
-
-    run: RunSpec
-    state: str
-
-
-def planned(source: Source, ws: Workspace, name: str, only: str = "", retrain: bool = False) -> list[Planned]:
-    """The runs of a plan, each with what training the plan would do with it.
-
-    Args:
-        source: the data set.
-        ws: whose tables and cache count.
-        name: "standard" (done: trained on this machine), "full", or a notebook's number (done: in the tables).
-        only: keep runs whose name contains this text.
-        retrain: nothing counts as done.
-
-    Raises:
-        ValueError: there is no such plan, or no run in it contains `only`.
+    name: "standard" (done: trained on this machine), "full", or a notebook's number (done: in the tables). Raises
+    ValueError if there is no such plan or run.
     """
     if name == "standard":
         wanted = plan.standard(ws.profile)
     elif name == "full" or name in plan.PLANNED:
-        frame = load.without_twins(load.load(ws))
-        wanted = plan.full(frame) if name == "full" else plan.runs_of(frame, name)
+        wanted = plan.full() if name == "full" else plan.runs_of(name)
     else:
         raise ValueError(f"there is no plan {name!r}; choose standard, full, or one of {', '.join(plan.PLANNED)}")
     wanted = [run for run in wanted if only in run.name]
     if not wanted:
         raise ValueError(f"the plan {name} has no run whose name contains {only!r}")
     people, folds = _data(source, ws)
-    return [
-        Planned(run, "to train" if retrain else _state(run, name == "standard", people, folds, ws)) for run in wanted
-    ]
+    return {run: not retrain and _is_done(run, name == "standard", people, folds, ws) for run in wanted}
 
 
-def _state(run: RunSpec, here: bool, people: cohorts.Cohort, folds: runs.Folds, ws: Workspace) -> str:
+def _is_done(run: RunSpec, here: bool, people: cohorts.Cohort, folds: runs.Folds, ws: Workspace) -> bool:
     if not here and runs.in_tables(run, people, folds, ws) is not None:
-        return "done"
+        return True
     native = runs.native(run)
     stored = load.get(ws, native.name) is not None
-    if stored and runs.is_cached(native, runs.key_of(native, people, folds), runs.machine_for(native), ws):
-        return "done"
-    return "outdated" if stored and not here else "to train"
+    return stored and runs.is_cached(native, runs.key_of(native, people, folds), runs.machine_for(native), ws)
 
 
-def train_plan(
-    source: Source, ws: Workspace, todo: Sequence[Planned], jobs: int | None = None, scheduler: str = "",
-    say: Callable[[str], None] = log.info,
+def train_all(
+    source: Source, ws: Workspace, waiting: Sequence[RunSpec], jobs: int | None = None, scheduler: str = "",
+    say: Callable[[str], None] = print,
 ) -> None:  # fmt: skip
-    """Train every run that is not done.
+    """Train runs side by side.
 
     Args:
-        source: the data set.
-        ws: where to write; workers must see the same folder.
-        todo: as `planned` gives them.
+        source: the data set; workers must see its folder, and that of `ws`.
+        ws: where to write.
+        waiting: the runs, in this order; each waits for those that it needs.
         jobs: runs at a time on this machine; by default one for each core, at most 8.
         scheduler: address of a dask scheduler, such as tcp://host:8786; by default a cluster on this machine.
         say: receives a line for each finished run.
 
     Raises:
-        FailedRunsError: at the end, with the runs that failed and why.
+        ValueError: at the end, with the runs that failed and why; the others are finished and kept.
     """
-    waiting = [one.run for one in todo if one.state != "done"]
     if not waiting:
         return
     from distributed import Client, LocalCluster, as_completed
 
-    before, failed, cluster = load.load(ws), [], None
-    if not scheduler:
-        cluster = LocalCluster(
-            n_workers=min(jobs or this_machine().threads, len(waiting)), threads_per_worker=1, dashboard_address=":0",
-            silence_logs=logging.ERROR, local_directory=str(ws.work / "dask"),
-        )  # fmt: skip
-    try:
-        with Client(cluster or scheduler) as client:
-            futures: dict[RunSpec, object] = {}
-            for place, run in enumerate(waiting):
-                # A run waits for the members or the teacher that it needs, if these are trained here, too.
-                needed = [futures[one] for one in needed_by(run) if one in futures]
-                futures[run] = client.submit(
-                    _train, run, source, ws, needed, key=f"{run.name}-{place}", priority=-place, pure=False
-                )
-            planned_as = {future.key: run for run, future in futures.items()}
-            for count, future in enumerate(as_completed(futures.values()), start=1):
-                run, error = planned_as[future.key], future.exception()
-                if error is None:
-                    name, text = future.result()
-                    _note(ws, before, run.name, name)
-                else:
-                    failed.append(f"{run.name}: {error}")
-                    text = f"FAILED: {error}"
-                say(f"[{count}/{len(waiting)}] {run.name}: {text}")
-    finally:
-        if cluster is not None:
-            cluster.close()
+    before, failed = load.load(ws), []
+    cluster = nullcontext(scheduler) if scheduler else LocalCluster(
+        n_workers=min(jobs or this_machine().threads, len(waiting)), threads_per_worker=1, dashboard_address=":0",
+        silence_logs=logging.ERROR, local_directory=str(ws.work / "dask"),
+    )  # fmt: skip
+    with cluster as address, Client(address) as client:
+        futures: dict[RunSpec, object] = {}
+        for place, run in enumerate(waiting):
+            needed = [futures[one] for one in needed_by(run) if one in futures]
+            futures[run] = client.submit(
+                _train, run, source, ws, needed, key=f"{run.name}-{place}", priority=-place, pure=False
+            )
+        planned_as = {future.key: run for run, future in futures.items()}
+        for count, future in enumerate(as_completed(futures.values()), start=1):
+            run, error = planned_as[future.key], future.exception()
+            if error is None:
+                name, text = future.result()
+                _note(ws, before, run.name, name)
+            else:
+                failed.append(f"{run.name}: {error}")
+                text = f"FAILED: {error}"
+            say(f"[{count}/{len(waiting)}] {run.name}: {text}")
     if failed:
         reasons = "\n".join(failed)
-        raise FailedRunsError(f"{len(failed)} of {len(waiting)} runs failed; the same command resumes them:\n{reasons}")
+        raise ValueError(f"{len(failed)} of {len(waiting)} runs failed; the same command resumes them:\n{reasons}")
 
 
 def _train(run: RunSpec, source: Source, ws: Workspace, _needed: Sequence[object]) -> tuple[str, str]:

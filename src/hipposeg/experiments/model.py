@@ -18,7 +18,6 @@ class Model:
     """A network together with its input and its training schedules.
 
     Attributes:
-        name: as in the tables.
         notebook: number of the notebook that introduces it.
         family: key of `registry.NUMERICS`.
         dims: 2 or 3.
@@ -29,6 +28,7 @@ class Model:
         guide: the model whose finished run of the same fold, seed and schedule teaches this one.
         published: open_clip's name of a model that is used as it is, without training.
         imagenet: segmentation-models-pytorch's name of an encoder whose published weights training starts from.
+        title: what it is, in words; by default its name.
     """
 
     name: str
@@ -42,6 +42,10 @@ class Model:
     guide: str = ""
     published: str = ""
     imagenet: str = ""
+    title: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "title", self.title or self.name)
 
     @property
     def trains(self) -> bool:
@@ -57,11 +61,7 @@ class Model:
         return f"{self.build.func.__module__}.{self.build.func.__name__}({', '.join(options)})"
 
     def training(self, schedule: str) -> TrainConfig:
-        """The training configuration of a schedule; "e3" is the standard one in three epochs, for any number.
-
-        Raises:
-            KeyError: there is no such schedule; the message lists all.
-        """
+        """The training configuration of a schedule; "e3" is the standard one in three epochs, for any number."""
         if schedule in self.schedules:
             return self.schedules[schedule]
         if "standard" in self.schedules and re.fullmatch(r"e[1-9]\d*", schedule):

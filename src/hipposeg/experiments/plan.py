@@ -6,16 +6,14 @@ comparisons were planned before any of their runs was scored; what follows from 
 
 from collections.abc import Sequence
 from itertools import product
+from typing import NamedTuple
 
 import pandas as pd
 
-from hipposeg.experiments import sweep
-from hipposeg.experiments.registry import FLAGSHIP, FUSIONS, with_imagenet
-from hipposeg.experiments.spec import RunSpec
+from hipposeg.experiments.registry import FLAGSHIP, FUSIONS, RunSpec, with_imagenet
+from hipposeg.experiments.zoo2d import HEAD_GRID, SEARCH_GRID
 from hipposeg.experiments.zoo3d import EPOCHS
 from hipposeg.experiments.zoo_clip import SHARES
-from hipposeg.metrics import MEAN
-from hipposeg.results.compare import alike
 from hipposeg.results.load import ATLAS
 
 SEEDS = (0, 1, 2)
@@ -49,6 +47,7 @@ STEPS_2D = (AUGMENTATIONS[0], AUGMENTATIONS[1:])
 # Two groups are repeated at the standard schedule, because the best variant after a few epochs need not be the best
 # after many: some of their models, and the best of each group at the short schedule.
 FAMILIES_2D_LONG = {"augmentation": AUGMENTATIONS, "loss": LOSSES}
+BEST_SHORT = ("unet2d+aug-none", "unet2d+focal")
 LONG_2D = ("unet2d", "unet2d+aug-none", "unet2d+aug-noise", "unet2d+dice", *ENCODERS_2D)
 PLANES = ("unet2d", "unet2d-axis0", "unet2d-axis2", "unet2d+views", "unet2d-fusion", "unet2d-fusion+views")
 # Ensembles last, after their members.
@@ -77,12 +76,38 @@ CLIPS = ("hippoclip", "hippoclip-attributes")
 # Label efficiency: the guided network and its control, on the same few subjects.
 FEW = ("hippoclip", "clip2d-guided", "clip2d-unguided")
 
+
+class Search(NamedTuple):
+    """A search over a grid whose cells are models, scored on subjects cut from the training ones.
+
+    Every cell is scored on inner fold 0 (which is `dev`). The two best are then trained on the other four inner folds,
+    which did not choose them, and compared there with what is used without a search. No cell is ever scored on a
+    subject of grouped fold 0.
+
+    Attributes:
+        cells: model -> its place in the grid, factor by factor.
+        reference: the model that is used without a search.
+        finalists: the cells with the highest mean Dice on inner fold 0, best first.
+    """
+
+    cells: dict[str, dict[str, float | str]]
+    reference: str
+    finalists: tuple[str, str]
+
+
+# Project A's search over learning rate, batch size and weight decay, and project B's over the head.
+SEARCHES = {
+    "search": Search(SEARCH_GRID, "unet2d-mobilenetv3", ("search-lr0.003-b16-wd0.0001", "search-lr0.003-b16-wd0.1")),
+    "heads": Search(HEAD_GRID, "unet2d-inr0", ("unet2d-inr48", "unet2d-inr0")),
+}
+
 PLANNED: dict[str, tuple[RunSpec, ...]] = {
     "03": (
         *(RunSpec(model, folds) for folds in ("nnunet", "grouped", "dev") for model in PLANES_AND_ENCODER),
         *(RunSpec(model, seed=seed, schedule="S") for model in SHORT_2D for seed in SEEDS),
         *(RunSpec(model, seed=seed, schedule="S") for model in HEADS_2D for seed in SEEDS),
-        *(run for one in sweep.SWEEPS.values() for run in one.first()),
+        *(RunSpec(cell, "inner", schedule="S") for one in SEARCHES.values() for cell in one.cells),
+        *(RunSpec(one.reference, "inner", fold, schedule="S") for one in SEARCHES.values() for fold in range(5)),
         RunSpec(ATLAS),
         *(RunSpec(model, seed=seed) for model in (*LONG_2D, *PLANES, *OTHERS) for seed in SEEDS),
     ),
@@ -121,6 +146,14 @@ PLANNED: dict[str, tuple[RunSpec, ...]] = {
 }
 
 
+# What follows from finished runs of notebook 03: the best variants at the standard schedule, the finalists of searches.
+FOLLOWING = (
+    *(RunSpec(model, seed=seed) for model in BEST_SHORT for seed in SEEDS),
+    *(RunSpec(cell, "inner", fold, schedule="S") for one in SEARCHES.values() for fold in range(1, 5)
+      for cell in one.finalists),
+)  # fmt: skip
+
+
 def standard(profile: str = "standard") -> list[RunSpec]:
     """The runs of the notebooks' main sections, which `make all` trains: a teacher before what it teaches."""
     mobilenet = with_imagenet("unet2d-mobilenetv3", profile)
@@ -134,31 +167,14 @@ def declared(notebook: str) -> list[RunSpec]:
     return list(dict.fromkeys(PLANNED.get(notebook, ())))
 
 
-def runs_of(frame: pd.DataFrame, notebook: str) -> list[RunSpec]:
-    """The planned runs of a notebook, and those that follow from finished ones."""
-    return list(dict.fromkeys([*declared(notebook), *(following(frame) if notebook == "03" else ())]))
+def runs_of(notebook: str) -> list[RunSpec]:
+    """The planned runs of a notebook, and those that follow from them."""
+    return list(dict.fromkeys([*declared(notebook), *(FOLLOWING if notebook == "03" else ())]))
 
 
-def full(frame: pd.DataFrame) -> list[RunSpec]:
-    """All planned runs, and those that follow from finished ones."""
-    return list(dict.fromkeys([*standard(), *(run for notebook in PLANNED for run in runs_of(frame, notebook))]))
-
-
-def following(frame: pd.DataFrame) -> list[RunSpec]:
-    """Runs that follow from finished ones: the second stage of the searches, and the winners of groups of variants."""
-    return [*winners(frame), *sweep.following(frame)]
-
-
-def winners(frame: pd.DataFrame) -> list[RunSpec]:
-    """The best variant of each group that is repeated at the standard schedule; none before the group is finished."""
-    found = []
-    for family in FAMILIES_2D_LONG.values():
-        mine = finished(frame, [RunSpec(model, seed=seed, schedule="S") for model in family for seed in SEEDS])
-        mine = mine[mine["label"] == MEAN]
-        if mine["run"].nunique() == len(family) * len(SEEDS) and alike(mine):
-            means = mine.groupby("model")["dice"].mean().reindex(list(family))
-            found += [RunSpec(means.idxmax(), seed=seed) for seed in SEEDS]
-    return found
+def full() -> list[RunSpec]:
+    """All planned runs, and those that follow from them."""
+    return list(dict.fromkeys([*standard(), *(run for notebook in PLANNED for run in runs_of(notebook))]))
 
 
 def finished(frame: pd.DataFrame, runs: Sequence[RunSpec]) -> pd.DataFrame:
@@ -170,4 +186,4 @@ def finished(frame: pd.DataFrame, runs: Sequence[RunSpec]) -> pd.DataFrame:
 
 def of_notebook(frame: pd.DataFrame, notebook: str) -> pd.DataFrame:
     """The rows of a notebook's finished planned runs."""
-    return finished(frame, runs_of(frame, notebook))
+    return finished(frame, runs_of(notebook))

@@ -26,18 +26,26 @@ from hipposeg import files
 from hipposeg.data.cohort import Cohort
 from hipposeg.data.folds import Fold
 from hipposeg.experiments import plan
-from hipposeg.experiments.registry import ALL_SEEDS, FLAGSHIP, SERVING, WITH_MASKS, title_of
+from hipposeg.experiments.registry import FLAGSHIP, RunSpec, configuration_of, needed_by, numerics_of, run_key
 from hipposeg.experiments.samples import images_of
-from hipposeg.experiments.spec import RunSpec, configuration_of, needed_by, numerics_of, run_key
 from hipposeg.experiments.trainers import trained
+from hipposeg.experiments.weights import WEIGHTS
 from hipposeg.experiments.weights import store as store_weights
 from hipposeg.results import load, store
 from hipposeg.results.load import Run
 from hipposeg.training.machine import Machine, processor_name, this_machine
 from hipposeg.workspace import Workspace
 
-STATE, WEIGHTS, MASKS, SCORES = "run.json", "weights.safetensors", "masks.npz", "scores.csv"
-HISTORY, CHECKPOINT = "history.jsonl", "checkpoint.pt"
+STATE, MASKS, SCORES = "run.json", "masks.npz", "scores.csv"
+
+# There are hundreds of runs. Scores are kept of all; masks only of the flagship's runs with these schedules, and of the
+# first seed on fold 0 (or of all seeds) of the models below, whose masks studies need.
+SERVING = ("standard", "smoke")
+WITH_MASKS = (
+    *("atlas-no-image", "unet2d", "unet2d-mobilenetv3", "unet2d-mobilenetv3+imagenet", "unet2d-fusion", "unet3d"),
+    *("attention2d", "clip2d-guided", "clip2d-unguided"),
+)
+ALL_SEEDS = ("unet2d", "unet3d")
 
 Folds = Mapping[str, Sequence[Fold]]
 
@@ -51,14 +59,9 @@ class Finished:
     hooks as entry points of the group `hipposeg.hooks`; the training code knows none of them.
 
     Attributes:
-        run: which one.
-        network: the trained network in evaluation mode on the machine's device; None for the atlas.
-        cohort: the data set.
-        fold: the fold.
+        network: the trained network in evaluation mode on the machine's device; None for the atlas and ensembles.
         images: test case -> (C, X, Y, Z) float32 on the native grid.
         scores: rows of `results.store.score_all`.
-        machine: device, precision and threads.
-        folder: where hooks write.
     """
 
     run: RunSpec
@@ -78,14 +81,7 @@ def hooks() -> tuple[Callable[[Finished], None], ...]:
 
 
 def train(run: RunSpec, cohort: Cohort, folds: Folds, ws: Workspace, machine: Machine | None = None) -> Run:
-    """Train a run on this machine, or take it from the cache, and put it into the tables.
-
-    Args:
-        run: which model, fold, seed and schedule; see `native` for its hardware.
-        cohort: the labelled cases.
-        folds: as `data.folds.read_or_write` gives them.
-        ws: where to write.
-        machine: device, precision and threads; by default those of the run, see `machine_for`.
+    """Train a run on this machine (by default `machine_for`), or take it from the cache, and put it into the tables.
 
     Raises:
         KeyError: no such model, schedule or kind of folds.
@@ -110,10 +106,10 @@ def obtain(run: RunSpec, cohort: Cohort, folds: Folds, ws: Workspace, retrain: b
 
     retrain: train even if the tables hold it. Arguments and errors as of `train`.
     """
-    found = None if retrain else in_tables(run, cohort, folds, ws)
     if retrain:
-        for name in (STATE, CHECKPOINT):
+        for name in (STATE, "checkpoint.pt"):
             (folder_of(native(run), ws) / name).unlink(missing_ok=True)
+    found = None if retrain else in_tables(run, cohort, folds, ws)
     return found or train(native(run), cohort, folds, ws)
 
 
@@ -149,7 +145,7 @@ def machine_for(run: RunSpec) -> Machine:
 
 
 def key_of(run: RunSpec, cohort: Cohort, folds: Folds) -> str:
-    """The run's key, see `spec.run_key`. Raises ValueError if there is no such fold."""
+    """The run's key, see `run_key`. Raises ValueError if there is no such fold."""
     return run_key(run, cohort.sha256, _fold(run, folds))
 
 
@@ -204,7 +200,7 @@ def _make(run: RunSpec, cohort: Cohort, fold: Fold, ws: Workspace, machine: Mach
         "schedule": run.schedule, "dims": model.dims, "device": machine.device, "processor": processor_name(),
         "precision": machine.precision, "threads": machine.threads, "torch": torch.__version__,
         **{name: made.numbers[name] for name in ("params", "gflops", "steps")},
-        "train_s": round(made.seconds, 3), "n": len(masks), "key": key, "title": title_of(run.model),
+        "train_s": round(made.seconds, 3), "n": len(masks), "key": key, "title": model.title,
     }  # fmt: skip
     config = {
         "notebook": model.notebook,
@@ -221,10 +217,10 @@ def _make(run: RunSpec, cohort: Cohort, fold: Fold, ws: Workspace, machine: Mach
 def _publish(run: RunSpec, ws: Workspace) -> None:
     """Put the run of this folder into the tables."""
     folder = folder_of(run, ws)
-    state, path = files.read_json(folder / STATE), folder / HISTORY
+    state, path = files.read_json(folder / STATE), folder / "history.jsonl"
     masks = store.unpacked(folder / MASKS) if keeps_masks(run, ws) else None
     lines = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
-    history = pd.json_normalize(lines, sep="_") if lines else pd.DataFrame()  # one row an epoch
+    history = pd.json_normalize(lines, sep="_")  # one row an epoch
     scores, studies = pd.read_csv(folder / SCORES), sorted(folder.glob("studies/*"))
     store.put(ws, state["row"], state["config"], scores, history, masks, studies)
 

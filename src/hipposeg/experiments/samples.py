@@ -31,12 +31,7 @@ def make_samples(
     Slices without hippocampus are kept in their natural proportion: a 2D network meets them in every new scan. For a
     network that works in another spacing, images and labels are rescaled as images are at inference.
 
-    Args:
-        images: case -> (C, X, Y, Z) float32.
-        cohort: the labelled cases.
-        prep: input of the network.
-        cases: which cases to use.
-        only: case -> indices of its slices, see `training_slices`; by default all slices.
+    images: case -> (C, X, Y, Z) float32. only: case -> indices of its slices (`training_slices`); by default all.
     """
     inputs, targets = [], []
     for number in cases:
@@ -59,11 +54,7 @@ def make_samples(
 
 
 def shared(cohort: Cohort, cases: list[int], share: float, seed: int) -> list[int]:
-    """Cases of a fraction of the training subjects, at least two subjects.
-
-    Fractions are nested: the order of subjects depends on the seed alone, and a larger fraction continues a smaller
-    one.
-    """
+    """Cases of a fraction of the training subjects, at least two; a larger fraction of a seed holds a smaller one."""
     if share >= 1:
         return cases
     people = sorted({cohort.cases[number].subject for number in cases})
@@ -72,22 +63,13 @@ def shared(cohort: Cohort, cases: list[int], share: float, seed: int) -> list[in
     return [number for number in cases if cohort.cases[number].subject in kept]
 
 
-def inner_part(cohort: Cohort, cases: list[int], every: int) -> tuple[list[int], list[int]]:
-    """Split cases by subject into (trained, inner); every `every`-th subject is inner."""
-    people = sorted({cohort.cases[number].subject for number in cases})
-    inside = set(people[::every])
-    split = [[number for number in cases if (cohort.cases[number].subject in inside) is held] for held in (False, True)]
-    return split[0], split[1]
-
-
 def training_slices(cohort: Cohort, prep: Prep, fold: Fold) -> dict[int, np.ndarray]:
     """Slices that train, for folds that hold slices back: case -> indices among the slices in the network's grid.
 
     Of the scored volumes (`data.folds`), all that are not held back. If other volumes replace them, the same number of
     evenly spaced slices of these. Empty for folds that hold nothing back.
 
-    Raises:
-        ValueError: the network takes other samples than those slices, or the added volumes have too few.
+    Raises ValueError if the network takes other samples than those slices, or the added volumes have too few.
     """
     if "held" not in fold:
         return {}
@@ -95,9 +77,7 @@ def training_slices(cohort: Cohort, prep: Prep, fold: Fold) -> dict[int, np.ndar
     cases = {number: cohort.cases[number] for number in [*fold["scored"], *fold["added"]]}
     if prep.axis != axis or not all(prep.takes(case.spacing) for case in cases.values()):
         raise ValueError(
-            f"this fold holds slices across axis {axis} back, and the network takes "
-            f"{'volumes' if prep.axis is None else f'slices across axis {prep.axis}'} of {prep.spacing} mm; "
-            f"take a model on slices across axis {axis} in the files' own voxels"
+            f"this fold holds slices across axis {axis} back; take a model on such slices, in the files' own voxels"
         )
     inside = {n: grid.Placement(case.image.shape[1:], prep.size).inside_native[axis] for n, case in cases.items()}
     counts = {number: part.stop - part.start for number, part in inside.items()}

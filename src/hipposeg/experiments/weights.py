@@ -14,12 +14,13 @@ from torch import Tensor, nn
 
 from hipposeg.data.spec import DatasetSpec
 from hipposeg.experiments.model import Model
-from hipposeg.experiments.registry import MODELS
-from hipposeg.experiments.spec import RunSpec, members_of
+from hipposeg.experiments.registry import MODELS, RunSpec, members_of
 from hipposeg.inference import Predictor, Prep, averaged, evaluator, predictions, predictor
 from hipposeg.metrics import UNION
 from hipposeg.training.batches import seeded
 from hipposeg.training.machine import Machine
+
+WEIGHTS = "weights.safetensors"  # in a run's folder in the cache
 
 
 def initial(run: RunSpec, spec: DatasetSpec) -> nn.Module:
@@ -33,10 +34,7 @@ def initial(run: RunSpec, spec: DatasetSpec) -> nn.Module:
 
 
 def networks_of(model: Model, network: nn.Module) -> list[tuple[nn.Module, Prep]]:
-    """The networks of a model, each with its input; of an ensemble, its members.
-
-    An ensemble with test-time augmentation applies it to every member.
-    """
+    """The networks of a model, each with its input; an ensemble's test-time augmentation applies to every member."""
     if not model.members:
         return [(network, model.prep)]
     preps = {name: MODELS[name].prep for name in model.members}
@@ -67,9 +65,7 @@ def store(weights: dict[str, Tensor]) -> bytes:
 def load(path: Path, run: RunSpec, spec: DatasetSpec, machine: Machine) -> nn.Module:
     """Load the network of a stored file, in evaluation mode on the machine's device.
 
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it does not hold the weights of this network.
+    Raises FileNotFoundError, or ValueError if the file does not hold the weights of this network.
     """
     if not path.is_file():
         raise FileNotFoundError(f"found no weights at {path}; `hipposeg train {run.model} --retrain` trains them")
@@ -79,6 +75,11 @@ def load(path: Path, run: RunSpec, spec: DatasetSpec, machine: Machine) -> nn.Mo
     except Exception as error:  # safetensors and torch each raise their own kinds
         raise ValueError(f"{path} does not hold the weights of {run.model}: {error}") from error
     return machine.place(network).eval()
+
+
+def finished(run: RunSpec, spec: DatasetSpec, runs: Path) -> nn.Module:
+    """The network of a finished run on the CPU. `runs` is the folder with all runs."""
+    return load(runs / run.name / WEIGHTS, run, spec, Machine("cpu", "bf16", 1))
 
 
 @dataclass(frozen=True)
@@ -106,14 +107,10 @@ class Prediction:
 def predict(
     model: Model, network: nn.Module, image: np.ndarray, spacing: tuple[float, float, float], machine: Machine
 ) -> Prediction:
-    """Predict an image with the network of a model, or the networks of an ensemble.
+    """Predict an image (C, X, Y, Z) float32, bias corrected if the model needs that.
 
-    Args:
-        model: the model.
-        network: its network, in evaluation mode on the machine's device.
-        image: (C, X, Y, Z) float32, bias corrected if the model needs that.
-        spacing: voxel size in mm. A network that works in another spacing counts as one prediction.
-        machine: device and precision.
+    The network is in evaluation mode on the machine's device; `spacing` is the image's, in mm. A network that works in
+    another spacing counts as one prediction.
     """
     total, sizes, networks = 0, [], networks_of(model, network)
     for member, prep in networks:

@@ -7,6 +7,7 @@ project's slices, crops and folds and for its training time; notebook 03 lists w
 
 from dataclasses import replace
 from functools import partial
+from itertools import product
 
 from torch import nn
 
@@ -47,55 +48,60 @@ def _schedules(config: TrainConfig) -> Schedules:
     return schedules(config, S=replace(config, epochs=max(2, round(config.epochs / 3))))
 
 
-def _slices(name: str, config: TrainConfig = UNET2D, prep: Prep = SLICES, **options: object) -> Model:
+def _slices(name: str, config: TrainConfig = UNET2D, prep: Prep = SLICES, title: str = "", **options: object) -> Model:
     network = partial(UNet, 2, **{"channels": CHANNELS, **options})
-    return Model(name, "03", "unet", 2, prep, network, _schedules(config))
+    return Model(name, "03", "unet", 2, prep, network, _schedules(config), title=title)
 
 
-def _encoder(name: str, encoder: str, config: TrainConfig = _ENCODER, imagenet: bool = False) -> Model:
+def _encoder(name: str, encoder: str, config: TrainConfig, title: str, imagenet: bool = False) -> Model:
     build = partial(_with_imagenet if imagenet else EncoderUNet, encoder, decoder=_STAGES)
     start = encoder if imagenet else ""
-    return Model(name, "03", "encoder", 2, ENCODER_SLICES, build, _schedules(config), imagenet=start)
+    return Model(name, "03", "encoder", 2, ENCODER_SLICES, build, _schedules(config), imagenet=start, title=title)
 
 
 def _with_imagenet(encoder: str, channels: int, classes: int, decoder: tuple[int, ...]) -> nn.Module:
     return EncoderUNet(encoder, channels, classes, weights=imagenet_weights(encoder), decoder=decoder)
 
 
-def _inr(width: int) -> Model:
+def _inr(width: int, title: str) -> Model:
     """A SIREN head with `width` units a layer; 0 is the plain head with the same configuration."""
     network = partial(INRUNet, "siren-xyz" if width else "conv", spacing=(1.0, 1.0), width=width)
     config = replace(UNET2D, weight_decay=0.01)  # more would shrink a SIREN's initial frequencies
-    return Model(f"unet2d-inr{width}", "03", "inr", 2, SLICES, network, _schedules(config))
+    return Model(f"unet2d-inr{width}", "03", "inr", 2, SLICES, network, _schedules(config), title=title)
 
 
-def _gated(name: str, **options: object) -> Model:
+def _gated(name: str, title: str, **options: object) -> Model:
     network = partial(AttentionUNet, 2, channels=CHANNELS, **options)
-    return Model(name, "05", "attention", 2, SLICES, network, _schedules(UNET2D))
+    return Model(name, "05", "attention", 2, SLICES, network, _schedules(UNET2D), title=title)
 
 
-def _averaged(name: str, *members: str, views: bool = False) -> Model:
-    return Model(name, "03", "unet", 2, replace(SLICES, views=views), members=members)
+def _averaged(name: str, title: str, *members: str, views: bool = False) -> Model:
+    return Model(name, "03", "unet", 2, replace(SLICES, views=views), members=members, title=title)
 
 
 _SCSE = partial(EncoderUNet, MOBILENET, decoder=_STAGES, attention="scse")
 _SIREN_UNET = partial(INRUNet, "siren-xyz", channels=(24, 48, 96, 192), spacing=(1.0, 1.0), width=48)
 
-# Members of an ensemble with a 3D network: the first three quarters of a schedule.
+# Members of an ensemble with a 3D network.
 _SHORT = replace(UNET2D, epochs=6, horizon=4 / 3, foreground_weight=1.0, watch_every=3)
+_QUARTERS = "three quarters of a schedule"
 
-# Flips are left-right.
-_CLASSIC = {
-    "none": Classic(),
-    "flip": Classic(flip=0.5),
-    "rotation": Classic(flip=0.5, rotate=15),
-    "noise": Classic(flip=0.5, rotate=15, noise=0.1),
-}
-# Fraction of empty slices in an epoch; the baseline keeps the natural one.
-_EMPTY = {"empty0": 0.0, "empty50": 0.5}
-# The baseline has Dice and weighted cross-entropy; here cross-entropy is unweighted.
-_LOSSES = {"dice": "dice", "ce": "ce", "unweighted": "dice+ce", "dice-ce-70-30": "0.7dice+0.3ce",
-           "focal": "dice+focal", "bce": "dice+bce"}  # fmt: skip
+# One change each of `unet2d`, and what it is in words. Flips are left-right. The baseline has empty slices in their
+# natural proportion, and Dice and weighted cross-entropy as loss; here cross-entropy is unweighted.
+_CHANGES = (
+    ("empty0", {"empty": 0.0}, "no empty slices in training"),
+    ("empty50", {"empty": 0.5}, "half of the training slices empty"),
+    ("aug-none", {"augmentation": Classic()}, "no augmentation"),
+    ("aug-flip", {"augmentation": Classic(flip=0.5)}, "flips only"),
+    ("aug-rotation", {"augmentation": Classic(flip=0.5, rotate=15)}, "flips and rotations"),
+    ("aug-noise", {"augmentation": Classic(flip=0.5, rotate=15, noise=0.1)}, "flips, rotations and noise"),
+    ("dice", {"loss": "dice", "foreground_weight": 1.0}, "Dice loss alone"),
+    ("ce", {"loss": "ce", "foreground_weight": 1.0}, "cross-entropy alone"),
+    ("unweighted", {"loss": "dice+ce", "foreground_weight": 1.0}, "Dice and unweighted cross-entropy"),
+    ("dice-ce-70-30", {"loss": "0.7dice+0.3ce", "foreground_weight": 1.0}, "0.7 Dice and 0.3 cross-entropy"),
+    ("focal", {"loss": "dice+focal", "foreground_weight": 1.0}, "Dice and focal loss"),
+    ("bce", {"loss": "dice+bce", "foreground_weight": 1.0}, "Dice and binary cross-entropy"),
+)
 
 # A: cross-entropy with large class weights, Dice, few empty slices, flips, small rotations, cosine schedule.
 _PROJECT_A = TrainConfig(
@@ -114,44 +120,64 @@ _PROJECT_D = TrainConfig(
 )  # fmt: skip
 
 # Project A's search: name of a cell -> its place in the grid.
-_RATES, _BATCHES, _DECAYS = (3e-4, 1e-3, 3e-3), (16, 64), (1e-4, 1e-1)
 SEARCH_GRID = {
     f"search-lr{rate:g}-b{batch}-wd{decay:g}": {"lr": rate, "batch": batch, "weight_decay": decay}
-    for rate in _RATES
-    for batch in _BATCHES
-    for decay in _DECAYS
+    for rate, batch, decay in product((3e-4, 1e-3, 3e-3), (16, 64), (1e-4, 1e-1))
 }
 # Project B's: no coordinate head, or one with this number of hidden units.
 HEAD_GRID = {f"unet2d-inr{width}": {"head": f"{width} sines" if width else "plain"} for width in (0, 32, 48, 64)}
 
 _PLANES = ("unet2d", "unet2d-axis0", "unet2d-axis2")
+_UNET, _TTA = "2D U-Net on coronal slices", "test-time augmentation"
+_MEAN = "Mean probability of the coronal, sagittal and axial 2D U-Nets"
+_MOBILE = "2D U-Net with a MobileNetV3-Small encoder and a full-resolution branch"
+_EFFICIENT = "2D U-Net with an EfficientNet-B0 encoder and a full-resolution branch"
+_IMAGENET = "; encoder initialised on ImageNet"
+_CELL = "A cell of the search over learning rate, batch size and weight decay"
 
 ZOO_2D = (
-    _slices("unet2d"),
-    _slices("unet2d+n4", prep=replace(SLICES, n4=True)),
-    _slices("unet2d-axis0", prep=replace(SLICES, axis=0)),
-    _slices("unet2d-axis2", prep=replace(SLICES, axis=2)),
-    _averaged("unet2d+views", "unet2d", views=True),
-    _averaged("unet2d-fusion", *_PLANES),
-    _averaged("unet2d-fusion+views", *_PLANES, views=True),
-    *(_slices(f"unet2d-short-axis{axis}", _SHORT, prep=replace(SLICES, axis=axis)) for axis in range(3)),
-    _slices("unet2d-1slice", prep=replace(SLICES, neighbours=0)),
-    _slices("unet2d-5slices", prep=replace(SLICES, neighbours=2)),
-    _slices("unet2d-batchnorm", batch_norm=True),
-    *(_inr(width) for width in (0, 32, 48, 64)),
-    _encoder("unet2d-mobilenetv3", MOBILENET),
-    _encoder("unet2d-mobilenetv3+imagenet", MOBILENET, imagenet=True),
-    _encoder("unet2d-efficientnetb0", EFFICIENTNET, _EFFICIENTNET),
-    _encoder("unet2d-efficientnetb0+imagenet", EFFICIENTNET, _EFFICIENTNET, imagenet=True),
-    *(_slices(f"unet2d+{name}", replace(UNET2D, empty=share)) for name, share in _EMPTY.items()),
-    *(_slices(f"unet2d+aug-{name}", replace(UNET2D, augmentation=changes)) for name, changes in _CLASSIC.items()),
-    *(_slices(f"unet2d+{name}", replace(UNET2D, loss=loss, foreground_weight=1.0)) for name, loss in _LOSSES.items()),
-    *(_encoder(name, MOBILENET, replace(_ENCODER, **cell)) for name, cell in SEARCH_GRID.items()),
-    _encoder("recipe-a", MOBILENET, _PROJECT_A),
-    Model("recipe-b", "03", "inr", 2, SLICES, _SIREN_UNET, _schedules(_PROJECT_B)),
-    _encoder("recipe-d", EFFICIENTNET, _PROJECT_D),
+    _slices("unet2d", title=_UNET),
+    _slices("unet2d+n4", prep=replace(SLICES, n4=True), title=f"{_UNET}; N4 bias correction"),
+    _slices("unet2d-axis0", prep=replace(SLICES, axis=0), title="2D U-Net on sagittal slices"),
+    _slices("unet2d-axis2", prep=replace(SLICES, axis=2), title="2D U-Net on axial slices"),
+    _averaged("unet2d+views", f"{_UNET}; {_TTA}", "unet2d", views=True),
+    _averaged("unet2d-fusion", _MEAN, *_PLANES),
+    _averaged("unet2d-fusion+views", f"{_MEAN}; {_TTA}", *_PLANES, views=True),
+    *(
+        _slices(f"unet2d-short-axis{axis}", _SHORT, replace(SLICES, axis=axis), f"2D U-Net on {plane}, {_QUARTERS}")
+        for axis, plane in enumerate(("sagittal slices", "coronal slices", "axial slices"))
+    ),
+    _slices("unet2d-1slice", prep=replace(SLICES, neighbours=0), title="2D U-Net without neighbouring slices"),
+    _slices(
+        "unet2d-5slices", prep=replace(SLICES, neighbours=2),
+        title="2D U-Net with two neighbouring slices on either side",
+    ),
+    _slices("unet2d-batchnorm", title="2D U-Net with batch normalisation", batch_norm=True),
+    _inr(0, "2D U-Net with little weight decay, baseline of the coordinate heads"),
+    *(_inr(width, f"2D U-Net with a SIREN head of {width} units a layer") for width in (32, 48, 64)),
+    _encoder("unet2d-mobilenetv3", MOBILENET, _ENCODER, _MOBILE),
+    _encoder("unet2d-mobilenetv3+imagenet", MOBILENET, _ENCODER, _MOBILE + _IMAGENET, imagenet=True),
+    _encoder("unet2d-efficientnetb0", EFFICIENTNET, _EFFICIENTNET, _EFFICIENT),
+    _encoder("unet2d-efficientnetb0+imagenet", EFFICIENTNET, _EFFICIENTNET, _EFFICIENT + _IMAGENET, imagenet=True),
+    *(_slices(f"unet2d+{name}", replace(UNET2D, **new), title=f"{_UNET}; {text}") for name, new, text in _CHANGES),
+    *(_encoder(name, MOBILENET, replace(_ENCODER, **cell), _CELL) for name, cell in SEARCH_GRID.items()),
+    _encoder(
+        "recipe-a", MOBILENET, _PROJECT_A,
+        "Project A's configuration: MobileNetV3-Small, large class weights, flips, cosine schedule",
+    ),
+    Model(
+        "recipe-b", "03", "inr", 2, SLICES, _SIREN_UNET, _schedules(_PROJECT_B),
+        title="Project B's configuration: instance normalisation, Dice and focal loss, warm restarts",
+    ),
+    _encoder(
+        "recipe-d", EFFICIENTNET, _PROJECT_D,
+        "Project D's configuration: EfficientNet-B0, Dice and binary cross-entropy, rate lowered on a plateau",
+    ),
     # Attention; the control `constant` has gates with one weight for the whole slice.
-    _gated("attention2d"),
-    _gated("attention2d-constant", spatial=False),
-    Model("scse2d", "05", "encoder", 2, ENCODER_SLICES, _SCSE, _schedules(_ENCODER)),
-)
+    _gated("attention2d", "2D U-Net with an attention gate on every skip connection"),
+    _gated("attention2d-constant", "Control of attention2d: gates with one weight for the whole slice", spatial=False),
+    Model(
+        "scse2d", "05", "encoder", 2, ENCODER_SLICES, _SCSE, _schedules(_ENCODER),
+        title="MobileNetV3 U-Net with squeeze-and-excitation (scSE) in its decoder",
+    ),
+)  # fmt: skip

@@ -6,12 +6,11 @@ from functools import partial
 from hipposeg.experiments.model import Model, schedules
 from hipposeg.inference import Prep
 from hipposeg.models.attention import AttentionUNet
-from hipposeg.models.inr import HEADS, INRUNet
+from hipposeg.models.inr import INRUNet
 from hipposeg.models.transformer import UNETR
 from hipposeg.models.unet import UNet
 from hipposeg.training.augmentation import Augmentation
 from hipposeg.training.loop import TrainConfig
-from hipposeg.training.schedule import StopRule
 
 # Weaker than in 2D: stronger augmentation was worse on `dev`.
 AUGMENTATION_3D = Augmentation(rotate=10, scale=0.1, shift=2, elastic=0.7, gain=0.25, offset=0.25, gamma=0.3, noise=0.1)
@@ -33,18 +32,14 @@ _WHOLE = replace(_FAST, epochs=8, horizon=1.0, watch_every=8)
 # An earlier flagship: the whole schedule, class weight 2.
 _LONG = replace(UNET3D, epochs=24, watch_every=6)
 
-_STOPPING = {
-    "patience": replace(UNET3D, stop=StopRule(patience=3)),
-    "reach": replace(UNET3D, stop=StopRule(reach=0.7)),
-}
+
+def _volumes(name: str, config: TrainConfig = UNET3D, title: str = "", prep: Prep = VOLUME, **options: object) -> Model:
+    return Model(name, "04", "unet", 3, prep, partial(UNet, 3, **options), schedules(config), title=title)
 
 
-def _volumes(name: str, config: TrainConfig = UNET3D, **options: object) -> Model:
-    return Model(name, "04", "unet", 3, VOLUME, partial(UNet, 3, **options), schedules(config))
-
-
-def _gated(name: str, **options: object) -> Model:
-    return Model(name, "05", "attention", 3, VOLUME, partial(AttentionUNet, 3, **options), schedules(UNET3D))
+def _gated(name: str, title: str, **options: object) -> Model:
+    network = partial(AttentionUNet, 3, **options)
+    return Model(name, "05", "attention", 3, VOLUME, network, schedules(UNET3D), title=title)
 
 
 # Coordinate heads: 2 mm voxels in a grid that holds every crop, the same configuration and steps. The augmentation is
@@ -62,27 +57,48 @@ _INR_2MM = replace(
 )
 
 
-def _inr(name: str, head: str, prep: Prep = _VOLUME_2MM, config: TrainConfig = _INR_2MM) -> Model:
-    return Model(name, "04", "inr", 3, prep, partial(INRUNet, head, spacing=prep.spacing), schedules(config))
+def _inr(name: str, head: str, title: str, prep: Prep = _VOLUME_2MM, config: TrainConfig = _INR_2MM) -> Model:
+    network = partial(INRUNet, head, spacing=prep.spacing)
+    return Model(name, "04", "inr", 3, prep, network, schedules(config), title=f"3D U-Net trained at {title}")
 
+
+_VIEWS = replace(VOLUME, views=True)
+_FLAGSHIP = "Flagship: 3D U-Net trained for accuracy in few minutes, with test-time augmentation"
+_INR_HEADS = {
+    "conv": "a 1x1x1 convolution as head",
+    "mlp": "an MLP head, no coordinates",
+    "mlp-xyz": "an MLP head on coordinates",
+    "siren-xyz": "a SIREN head on coordinates",
+}
 
 ZOO_3D = (
-    Model("unet3d", "04", "unet", 3, VOLUME, partial(UNet, 3), schedules(UNET3D, **_STOPPING)),
-    Model("unet3d-fast", "04", "unet", 3, replace(VOLUME, views=True), partial(UNet, 3), schedules(_FAST, a8=_WHOLE)),
-    Model("unet3d-long", "04", "unet", 3, replace(VOLUME, views=True), partial(UNet, 3), schedules(_LONG)),
-    _volumes("unet3d-short", _FAST),
-    _volumes("unet3d+flip", replace(UNET3D, augmentation=replace(AUGMENTATION_3D, flip=0.5))),
-    _volumes("unet3d+focal", replace(UNET3D, loss="dice+focal")),
-    _volumes("unet3d+adamw", replace(UNET3D, muon=0.0, weight_decay=0.01)),
-    _volumes("unet3d+dropout", dropout=0.2),
-    _volumes("unet3d-residual", residual=True),
-    _volumes("unet3d-nnunet-light", channels=(16, 32, 64), supervised=1),
-    _volumes("unet3d-nnunet", supervised=2),
-    _volumes("unet3d-nnunet-performance", channels=(32, 64, 128, 256), supervised=2),
-    Model("unet3d-transformer", "04", "transformer", 3, VOLUME, UNETR, schedules(UNET3D)),
-    *(_inr(f"unet3d-inr-{head}", head) for head in HEADS),
-    _inr("unet3d-inr-1mm", "conv", VOLUME, _INR),  # control at 1 mm
-    _inr("unet3d-inr", "siren-xyz", VOLUME, _INR),  # SIREN head at 1 mm
-    _gated("attention3d"),
-    _gated("attention3d-constant", spatial=False),  # control: gates with one weight for the whole volume
-)
+    _volumes("unet3d", title="3D U-Net"),
+    Model("unet3d-fast", "04", "unet", 3, _VIEWS, partial(UNet, 3), schedules(_FAST, a8=_WHOLE), title=_FLAGSHIP),
+    _volumes("unet3d-long", _LONG, "Earlier flagship: whole schedule, class weight 2, test-time augmentation", _VIEWS),
+    _volumes("unet3d-short", _FAST, "The flagship without test-time augmentation"),
+    _volumes(
+        "unet3d+flip", replace(UNET3D, augmentation=replace(AUGMENTATION_3D, flip=0.5)),
+        "3D U-Net; left-right flips in training",
+    ),
+    _volumes("unet3d+focal", replace(UNET3D, loss="dice+focal"), "3D U-Net; Dice and focal loss"),
+    _volumes("unet3d+adamw", replace(UNET3D, muon=0.0, weight_decay=0.01), "3D U-Net; AdamW for all weights"),
+    _volumes("unet3d+dropout", title="3D U-Net; dropout in the coarser stages", dropout=0.2),
+    _volumes("unet3d-residual", title="3D U-Net with residual blocks", residual=True),
+    _volumes(
+        "unet3d-nnunet-light", title="3D U-Net after nnU-Net, with fewer channels", channels=(16, 32, 64), supervised=1
+    ),
+    _volumes("unet3d-nnunet", title="3D U-Net after nnU-Net, with deep supervision", supervised=2),
+    _volumes(
+        "unet3d-nnunet-performance", title="3D U-Net after nnU-Net, with more channels",
+        channels=(32, 64, 128, 256), supervised=2,
+    ),
+    Model(
+        "unet3d-transformer", "04", "transformer", 3, VOLUME, UNETR, schedules(UNET3D),
+        title="UNETR: transformer encoder with a convolutional decoder (MONAI)",
+    ),
+    *(_inr(f"unet3d-inr-{head}", head, f"2 mm with {words}") for head, words in _INR_HEADS.items()),
+    _inr("unet3d-inr-1mm", "conv", "1 mm, control of the coordinate heads", VOLUME, _INR),
+    _inr("unet3d-inr", "siren-xyz", "1 mm with a SIREN head on coordinates", VOLUME, _INR),
+    _gated("attention3d", "3D U-Net with an attention gate on every skip connection"),
+    _gated("attention3d-constant", "Control of attention3d: gates with one weight for the whole volume", spatial=False),
+)  # fmt: skip

@@ -62,8 +62,7 @@ class AttentionGate(nn.Module):
 class AttentionUNet(UNet):
     """The U-Net with a gate on every skip connection, otherwise equal to `UNet`, initial weights included.
 
-    spatial: as of `AttentionGate`; all other arguments are those of `UNet`. A gate has as many inner channels as its
-    skip, as in the authors' code.
+    A gate has as many inner channels as its skip, as in the authors' code; `spatial` as of `AttentionGate`.
     """
 
     def __init__(
@@ -81,7 +80,7 @@ class AttentionUNet(UNet):
         self.gates = nn.ModuleList(AttentionGate(dims, wide, deep, wide, spatial) for wide, deep in reversed(pairs))
 
     def gated(self, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Decoder features as of `stages`, and the map of each gate (B, 1, *S / 2**i), both finest first."""
+        """Decoder features as of `stages`, and the map of each gate in [0, 1], (B, 1, *S / 2**i), both finest first."""
         *skips, x = self.encoded(x)
         found, maps = [], []
         for gate, up, merge, skip in zip(self.gates, self.up, self.merge, reversed(skips), strict=True):
@@ -92,7 +91,7 @@ class AttentionUNet(UNet):
         return found[::-1] or [x], maps[::-1]
 
     def stages(self, x: Tensor) -> list[Tensor]:
-        """Decoder features of each resolution but the last, finest first: (B, channels[i], *S / 2**i)."""
+        """As of `UNet`."""
         return self.gated(x)[0]
 
     def maps(self, x: Tensor) -> list[Tensor]:

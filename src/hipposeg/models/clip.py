@@ -44,11 +44,7 @@ class Tower(nn.Module):
             grey = interpolate((middle + 2) / 6, size=sides, mode="bilinear", align_corners=False).expand(-1, 3, -1, -1)
             mean, std = (images.new_tensor(v).view(1, 3, 1, 1) for v in (OPENAI_DATASET_MEAN, OPENAI_DATASET_STD))
             return (grey - mean) / std
-        margins = []
-        for wanted, side in reversed(list(zip(sides, images.shape[2:], strict=True))):
-            low = (wanted - side) // 2
-            margins += [low, wanted - side - low]
-        return pad(images, margins)  # a negative margin crops
+        return pad(images, _margins(images.shape[2:], sides))
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, D) float32 of length 1."""
@@ -56,7 +52,6 @@ class Tower(nn.Module):
 
     def patches(self, images: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, D, h, w) float32 of length 1: each patch in the space that images and text share."""
-        check_patches(self.visual)
         found = self.visual.forward_intermediates(
             self.prepared(images), indices=1, normalize_intermediates=True, intermediates_only=True
         )["image_intermediates"][-1]  # (B, width, h, w)
@@ -64,24 +59,10 @@ class Tower(nn.Module):
             return normalize(torch.einsum("bchw,cd->bdhw", found.float(), self.visual.proj), dim=1)
 
 
-def check_patches(visual: nn.Module) -> None:
-    """Raise ValueError unless one projection follows a tower's patches and its images, as in open_clip's own ViT."""
-    if getattr(visual, "proj", None) is None or getattr(visual, "attn_pool", None) is not None:
-        raise ValueError(
-            f"the patches of a {type(visual).__name__} do not lie in the space that images and text share; take one "
-            "of open_clip's VisionTransformers that do not pool by attention"
-        )
-
-
 class Clip(nn.Module):
     """Both towers, and one vector per class in their space. Called with images it segments by text alone.
 
-    Args:
-        model: open_clip's.
-        n_classes: number of classes with the background.
-        source: origin of the weights, in words.
-        photograph: as of `Tower`.
-        name: of the tokenizer.
+    Made of open_clip's model; `source` is the origin of its weights in words, `name` that of a published tokenizer.
     """
 
     divisor = 1
@@ -177,36 +158,37 @@ def _enlarged(patches: Tensor, sides: Sequence[int], tower: Tower) -> Tensor:
     if tower.photograph:
         return interpolate(patches, size=tuple(sides), mode="bilinear", align_corners=False)
     whole = interpolate(patches, size=tower.visual.image_size, mode="bilinear", align_corners=False)
-    margins = []
-    for wanted, side in reversed(list(zip(tower.visual.image_size, sides, strict=True))):
-        low = (wanted - side) // 2
-        margins += [-low, low - (wanted - side)]
-    return pad(whole, margins)  # beyond the tower's image all classes are equal, and the background comes first
+    # Beyond the tower's image all classes are equal, and the background comes first.
+    return pad(whole, [-margin for margin in _margins(sides, tower.visual.image_size)])
 
 
-def _model(channels: int, embed: int, width: int, layers: int, side: int, patch: int) -> nn.Module:
-    """open_clip's model with a small ViT for slices of `side` voxels and a small text tower."""
+def _margins(sides: Sequence[int], wanted: Sequence[int]) -> list[int]:
+    """Padding about the middle as `pad` takes it, last axis first; negative margins crop."""
+    rooms = [most - side for side, most in zip(sides, wanted, strict=True)]
+    return [margin for room in reversed(rooms) for margin in (room // 2, room - room // 2)]
+
+
+def _model(channels: int, embed: int) -> nn.Module:
+    """open_clip's model with a small ViT and a small text tower."""
     from open_clip.model import CLIP
 
-    visual = {"image_size": side, "patch_size": patch, "width": width, "layers": layers, "head_width": 32}
+    visual = {"image_size": 40, "patch_size": 5, "width": 64, "layers": 4, "head_width": 32}
     text = {"context_length": 64, "vocab_size": VOCABULARY, "width": 64, "heads": 2, "layers": 2}
     # The mean over patches, not a token of its own: so patches lie in the shared space, too.
     model = CLIP(embed, {**visual, "pool_type": "avg"}, text)
     if channels != 3:
-        model.visual.conv1 = nn.Conv2d(channels, width, patch, patch, bias=False)
+        model.visual.conv1 = nn.Conv2d(channels, 64, 5, 5, bias=False)
     return model
 
 
-def hippoclip(
-    channels: int, n_classes: int, embed: int = 64, width: int = 64, layers: int = 4, side: int = 40, patch: int = 5
-) -> Clip:
-    """HippoCLIP, untrained: `embed` dimensions, `layers` layers of `width`, `side` / `patch` patches a side."""
-    return Clip(_model(channels, embed, width, layers, side, patch), n_classes, "trained here on captions from labels")
+def hippoclip(channels: int, n_classes: int, embed: int = 64) -> Clip:
+    """HippoCLIP, untrained: four layers of width 64, and patches of 5 voxels in slices of 40."""
+    return Clip(_model(channels, embed), n_classes, "trained here on captions from labels")
 
 
-def attribute_tower(channels: int, n_classes: int, **options: int) -> AttributeTower:
+def attribute_tower(channels: int, n_classes: int, embed: int = 64) -> AttributeTower:
     """The control without language: the tower of `hippoclip` with the same initial weights."""
-    return AttributeTower(hippoclip(channels, n_classes, **options).tower, n_classes)
+    return AttributeTower(hippoclip(channels, n_classes, embed).tower, n_classes)
 
 
 @lru_cache(maxsize=4)
@@ -228,10 +210,10 @@ def folded(tokens: Tensor) -> Tensor:
     return found
 
 
-def empty_tower(name: str, channels: int, **options: int) -> Tower:
+def empty_tower(name: str, channels: int, embed: int) -> Tower:
     """A tower with initial weights: HippoCLIP's for the name "", else that of a published model."""
     if not name:
-        return hippoclip(channels, 1, **options).tower
+        return hippoclip(channels, 1, embed).tower
     import open_clip
 
     return Tower(open_clip.create_model(name).visual, photograph=True)

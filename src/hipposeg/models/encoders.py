@@ -17,11 +17,9 @@ from hipposeg.models.unet import Block
 
 
 def imagenet_weights(encoder: str, fetch: bool = True) -> Path | None:
-    """File with an encoder's ImageNet weights, from the local cache or the hub; None if there is none.
+    """File with the ImageNet weights of smp's encoder "tu-<name>", from the local cache or the hub; None without one.
 
-    Args:
-        encoder: smp's name of a timm encoder, "tu-<name>".
-        fetch: whether to contact the hub, unless HIPPOSEG_OFFLINE=1.
+    The hub is contacted if `fetch`, unless HIPPOSEG_OFFLINE=1.
     """
     import timm
     from huggingface_hub import constants, hf_hub_download
@@ -52,18 +50,6 @@ def _has_network(address: str) -> bool:
     except OSError:
         return False
     return True
-
-
-def trim(encoder: nn.Module) -> None:
-    """Remove, in place, the layers of a timm encoder (`features_only`) behind its last used stage.
-
-    Raises:
-        ValueError: its stages are not in a sequence.
-    """
-    stages, _, last = encoder.feature_info.module_name()[-1].partition(".")
-    if not (last.isdecimal() and isinstance(getattr(encoder, stages, None), nn.Sequential)):
-        raise ValueError(f"the encoder's last stage is {stages}.{last}; expected the number of one in a sequence")
-    setattr(encoder, stages, getattr(encoder, stages)[: int(last) + 1])
 
 
 class EncoderUNet(nn.Module):
@@ -103,7 +89,9 @@ class EncoderUNet(nn.Module):
             classes=width,
             **({"pretrained_cfg_overlay": {"file": str(weights)}} if weights else {}),
         )
-        trim(self.unet.encoder.model)
+        model = self.unet.encoder.model
+        stages, _, last = model.feature_info.module_name()[-1].partition(".")
+        setattr(model, stages, getattr(model, stages)[: int(last) + 1])  # without the layers behind the last used stage
         if attention:  # the last stage has no skip, and smp never runs the layer that it made to weigh it
             self.unet.decoder.blocks[-1].attention1 = nn.Identity()
         self.full_resolution = Block(2, in_channels, width)

@@ -4,7 +4,7 @@ After a published student project (named in notebook 06), with two parts that ca
 
 - The frozen image tower's embedding is projected, repeated over the bottleneck and merged.
 - Each pixel is embedded in CLIP's space; its logits are cosines with one vector per class, the mean embedding of the
-  class's prompts, times a learned scale. With scale 1 the loss has a lower bound above zero (`lowest_loss`).
+  class's prompts, times a learned scale. With scale 1 the loss has a lower bound above zero.
 
 Text can do little in the second part: the learned pixel embedding can undo a rotation of all class vectors, so only the
 angles between the classes carry information.
@@ -12,13 +12,12 @@ angles between the classes carry information.
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import normalize
 
-from hipposeg.models.clip import HIGHEST_SCALE, Clip, empty_tower, exact
+from hipposeg.models.clip import HIGHEST_SCALE, empty_tower, exact
 from hipposeg.models.unet import CONV, UNet
 
 # Where class vectors come from: text; random ones with the text's angles; the text's under one random rotation; learned
@@ -85,7 +84,7 @@ class GuidedUNet(UNet):
             with torch.no_grad():  # the bottleneck passes as it is at first, and the feature is added to it
                 self.fuse[0].weight[:, : channels[-1]] = torch.eye(channels[-1]).view(*[channels[-1]] * 2, *[1] * dims)
         if self.wants_context:
-            self.tower = empty_tower(tower, in_channels, **({} if tower else {"embed": embed})).requires_grad_(False)
+            self.tower = empty_tower(tower, in_channels, embed).requires_grad_(False)
 
     @property
     def scale(self) -> Tensor:
@@ -98,23 +97,15 @@ class GuidedUNet(UNet):
 
     @torch.no_grad()
     def adopt(self, guide: nn.Module, prompts: Callable[[str], list[tuple[str, ...]]], generator: Generator) -> None:
-        """Copy the teacher's image tower and, where text is used, its embeddings of the prompts.
+        """Copy the image tower of a `Clip` (or `AttributeTower`) and, where text is used, embeddings of the prompts.
 
-        Args:
-            guide: a `Clip`, or an `AttributeTower` for networks without text.
-            prompts: name of a set -> prompts of each class, background first.
-            generator: for random vectors.
-
-        Raises:
-            ValueError: text is needed and the teacher has none.
+        prompts: name of a set -> prompts of each class, background first. generator: for random vectors.
         """
         self.source = guide.source
         if self.image == TOWER:
             self.tower.load_state_dict(guide.tower.state_dict())
         if self.vectors in (LEARNED, NONE):
             return
-        if not isinstance(guide, Clip):
-            raise ValueError(f"class vectors {self.vectors!r} need text, and a {type(guide).__name__} reads none")
         found = guide.vectors(prompts(self.prompts)).cpu()
         if self.vectors == GRAM:
             found = same_angles(found, generator)
@@ -176,38 +167,6 @@ def same_angles(vectors: Tensor, generator: Generator) -> Tensor:
 
 
 def _orthonormal(rows: int, columns: int, generator: Generator) -> Tensor:
-    """(rows, columns) with orthonormal columns, uniformly distributed."""
+    # With orthonormal columns, uniformly distributed.
     q, r = torch.linalg.qr(torch.randn(rows, columns, generator=generator))
     return q * r.diagonal().sign()
-
-
-def lowest_loss(
-    vectors: Tensor, scale: float, shares: Sequence[float], loss: Callable[[Tensor, Tensor], Any], pixels: int = 2000
-) -> float:
-    """Lowest loss of logits that are `scale` times cosines with these vectors, if a class has one embedding.
-
-    The best embedding of each class is found by descent. For a mean over pixels, such as cross-entropy, it is a lower
-    bound for any network.
-
-    Args:
-        vectors: (K, D).
-        scale: factor of the cosines.
-        shares: fraction of the pixels of each class.
-        loss: function of logits and targets (1, K, pixels).
-        pixels: number of pixels.
-    """
-    unit = normalize(vectors.detach().double(), dim=-1)
-    counts = torch.tensor([max(1, round(share * pixels)) for share in shares])
-    truth = torch.arange(len(unit)).repeat_interleave(counts)
-    target = nn.functional.one_hot(truth, len(unit)).T[None].double()
-    directions = unit.clone(memory_format=torch.contiguous_format).requires_grad_()
-    steps = torch.optim.LBFGS([directions], max_iter=300, line_search_fn="strong_wolfe")
-
-    def closure() -> Tensor:
-        steps.zero_grad()
-        found = loss((scale * normalize(directions, dim=-1) @ unit.T)[truth].T[None], target)
-        found.backward()
-        return found
-
-    steps.step(closure)
-    return float(closure().detach())

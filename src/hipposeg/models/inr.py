@@ -32,47 +32,37 @@ OMEGA = 30.0
 class Sine(nn.Module):
     """sin(x); the frequency is in the weights (`siren_start`)."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Any shape."""
-        return x.sin()
+    forward = staticmethod(torch.sin)
 
 
 @torch.no_grad()
-def siren_start(layers: Sequence[nn.Module], omega: float = OMEGA) -> None:
-    """Initialise layers of n inputs as a SIREN: uniform within omega / n (first), sqrt(6 / n) (hidden).
+def siren_start(layers: Sequence[nn.Module]) -> None:
+    """Initialise layers of n inputs as a SIREN: uniform within OMEGA / n (first), sqrt(6 / n) (hidden).
 
-    The paper writes sin(omega * (W x + b)) with W smaller by omega: the same function at the start, whose frequencies
-    this project's learning rates would move 30 times as fast. The last layer keeps the paper's sqrt(6 / n) / omega.
+    The paper writes sin(OMEGA * (W x + b)) with W smaller by OMEGA: the same function at the start, whose frequencies
+    this project's learning rates would move 30 times as fast. The last layer keeps the paper's sqrt(6 / n) / OMEGA.
     """
     for number, layer in enumerate(layers):
         last, inputs = number == len(layers) - 1, layer.in_channels
-        reach = omega / inputs if number == 0 else math.sqrt(6 / inputs) / (omega if last else 1)
+        reach = OMEGA / inputs if number == 0 else math.sqrt(6 / inputs) / (OMEGA if last else 1)
         layer.weight.uniform_(-reach, reach)
         if not last:
-            layer.bias.mul_(omega)
+            layer.bias.mul_(OMEGA)
 
 
 class Head(nn.Module):
     """Class logits at points, from the features there and, for `-xyz`, the positions.
 
-    Args:
-        kind: one of HEADS.
-        inputs: feature channels.
-        n_classes: number of classes with the background.
-        width: of the hidden layers.
-        depth: number of hidden layers.
-        dims: 2 or 3.
-
-    Every layer is a 1-wide convolution, in float32 whatever the backbone's precision, because bfloat16 would round
-    positions to a quarter of a millimetre. Raises ValueError on an unknown kind.
+    One of HEADS, from `inputs` channels; two hidden layers of `width`. Every layer is a 1-wide convolution, in float32
+    whatever the backbone's precision, because bfloat16 would round positions to a quarter of a millimetre.
     """
 
-    def __init__(self, kind: str, inputs: int, n_classes: int, width: int = 64, depth: int = 2, dims: int = 3) -> None:
+    def __init__(self, kind: str, inputs: int, n_classes: int, width: int = 64, dims: int = 3) -> None:
         super().__init__()
         if kind not in HEADS:
             raise ValueError(f"no head is called {kind!r}; there are {', '.join(HEADS)}")
         self.reads_points = kind.endswith("-xyz")
-        hidden = [] if kind == "conv" else [width] * depth
+        hidden = [] if kind == "conv" else [width] * 2
         sides = [inputs + dims * self.reads_points, *hidden, n_classes]
         convolutions = [CONV[dims](a, b, 1) for a, b in zip(sides[:-1], sides[1:], strict=True)]
         if kind == "siren-xyz":

@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import nn
 
 from hipposeg import files
-from hipposeg.models.clip import Clip, check_patches
+from hipposeg.models.clip import Clip
 
 log = logging.getLogger(__name__)
 
@@ -19,11 +19,7 @@ VARIABLE = "HIPPOSEG_CLIP"
 
 
 def checkpoint(name: str) -> Path:
-    """File or folder with a published model's weights: HIPPOSEG_CLIP, else the local cache's.
-
-    Raises:
-        FileNotFoundError: with what was looked for and what to do.
-    """
+    """File or folder with a published model's weights: HIPPOSEG_CLIP, else the local cache's; or FileNotFoundError."""
     from huggingface_hub import hf_hub_download
     from open_clip import get_pretrained_cfg
 
@@ -52,7 +48,7 @@ def published(name: str) -> tuple[nn.Module, str, str]:
 
     Raises:
         FileNotFoundError: there are no weights.
-        ValueError: they are of another model, or of one that cannot be used.
+        ValueError: they are of another model, or of one whose patches do not share the space of images and text.
     """
     import open_clip
 
@@ -61,7 +57,9 @@ def published(name: str) -> tuple[nn.Module, str, str]:
     named, weights = (f"local-dir:{found}", None) if found.is_dir() else (name, str(found))
     try:
         model = open_clip.create_model(named, pretrained=weights, require_pretrained=True)
-        check_patches(model.visual)
+        # In open_clip's own ViT one projection follows the patches and the image.
+        if getattr(model.visual, "proj", None) is None or getattr(model.visual, "attn_pool", None) is not None:
+            raise ValueError(f"a {type(model.visual).__name__} does not project its patches into the common space")
     except Exception as error:  # open_clip, torch and safetensors each raise their own kinds
         raise ValueError(
             f"{found} cannot serve as {whose}; what can are weights of a model whose visual tower is open_clip's "

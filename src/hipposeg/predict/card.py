@@ -4,7 +4,7 @@
 names the weights by hash, so intervals are never used with networks that they were not calibrated for.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,11 @@ from typing import Any
 import numpy as np
 
 from hipposeg.files import read_json, write_json
+from hipposeg.metrics import UNION
+from hipposeg.predict.quality import RULES
 
 NAME = "card.json"
+REMEDY = "copy card and weights from one place, or compute a card with `hipposeg-lab study conformal`."
 # Card and weights of the package.
 PACKAGED = Path(str(resources.files("hipposeg.predict"))) / "weights"
 
@@ -87,19 +90,40 @@ class Card:
 
 
 def read(path: Path = PACKAGED / NAME) -> Card:
-    """Read a card, by default the package's.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is not a card.
-    """
+    """Read a card, by default the package's. Raises ValueError if a value is missing or impossible."""
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing; `hipposeg-lab study conformal` computes a card")
+        raise FileNotFoundError(f"{path} is missing; {REMEDY}")
     try:
         content: dict[str, Any] = read_json(path)
+        if missing := {field.name for field in fields(Card)} - set(content):
+            raise ValueError(f"no {', '.join(sorted(missing))}")
         boxes = {name: tuple(v) if isinstance(v, list) else v for name, v in content["boxes"].items()}
-        return Card(**content | {"boxes": Boxes(**boxes), "scales": tuple(content["scales"])})
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"{path} is not a card of this version ({error}); `hipposeg-lab study conformal` computes one"
-        ) from error
+        card = Card(**content | {"boxes": Boxes(**boxes), "scales": tuple(content["scales"])})
+        _check(card)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: found {error}, expected a card of this version; {REMEDY}") from error
+    return card
+
+
+def _check(card: Card) -> None:
+    """Raise ValueError with the first wrong value."""
+    measures = {"anterior", "posterior", UNION}
+    for place, value, right in (
+        ("level", card.level, _number(card.level) and card.level < 1),
+        ("scale", card.scale, card.scale in (CONSTANT, VOLUME, SPREAD)),
+        ("quantiles", card.quantiles, set(card.quantiles) == measures and all(map(_number, card.quantiles.values()))),
+        ("measures with limits", [*card.limits], set(card.limits) == measures | set(RULES)),
+        *((f"limits of {name}", one, _pair(one)) for name, one in card.limits.items()),
+    ):
+        if not right:
+            raise ValueError(f"{value!r} as {place}")
+
+
+def _number(value: object) -> bool:
+    return type(value) in (int, float) and 0 < value < np.inf
+
+
+def _pair(limits: object) -> bool:
+    """Two finite numbers, of which each may be None, the lower one first."""
+    ends = [one for one in limits if one is not None] if isinstance(limits, list) and len(limits) == 2 else [None]
+    return all(type(one) in (int, float) and np.isfinite(one) for one in ends) and ends == sorted(ends)

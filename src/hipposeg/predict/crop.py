@@ -148,14 +148,7 @@ def start(found: Region, located: Located, side: str) -> Box:
 
 
 def settle(found: Region, box: Box, predict: Predict, boxes: Boxes) -> Settled:
-    """Move the crop until predicting in it leaves it where it is.
-
-    Args:
-        found: the head.
-        box: where to start.
-        predict: one network's probabilities in a crop.
-        boxes: sizes of the training crops, which limit the crop's.
-    """
+    """Move the crop until predicting in it, with one network, leaves it where it is; `boxes` limits its size."""
     begun, visited = box.centre, {}
     for step in range(MOST_STEPS):
         if box in visited:  # a cycle, mostly of two crops one voxel apart: the largest of it
@@ -190,11 +183,7 @@ def largest_piece(mask: np.ndarray) -> np.ndarray:
 def back(probabilities: np.ndarray, grid: np.ndarray, affine: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """A crop's most probable classes on the scan's own grid, (X, Y, Z) uint8.
 
-    Args:
-        probabilities: (K, X, Y, Z) of the crop, not mirrored.
-        grid: (4, 4) of the crop.
-        affine: (4, 4) of the scan.
-        shape: of the scan.
+    probabilities, (K, X, Y, Z), and grid, (4, 4), are the crop's, not mirrored; affine and shape the scan's.
     """
     there = np.linalg.inv(grid) @ affine
     corners = np.array(np.meshgrid(*[(-1, side) for side in probabilities.shape[1:]])).reshape(3, -1)
@@ -216,12 +205,7 @@ def back(probabilities: np.ndarray, grid: np.ndarray, affine: np.ndarray, shape:
 
 
 def check(scan: Scan, boxes: Boxes) -> None:
-    """Check that a scan is a crop like those of the training set.
-
-    Raises:
-        DataError: it has another voxel size or orientation, is rotated further than in training, or is smaller or
-            larger than those crops.
-    """
+    """Raise DataError unless voxels, axes, rotation and size of a crop are like those of the training set."""
     if not np.allclose(scan.spacing, boxes.spacing, atol=SPACING_TOLERANCE_MM, rtol=0):
         raise DataError(
             f"{scan.path}: found a crop with voxels of {_by(scan.spacing)} mm, expected {_by(boxes.spacing)} mm "

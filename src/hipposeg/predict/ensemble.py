@@ -18,7 +18,7 @@ from torch import nn
 from hipposeg import metrics
 from hipposeg.data.n4 import n4
 from hipposeg.data.spec import MSD_HIPPOCAMPUS, PHANTOM_SPEC, DatasetSpec
-from hipposeg.experiments.spec import RunSpec
+from hipposeg.experiments.registry import RunSpec
 from hipposeg.experiments.weights import load, predict
 from hipposeg.files import sha256_file
 from hipposeg.inference import probabilities
@@ -103,12 +103,9 @@ class Ensemble:
 def load_ensemble(
     folder: Path | None = None, folds: Sequence[int] | None = None, machine: Machine | None = None
 ) -> Ensemble:
-    """Load the networks that a card names, each checked by its hash.
+    """Load the networks that a card names, or those of some folds, each checked by its hash.
 
-    Args:
-        folder: holds card.json and <run>.safetensors; by default the package's.
-        folds: load only the networks of these folds.
-        machine: by default this machine.
+    The folder, by default the package's, holds card.json and <run>.safetensors.
 
     Raises:
         FileNotFoundError: a file is missing.
@@ -123,9 +120,9 @@ def load_ensemble(
         if folds is not None and run.fold not in folds:
             continue
         if not path.is_file():
-            raise FileNotFoundError(f"{path} is missing, which {folder / cards.NAME} names; copy both from one place")
-        if sha256_file(path) != digest:
-            raise ValueError(f"{path} is not the file that {cards.NAME} was made for; copy both from one place")
+            raise FileNotFoundError(f"{path} is missing, which {folder / cards.NAME} names; {cards.REMEDY}")
+        if (found := sha256_file(path)) != digest:
+            raise ValueError(f"{path}: found SHA-256 {found}, expected {digest} as in {cards.NAME}; {cards.REMEDY}")
         networks[run] = load(path, run, SPECS[card.dataset], machine)
     return Ensemble(card, networks, machine)
 

@@ -36,9 +36,7 @@ def measure(
 
     Args:
         mask: (X, Y, Z) label map.
-        spacing: voxel size in mm.
         spread: standard deviation of each label's volume over the averaged predictions, in mm3.
-        spec: names the labels.
 
     Returns:
         Each label's volume and the union's in mm3; STRAY, a fraction; MARGIN in voxels; ORDER in mm along the axis from

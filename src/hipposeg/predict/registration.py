@@ -64,12 +64,7 @@ class Located:
 
 
 def locate(image: np.ndarray, affine: np.ndarray) -> Located:
-    """Register a scan to the template.
-
-    Args:
-        image: (X, Y, Z) float32.
-        affine: (4, 4), voxel index to mm; axes of the space are right, front, top.
-    """
+    """Register a scan to the template; the affine is (4, 4), voxel index to mm, and the axes right, front, top."""
     import SimpleITK as sitk  # noqa: N813
 
     # SetNumberOfThreads of the method does not reach its metric, which sums up in any order on several threads.
@@ -117,12 +112,7 @@ def resampled(
 ) -> np.ndarray:
     """An image on another grid, float32; where the grid is coarser, the image is smoothed to its resolution first.
 
-    Args:
-        image: (X, Y, Z).
-        affine: (4, 4) of the image.
-        size: of the grid.
-        grid: (4, 4) of the grid.
-        order: of the spline: 1 is linear, 3 cubic.
+    affine and grid are (4, 4), voxel index to mm; `order` 1 is a linear spline, 3 a cubic one.
     """
     spacing, step = (np.linalg.norm(one[:3, :3], axis=0) for one in (affine, grid))
     # Full width at half maximum of what a voxel of the grid is wider than one of the image.

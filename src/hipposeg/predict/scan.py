@@ -29,7 +29,7 @@ SAME_MM, SAME_DEGREES, SAME_SIDE = 1.0, 1.0, 0.7  # sform and qform; the last is
 KEPT = re.compile("xyzt_units|[qs]form_code|quatern_|qoffset_|srow_")  # header fields in a mask
 NRRD_SPACE = rb"(?mi)^space: *(ras|las|lps|(right|left)-(anterior|posterior)-superior)\s(?s:.*)^space directions:"
 EXPORT = "Convert the scan again from its DICOM files, for instance with dcm2niix."
-Found = tuple[np.ndarray, np.ndarray | None, tuple[str, ...], Any]  # voxels, affine, notes, NIfTI header
+Found = tuple[np.ndarray, np.ndarray | None, tuple[str, ...], Any]  # voxels, affine, notes, NIfTI header or DICOM files
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ class Scan:
         affine: (4, 4) float64, voxel index to mm; axes right, front, top.
         notes: doubts to show beside the result.
         like: header of a NIfTI file.
+        slices: the files of a DICOM series.
     """
 
     path: Path
@@ -49,6 +50,7 @@ class Scan:
     affine: np.ndarray
     notes: tuple[str, ...] = ()
     like: nibabel.Nifti1Header | None = None
+    slices: tuple[Path, ...] = ()
 
     @property
     def spacing(self) -> tuple[float, float, float]:
@@ -67,7 +69,7 @@ def read(path: Path, series: str = "") -> Scan:
         DataError: the file is damaged, of another kind or not 3-D, or has a wrong header or wrong values.
     """
     is_dicom = path.is_dir() or (path.is_file() and dicom.is_dicom(path))
-    voxels, affine, notes, like = _read_dicom(path, series) if is_dicom else _read_file(path)
+    voxels, affine, notes, origin = _read_dicom(path, series) if is_dicom else _read_file(path)
     while voxels.ndim > 3 and voxels.shape[-1] == 1:
         voxels = voxels[..., 0]
     if voxels.ndim != 3 or 0 in voxels.shape or voxels.dtype.kind not in "biuf":
@@ -78,7 +80,8 @@ def read(path: Path, series: str = "") -> Scan:
         raise _error(path, "no orientation (in NIfTI: sform and qform codes 0)", "a stored orientation", remedy)
     notes += _check_affine(path, affine)
     image, more = _check_values(path, voxels)
-    return Scan(path, image, np.asarray(affine, dtype=np.float64), notes + more, like)
+    like, slices = (None, origin) if is_dicom else (origin, ())
+    return Scan(path, image, np.asarray(affine, dtype=np.float64), notes + more, like, slices)
 
 
 def save_labels(path: Path, labels: np.ndarray, scan: Scan) -> None:
@@ -112,7 +115,8 @@ def _read_dicom(path: Path, wanted: str) -> Found:
         raise _error(path, "no DICOM image", "a scan", "Name a scan, or the folder with its DICOM files.")
     chosen = dicom.choose(among, wanted)
     voxels, affine = dicom.read_series(chosen)
-    return voxels, affine, (f"{len(among)} DICOM series found; used {chosen}",) if len(among) > 1 else (), None
+    notes = (f"{len(among)} DICOM series found; used {chosen}",) if len(among) > 1 else ()
+    return voxels, affine, notes, chosen.files
 
 
 def _read_file(path: Path) -> Found:

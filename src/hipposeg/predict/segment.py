@@ -28,6 +28,7 @@ HEAD_MM = 100.0
 # Mean Dice between the five networks' masks. On 14 good and 10 failed hippocampi of eight heads the good ones had 0.94
 # and more, the failed ones 0.82 and less.
 AGREE_REFUSED, AGREE_CHECK = 0.85, 0.94
+AGREE = "the networks' masks agree with a Dice of {:.2f} (limit {})"
 # Way of a crop from the template's place to its end: 4.3 mm at most on the good ones, 15 and more on the failed ones.
 MOVED_REFUSED, MOVED_CHECK = 15.0, 8.0
 
@@ -93,9 +94,9 @@ class Result:
 
     def show(self) -> Any:
         """A matplotlib figure: three planes of each hippocampus, bare and with the outlines of its parts."""
-        from hipposeg.viz import qc
+        from hipposeg.viz import slices
 
-        return qc.picture({one.side or "crop": (one.image, one.mask) for one in self.hippocampi})
+        return slices.quality({one.side or "crop": (one.image, one.mask) for one in self.hippocampi})
 
 
 def segment(
@@ -132,6 +133,8 @@ def _crop(scan: Scan, ensemble: Ensemble, say: Callable[[str], None]) -> Result:
     mask = found.probabilities.argmax(axis=0).astype(np.uint8)
     measured = quality.measure(mask, scan.spacing, found.spread, ensemble.spec)
     flags = quality.flags(measured, ensemble.card.limits)
+    if measured[UNION] and found.agreement < AGREE_CHECK:
+        flags.append(AGREE.format(found.agreement, AGREE_CHECK))
     volumes = {
         _total(label, ""): ensemble.volume(label, measured[label], spread) for label, spread in found.spread.items()
     }
@@ -188,11 +191,10 @@ def _judged(
     if not measured[UNION]:
         return (), ("no hippocampus was found",)
     failures = []
-    agree = f"the networks' masks agree with a Dice of {agreement:.2f}"
     if agreement < AGREE_REFUSED:
-        failures.append(f"{agree}; below {AGREE_REFUSED} the networks do not know this kind of image")
+        failures.append(f"{AGREE.format(agreement, AGREE_REFUSED)}: they do not know this kind of image")
     elif agreement < AGREE_CHECK:
-        flags.append(f"{agree} (limit {AGREE_CHECK})")
+        flags.append(AGREE.format(agreement, AGREE_CHECK))
     if placed.moved > MOVED_REFUSED:
         failures.append(f"the mask lies {placed.moved:.0f} mm from where the template has a hippocampus")
     elif placed.moved > MOVED_CHECK:

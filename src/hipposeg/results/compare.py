@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from hipposeg.metrics import MEAN
-from hipposeg.stats import Paired, conclusion, holm, interval, paired
+from hipposeg.stats import conclusion, holm, interval, paired
 
 CONCLUSIONS = ("better", "worse", "equivalent", "inconclusive")
 DIFFERENCES = ("difference", "low", "high", "subjects", "seeds", "p_holm", "conclusion")
@@ -52,12 +52,7 @@ def differences(
 ) -> pd.DataFrame:
     """Each group minus the reference, paired by case and seed, as one family of comparisons (Holm's adjustment).
 
-    Args:
-        rows: rows of one label.
-        reference: the group that is subtracted.
-        by: column that names the groups.
-        metric: column that is compared.
-        declared: number of planned comparisons, where some are not available yet.
+    rows: of one label. declared: number of planned comparisons, where some are not available yet.
 
     Returns:
         Columns DIFFERENCES, one row a group; no row if the reference is not available. With fewer than three seeds the
@@ -68,13 +63,18 @@ def differences(
     found: dict[str, dict[str, Any]] = {}
     for name, group in groups.items() if mine is not None else ():
         if len(_settings(group, mine)) > 1:
-            found[name] = {"p": np.nan, "conclusion": "not compared: another setting"}
+            found[name] = {"conclusion": "not compared: another setting"}
         elif set(group["case"]) != set(mine["case"]):
-            found[name] = {"p": np.nan, "conclusion": "not compared: other cases"}
+            found[name] = {"conclusion": "not compared: other cases"}
         else:
             a, subjects = stacked(group, metric)
-            found[name] = concluded(paired(a, stacked(mine, metric)[0], subjects))
-    return _as_family(found, declared)
+            pair = paired(a, stacked(mine, metric)[0], subjects)
+            words = conclusion(pair) or f"none: {pair.n_seeds} seed{'s' if pair.n_seeds > 1 else ''}"
+            found[name] = {"difference": pair.difference, "low": pair.low, "high": pair.high, "seeds": pair.n_seeds,
+                           "subjects": pair.n_subjects, "p_holm": pair.p_value, "conclusion": words}  # fmt: skip
+    table = pd.DataFrame(list(found.values()), index=list(found), columns=list(DIFFERENCES))
+    table["p_holm"] = holm(table["p_holm"].to_numpy(dtype=float), declared)
+    return table
 
 
 def _settings(*groups: pd.DataFrame) -> set[tuple]:
@@ -85,25 +85,6 @@ def _settings(*groups: pd.DataFrame) -> set[tuple]:
     return {tuple(row) for group in groups for row in group[columns].drop_duplicates().itertuples(index=False)}
 
 
-def concluded(pair: Paired) -> dict[str, Any]:
-    """A paired difference as a row, its conclusion withheld below three seeds."""
-    words = conclusion(pair) or f"none: {pair.n_seeds} seed{'s' if pair.n_seeds > 1 else ''}"
-    return {"difference": pair.difference, "low": pair.low, "high": pair.high, "subjects": pair.n_subjects,
-            "seeds": pair.n_seeds, "p": pair.p_value, "conclusion": words}  # fmt: skip
-
-
-def _as_family(found: Mapping[str, Mapping[str, Any]], declared: int = 0) -> pd.DataFrame:
-    columns = ["p", *(column for column in DIFFERENCES if column != "p_holm")]
-    table = pd.DataFrame(list(found.values()), index=list(found), columns=columns)
-    table["p_holm"] = holm(table.pop("p").to_numpy(dtype=float), declared)
-    return table[list(DIFFERENCES)]
-
-
-def _primary(frame: pd.DataFrame) -> pd.DataFrame:
-    """Mean Dice on grouped fold 0."""
-    return frame[(frame["label"] == MEAN) & (frame["folds"] == "grouped") & (frame["fold"] == 0)]
-
-
 def by_family(
     frame: pd.DataFrame, reference: str, families: Mapping[str, Sequence[str]], schedule: str
 ) -> pd.DataFrame:
@@ -112,58 +93,10 @@ def by_family(
     Returns:
         Index (family, model); Holm's adjustment within each family. Empty if nothing can be compared.
     """
-    here = _primary(frame)
-    here, tables = here[here["schedule"] == schedule], {}
+    tables, here = {}, frame[(frame["label"] == MEAN) & (frame["schedule"] == schedule)]
+    here = here[(here["folds"] == "grouped") & (here["fold"] == 0)]
     for family, members in families.items():
         found = differences(here[here["model"].isin([reference, *members])], reference, declared=len(members))
         if len(found):
             tables[family] = found
     return pd.concat(tables) if tables else pd.DataFrame(columns=list(DIFFERENCES))
-
-
-def flips(short: pd.DataFrame, long: pd.DataFrame) -> pd.DataFrame:
-    """Whether a short and a long schedule lead to the same conclusions; both are tables of `differences`.
-
-    Returns:
-        Differences and conclusions side by side, and `says`: "flips" (one better, the other worse), "agrees" (the same
-        conclusion), "differs" (another conclusion), "inconclusive" (none in either), "open" (withheld in one).
-    """
-    both = short.join(long, suffixes=("_short", "_long"), how="inner")
-    columns = [f"{name}_{end}" for end in ("short", "long") for name in ("difference", "low", "high", "conclusion")]
-    pairs = zip(both["conclusion_short"], both["conclusion_long"], strict=True)
-    return both[columns].assign(says=[_change(*pair) for pair in pairs])
-
-
-def _change(short: str, long: str) -> str:
-    if not {short, long} <= set(CONCLUSIONS):
-        return "open"
-    if short == long:
-        return "inconclusive" if short == "inconclusive" else "agrees"
-    return "flips" if {short, long} == {"better", "worse"} else "differs"
-
-
-def alike(frame: pd.DataFrame) -> bool:
-    """Whether runs exist and all have one data set and one kind of device, so that their means can be ranked."""
-    return len(frame[["data_sha256", "device"]].drop_duplicates()) == 1
-
-
-def moved(frame: pd.DataFrame, reference: str, names: Sequence[str], short: str, long: str) -> pd.DataFrame:
-    """How a longer schedule changes each model's difference from the reference, on grouped fold 0.
-
-    Returns:
-        Columns DIFFERENCES: the difference at the long schedule minus that at the short one, on the same cases and
-        seeds; above zero, the model gains more from longer training than the reference does. Only models with the same
-        seeds at both schedules; Holm's adjustment over these rows.
-    """
-    here = _primary(frame)
-    found = {}
-    for model in names:
-        four = [
-            here[(here["model"] == name) & (here["schedule"] == schedule)]
-            for name in (model, reference)
-            for schedule in (long, short)
-        ]
-        if len({tuple(sorted(rows["seed"].unique())) for rows in four}) == 1 and alike(pd.concat(four)):
-            a_long, a_short, b_long, b_short = (stacked(rows)[0] for rows in four)
-            found[model] = concluded(paired(a_long - a_short, b_long - b_short, stacked(four[0])[1]))
-    return _as_family(found)

@@ -7,7 +7,7 @@ run with its training history and its masks.
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,6 @@ PLACE = ["model", "folds", "fold", "seed", "schedule"]
 LEAK_DICE = 0.92
 LEAK_FOLDS = ("grouped", "nnunet")
 CONFIG_COLUMNS = ("notebook", "family", "numerics", "data_sha256")
-
-_cache: dict[tuple[Path, int, int], pd.DataFrame] = {}
 
 
 class ResultsError(ValueError):
@@ -109,11 +107,7 @@ def load(ws: Workspace) -> pd.DataFrame:
         columns.append("volume_abs_error")
         return pd.DataFrame(columns=columns)
     state = path.stat()
-    key = (path, state.st_mtime_ns, state.st_size)
-    if key not in _cache:
-        _cache.clear()
-        _cache[key] = _joined(ws)
-    return _cache[key].copy(deep=False)
+    return _joined(ws, (state.st_mtime_ns, state.st_size)).copy(deep=False)
 
 
 def get(ws: Workspace, name: str) -> Run | None:
@@ -130,7 +124,8 @@ def runs(frame: pd.DataFrame, ws: Workspace) -> list[Run]:
     return [Run(name, rows, configs[name] | table.loc[name].to_dict(), ws.artifacts) for name, rows in groups]
 
 
-def _joined(ws: Workspace) -> pd.DataFrame:
+@lru_cache(maxsize=1)
+def _joined(ws: Workspace, _stamp: tuple[int, int]) -> pd.DataFrame:
     try:
         table, configs = store.read_runs(ws)[list(store.RUN_COLUMNS)], store.read_configs(ws.artifacts)
         scores = store.read_scores(ws.artifacts)[["run", *store.SCORE_COLUMNS]]
@@ -152,12 +147,8 @@ def _joined(ws: Workspace) -> pd.DataFrame:
 def with_stand_ins(frame: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
     """Let runs that this machine trained take the place of the committed ones that they repeat.
 
-    Args:
-        frame: rows of `load`.
-        names: run that was trained here, such as `unet2d.grouped0.s0.standard.fp32` -> the planned run's name.
-
-    Returns:
-        The rows without those of the replaced runs; the column `planned` names the planned run.
+    names: run that was trained here, such as `unet2d.grouped0.s0.standard.fp32` -> the planned run's name, which the
+    column `planned` of the result holds. Rows of the replaced runs are left out.
     """
     kept = frame[~frame["run"].isin(set(names.values()) - set(names))]
     return kept.assign(planned=kept["run"].replace(dict(names)))
@@ -177,11 +168,7 @@ def without_twins(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def check(frame: pd.DataFrame, spec: DatasetSpec, folds: Mapping[str, Sequence[Mapping[str, Sequence[int]]]]) -> None:
-    """Check what `load` gave: every run covers its fold, with every label once, and sets off no leak alarm.
-
-    Raises:
-        ResultsError: with the run, what was found and what was expected.
-    """
+    """Raise ResultsError unless every run of a frame covers its fold, with every label once, and sets off no alarm."""
     labels = sorted(labels_of(spec))
     for run, rows in frame.groupby("run", sort=False):
         first = rows.iloc[0]

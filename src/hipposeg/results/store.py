@@ -9,7 +9,7 @@ with the training time that is already there.
 import gzip
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +45,8 @@ def put(
 
     Args:
         ws: whose artifacts to write.
-        row: RUN_COLUMNS of the run.
-        config: its whole configuration, for configs.json.
+        row: RUN_COLUMNS.
+        config: for configs.json.
         scores: SCORE_COLUMNS, one row per case and label.
         history: one row per epoch.
         masks: case -> label map (X, Y, Z) uint8, or None if only the scores are kept.
@@ -83,10 +83,8 @@ def put(
 def score_all(predicted: dict[int, np.ndarray], cohort: Cohort, fold: Fold | None = None) -> list[dict[str, Any]]:
     """Score predictions against the labels: rows with case, subject, label and the metrics of `metrics.score_case`.
 
-    Args:
-        predicted: case -> label map (X, Y, Z) uint8 on the native grid.
-        cohort: the labelled cases.
-        fold: the fold. Where only some slices are scored (`data.folds`), they count as a volume of thicker slices.
+    predicted: case -> label map (X, Y, Z) uint8 on the native grid. Where the fold scores only some slices
+    (`data.folds`), they count as a volume of thicker slices.
     """
     part, steps = scored_part(fold or {})
     rows = []
@@ -100,23 +98,18 @@ def score_all(predicted: dict[int, np.ndarray], cohort: Cohort, fold: Fold | Non
 
 def read_runs(ws: Workspace) -> pd.DataFrame:
     """runs.csv; without rows where there is none."""
-    path = ws.artifacts / RUNS
-    if not path.is_file():
-        return pd.DataFrame(columns=list(RUN_COLUMNS))
-    return pd.read_csv(path, dtype=dict.fromkeys(TEXT, str), keep_default_na=False, na_values={"train_s": [""]})
+    text = {"dtype": dict.fromkeys(TEXT, str), "keep_default_na": False, "na_values": {"train_s": [""]}}
+    return read_table(ws.artifacts / RUNS, RUN_COLUMNS, **text)
 
 
 def read_scores(folder: Path) -> pd.DataFrame:
     """scores.csv.gz as stored."""
-    path = folder / SCORES
-    if not path.is_file():
-        return pd.DataFrame(columns=["run", *SCORE_COLUMNS])
-    return pd.read_csv(path, dtype={"run": "category", "label": "category"})
+    return read_table(folder / SCORES, ("run", *SCORE_COLUMNS), dtype={"run": "category", "label": "category"})
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    """A table with a column `run`; empty where there is none."""
-    return pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=["run"])
+def read_table(path: Path, columns: Sequence[str] = ("run",), **options: Any) -> pd.DataFrame:
+    """A CSV file, read with pandas' options; where there is none, no row of these columns."""
+    return pd.read_csv(path, **options) if path.is_file() else pd.DataFrame(columns=list(columns))
 
 
 def read_configs(folder: Path) -> dict[str, dict[str, Any]]:
@@ -155,7 +148,7 @@ def _whole(column: pd.Series) -> pd.Series:
 
 
 def _csv(table: pd.DataFrame) -> bytes:
-    return table_bytes(table.sort_values(["case", "label"]).reset_index(drop=True).astype({"label": str}))
+    return table_bytes(table.sort_values(["case", "label"]).astype({"label": str}))
 
 
 def _with(table: pd.DataFrame, run: str, rows: pd.DataFrame) -> pd.DataFrame:

@@ -1,6 +1,5 @@
 """Tables for people: models side by side with intervals and costs, and conclusions as text."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -19,21 +18,20 @@ RUN_COLUMNS = ("run", "model", "notebook", "dims", "folds", "fold", "seed", "sch
 SUMMARY_COLUMNS = (*RUN_COLUMNS, "label", "n", "n_nan", *METRIC_COLUMNS)
 # Metrics that a table of models shows beside Dice.
 FURTHER = ("iou", "nsd1", "hd95")
-# Column title, metric, and how its numbers are written.
-READABLE = (
-    ("NSD 1 mm", "nsd1", "{:.3f}"), ("NSD 2 mm", "nsd2", "{:.3f}"), ("HD95 (mm)", "hd95", "{:.2f}"),
-    ("MSD (mm)", "msd", "{:.2f}"), ("volume bias (mm³)", "volume_bias", "{:+.0f}"),
-    ("volume error (mm³)", "volume_abs_error", "{:.0f}"),
-)  # fmt: skip
+# Column or metric -> its title and how its numbers are written.
+WRITTEN = {
+    "params": ("parameters", "{:,.0f}"), "gflops": ("GFLOP", "{:.1f}"), "steps": ("steps", "{:,.0f}"),
+    "minutes": ("minutes", "{:.1f}"), "seeds": ("seeds", "{:.0f}"), "iou": ("IoU", "{:.3f}"),
+    "nsd1": ("NSD 1 mm", "{:.3f}"), "nsd2": ("NSD 2 mm", "{:.3f}"), "hd95": ("HD95 (mm)", "{:.2f}"),
+    "msd": ("MSD (mm)", "{:.2f}"), "volume_bias": ("volume bias (mm³)", "{:+.0f}"),
+    "volume_abs_error": ("volume error (mm³)", "{:.0f}"),
+}  # fmt: skip
 
 
 def summary(frame: pd.DataFrame, spec: DatasetSpec, shown: Mapping[str, Sequence[str]] | None = None) -> pd.DataFrame:
     """Every metric of every run and label: its mean over cases with a 95 % interval over subjects.
 
-    Args:
-        frame: rows of `results.load`.
-        spec: names the labels.
-        shown: label -> metrics to compute; the others are NaN. By default all.
+    shown: label -> metrics to compute; the others are NaN. By default all.
 
     Returns:
         Columns SUMMARY_COLUMNS. n: cases; n_nan: cases without a distance (for the mean: in any class).
@@ -66,13 +64,13 @@ def readable(results: pd.DataFrame, names: dict[str, str], spec: DatasetSpec) ->
         row |= {"mean Dice": f"{mean['dice']:.3f}"}
         row |= {"95 % interval": f"{mean['dice_low']:.3f} to {mean['dice_high']:.3f}"}
         row |= {"union": f"{by_label.loc[UNION, 'dice']:.3f}"}
-        row |= {title: text.format(mean[metric]) for title, metric, text in READABLE}
+        row |= {WRITTEN[metric][0]: WRITTEN[metric][1].format(mean[metric]) for metric in METRICS[2:]}
         rows.append(row | {"volumes": int(mean["n"]), "no distance": int(mean["n_nan"])})
     return pd.DataFrame(rows).set_index("run").rename_axis(None)
 
 
 def costs(
-    frame: pd.DataFrame, labels: Sequence[str], folds: str = "grouped", fold: int = 0, schedule: str = "standard",
+    frame: pd.DataFrame, labels: Sequence[str], folds: str = "grouped", schedule: str = "standard",
     idle: Mapping[str, float] | None = None,
 ) -> pd.DataFrame:  # fmt: skip
     """Models on one fold: what each costs, and its Dice with interval.
@@ -80,17 +78,14 @@ def costs(
     Args:
         frame: rows of `results.load`.
         labels: whose Dice get a column each.
-        folds: kind of folds.
-        fold: index of the fold.
-        schedule: of all runs.
-        idle: model -> minutes of its training on an idle machine; by default the runs' own, which may have trained
-            beside other work.
+        folds, schedule: of all runs; the fold is 0.
+        idle: model -> minutes of its training on an idle machine; by default the runs' own, trained beside other work.
 
     Returns:
         Columns dims, params, gflops, steps, minutes, the labels, iou, nsd1, hd95, value (mean Dice), low, high, seeds;
         index: model. Empty if no run is on that fold.
     """
-    chosen = frame[(frame["folds"] == folds) & (frame["fold"] == fold) & (frame["schedule"] == schedule)]
+    chosen = frame[(frame["folds"] == folds) & (frame["fold"] == 0) & (frame["schedule"] == schedule)]
     if chosen.empty:
         return pd.DataFrame()
     rows = means(chosen[chosen["label"] == MEAN])
@@ -116,12 +111,9 @@ def minutes(runs: pd.DataFrame) -> pd.Series:
 def readable_costs(table: pd.DataFrame) -> pd.DataFrame:
     """What `costs` returns as text with units; costs first, mean Dice with its interval last."""
     text = pd.DataFrame(index=table.index)
-    written = {"params": ("parameters", "{:,.0f}"), "gflops": ("GFLOP", "{:.1f}"), "steps": ("steps", "{:,.0f}"),
-               "minutes": ("minutes", "{:.1f}"), "seeds": ("seeds", "{:.0f}"), "iou": ("IoU", "{:.3f}"),
-               "nsd1": ("NSD 1 mm", "{:.3f}"), "hd95": ("HD95 (mm)", "{:.2f}")}  # fmt: skip
     first = ("params", "gflops", "steps", "minutes", "seeds")
     for name in (*first, *(column for column in table if column not in (*first, "dims", "value", "low", "high"))):
-        title, form = written.get(name, (f"Dice, {name}", "{:.3f}"))
+        title, form = WRITTEN.get(name, (f"Dice, {name}", "{:.3f}"))
         text[title] = ["" if np.isnan(value) else form.format(value) for value in table[name]]
     text["mean Dice (95 % interval)"] = with_interval(table)
     return text
@@ -159,8 +151,7 @@ def readable_differences(table: pd.DataFrame) -> pd.DataFrame:
     text["difference"] = [difference for difference, _ in both]
     text["95 % interval"] = [ends for _, ends in both]
     for count in ("subjects", "seeds"):
-        if count in table:
-            text[count] = ["" if np.isnan(number) else f"{number:.0f}" for number in table[count].astype(float)]
+        text[count] = ["" if np.isnan(number) else f"{number:.0f}" for number in table[count].astype(float)]
     text["p (Holm)"] = ["none" if np.isnan(p) else "< 0.0001" if p < 1e-4 else f"{p:.4f}" for p in table["p_holm"]]
     text["conclusion"] = table["conclusion"]
     return text
@@ -185,18 +176,14 @@ def counts_in_words(table: pd.DataFrame, reference: str) -> str:
 
 def machines(frame: pd.DataFrame) -> str:
     """Which processor trained how many networks, in words; models that are not trained are left out."""
-    runs = frame.drop_duplicates("run")
-    counts = Counter(runs.loc[runs["steps"] > 0, "processor"])
-    return "; ".join(f"{name}: {count}" for name, count in sorted(counts.items()))
+    counts = frame[frame["steps"] > 0].groupby("processor")["run"].nunique()
+    return "; ".join(f"{name}: {count}" for name, count in counts.items())
 
 
 def volume_agreements(run: Run, spec: DatasetSpec) -> dict[str, Agreement]:
     """Bland-Altman and ICC of predicted against true volumes in mm3, for each class and their union."""
-    pairs = {
-        label: (run.values(label, "volume_predicted"), run.values(label, "volume_true"))
-        for label in (*spec.names, UNION)
-    }
-    return {label: agreement(predicted.to_numpy(), true.to_numpy()) for label, (predicted, true) in pairs.items()}
+    columns = ("volume_predicted", "volume_true")
+    return {label: agreement(*(run.values(label, one).to_numpy() for one in columns)) for label in (*spec.names, UNION)}
 
 
 def out_of_fold(frame: pd.DataFrame, model: str) -> pd.DataFrame:
@@ -212,22 +199,7 @@ def out_of_fold(frame: pd.DataFrame, model: str) -> pd.DataFrame:
 def cases_by_rule(scores: pd.Series) -> dict[str, int]:
     """The cases with the best, median and worst score (lower middle if even; ties: lower case number).
 
-    scores: mean Dice by case number, such as `Run.values()`; NaN are left out. Raises ValueError if no case has one.
+    scores: mean Dice by case number, such as `Run.values()`; NaN are left out.
     """
-    kept = scores.dropna()
-    if kept.empty:
-        raise ValueError("no case has a score; expected the mean Dice of at least one case")
-    ranked = kept.sort_index().sort_values(ascending=False, kind="stable").index.tolist()
+    ranked = scores.dropna().sort_index().sort_values(ascending=False, kind="stable").index.tolist()
     return {"best": ranked[0], "median": ranked[len(ranked) // 2], "worst": ranked[-1]}
-
-
-def run_names(results: pd.DataFrame) -> dict[str, str]:
-    """Return short names in table order: the model, and what else tells runs of one model apart."""
-    firsts = results.drop_duplicates("run").set_index("run")
-    words = {"folds": "{}", "fold": "fold {}", "seed": "seed {}", "schedule": "{}", "precision": "{}"}
-    names = {}
-    for run, row in firsts.iterrows():
-        twins = firsts[firsts["model"] == row["model"]]
-        extra = [text.format(row[key]) for key, text in words.items() if twins[key].nunique() > 1]
-        names[run] = " ".join([row["model"], ", ".join(extra)]).strip()
-    return names

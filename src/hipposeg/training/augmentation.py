@@ -83,7 +83,6 @@ class Batch:
 
 
 def _uniform(batch: int, count: int, reach: float, generator: Generator) -> Tensor:
-    """(batch, count) uniform in [-reach, reach)."""
     return (torch.rand(batch, count, generator=generator) * 2 - 1) * reach
 
 
@@ -136,17 +135,9 @@ def sample(values: Tensor, points: Tensor) -> Tensor:
 
 
 def augment(images: Tensor, labels: Tensor, n_classes: int, settings: Augmentation, generator: Generator) -> Batch:
-    """Change a batch at random.
+    """Change a batch at random: images (B, C, *S) float32, z-scored, on any device, and labels (B, *S) uint8.
 
-    Args:
-        images: (B, C, *S) float32, z-scored, on any device.
-        labels: (B, *S) uint8.
-        n_classes: number of classes with the background.
-        settings: ranges of the changes.
-        generator: a CPU generator; the result depends on its state alone.
-
-    Returns:
-        Changed images and their targets. Outside the image is background with intensity 0, the mean.
+    The generator is a CPU's. Outside the image is background with intensity 0, the mean.
     """
     batch, dims, device = images.shape[0], images.ndim - 2, images.device
     targets = one_hot(labels.long(), n_classes).movedim(-1, 1).float()
@@ -171,7 +162,6 @@ def augment(images: Tensor, labels: Tensor, n_classes: int, settings: Augmentati
 
 
 def _transform(settings: Classic) -> torch.nn.Module:
-    """torchvision's transform of these settings, for tv_tensors of an image and a mask."""
     from torchvision.transforms import v2
 
     moves = {"scale": settings.scale, "translate": (settings.shift, settings.shift)}
@@ -180,8 +170,7 @@ def _transform(settings: Classic) -> torch.nn.Module:
     if settings.apart:
         chances = [settings.apart, settings.apart, settings.flip]
         ways = [v2.RandomAffine(settings.rotate, **linear), v2.RandomAffine(0, **moves, **linear)]
-        parts.append(v2.RandomChoice([*ways, v2.RandomVerticalFlip(1), v2.Identity()], [*chances, 1 - sum(chances)]))
-        return v2.Compose(parts)
+        return v2.RandomChoice([*ways, v2.RandomVerticalFlip(1), v2.Identity()], [*chances, 1 - sum(chances)])
     if settings.flip:
         parts.append(v2.RandomVerticalFlip(settings.flip))  # torchvision's vertical axis is a tensor's first
     if settings.rotate or settings.shift or settings.scale != (1.0, 1.0):
@@ -194,16 +183,11 @@ def _transform(settings: Classic) -> torch.nn.Module:
 def classic(images: Tensor, labels: Tensor, n_classes: int, settings: Classic, generator: Generator) -> Batch:
     """Change a batch of slices at random with torchvision's transforms and nearest-neighbour labels.
 
-    Used for the configurations of other projects. Arguments and result as of `augment`: images (B, C, H, W) float32,
-    labels (B, H, W) uint8. The points are those of the unchanged slices.
-
-    Raises:
-        ValueError: volumes, which torchvision does not transform.
+    Used for the configurations of other projects. Arguments and result as of `augment`, in 2D; the points are those of
+    the unchanged slices.
     """
     from torchvision import tv_tensors
 
-    if images.ndim != 4:
-        raise ValueError(f"images have shape {tuple(images.shape)}; torchvision's transforms take slices (B, C, H, W)")
     change = _transform(settings)
     changed = []
     with torch.random.fork_rng(devices=[]):  # torchvision draws from torch's global generator

@@ -21,7 +21,6 @@ class Samples:
     Attributes:
         images: (N, C, *S) float32.
         labels: (N, *S) uint8.
-        n_classes: number of classes with the background.
         spacing: voxel size in mm along S.
         context: (N, D) float32, further input of the network, or None.
     """
@@ -77,15 +76,7 @@ def batches(
     samples: Samples, size: int, device: str, changes: Augmentation | Classic, seed: int, epoch: int,
     empty: float | None = None,
 ) -> Iterator[tuple[int, Batch]]:  # fmt: skip
-    """Yield (step, batch) of one epoch, augmented; an incomplete last batch is dropped unless it is the only one.
-
-    Args:
-        samples: training data.
-        size: samples a batch.
-        device: where batches are moved.
-        changes: ranges of the augmentation.
-        seed, epoch, empty: as of `drawn`.
-    """
+    """Yield (step, batch) of one epoch, augmented; an incomplete last batch is dropped unless it is the only one."""
     order = drawn(samples, seed, epoch, empty)
     for step in range(max(1, len(order) // size)):
         chosen = order[step * size : (step + 1) * size]

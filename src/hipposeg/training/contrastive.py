@@ -6,7 +6,7 @@ training resumes like any other.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -64,19 +64,15 @@ class Contrasting(Training):
             chosen = drawn(samples, self.config.batch, generator)
             images, labels = (part[chosen].to(self.machine.device) for part in (samples.images, samples.labels))
             batch = changed(images, labels, samples.n_classes, self.config.augmentation, generator)
-            words = np.random.default_rng(seeded(self.seed, number, step, "words").initial_seed())
             said = [samples.facts[index] for index in chosen]
-            yield step, Batch(batch.images, batch.targets, batch.points, self.encoded(said, samples.names, words))
-
-    def encoded(self, said: list[Facts], names: tuple[str, ...], words: np.random.Generator) -> Tensor:
-        """Facts of a batch as the network's input: tokens of captions (B, L), or attributes (B, A)."""
-        if self.config.loss == CONTRASTIVE:
-            found = self.model.tokens([caption(one, words) for one in said])
-        else:
-            found = torch.from_numpy(np.stack([attributes(one, names) for one in said]))
-        return found.to(self.machine.device)
+            if self.config.loss == CONTRASTIVE:
+                words = np.random.default_rng(seeded(self.seed, number, step, "words").initial_seed())
+                context = self.model.tokens([caption(one, words) for one in said])
+            else:
+                context = torch.from_numpy(np.stack([attributes(one, samples.names) for one in said]))
+            yield step, replace(batch, context=context.to(self.machine.device))
 
     def loss(self, batch: Batch, samples: Captioned) -> Tensor:
-        """Loss of the network."""
+        """Loss of one batch."""
         with self.machine.autocast():
             return self.model.loss(batch.images, batch.context)

@@ -18,15 +18,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
-from tqdm import tqdm
 
 from hipposeg import files
 from hipposeg.training.augmentation import Augmentation, Batch, Classic
 from hipposeg.training.batches import Samples, batches, seeded
 from hipposeg.training.losses import segmentation_loss
 from hipposeg.training.machine import Machine
-from hipposeg.training.optimiser import optimisers
-from hipposeg.training.schedule import StopRule, rate
+from hipposeg.training.optimiser import optimisers, rate
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +37,6 @@ class TrainConfig:
     """A training configuration.
 
     Attributes:
-        epochs: passes over the samples.
         batch: samples a step.
         lr: peak learning rate of AdamW.
         muon: peak learning rate of Muon (`training.optimiser`) for weight matrices; 0 leaves all weights to AdamW.
@@ -51,8 +48,8 @@ class TrainConfig:
         foreground_weight: class weight of each foreground class in the cross-entropy; background has 1.
         watch_every: epochs between two evaluations of the scored cases, for display only.
         augmentation: ranges of the random changes.
-        stop: rule that ends training early, evaluated on subjects cut from the training ones.
-        schedule: of both rates, a name of `schedule.SCHEDULES`.
+        stop: unused; stored configurations list it.
+        schedule: of both rates, a name of `optimiser.SCHEDULES`.
         horizon: length of the schedule in trainings; above 1, training ends before the rates reach their minimum.
         empty: fraction of samples without foreground (`batches.drawn`); None keeps the natural one.
         share: fraction of the training subjects to learn from.
@@ -70,22 +67,11 @@ class TrainConfig:
     foreground_weight: float = 1.0
     watch_every: int = 2
     augmentation: Augmentation | Classic = field(default_factory=Augmentation)
-    stop: StopRule | None = None
+    stop: None = None
     schedule: str = "one-cycle"
     horizon: float = 1.0
     empty: float | None = None
     share: float = 1.0
-
-
-def optimise(model: nn.Module, optimisers: list[torch.optim.Optimizer], loss: Tensor, clip: float) -> None:
-    """Take one gradient step with a clipped norm. Raises FloatingPointError if the loss is not finite."""
-    if not torch.isfinite(loss):
-        raise FloatingPointError(f"the training loss became {loss.item()}; lower the learning rate or check the images")
-    model.zero_grad(set_to_none=True)
-    loss.backward()
-    nn.utils.clip_grad_norm_(model.parameters(), clip)
-    for optimiser in optimisers:
-        optimiser.step()
 
 
 def forward(model: nn.Module, batch: Batch, spacing: tuple[float, ...]) -> Tensor | list[Tensor]:
@@ -107,8 +93,6 @@ class Training:
 
     Attributes:
         model: the network; its optional method `noted` returns numbers for the history.
-        config: training configuration.
-        machine: device and precision.
         seed: of batch order, augmentation and dropout.
         history: one dictionary per finished epoch.
         seconds: time spent in training steps.
@@ -127,6 +111,10 @@ class Training:
         self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(self.config.average))
         self.optimisers = optimisers(self.model, self.config.lr, self.config.weight_decay, self.config.muon)
         self.peaks = [optimiser.param_groups[0]["lr"] for optimiser in self.optimisers]
+
+    def steps(self, samples: Samples) -> int:
+        """Steps of one epoch."""
+        return max(1, len(samples.images) // self.config.batch)
 
     def save(self, path: Path, key: str) -> None:
         """Write a checkpoint atomically."""
@@ -152,15 +140,14 @@ class Training:
         for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(saved)
 
-    def epoch(self, samples: Samples, number: int, progress: tqdm) -> dict[str, Any]:
+    def epoch(self, samples: Samples, number: int, progress: Any) -> dict[str, Any]:
         """Train epoch `number` (from 1); returns its entry of the history: epoch, step, lr, loss."""
-        config, total_loss = self.config, 0.0
-        per_epoch = max(1, len(samples.images) // config.batch)
+        config, total_loss, per_epoch = self.config, 0.0, self.steps(samples)
         self.model.train()
         planned = round(config.horizon * config.epochs * per_epoch)
         for step, batch in self.batches(samples, number):
             done = (number - 1) * per_epoch + step
-            fraction = rate(config.schedule, done, planned, config.warmup, self.history)
+            fraction = rate(config.schedule, done, planned, config.warmup, [line["loss"] for line in self.history])
             for optimiser, peak in zip(self.optimisers, self.peaks, strict=True):
                 for group in optimiser.param_groups:
                     group["lr"] = peak * fraction
@@ -168,7 +155,13 @@ class Training:
             with torch.random.fork_rng(enabled=True):
                 torch.manual_seed(seeded(self.seed, number, step, "dropout").initial_seed())
                 loss = self.loss(batch, samples)
-            optimise(self.model, self.optimisers, loss, config.clip)
+            if not torch.isfinite(loss):
+                raise FloatingPointError(f"the training loss became {loss.item()}: lower lr, or check the images")
+            self.model.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
+            for optimiser in self.optimisers:
+                optimiser.step()
             self.average.update_parameters(self.model)
             total_loss += loss.item()
             progress.update()
@@ -196,50 +189,28 @@ class Training:
 
 
 def fit(
-    model: nn.Module,
-    samples: Samples,
-    config: TrainConfig,
-    machine: Machine,
-    seed: int,
-    folder: Path,
-    key: str,
-    watch: Callable[[nn.Module], dict[str, float]] | None = None,
-    inner: Callable[[nn.Module], dict[str, float]] | None = None,
-    label: str = "training",
-    kind: type[Training] = Training,
-) -> tuple[nn.Module, list[dict[str, Any]], float]:
+    training: Training, samples: Samples, folder: Path, key: str,
+    watch: Callable[[nn.Module], dict[str, float]] | None = None, label: str = "training",
+) -> tuple[nn.Module, list[dict[str, Any]], float]:  # fmt: skip
     """Train to the end of the schedule, resuming from `folder` if it has a checkpoint with this key.
 
     Args:
-        model: network with initial weights.
-        samples: training data.
-        config: training configuration.
-        machine: device and precision.
-        seed: as of `Training`.
+        training: network with initial weights, configuration, machine and seed.
         folder: receives checkpoint.pt and history.jsonl after every epoch.
-        key: identifies the run.
         watch: evaluates the scored cases for the history; no choice depends on it.
-        inner: evaluates Dice of each class on subjects cut from the training ones, for `config.stop`.
-        label: shown in the progress bar.
-        kind: how an epoch is trained, such as `contrastive.Contrasting`.
 
     Returns:
         The averaged network in evaluation mode; the history, one dictionary per epoch; the seconds of training, without
         evaluations, with those before a resume.
 
     Raises:
-        ValueError: `config.stop` is set without `inner`.
         FloatingPointError: the loss became infinite or NaN.
     """
-    if config.stop and inner is None:
-        raise ValueError(f"config.stop is {config.stop}, which needs the argument `inner`")
-    training = kind(model, config, machine, seed)
-    checkpoint = folder / "checkpoint.pt"
+    config, checkpoint = training.config, folder / "checkpoint.pt"
     training.resume(checkpoint, key)
-    per_epoch = max(1, len(samples.images) // config.batch)
-    done = len(training.history)
-    if config.stop and config.stop.ends(training.history):
-        done = config.epochs
+    per_epoch, done = training.steps(samples), len(training.history)
+    from tqdm import tqdm  # the predictor imports this module, and works without
+
     with tqdm(total=config.epochs * per_epoch, initial=done * per_epoch, desc=label, mininterval=1, unit="step") as bar:
         for number in range(done + 1, config.epochs + 1):
             started = time.perf_counter()
@@ -247,14 +218,10 @@ def fit(
             training.seconds += time.perf_counter() - started
             if watch and (number % config.watch_every == 0 or number == config.epochs):
                 line["dice"] = watch(training.averaged(samples))
-            if config.stop and number % config.stop.every == 0:
-                line["inner"] = inner(training.averaged(samples))
             training.history.append(line)
             bar.set_postfix_str(f"epoch {number}/{config.epochs}, loss {line['loss']:.3f}")
             # The checkpoint last: a kill in between repeats the epoch, and with it the line.
             lines = [json.dumps(files.plain(line), sort_keys=True) + "\n" for line in training.history]
             files.write_text(folder / "history.jsonl", "".join(lines))
             training.save(checkpoint, key)
-            if config.stop and config.stop.ends(training.history):
-                break
     return training.averaged(samples), training.history, training.seconds

@@ -21,17 +21,13 @@ LOSSES: dict[str, tuple[tuple[float, str], ...]] = {
 }
 
 
-def soft_dice_loss(logits: Tensor, target: Tensor, smooth: float = 1e-5) -> Tensor:
+def soft_dice_loss(logits: Tensor, target: Tensor) -> Tensor:
     """One minus the mean soft Dice of the foreground classes, pooled over the batch, because slices often lack a class.
 
     As in nnU-Net's 2D networks (Isensee et al. 2021, doi:10.1038/s41592-020-01008-z). Scores come from
     `hipposeg.metrics`, per case and never pooled.
-
-    Args:
-        logits: (B, K, *S) float32.
-        target: (B, K, *S) float32 soft labels.
-        smooth: keeps the ratio defined for a class that is absent from batch and prediction.
     """
+    smooth = 1e-5  # keeps the ratio defined for a class that is absent from batch and prediction
     probability = logits.softmax(1)
     axes = (0, *range(2, logits.ndim))
     overlap = (probability * target).sum(axes)
@@ -62,14 +58,14 @@ def binary_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     return torch.stack(losses).mean()
 
 
-def focal_loss(logits: Tensor, target: Tensor, gamma: float = 2.0) -> Tensor:
+def focal_loss(logits: Tensor, target: Tensor) -> Tensor:
     """Mean focal loss over voxels (Lin et al. 2017, arXiv:1708.02002; MONAI's, softmax over the classes).
 
     MONAI averages over voxels and classes; times K it is the sum over classes, as in the paper.
     """
     from monai.losses import FocalLoss
 
-    return FocalLoss(include_background=True, gamma=gamma, use_softmax=True)(logits, target) * logits.shape[1]
+    return FocalLoss(include_background=True, gamma=2.0, use_softmax=True)(logits, target) * logits.shape[1]
 
 
 def combined(logits: Tensor, target: Tensor, name: str, foreground_weight: float) -> Tensor:
@@ -91,17 +87,9 @@ def segmentation_loss(
     Coarse outputs are compared with soft labels averaged over their larger voxels. Each has half the weight of the next
     finer one, and the weights add up to 1, as in nnU-Net (Isensee et al. 2021; Lee et al. 2015, arXiv:1409.5185).
 
-    Args:
-        outputs: logits (B, K, *S), or a sequence of them, finest first, each half as large as the one before.
-        target: (B, K, *S) float32 soft labels.
-        name: one of LOSSES.
-        foreground_weight: class weight in the term "ce".
-
-    Raises:
-        ValueError: there is no such loss.
+    outputs: logits (B, K, *S), or a sequence of them, finest first, each half as large as the one before. target:
+    (B, K, *S) float32 soft labels. name: one of LOSSES.
     """
-    if name not in LOSSES:
-        raise ValueError(f"no loss is called {name!r}; there are {', '.join(LOSSES)}")
     levels = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     pool = functional.avg_pool2d if target.ndim == 4 else functional.avg_pool3d
     weights = [0.5**level for level in range(len(levels))]

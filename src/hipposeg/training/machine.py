@@ -16,13 +16,7 @@ from hipposeg.models.unet import LAYOUTS
 
 @dataclass(frozen=True)
 class Machine:
-    """What a run computes on.
-
-    Attributes:
-        device: "cpu", "cuda" or "mps".
-        precision: "bf16" or "fp32".
-        threads: number of CPU threads.
-    """
+    """What a run computes on: device "cpu", "cuda" or "mps", precision "bf16" or "fp32", and number of CPU threads."""
 
     device: str
     precision: str
@@ -31,8 +25,7 @@ class Machine:
     @property
     def kind(self) -> str:
         """The hardware in a run's name: "" for bfloat16 on a CPU, else "fp32", "cuda", "mps.fp32", ..."""
-        words = [self.device if self.device != "cpu" else "", self.precision if self.precision != "bf16" else ""]
-        return ".".join(word for word in words if word)
+        return ".".join(word for word in (self.device, self.precision) if word not in ("cpu", "bf16"))
 
     def autocast(self) -> AbstractContextManager:
         """The autocast context of this precision."""

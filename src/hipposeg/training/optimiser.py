@@ -1,9 +1,13 @@
-"""Muon for weight matrices, AdamW for the rest.
+"""Muon for weight matrices, AdamW for the rest; learning rates over a training, as fractions of their peak.
 
 Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/) replaces the momentum of a weight matrix by the
 nearest matrix with orthonormal rows, so that every direction of the update has the same size. A convolution's kernel is
 such a matrix: output channels by everything they sum over. torch's own Muon takes two-dimensional weights alone.
 """
+
+import math
+from collections.abc import Sequence
+from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +17,8 @@ A, B, C = 3.4445, -4.7750, 2.0315
 
 # A layer with fewer inputs or outputs reads an image or gives classes.
 NARROWEST = 8
+
+SCHEDULES = ("one-cycle", "cosine", "restarts", "plateau")
 
 
 def orthogonalised(matrix: Tensor, steps: int = 5) -> Tensor:
@@ -34,14 +40,7 @@ def orthogonalised(matrix: Tensor, steps: int = 5) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """Nesterov momentum, orthogonalised, for weights seen as (first side, all other sides).
-
-    Args:
-        params: weights with two or more dimensions.
-        lr: step size, relative to the weights' own scale.
-        momentum: of the running mean of gradients.
-        weight_decay: per unit of learning rate.
-    """
+    """Nesterov momentum, orthogonalised, for weights seen as matrices (first side, all other sides)."""
 
     def __init__(self, params: list[Tensor], lr: float, momentum: float = 0.95, weight_decay: float = 0.0) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
@@ -82,3 +81,29 @@ def optimisers(model: nn.Module, lr: float, weight_decay: float, muon: float) ->
     if matrices:
         made.append(Muon(matrices, lr=muon, weight_decay=weight_decay))
     return made
+
+
+def rate(name: str, step: int, steps: int, warmup: float, losses: Sequence[float]) -> float:
+    """Fraction of the peak rate at `step` of `steps`, after finished epochs with these training losses.
+
+    one-cycle: cosine up from 1/25 over the warm-up, down to 0 after it (Smith and Topin 2018, doi:10.1117/12.2520589).
+    cosine: down to 0 from the start. restarts: three such cosines in a row (Loshchilov and Hutter 2017,
+    arXiv:1608.03983). plateau: a tenth after each epoch without a new lowest loss. Raises ValueError for other names.
+    """
+    if name == "one-cycle":
+        rise = max(1, round(warmup * steps))
+        if step < rise:
+            return 1 / 25 + (1 - 1 / 25) * (1 - math.cos(math.pi * step / rise)) / 2
+        return _cosine((step - rise) / max(1, steps - rise))
+    if name == "cosine":
+        return _cosine(step / steps)
+    if name == "restarts":
+        return _cosine(step * 3 / steps % 1)
+    if name == "plateau":
+        lowest = accumulate(losses, min)
+        return 0.1 ** sum(loss >= low for low, loss in zip(lowest, losses[1:], strict=False))
+    raise ValueError(f"no schedule is called {name!r}; there are {', '.join(SCHEDULES)}")
+
+
+def _cosine(part: float) -> float:
+    return (1 + math.cos(math.pi * part)) / 2

@@ -1,17 +1,16 @@
-"""Curves over training, and accuracy against training time."""
+"""Curves over training, and accuracy beside training time."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
-from matplotlib.transforms import Bbox
 
-from hipposeg.viz.style import INK, MUTED, SERIES, WIDTH, line_style
+from hipposeg.viz.intervals import dots
+from hipposeg.viz.style import WIDTH, line_style
 
 
 def training_curves(
@@ -51,47 +50,18 @@ def readable_log(axis: Any) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def dice_by_minutes(table: pd.DataFrame) -> Figure:
-    """Draw mean Dice with its interval against training time on a logarithmic axis, a named dot for each model.
+def dice_and_minutes(table: pd.DataFrame) -> Figure:
+    """Draw mean Dice with its interval beside training time on a logarithmic axis, the fastest model on top.
 
     Args:
-        table: index model; columns minutes, value, low, high, dims (2 or 3, shown by the marker). Models without
-            minutes are left out.
+        table: index model; columns minutes, value, low, high, dims (2 or 3). Models without minutes are left out.
     """
-    kept = table.dropna(subset=["minutes"]).sort_values(["minutes", "value"])
-    fig, ax = plt.subplots(figsize=(WIDTH, 4.6))
-    for dims, marker in ((2, "s"), (3, "o")):
-        rows, colour = kept[kept["dims"] == dims], SERIES[dims - 2]
-        if len(rows):
-            ax.vlines(rows["minutes"], rows["low"], rows["high"], color=colour, linewidth=1.4, alpha=0.45)
-            ax.plot(rows["minutes"], rows["value"], marker, color=colour, markersize=7, markeredgecolor="white",
-                    label=f"{dims}D")  # fmt: skip
-    ax.set(xlabel="training time (minutes)", ylabel="mean Dice (bars: 95 % interval)", xscale="log")
-    if len(kept):
-        ax.set_xlim(kept["minutes"].min() / 1.3, kept["minutes"].max() * 2.2)
-        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        ax.xaxis.set_major_formatter(FormatStrFormatter("%g"))
-        ax.minorticks_off()
-    if kept["dims"].nunique() > 1:
-        fig.legend(*ax.get_legend_handles_labels(), loc="outside upper right", ncols=2)
-    _name_dots(ax, [(str(model), row["minutes"], row["value"]) for model, row in kept.iterrows()])
+    kept = table.dropna(subset=["minutes"]).sort_values(["minutes", "value"]).rename_axis("row").reset_index()
+    if kept.empty:
+        return plt.figure(figsize=(WIDTH, 1))
+    kept["series"] = kept["dims"].map("{:.0f}D".format)
+    parts = [kept.assign(panel="Dice"), kept.assign(panel="time", value=kept["minutes"], low=np.nan, high=np.nan)]
+    fig = dots(pd.concat(parts), {"Dice": "mean Dice (bars: 95 % interval)", "time": "training time (minutes)"})
+    fig.axes[1].set_xscale("log")
+    readable_log(fig.axes[1].xaxis)
     return fig
-
-
-def _name_dots(ax: Axes, dots: Sequence[tuple[str, float, float]]) -> None:
-    """Write a name beside each dot, at the nearest height where it covers no dot and no other name."""
-    ax.figure.draw_without_rendering()  # so that the places of dots in pixels are known
-    taken = [Bbox.from_bounds(*(ax.transData.transform(dot[1:]) - 4), 8, 8) for dot in dots]
-    for name, *at in dots:
-        text = ax.annotate(name, at, (9, 0), textcoords="offset points", fontsize=8, color=INK, va="center",
-                           in_layout=False, path_effects=[withStroke(linewidth=2.5, foreground="white")])  # fmt: skip
-        for height in [*sorted(range(-150, 151, 3), key=abs), 0]:
-            text.set_position((9, height))
-            box = text.get_window_extent()
-            inside = ax.bbox.y0 <= box.y0 and box.y1 <= ax.bbox.y1
-            if inside and not any(box.overlaps(other) for other in taken):
-                break
-        if abs(height) > 9:
-            line = {"arrowstyle": "-", "color": MUTED, "linewidth": 0.7, "shrinkA": 0, "shrinkB": 3}
-            ax.annotate("", at, (8, height), textcoords="offset points", in_layout=False, arrowprops=line, zorder=1)
-        taken.append(box)

@@ -5,7 +5,6 @@ several, `series` (the colour) and `panel` (side by side). Everything keeps its 
 """
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -14,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from hipposeg.viz.style import INK, MUTED, SERIES, WIDTH, text_width
+from hipposeg.viz.style import INK, MUTED, SERIES, WIDTH
 
 BAND = "#dfe3e8"  # differences that are too small to matter
 
@@ -28,10 +27,10 @@ def dots(
     one_scale: bool = False,
     numbers: str | None = None,
 ) -> Figure:
-    """Draw a dot with its interval for each row, series and panel.
+    """Draw a dot with its interval (without `low` and `high`, the dot only) for each row, series and panel.
 
     Args:
-        table: see the module; without `low` and `high`, dots only.
+        table: see the module.
         xlabel: one text, or one for each panel.
         colours: by series.
         line: name and value of a dashed line in every panel.
@@ -119,36 +118,24 @@ def _rows(
         ax.tick_params(axis="y", length=0)
     if len(series) > 1 and series != rows:
         handles = {label: one for ax in axes[0] for one, label in zip(*ax.get_legend_handles_labels(), strict=True)}
-        columns = max(1, int(WIDTH / (0.6 + max(text_width(str(name), 10) for name in series))))
+        columns = max(1, 115 // (8 + max(len(str(name)) for name in series)))  # characters on a line
         fig.legend(handles.values(), handles, loc="outside lower center", ncols=min(columns, len(series)),
                    markerscale=2 if room else 1)  # fmt: skip
     return fig
 
 
 COLUMNS = ("difference", "low", "high", "subjects", "seeds", "conclusion")
-HEADS = ("difference (95 % interval)", "subjects", "seeds", "conclusion")
-# Inches: a row, the chart, and the space between columns of text. Points: the text.
-ROW, CHART, GAP, SIZE = 0.25, 3.1, 0.2, 8.5
 # The axis leaves out an interval that reaches this many times as far as the median one.
 CUT = 6
 
-
-class Mark(NamedTuple):
-    """How a conclusion is drawn: shape, colour, and whether the shape is filled."""
-
-    shape: str
-    colour: str
-    filled: bool = True
-
-
-# Shapes alone tell them apart, too: to the right, to the left, closed, open.
+# Shape, colour and fill of each conclusion. Shapes alone tell them apart: to the right, to the left, closed, open.
 MARKS = {
-    "better": Mark(">", SERIES[2]),
-    "worse": Mark("<", SERIES[1]),
-    "equivalent": Mark("s", SERIES[0]),
-    "inconclusive": Mark("o", INK, filled=False),
+    "better": (">", SERIES[2], SERIES[2]),
+    "worse": ("<", SERIES[1], SERIES[1]),
+    "equivalent": ("s", SERIES[0], SERIES[0]),
+    "inconclusive": ("o", INK, "white"),
 }
-NO_CONCLUSION = Mark("d", MUTED, filled=False)
+NO_CONCLUSION = ("d", MUTED, "white")
 
 
 def forest(
@@ -158,7 +145,7 @@ def forest(
 
     Args:
         rows: as `results.compare.differences` returns it, indexed by name or by (group, name); groups keep their order
-            and get headings. A row without a difference (NaN) is listed with its text only.
+            and get headings. A row without a difference (NaN) is listed with its conclusion only.
         margin: half the width of the shaded band, in the unit of the differences.
         xlabel: text of the axis.
         sort: largest difference first within a group, instead of the table's order.
@@ -171,35 +158,25 @@ def forest(
         found = f"lacks the columns {', '.join(missing)}" if missing else "has no row"
         raise ValueError(f"the table of differences {found}; pass what results.compare.differences returns")
     lines = _lines(rows, sort)
-    texts = [HEADS, *(_words(row) for _, row in lines)]
-    widths = [max(text_width(text, SIZE) for text in column) for column in zip(*texts, strict=True)]
-    names = max(text_width(name, SIZE, "normal" if row is not None else "bold") for name, row in lines) + GAP
-    height = ROW * len(lines)
-    size = (names + CHART + sum(widths) + GAP * (len(widths) + 1), height + ROW + 0.8)
-    fig = plt.figure(figsize=size, layout="none")
-    ax = fig.add_axes((names / size[0], 0.65 / size[1], CHART / size[0], height / size[1]))
-    ax.set(ylim=(len(lines) - 0.5, -0.5), xlabel=f"{xlabel}\n(shaded: ±{margin:g})", yticks=[])
-    ax.set_xlim(_reach(rows, margin))
+    fig, ax = plt.subplots(figsize=(WIDTH, 0.9 + 0.25 * len(lines)))
+    ax.set(ylim=(len(lines) - 0.5, -0.5), xlim=_reach(rows, margin), xlabel=f"{xlabel} (shaded: ±{margin:g})")
     ax.axvspan(-margin, margin, color=BAND, linewidth=0, zorder=0)
     ax.axvline(0, color=INK, linewidth=1, zorder=1)
     ax.xaxis.set_major_locator(MaxNLocator(6))
-    ax.xaxis.label.set_size(SIZE)
-    ax.tick_params(axis="x", labelsize=SIZE)
-    ax.spines["left"].set_visible(False)
-    for y, (name, row) in enumerate(lines):
-        indent = 7 if rows.index.nlevels > 1 and row is not None else 0
-        _text(ax, name, y, -names + 0.1, indent, weight="bold" if row is None else "normal")
-        if row is not None and np.isfinite(row["difference"]):
+    ax.grid(False, axis="y")
+    right = ax.secondary_yaxis("right")
+    for side, texts in ((ax, [name for name, _ in lines]), (right, [_words(row) for _, row in lines])):
+        side.set_yticks(range(len(lines)), texts, fontsize=8.5)
+        side.tick_params(axis="y", length=0)
+        for name, spine in side.spines.items():
+            spine.set_visible(name == "bottom")
+    for y, (_, row) in enumerate(lines):
+        if row is None:
+            ax.get_yticklabels()[y].set_weight("bold")
+            continue
+        right.get_yticklabels()[y].set_color(MARKS.get(row["conclusion"], NO_CONCLUSION)[1])
+        if np.isfinite(row["difference"]):
             _whisker(ax, y, row)
-    for y, words in enumerate(texts, start=-1):
-        x = CHART + GAP
-        for column, (text, width) in enumerate(zip(words, widths, strict=True)):
-            count = HEADS[column] in ("subjects", "seeds")
-            colour = MUTED if y < 0 else INK
-            if column == len(HEADS) - 1 and y >= 0 and text:
-                colour = MARKS.get(text, NO_CONCLUSION).colour
-            _text(ax, text, y, x + width if count else x, color=colour, ha="right" if count else "left")
-            x += width + GAP
     return fig
 
 
@@ -215,17 +192,16 @@ def _lines(rows: pd.DataFrame, sort: bool) -> list[tuple[str, pd.Series | None]]
     return lines
 
 
-def _words(row: pd.Series | None) -> tuple[str, ...]:
-    """A row's numbers as they are printed, in the order of HEADS."""
+def _words(row: pd.Series | None) -> str:
+    """A row's numbers and conclusion."""
     if row is None:
-        return ("",) * len(HEADS)
-    conclusion = row["conclusion"]
-    if not isinstance(conclusion, str) or not conclusion:
-        conclusion = "none: 1 seed" if row["seeds"] == 1 else f"none: {row['seeds']:.0f} seeds"
+        return ""
+    conclusion = row["conclusion"] if isinstance(row["conclusion"], str) and row["conclusion"] else "no conclusion"
     if not np.isfinite(row["difference"]):
-        return ("", "", "", conclusion)
+        return conclusion
     value, low, high = (f"{row[end]:+.4f}".replace("-", "\N{MINUS SIGN}") for end in ("difference", "low", "high"))
-    return (f"{value} ({low} to {high})", f"{row['subjects']:.0f}", f"{row['seeds']:.0f}", conclusion)
+    seeds = f"{row['seeds']:.0f} seed{'s' if row['seeds'] > 1 else ''}"
+    return f"{value} ({low} to {high}), {row['subjects']:.0f} subjects, {seeds}: {conclusion}"
 
 
 def _reach(rows: pd.DataFrame, margin: float) -> tuple[float, float]:
@@ -240,17 +216,10 @@ def _reach(rows: pd.DataFrame, margin: float) -> tuple[float, float]:
 
 def _whisker(ax: Axes, y: int, row: pd.Series) -> None:
     """The interval as a line with its conclusion's mark, and an arrow where it goes on beyond the axis."""
-    mark = MARKS.get(row["conclusion"], NO_CONCLUSION)
-    ax.hlines(y, row["low"], row["high"], color=mark.colour, linewidth=1.6)
-    ax.plot(row["difference"], y, mark.shape, color=mark.colour if mark.filled else "white", markersize=7,
-            markeredgecolor=mark.colour, markeredgewidth=1.4)  # fmt: skip
+    shape, colour, fill = MARKS.get(row["conclusion"], NO_CONCLUSION)
+    ax.hlines(y, row["low"], row["high"], color=colour, linewidth=1.6)
+    ax.plot(row["difference"], y, shape, color=fill, markersize=7, markeredgecolor=colour, markeredgewidth=1.4)
     low, high = ax.get_xlim()
-    for end, beyond, shape in ((low, row["low"] < low, "<"), (high, row["high"] > high, ">")):
+    for end, beyond, arrow in ((low, row["low"] < low, "<"), (high, row["high"] > high, ">")):
         if beyond:
-            ax.plot(end, y, shape, color=mark.colour, markersize=6, clip_on=False)
-
-
-def _text(ax: Axes, text: str, y: float, x: float, indent: float = 0, **style: str) -> None:
-    """Write beside the chart, `x` inches from its left edge and `indent` points further."""
-    ax.annotate(text, (0, y), (72 * x + indent, 0), xycoords=("axes fraction", "data"), textcoords="offset points",
-                va="center", fontsize=SIZE, annotation_clip=False, **style)  # fmt: skip
+            ax.plot(end, y, arrow, color=colour, markersize=6, clip_on=False)

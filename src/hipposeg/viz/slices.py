@@ -4,9 +4,11 @@ Slices are indexed `[horizontal, vertical]` and drawn in mm, the low end at the 
 a data set does not know (`spec.axes` holds "") get no letter: no figure claims a side.
 """
 
+import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,8 +19,8 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Patch
 from matplotlib.patheffects import Normal, withStroke
 
-from hipposeg.data.spec import DatasetSpec
-from hipposeg.viz.style import INK, WIDTH
+from hipposeg.data.spec import MSD_HIPPOCAMPUS, DatasetSpec
+from hipposeg.viz.style import INK, RC, WIDTH
 
 # For each axis that a slice is cut across: the axes drawn horizontally and vertically. The long axis 1 lies
 # horizontally in two of the three planes, so that anterior is at the same side in both and rows stay low.
@@ -69,23 +71,23 @@ def outline(mask: np.ndarray) -> np.ndarray:
 
     Voxel edges, not a contour between voxel centres: what is drawn is exactly what is scored.
     """
+    # The edge between padded cells i and i + 1 lies at i - 0.5 in the unpadded frame.
     padded = np.pad(mask.astype(bool), 1)
-    segments = []
-    for axis in (0, 1):
-        for h, v in np.argwhere(np.diff(padded, axis=axis)):
-            # The edge between padded cells i and i + 1 lies at i - 0.5 in the unpadded frame.
-            start = (h - 0.5, v - 1.5) if axis == 0 else (h - 1.5, v - 0.5)
-            step = (0, 1) if axis == 0 else (1, 0)
-            segments.append((start, (start[0] + step[0], start[1] + step[1])))
-    return np.array(segments, dtype=float).reshape(-1, 2, 2)
+    across, along = (np.argwhere(np.diff(padded, axis=axis)) for axis in (0, 1))
+    across, along = across - (0.5, 1.5), along - (1.5, 0.5)
+    return np.concatenate([np.stack([across, across + (0, 1)], 1), np.stack([along, along + (1, 0)], 1)])
 
 
 @dataclass(frozen=True)
 class CaseView:
     """One case as a figure shows it.
 
-    title: text above the panel. image: (X, Y, Z). masks: name -> (X, Y, Z) label map, or None for the bare image.
-    spacing: voxel size in mm. index: the slice to show; None takes the one with most foreground in the first mask.
+    Attributes:
+        title: above or beside the panel.
+        image: (X, Y, Z).
+        masks: name -> (X, Y, Z) label map, or None for the bare image.
+        spacing: voxel size in mm.
+        index: the slice to show; None takes the one with most foreground in the first mask.
     """
 
     title: str
@@ -104,12 +106,11 @@ def overlay(
     spacing: tuple[float, float] = (1.0, 1.0),
     window: tuple[float, float] | None = None,
     alpha: float = 0.35,
-    linewidth: float = 1.1,
 ) -> None:
     """Draw a slice in grey, and over it each label as a semi-transparent fill with an outline.
 
     image, label: (horizontal, vertical), as `plane` gives them. spacing: mm. alpha: opacity of the fill, 0 for
-    outlines only. linewidth: of the outlines, 0 for fills only. The axes are in mm, with equal scales and no frame.
+    outlines only. The axes are in mm, with equal scales and no frame.
     """
     if label is not None and label.shape != image.shape:
         raise ValueError(f"label slice {label.shape} and image slice {image.shape} differ; cut both at one place")
@@ -122,7 +123,7 @@ def overlay(
             fill = np.zeros((*mask.T.shape, 4))
             fill[mask.T] = (*to_rgb(item.colour), alpha)
             picture(ax, fill, extent)
-            edge(ax, mask, item.colour, spacing, linewidth=linewidth)
+            edge(ax, mask, item.colour, spacing, linewidth=1.1)
 
 
 def edge(ax: Axes, mask: np.ndarray, colour: str, spacing: tuple[float, float] = (1.0, 1.0), **style) -> None:
@@ -214,42 +215,74 @@ def three_plane(
     spec: DatasetSpec,
     title: str = "",
     centre: Sequence[int] | None = None,
-    *,
     spacing: tuple[float, float, float] = (1.0, 1.0, 1.0),
     crosshair: bool = True,
-    alpha: float = 0.35,
 ) -> Figure:
     """Draw one case in three planes: a row for each mask (the name at its left), a column for each plane.
 
-    image: (X, Y, Z). masks: name -> (X, Y, Z) label map, or None for a row without overlay. centre: the voxel that
-    all planes pass through; None takes, on each axis, the slice with most foreground in the first mask. crosshair:
-    dotted lines where the other two planes cut. alpha: opacity of the labels' fill. All panels share one scale in mm.
+    image: (X, Y, Z). masks: name -> (X, Y, Z) label map, or None for a row without overlay. centre: the voxel that all
+    planes pass through (None takes, on each axis, the slice with most foreground in the first mask), with dotted lines
+    if `crosshair`. All panels share one scale in mm.
     """
     first = next((mask for mask in masks.values() if mask is not None), None)
     centre = [fullest(first, axis, image.shape) for axis in range(3)] if centre is None else centre
-    fig, axes = panels([[plane_size(image, axis, spacing) for axis in range(3)] for _ in masks])
-    for number, (row, (name, mask)) in enumerate(zip(axes, masks.items(), strict=True)):
-        for axis, ax in enumerate(row):
-            case_panel(ax, CaseView("", image, {name: mask}, spacing, centre[axis]), name, spec, axis, alpha)
-            letters(ax, spec, axis)
-            if crosshair:
-                cross(ax, axis, centre, spacing)
-            if number == 0:
-                text = f"{plane_name(spec, axis)}, slice {centre[axis] + 1} of {image.shape[axis]}"
-                ax.set_title(text, fontsize=9, weight="normal")
-        row[0].set_ylabel(name, fontsize=9)
-        scale_bar(row[0])
+    rows = [(CaseView(name, image, {name: mask}, spacing), centre) for name, mask in masks.items()]
+    fig = _planes(rows, spec, alpha=0.35, crosshair=crosshair)
+    for ax in fig.axes[3:]:
+        ax.set_title("")
     heading(fig, title)
-    legend(fig, spec)
     return fig
 
 
-def cross(ax: Axes, axis: int, centre: Sequence[int], spacing: Sequence[float]) -> None:
-    """Draw dotted lines where the other two planes through the voxel `centre` cut a slice across `axis`."""
-    horizontal, vertical = PLANES[axis]
-    style = {"color": "white", "linewidth": 0.8, "alpha": 0.6, "linestyle": (0, (1, 3))}
-    ax.axvline((centre[horizontal] + 0.5) * spacing[horizontal], **style)
-    ax.axhline((centre[vertical] + 0.5) * spacing[vertical], **style)
+def quality(views: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
+    """Draw hippocampi, bare above and outlined below, to check masks by.
+
+    Args:
+        views: "left" and "right", both in RAS axes, or "crop" -> image and label map, (X, Y, Z) at 1 mm.
+    """
+    sides = set(views) <= {"left", "right"}  # a crop does not tell its side
+    spec = replace(MSD_HIPPOCAMPUS, axes=(("L", "R"), *MSD_HIPPOCAMPUS.axes[1:])) if sides else MSD_HIPPOCAMPUS
+    rows = []
+    for name, (image, mask) in views.items():
+        centre = [fullest(mask, axis, image.shape) for axis in range(3)]
+        rows.append((CaseView(f"{name}, scan", image, {"": None}), centre))
+        rows.append((CaseView(name, image, {"": mask}), centre))
+    fig = _planes(rows, spec, alpha=0, crosshair=False)
+    for number, ax in enumerate(fig.axes):
+        if number // 3 % 2:
+            ax.set_title("")
+    return fig
+
+
+def quality_png(views: Mapping[str, tuple[np.ndarray, np.ndarray]], dpi: int = 110) -> bytes:
+    """`quality` as PNG without a date, in the project's settings whatever the user's matplotlibrc holds."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(RC)
+        fig, content = quality(views), io.BytesIO()
+        fig.savefig(content, dpi=dpi, format="png", metadata={"Software": None})
+        plt.close(fig)
+    return content.getvalue()
+
+
+def _planes(rows: Sequence[tuple[CaseView, Sequence[int]]], spec: DatasetSpec, alpha: float, crosshair: bool) -> Figure:
+    """Three planes through a voxel of each case, under their names; the case's title at the left."""
+    fig, axes = panels([[plane_size(view.image, axis, view.spacing) for axis in range(3)] for view, _ in rows])
+    for row, (view, centre) in zip(axes, rows, strict=True):
+        for axis, ax in enumerate(row):
+            case_panel(ax, replace(view, index=centre[axis]), next(iter(view.masks)), spec, axis, alpha)
+            letters(ax, spec, axis)
+            if crosshair:  # where the other two planes cut
+                horizontal, vertical = ((centre[side] + 0.5) * view.spacing[side] for side in PLANES[axis])
+                style = {"color": "white", "linewidth": 0.8, "alpha": 0.6, "linestyle": (0, (1, 3))}
+                ax.axvline(horizontal, **style)
+                ax.axhline(vertical, **style)
+            text = f"{plane_name(spec, axis)}, slice {centre[axis] + 1} of {view.image.shape[axis]}"
+            ax.set_title(text, fontsize=9, weight="normal")
+        row[0].set_ylabel(view.title, fontsize=9)
+        scale_bar(row[0])
+    legend(fig, spec)
+    return fig
 
 
 def row_of_cases(views: Sequence[CaseView], spec: DatasetSpec, title: str = "", *, axis: int = 0) -> Figure:

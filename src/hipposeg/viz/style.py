@@ -1,14 +1,11 @@
 """One look for every figure, and saving that gives the same bytes each time."""
 
-import functools
 import io
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
-from matplotlib.textpath import TextPath
 
 from hipposeg.files import replacing, smaller_png, smaller_svg
 
@@ -58,15 +55,6 @@ def use_style() -> None:
 def line_style(index: int) -> dict[str, str]:
     """Colour and dashes of the n-th line, distinct for 18 of them."""
     return {"color": SERIES[index % len(SERIES)], "linestyle": DASHES[index // len(SERIES) % len(DASHES)]}
-
-
-@functools.cache
-def text_width(text: str, size: float, weight: str = "normal") -> float:
-    """Return the width in inches of a line of text of `size` points."""
-    if not text.strip():
-        return 0.0
-    font = FontProperties(family=RC["font.family"], weight=weight)
-    return float(TextPath((0, 0), text, size=size, prop=font).get_extents().x1) / 72
 
 
 def _saving(fig: Figure) -> AbstractContextManager[None]:

@@ -31,20 +31,12 @@ SMOOTHING_SD_VOXELS = 0.7
 # Seen from a little above, across the long axis: (direction of the camera from the object, up).
 VIEW = ((1.0, -0.35, 0.5), (0.0, 0.0, 1.0))
 
-# Draws a red window and looks whether it is red. Plain VTK, because importing PyVista takes ten times as long.
+# Draws a red window and looks whether it is red.
 PROBE = """
-from vtkmodules.vtkRenderingCore import vtkRenderer, vtkRenderWindow, vtkWindowToImageFilter
-import vtkmodules.vtkRenderingOpenGL2
-window, renderer = vtkRenderWindow(), vtkRenderer()
-renderer.SetBackground(1, 0, 0)
-window.SetOffScreenRendering(1)
-window.SetSize(32, 32)
-window.AddRenderer(renderer)
-window.Render()
-grab = vtkWindowToImageFilter()
-grab.SetInput(window)
-grab.Update()
-assert grab.GetOutput().GetScalarComponentAsDouble(16, 16, 0, 0) == 255, "the test picture is not red"
+import pyvista
+plotter = pyvista.Plotter(off_screen=True, window_size=(32, 32))
+plotter.set_background("red")
+assert plotter.screenshot(return_img=True)[16, 16].tolist()[:3] == [255, 0, 0], "the test picture is not red"
 """
 
 
@@ -118,23 +110,16 @@ def _plotter(
 
 
 def picture(
-    label: NDArray[np.uint8], spec: DatasetSpec, spacing: Sequence[float], size: tuple[int, int] = (960, 560),
-    span: float | None = None, mesher: Mesher = meshes,
+    label: NDArray[np.uint8], spec: DatasetSpec, spacing: Sequence[float], span: float, mesher: Mesher = meshes,
+    size: tuple[int, int] = (960, 560),
 ) -> NDArray[np.uint8]:  # fmt: skip
-    """Render a label map (X, Y, Z) off screen to (height, width, 3) uint8.
-
-    Args:
-        label, spec, spacing: the map, its labels, its voxel size in mm.
-        size: of the picture in pixels.
-        span: mm that fill the picture; None takes the longest side of the map.
-        mesher: makes the meshes.
+    """Render a label map (X, Y, Z), filled by `span` mm, off screen to (height, width, 3) uint8.
 
     Raises:
         RuntimeError: this machine cannot render (`problem`).
     """
     if reason := problem():
         raise RuntimeError(reason)
-    span = span or _longest(label, spacing)
     plotter = _plotter(label, spec, spacing, span, mesher, off_screen=True, window_size=size, lighting="light kit")
     try:
         return np.asarray(plotter.screenshot(return_img=True))[..., :3]
@@ -153,7 +138,7 @@ def figure(
 ) -> Figure:  # fmt: skip
     """Draw pictures of several label maps side by side, in one scale, with names and legend. Raises as `picture`."""
     span = max(_longest(label, spacing) for label in masks.values())
-    pictures = {name: picture(label, spec, spacing, span=span, mesher=mesher) for name, label in masks.items()}
+    pictures = {name: picture(label, spec, spacing, span, mesher) for name, label in masks.items()}
     width = min(6.5, 10 / len(masks))
     fig, axes = plt.subplots(1, len(masks), figsize=(width * len(masks), 0.62 * width + 0.5), squeeze=False)
     for ax, (name, image) in zip(axes[0], pictures.items(), strict=True):

@@ -32,17 +32,11 @@ CONFIGURATIONS = {"ours": ours.configuration, "nnunet": nnunet.configuration, "d
 
 @dataclass(frozen=True)
 class Cell:
-    """One measurement.
+    """One measurement."""
 
-    Attributes:
-        kind: "peak", "predict", "models", "throughput", "race" or "quick" (a short "throughput" or "predict").
-        system: such as "nnunet-shortened"; for "models" the notebook whose models are timed.
-        minutes: training times of a race.
-    """
-
-    kind: str
-    system: str = ""
-    minutes: tuple[float, ...] = ()
+    kind: str  # "peak", "predict", "models", "throughput", "race" or "quick" (a short "throughput" or "predict")
+    system: str = ""  # such as "nnunet-shortened"; for "models" the notebook whose models are timed
+    minutes: tuple[float, ...] = ()  # training times of a race
 
     @property
     def name(self) -> str:
@@ -71,10 +65,7 @@ def all_cells() -> list[Cell]:
 
 
 def quick_cells() -> list[Cell]:
-    """The short part: peak, predictor, and a step and a prediction of ours and both peers, in float32.
-
-    Ours is measured in contiguous layout, too.
-    """
+    """The short part, in float32: peak, predictor, a step and a prediction of ours (in two layouts) and both peers."""
     systems = ("predict", "ours-fp32", "ours-contiguous", "nnunet", "dynunet")
     return [Cell("peak"), *(Cell("quick", system) for system in systems)]
 
@@ -89,20 +80,10 @@ def bench_machine() -> Machine:
     return machine
 
 
-def versions() -> dict[str, str]:
-    """Installed versions of the packages that the numbers depend on; empty for one that is not installed."""
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = ""
-    return found
-
-
 def setting(machine: Machine) -> dict[str, Any]:
-    """Processor, threads, precision and versions."""
-    return {"machine": processor_name(), **asdict(machine), "versions": versions()}
+    """Processor, threads, precision, and versions of packages, empty for one that is not installed."""
+    versions = {name: metadata.version(name) if importlib.util.find_spec(name) else "" for name in PACKAGES}
+    return {"machine": processor_name(), **asdict(machine), "versions": versions}
 
 
 def key(cell: Cell, machine: Machine) -> str:
@@ -138,14 +119,6 @@ def state(cell: Cell, machine: Machine, where: Path) -> str:
     if not path.is_file():
         return "to do"
     return "done" if read_json(path).get("key") == key(cell, machine) else "outdated"
-
-
-def chosen(cells: Sequence[Cell], part: str | None) -> list[Cell]:
-    """Cells whose name contains `part`, all without it. Raises ValueError with all names if none does."""
-    found = [cell for cell in cells if (part or "") in cell.name]
-    if not found:
-        raise ValueError(f"no cell contains {part!r}; there are {', '.join(cell.name for cell in cells)}")
-    return found
 
 
 def need_peers(cells: Sequence[Cell]) -> None:

@@ -26,7 +26,7 @@ MIRRORED = ((2,), (3,), (4,), (2, 3), (2, 4), (3, 4), (2, 3, 4))
 
 
 def configuration() -> dict[str, Any]:
-    """The configuration, for the cell's key."""
+    """What enters the cell's key."""
     network = {"patch": PATCH, "batch": BATCH, "channels": CHANNELS, "strides": STRIDES, "supervised": SUPERVISED}
     optimiser = {"momentum": MOMENTUM, "weight_decay": WEIGHT_DECAY, "clip": CLIP, "stages": STAGES, "seed": SEED}
     return network | optimiser | {"window": WINDOW, "workers": WORKERS}
@@ -39,7 +39,7 @@ def stage_at(share: float) -> int:
 
 
 class DynUNet:
-    """The pipeline in training; a System. Its passes are the image and its seven mirror images."""
+    """The pipeline in training, a `system`. Its passes are the image and its seven mirror images."""
 
     passes, volumes_per_step = 8, BATCH
     plan = {"patch": PATCH, "batch": BATCH, "channels": CHANNELS}
@@ -53,12 +53,10 @@ class DynUNet:
         torch.set_num_threads(machine.threads)
         set_determinism(SEED)
         torch.use_deterministic_algorithms(False)
-        self.cohort = cohort
-        kernels = [(3, 3, 3)] * len(STRIDES)
-        channels, classes = len(cohort.spec.channels), cohort.spec.n_classes
+        self.cohort, kernels = cohort, [(3, 3, 3)] * len(STRIDES)
         self.network = Network(
-            3, channels, classes, kernels, STRIDES, STRIDES[1:], filters=CHANNELS, norm_name="instance",
-            deep_supervision=True, deep_supr_num=SUPERVISED,
+            3, len(cohort.spec.channels), cohort.spec.n_classes, kernels, STRIDES, STRIDES[1:], filters=CHANNELS,
+            norm_name="instance", deep_supervision=True, deep_supr_num=SUPERVISED,
         )  # fmt: skip
         if bf16:
             in_bf16(self.network)
@@ -70,10 +68,9 @@ class DynUNet:
 
     def _begin(self, stage: int) -> None:
         """Start a stage with a new optimiser, as its command line does."""
-        self.stage, settings = stage, STAGES[stage]
-        self.optimiser = torch.optim.SGD(
-            self.network.parameters(), settings["lr"], momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, nesterov=True
-        )
+        self.stage, weights = stage, self.network.parameters()
+        options = {"momentum": MOMENTUM, "weight_decay": WEIGHT_DECAY, "nesterov": True}
+        self.optimiser = torch.optim.SGD(weights, STAGES[stage]["lr"], **options)
 
     def spend(self, share: float) -> None:
         """Start the second stage when it is due."""

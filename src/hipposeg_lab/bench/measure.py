@@ -1,12 +1,12 @@
 """Measure a cell, in a process of its own: build the system, measure and score it, write the cell's file."""
 
-import functools
 import os
 import statistics
 import time
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -23,7 +23,7 @@ from hipposeg_lab.bench.cells import Cell
 from hipposeg_lab.bench.dynunet import DynUNet
 from hipposeg_lab.bench.nnunet import NNUNet
 from hipposeg_lab.bench.ours import Ours
-from hipposeg_lab.bench.system import System, train_by_clock
+from hipposeg_lab.bench.system import train_by_clock
 
 # Volumes whose inference is timed, evenly over the test fold; numbers of the short part.
 TIMED_VOLUMES = 10
@@ -47,14 +47,8 @@ def main(name: str, quick: bool) -> Path:
     os.environ.setdefault("HIPPOSEG_OFFLINE", "1")  # the data set is here
     (cell,) = [cell for cell in (cells.quick_cells() if quick else cells.all_cells()) if cell.name == name]
     machine = cells.bench_machine()
-    return run(cell, machine, cells.quick_folder(machine) if quick else cells.folder())
-
-
-def run(cell: Cell, machine: Machine, where: Path) -> Path:
-    """Measure one cell in this process and write its file into `where`. Raises ValueError without the real data."""
-    before = probes.usage()
+    start = probes.usage()
     time.sleep(LOOK)
-    busy = probes.others_share(before, probes.usage())
     started, before = time.perf_counter(), probes.usage()
     if cell.kind == "peak":
         torch.set_num_threads(machine.threads)
@@ -62,16 +56,23 @@ def run(cell: Cell, machine: Machine, where: Path) -> Path:
         found = probes.peak(("bf16", "fp32") if machine.precision == "bf16" else ("fp32",), **probes.PEAK)
     else:
         found = system_cell(cell, machine)
-    facts = {"cell": cell.name, "kind": cell.kind, "system": cell.system, "key": cells.key(cell, machine)}
-    facts |= {"setting": cells.setting(machine), "total_s": time.perf_counter() - started}
-    facts |= {"busy_before": busy, "busy_during": probes.others_share(before, probes.usage())}
-    path = where / f"{cell.name}.json"
-    write_json(path, {**found, **facts})
+    found |= {"cell": cell.name, "kind": cell.kind, "system": cell.system, "key": cells.key(cell, machine)}
+    found |= {"setting": cells.setting(machine), "total_s": time.perf_counter() - started}
+    found |= {
+        "busy_before": probes.others_share(start, before),
+        "busy_during": probes.others_share(before, probes.usage()),
+    }
+    path = (cells.quick_folder(machine) if quick else cells.folder()) / f"{cell.name}.json"
+    write_json(path, found)
     return path
 
 
 def system_cell(cell: Cell, machine: Machine) -> dict[str, Any]:
-    """Measure the predictor, a notebook's models on `grouped` fold 0, or throughput or race on `nnunet` fold 0."""
+    """Measure the predictor, a notebook's models on `grouped` fold 0, or throughput or race on `nnunet` fold 0.
+
+    Raises:
+        ValueError: the real data set is not available.
+    """
     source = locate.locate("full")
     if source.dataset != "msd":
         raise ValueError("the benchmark needs the real data set: run `make data` with network, or set HIPPOSEG_DATA")
@@ -92,8 +93,8 @@ def system_cell(cell: Cell, machine: Machine) -> dict[str, Any]:
         system.close()
 
 
-def make_system(cell: Cell, people: Cohort, fold: Fold, machine: Machine) -> System:
-    """The cell's system. A shortened peer runs in this machine's precision, as ours does."""
+def make_system(cell: Cell, people: Cohort, fold: Fold, machine: Machine) -> Any:
+    """The cell's `system`. A shortened peer runs in this machine's precision, as ours does."""
     bf16 = cell.variant == "bf16" or (cell.variant == "shortened" and machine.precision == "bf16")
     if cell.base == "ours":
         if cell.variant in LAYOUTS:
@@ -104,7 +105,7 @@ def make_system(cell: Cell, people: Cohort, fold: Fold, machine: Machine) -> Sys
     return DynUNet(people, fold, machine, bf16)
 
 
-def speeds(system: System, scored: list[int], kind: str) -> dict[str, Any]:
+def speeds(system: Any, scored: list[int], kind: str) -> dict[str, Any]:
     """Seconds and operations of a training step, seconds of a volume's inference, and memory.
 
     kind: "quick" takes fewer steps and volumes and leaves out the profile and predictions of one pass.
@@ -117,17 +118,11 @@ def speeds(system: System, scored: list[int], kind: str) -> dict[str, Any]:
     volumes = QUICK_VOLUMES if quick else TIMED_VOLUMES
     images = [system.loaded(case) for case in scored[:: max(1, len(scored) // volumes)]]
     step_s, gflop = statistics.median(steps), counter.get_total_flops() / 1e9
-    found = {
-        "step_s": step_s,
-        "steps": len(steps),
-        "volumes_per_step": system.volumes_per_step,
-        "plan": getattr(system, "plan", {}),
-        "train_s_per_volume": step_s / system.volumes_per_step,
-        "step_gflop": gflop,
-        "gflops": gflop / step_s,
-        "passes": system.passes,
-    }
-    found |= {"schedule_minutes": system.schedule_steps * step_s / 60} if isinstance(system, Ours) else {}
+    found = {"step_s": step_s, "steps": len(steps), "step_gflop": gflop, "gflops": gflop / step_s}
+    found |= {"volumes_per_step": system.volumes_per_step, "train_s_per_volume": step_s / system.volumes_per_step}
+    found |= {"plan": system.plan, "passes": system.passes}
+    if isinstance(system, Ours):
+        found["schedule_minutes"] = system.schedule_steps * step_s / 60
     if not quick:
         found["profile"], found["augmentation_share"] = probes.time_shares(system.step)
     found["predict_s_per_volume"] = probes.predict_seconds(system, images)
@@ -136,29 +131,23 @@ def speeds(system: System, scored: list[int], kind: str) -> dict[str, Any]:
     return found | (probes.peak_memory() if quick else memory)
 
 
-def race(cell: Cell, system: System, people: Cohort, scored: list[int]) -> dict[str, Any]:
+def race(cell: Cell, system: Any, people: Cohort, scored: list[int]) -> dict[str, Any]:
     """Train for the given minutes and score every case after each of them."""
-    score = functools.partial(scores, system, people, scored)
-    looks = train_by_clock(
-        system, cell.minutes, cell.variant != "released", lambda: {**probes.peak_memory(), **score()}, time.perf_counter
-    )
-    plan = getattr(system, "plan", {})  # patch, batch and widths of a peer
-    return {"looks": looks, "counted": COUNTED, "plan": plan, "folds": "nnunet", "fold": 0}
+
+    def look() -> dict[str, Any]:
+        return probes.peak_memory() | scores(system, people, scored)
+
+    looks = train_by_clock(system, cell.minutes, cell.variant != "released", look, time.perf_counter)
+    return {"looks": looks, "counted": COUNTED, "plan": system.plan, "folds": "nnunet", "fold": 0}
 
 
-def scores(system: System, people: Cohort, scored: list[int]) -> dict[str, Any]:
+def scores(system: Any, people: Cohort, scored: list[int]) -> dict[str, Any]:
     """Dice of every label with its interval over subjects, and of every case."""
     started = time.perf_counter()
     predicted = {case: system.predict(system.loaded(case)) for case in scored}
     spent = time.perf_counter() - started
-    rows = score_all(predicted, people)
-    dice: dict[str, Any] = {}
-    by_case: dict[str, dict[str, float]] = {}
-    for label in dict.fromkeys(row["label"] for row in rows):
-        own = [row for row in rows if row["label"] == label]
-        found = interval([row["dice"] for row in own], [row["subject"] for row in own])
-        dice[label] = {"value": found.value, "low": found.low, "high": found.high}
-        for row in own:
-            by_case.setdefault(str(row["case"]), {})[label] = row["dice"]
+    rows = pd.DataFrame(score_all(predicted, people))
+    dice = {label: vars(interval(own["dice"], own["subject"])) for label, own in rows.groupby("label", sort=False)}
+    cases = {str(case): own.set_index("label")["dice"].to_dict() for case, own in rows.groupby("case", sort=False)}
     subjects = {str(case): people.cases[case].subject for case in scored}
-    return {"dice": dice, "cases": by_case, "subjects": subjects, "predict_all_s": spent}
+    return {"dice": dice, "cases": cases, "subjects": subjects, "predict_all_s": spent}

@@ -4,7 +4,6 @@ Only its loop over epochs is replaced: on a few cores the time ends before its f
 steps are left out, because they take time. Isensee et al. 2021, doi:10.1038/s41592-020-01008-z.
 """
 
-import logging
 import os
 import shutil
 from collections.abc import Sequence
@@ -21,15 +20,13 @@ from hipposeg.files import read_json, write_json
 from hipposeg.training.machine import Machine
 from hipposeg_lab.bench.system import in_bf16
 
-log = logging.getLogger(__name__)
-
 DATASET_ID, DATASET = 4, "Dataset004_Hippocampus"
 CONFIGURATION, PLANS = "3d_fullres", "nnUNetPlans"
 FOLD, SEED = 0, 0
 
 
 def configuration() -> dict[str, Any]:
-    """The configuration, for the cell's key."""
+    """What enters the cell's key."""
     return {"plans": PLANS, "configuration": CONFIGURATION, "fold": FOLD, "seed": SEED}
 
 
@@ -80,7 +77,7 @@ def check_fold(theirs: Sequence[Sequence[str]], cohort: Cohort, ours: Fold) -> N
 
 
 class NNUNet:
-    """nnU-Net in training; a System. volumes_per_step is its plan's batch of patches; passes are all mirror images."""
+    """nnU-Net in training, a `system`; volumes_per_step is its plan's batch of patches, passes all mirror images."""
 
     passes = 8
 
@@ -102,26 +99,15 @@ class NNUNet:
         trainer.on_train_start()
         check_fold(trainer.do_split(), cohort, fold)
         trainer.on_train_epoch_start()
-        self.steps, self.share = 0, None
-        self.volumes_per_step = trainer.batch_size
-        self.cohort = cohort
-        self.predictors = {
-            mirrored: nnUNetPredictor(use_mirroring=mirrored, device=torch.device("cpu"), allow_tqdm=False)
-            for mirrored in (True, False)
-        }
-        axes = trainer.inference_allowed_mirroring_axes
-        for predictor in self.predictors.values():
-            predictor.manual_initialization(
-                trainer.network, trainer.plans_manager, trainer.configuration_manager, None, listing,
-                type(trainer).__name__, axes,
-            )  # fmt: skip
-
-    @property
-    def plan(self) -> dict[str, Any]:
-        """Patch, batch and widths of its plan."""
-        found = self.trainer.configuration_manager
+        self.steps, self.share, self.cohort, self.volumes_per_step = 0, None, cohort, trainer.batch_size
+        found = trainer.configuration_manager
         widths = found.network_arch_init_kwargs["features_per_stage"]
-        return {"patch": list(found.patch_size), "batch": found.batch_size, "channels": list(widths)}
+        self.plan = {"patch": list(found.patch_size), "batch": found.batch_size, "channels": list(widths)}
+        self.predictor = nnUNetPredictor(device=torch.device("cpu"), allow_tqdm=False)
+        self.predictor.manual_initialization(
+            trainer.network, trainer.plans_manager, found, None, listing, type(trainer).__name__,
+            trainer.inference_allowed_mirroring_axes,
+        )  # fmt: skip
 
     def spend(self, share: float) -> None:
         """Its polynomial decay, by the fraction of the training time instead of its 1000 epochs."""
@@ -154,9 +140,9 @@ class NNUNet:
         """The mask, uint8 (X, Y, Z): preprocessing, sliding window, mirroring and export as released."""
         self.trainer.network.eval()
         self.trainer.set_deep_supervision_enabled(False)
-        predictor, (voxels, properties) = self.predictors[mirrored], image
-        predictor.list_of_parameters = [self.trainer.network.state_dict()]
-        mask = predictor.predict_single_npy_array(voxels, dict(properties))
+        self.predictor.use_mirroring = mirrored
+        self.predictor.list_of_parameters = [self.trainer.network.state_dict()]
+        mask = self.predictor.predict_single_npy_array(image[0], dict(image[1]))
         return np.ascontiguousarray(np.asarray(mask).T, dtype=np.uint8)  # its readers give (Z, Y, X)
 
     def close(self) -> None:

@@ -16,9 +16,8 @@ from tqdm import tqdm
 
 from hipposeg.data.cohort import Cohort
 from hipposeg.data.folds import Fold
-from hipposeg.experiments.registry import FLAGSHIP, MODELS
+from hipposeg.experiments.registry import FLAGSHIP, MODELS, RunSpec, chosen, numerics_of
 from hipposeg.experiments.samples import images_of, make_samples
-from hipposeg.experiments.spec import RunSpec, chosen, numerics_of
 from hipposeg.experiments.weights import initial
 from hipposeg.experiments.zoo2d import SEARCH_GRID
 from hipposeg.files import to_json
@@ -40,30 +39,31 @@ SECONDS, ROUNDS, VOLUMES = 10.0, 2, 4
 
 
 def configuration(run: RunSpec = RUN) -> dict[str, Any]:
-    """A model's training configuration, for the cell's key."""
+    """A model's training configuration, which enters the cell's key."""
     model = run.definition
     decided = {"prep": chosen(model.prep), "training": chosen(model.training(run.schedule)), "network": model.network}
     return {"model": model.name, "numerics": numerics_of(model), **decided}
 
 
 class Ours:
-    """A model in training; a System. Its passes are the transformed copies of `inference`, without mirror images."""
+    """A model in training, a `system`. Its passes are the transformed copies of `inference`, without mirror images."""
+
+    plan: dict[str, Any] = {}
 
     def __init__(self, cohort: Cohort, fold: Fold, ws: Workspace, machine: Machine, run: RunSpec = RUN) -> None:
-        self.run, model = run, run.definition
-        self.cohort, self.machine, self.prep = cohort, machine, model.prep
-        self.passes = len(VIEWS) if model.prep.views else 1
-        self.config: TrainConfig = model.training(run.schedule)
+        self.run, self.cohort, self.machine, self.prep = run, cohort, machine, run.definition.prep
+        self.passes = len(VIEWS) if self.prep.views else 1
+        self.config: TrainConfig = run.definition.training(run.schedule)
         machine.prepare()
-        self.images = images_of(cohort, model.prep, ws)
-        self.samples = make_samples(self.images, cohort, model.prep, fold["train"])
+        self.images = images_of(cohort, self.prep, ws)
+        self.samples = make_samples(self.images, cohort, self.prep, fold["train"])
         self.steps_per_epoch = max(1, len(self.samples.images) // self.config.batch)
+        self.schedule_steps = self.config.epochs * self.steps_per_epoch
         self.volumes_per_step = len(fold["train"]) / self.steps_per_epoch
         # One batch is an epoch here, so that the schedule follows the fraction of the time that is spent.
         config = replace(self.config, epochs=PARTS, stop=None, empty=None)
-        self.training = Training(initial(self.run, cohort.spec), config, machine, self.run.seed)
-        self.network, self.done, self.spent = self.training.average.module, 0, 0.0
-        self.schedule_steps = self.config.epochs * self.steps_per_epoch
+        self.training = Training(initial(run, cohort.spec), config, machine, run.seed)
+        self.done, self.spent = 0, 0.0
 
     def spend(self, share: float) -> None:
         """Take the next step's rate from this fraction of the schedule."""
@@ -87,7 +87,7 @@ class Ours:
     def predict(self, image: tuple[np.ndarray, tuple[float, float, float]], mirrored: bool = True) -> np.ndarray:
         """The mask, uint8 (X, Y, Z); not `mirrored`: from one forward pass."""
         prep = self.prep if mirrored else replace(self.prep, views=False)
-        return predictor(evaluator(self.network.eval(), prep, self.machine))(*image)
+        return predictor(evaluator(self.training.average.module.eval(), prep, self.machine))(*image)
 
     def close(self) -> None:
         """Nothing to end."""
@@ -98,9 +98,8 @@ def timed(notebook: str) -> list[RunSpec]:
 
     Variants with published weights and the cells of a search are left out: they take as long as their model.
     """
-    own = [model for model in MODELS.values() if model.notebook == notebook and model.build]
-    names = [model.name for model in own if model.name not in SEARCH_GRID]
-    return [RunSpec(name) for name in names if not name.endswith("+imagenet")]
+    own = [name for name, model in MODELS.items() if model.notebook == notebook and model.build]
+    return [RunSpec(name) for name in own if name not in SEARCH_GRID and not name.endswith("+imagenet")]
 
 
 def training_of(run: RunSpec) -> str:
@@ -110,11 +109,8 @@ def training_of(run: RunSpec) -> str:
 
 
 def model_times(notebook: str, people: Cohort, fold: Fold, ws: Workspace, machine: Machine) -> dict[str, Any]:
-    """Time the models of a notebook.
-
-    Returns:
-        models: model -> step_s (median), rounds (the median of each), predict_s_per_volume (median), and
-        schedule_minutes: schedule -> training time in minutes.
+    """Time the models of a notebook: `models`, name -> step_s, its rounds, predict_s_per_volume, all medians, and
+    schedule_minutes, schedule -> training time.
     """
     runs, found = timed(notebook), {}
     steps: dict[str, list[list[float]]] = {training_of(run): [] for run in runs}

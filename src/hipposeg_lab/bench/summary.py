@@ -1,6 +1,7 @@
 """Summary of all cells: ratios of speed and memory, and the race against the best peer."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,15 @@ from hipposeg.stats import paired
 
 NAME = "summary.json"
 RATIOS = ("train_s_per_volume", "predict_s_per_volume", "peak_mb")
+SPEEDS = ("predict_s_per_volume_unmirrored", "step_s", "step_gflop", "volumes_per_step", "gflops", "passes", "profile",
+          "augmentation_share", "schedule_minutes")  # fmt: skip
+# What is measured in float32 on every kind of CPU: name in `kinds` -> the cell's system.
+IN_FP32 = {"ours": "ours-fp32", "ours-contiguous": "ours-contiguous", "nnunet": "nnunet", "dynunet": "dynunet"}
 PEERS = ("nnunet-shortened", "nnunet-released", "dynunet-shortened", "dynunet-released")
 # Training times may be exceeded by this fraction; beyond it, ours had more time.
 TOLERANCE = 0.02
 # A machine is not idle if others use more than this fraction.
-IDLE = 0.1
+IDLE, LOOKS = 0.1, ("busy_before", "busy_during")
 
 
 def read(root: Path) -> dict[str, Any]:
@@ -36,8 +41,13 @@ def cells(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def write(folder: Path) -> dict[str, Any]:
-    """Write summary.json beside the cells and return it."""
-    summary = summarise(cells(folder)) | {"kinds": kinds(folder)}
+    """Write summary.json beside the cells and return it.
+
+    `kinds` lists the speeds on each kind of CPU: that of the whole benchmark, then those of the short part, which lie
+    in folders below.
+    """
+    places = [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]
+    summary = summarise(cells(folder)) | {"kinds": [kind(found) for found in map(cells, places) if found]}
     write_json(folder / NAME, summary)
     return summary
 
@@ -46,10 +56,9 @@ def idle_minutes(summary: dict[str, Any], schedule: str = "standard") -> dict[st
     """Model -> minutes of its training with a schedule, measured on an idle machine; of an ensemble, of its members."""
     found = {model: cost["schedule_minutes"].get(schedule) for model, cost in summary.get("models", {}).items()}
     found = {model: minutes for model, minutes in found.items() if minutes is not None}
-    fused = {
-        name: model.members for name, model in MODELS.items() if model.members and set(model.members) <= set(found)
-    }
-    return found | {name: sum(found[member] for member in members) for name, members in fused.items()}
+    ensembles = {name: model.members for name, model in MODELS.items() if model.members}
+    whole = {name: members for name, members in ensembles.items() if set(members) <= set(found)}
+    return found | {name: sum(found[member] for member in members) for name, members in whole.items()}
 
 
 def summarise(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -61,38 +70,22 @@ def summarise(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """
     settings: list[Any] = []
     for cell in found.values():
-        if cell["setting"] not in settings:
-            settings.append(cell["setting"])
-    looks = [cell.get(when) for cell in found.values() for when in ("busy_before", "busy_during")]
-    busy = max((share for share in looks if share is not None), default=None)
+        settings += [] if cell["setting"] in settings else [cell["setting"]]
     timed = [cell for cell in found.values() if cell["kind"] == "models" and not disturbed(cell)]
     costs = {model: cost for cell in timed for model, cost in cell["models"].items()}
-    summary = {"settings": settings, "busy": busy, "models": costs, "throughput": throughput(found)}
-    scan = found.get("predict")
+    looks = [cell.get(when) for cell in found.values() for when in LOOKS]
+    busy = max((share for share in looks if share is not None), default=None)
+    summary = {"settings": settings, "busy": busy, "models": costs}
+    scan, table = found.get("predict"), race(found)
     summary |= {"predict_s": scan["median_s"]} if scan and not disturbed(scan) else {}
-    table = race(found)
-    claims = {minutes: made for minutes, rows in table.items() if (made := claim(rows))}
-    kept = ("dice", "train_s", "steps", "peak_mb")  # not every case
-    shown = {minutes: {name: {key: row[key] for key in kept if key in row} for name, row in rows.items()}
+    shown = {minutes: {name: _kept(row, ("dice", "train_s", "steps", "peak_mb")) for name, row in rows.items()}
              for minutes, rows in table.items()}  # fmt: skip
-    return {**summary, "race": shown, "claims": claims}
+    claims = {minutes: made for minutes, rows in table.items() if (made := claim(rows))}
+    return {**summary, "throughput": throughput(found), "race": shown, "claims": claims}
 
 
-# What is measured in float32 on every kind of CPU: name in `kinds` -> the cell's system.
-IN_FP32 = {"ours": "ours-fp32", "ours-contiguous": "ours-contiguous", "nnunet": "nnunet", "dynunet": "dynunet"}
-
-
-def kinds(folder: Path) -> list[dict[str, Any]]:
-    """Speeds on each kind of CPU: the one of the whole benchmark, then those of the short part in folders below it.
-
-    Returns:
-        For each: cpu, in words; precision (its default); threads; peak_gflops in float32; first_s and further_s,
-        seconds of the predictor's command; schedule_minutes, precision -> training time of the flagship in minutes;
-        systems, name -> step_s, predict_s_per_volume, share_of_peak and times_ours (ratios of both times a volume), in
-        float32. None if not measured.
-    """
-    places = [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]
-    return [kind(found) for found in map(cells, places) if found]
+def _kept(row: dict[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+    return {key: row[key] for key in keys if key in row}
 
 
 def in_brief(setting: dict[str, Any]) -> str:
@@ -102,46 +95,47 @@ def in_brief(setting: dict[str, Any]) -> str:
 
 
 def kind(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """One of `kinds`, from the cells of one machine."""
-    setting = next(iter(found.values()))["setting"]
-    row: dict[str, Any] = {"cpu": in_brief(setting), **{name: setting.get(name) for name in ("precision", "threads")}}
-    row["peak_gflops"] = found.get("peak", {}).get("fp32_gflops")
+    """Speeds of one kind of CPU, from its cells; None if not measured.
+
+    Returns:
+        cpu, in words; precision (its default); threads; peak_gflops in float32; first_s and further_s, seconds of the
+        predictor's command; schedule_minutes, precision -> training time of the flagship in minutes; systems, name ->
+        step_s, predict_s_per_volume, share_of_peak and times_ours (ratios of both times a volume), in float32.
+    """
+    setting, peak = next(iter(found.values()))["setting"], found.get("peak", {}).get("fp32_gflops")
     predicted = found.get("quick.predict") or found.get("predict", {})
-    row |= {"first_s": predicted.get("median_s"), "further_s": predicted.get("further_s")}
-    cells = {name: found.get(f"quick.{one}") or found.get(f"throughput.{one}") for name, one in IN_FP32.items()}
-    cells = {name: cell for name, cell in cells.items() if cell}
-    minutes = cells.get("ours", {}).get("schedule_minutes")
-    row["schedule_minutes"] = {"fp32": minutes} if minutes else {}
+    measured = {name: found.get(f"quick.{one}") or found.get(f"throughput.{one}") for name, one in IN_FP32.items()}
+    measured = {name: cell for name, cell in measured.items() if cell}
+    ours, systems = measured.get("ours", {}), {}
+    for name, cell in measured.items():
+        systems[name] = _kept(cell, ("step_s", "predict_s_per_volume"))
+        systems[name]["share_of_peak"] = cell["gflops"] / peak if peak else None
+        if ours:
+            both = ("train_s_per_volume", "predict_s_per_volume")
+            systems[name]["times_ours"] = {key: cell[key] / ours[key] for key in both}
+    minutes = {"fp32": ours["schedule_minutes"]} if ours.get("schedule_minutes") else {}
     costs = summarise(found)["models"].get(FLAGSHIP, {}).get("schedule_minutes", {})
-    if "standard" in costs:
-        row["schedule_minutes"][setting["precision"]] = costs["standard"]
-    row["systems"] = {}
-    for name, cell in cells.items():
-        row["systems"][name] = {key: cell[key] for key in ("step_s", "predict_s_per_volume")}
-        row["systems"][name]["share_of_peak"] = cell["gflops"] / row["peak_gflops"] if row["peak_gflops"] else None
-        if "ours" in cells:
-            ratios = {key: cell[key] / cells["ours"][key] for key in ("train_s_per_volume", "predict_s_per_volume")}
-            row["systems"][name]["times_ours"] = ratios
-    return row
+    minutes |= {setting["precision"]: costs["standard"]} if "standard" in costs else {}
+    return {
+        "cpu": in_brief(setting), **{name: setting.get(name) for name in ("precision", "threads")},
+        "peak_gflops": peak, "first_s": predicted.get("median_s"), "further_s": predicted.get("further_s"),
+        "schedule_minutes": minutes, "systems": systems,
+    }  # fmt: skip
 
 
 def disturbed(cell: dict[str, Any]) -> bool:
     """Whether other programs used the machine before or during a cell, which makes its times useless."""
-    return any((cell.get(when) or 0) > IDLE for when in ("busy_before", "busy_during"))
+    return any((cell.get(when) or 0) > IDLE for when in LOOKS)
 
 
 def throughput(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """System -> its numbers, its fraction of the measured bf16 peak, and its ratios to ours (`times_ours`)."""
     systems = {cell["system"]: cell for cell in found.values() if cell["kind"] == "throughput"}
-    bf16 = found.get("peak", {}).get("bf16_gflops")
-    kept = (*RATIOS, "predict_s_per_volume_unmirrored", "step_s", "step_gflop", "volumes_per_step", "gflops")
-    kept += ("passes", "profile", "augmentation_share", "schedule_minutes")
-    table: dict[str, Any] = {}
+    peak, ours, table = found.get("peak", {}).get("bf16_gflops"), systems.get("ours"), {}
     for name, cell in systems.items():
-        table[name] = {key: cell[key] for key in kept if key in cell}
-        table[name]["share_of_bf16_peak"] = cell["gflops"] / bf16 if bf16 else None
-        if "ours" in systems:
-            table[name]["times_ours"] = {key: cell[key] / systems["ours"][key] for key in RATIOS}
+        table[name] = _kept(cell, (*RATIOS, *SPEEDS))
+        table[name]["share_of_bf16_peak"] = cell["gflops"] / peak if peak else None
+        table[name] |= {"times_ours": {key: cell[key] / ours[key] for key in RATIOS}} if ours else {}
     return table
 
 
@@ -164,12 +158,11 @@ def claim(rows: dict[str, Any]) -> dict[str, Any] | None:
         idle. higher: the same for the difference alone. None unless ours and all PEERS were measured on one machine
         with the same versions.
     """
-    peers = {name: rows[name] for name in PEERS if name in rows}
     settings = [row["setting"] for row in rows.values()]
-    if len(peers) < len(PEERS) or "ours" not in rows or any(one != settings[0] for one in settings):
+    if not {"ours", *PEERS} <= set(rows) or any(one != settings[0] for one in settings):
         return None
-    stronger = max(peers, key=lambda name: peers[name]["dice"]["mean"]["value"])
-    ours, peer = rows["ours"], peers[stronger]
+    stronger = max(PEERS, key=lambda name: rows[name]["dice"]["mean"]["value"])
+    ours, peer = rows["ours"], rows[stronger]
     cases = sorted(ours["cases"], key=int)
     if cases != sorted(peer["cases"], key=int):
         raise ValueError(
@@ -178,19 +171,12 @@ def claim(rows: dict[str, Any]) -> dict[str, Any] | None:
     a, b = (np.array([row["cases"][case]["mean"] for case in cases], dtype=float) for row in (ours, peer))
     found = paired(a, b, [ours["subjects"][case] for case in cases])
     within = ours["train_s"] <= 60 * ours["minutes"] * (1 + TOLERANCE)
-    idle = all(row["idle"] for row in rows.values())
+    fair = within and all(row["idle"] for row in rows.values())
     return {
-        "stronger": stronger,
-        "of": sorted(peers),
-        "difference": found.difference,
-        "low": found.low,
-        "high": found.high,
-        "ahead": found.low > 0 and within and idle,
-        "higher": found.difference > 0 and within and idle,
-        "seeds": found.n_seeds,
-        "within_budget": within,
-        "idle": idle,
-    }
+        "stronger": stronger, "of": sorted(PEERS), "difference": found.difference, "low": found.low, "high": found.high,
+        "ahead": found.low > 0 and fair, "higher": found.difference > 0 and fair, "seeds": found.n_seeds,
+        "within_budget": within, "idle": all(row["idle"] for row in rows.values()),
+    }  # fmt: skip
 
 
 def in_words(summary: dict[str, Any]) -> str:

@@ -1,40 +1,24 @@
-"""Figures of the benchmark: Dice after equal training times, and the cost of a training step and a prediction."""
+"""The benchmark's race: Dice after equal training times."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
-import pandas as pd
 from matplotlib.figure import Figure
 
-from hipposeg.viz.intervals import dots
-from hipposeg.viz.style import MUTED, RC, SERIES, WIDTH, save_figure
+from hipposeg.viz.style import SERIES, WIDTH
 
 # One colour a code base; a released version is dashed, one with shortened schedule and bf16 is solid.
-COLOURS = {"ours": SERIES[0], "nnunet": SERIES[1], "dynunet": SERIES[2]}
 NAMES = {"ours": "ours", "nnunet": "nnU-Net v2", "dynunet": "MONAI DynUNet"}
+COLOURS = dict(zip(NAMES, SERIES, strict=False))
 # From here on systems that are close to each other can be told apart.
 UPPER = 0.8
-# Key in summary.json -> title and axis of the panel.
-COSTS = {
-    "train_s_per_volume": ("Training", "seconds a volume"),
-    "predict_s_per_volume": ("Inference", "seconds a volume"),
-    "peak_mb": ("Peak memory", "MB"),
-    "share_of_bf16_peak": ("Processor use", "share of the bf16 peak"),
-}
 
 
 def system_name(system: str) -> str:
     """Return `nnU-Net v2, shortened` for "nnunet-shortened"."""
     base, _, variant = system.partition("-")
     return ", ".join(part for part in (NAMES.get(base, base), variant) if part)
-
-
-def system_colour(system: str) -> str:
-    """The colour of a system's code base."""
-    return COLOURS.get(system.partition("-")[0], MUTED)
 
 
 def race(table: Mapping[str, Mapping[str, Any]]) -> Figure:
@@ -52,7 +36,7 @@ def race(table: Mapping[str, Mapping[str, Any]]) -> Figure:
             x = [look["train_s"] / 60 * (1 + 0.012 * (at - (len(systems) - 1) / 2)) for look in looks]
             y, low, high = ([look["dice"]["mean"][key] for look in looks] for key in ("value", "low", "high"))
             bars = [[a - b for a, b in zip(y, low, strict=True)], [b - a for a, b in zip(y, high, strict=True)]]
-            ax.errorbar(x, y, yerr=bars, label=system_name(system), color=system_colour(system), marker="o",
+            ax.errorbar(x, y, yerr=bars, label=system_name(system), color=COLOURS[system.partition("-")[0]], marker="o",
                         markersize=5, elinewidth=1, linestyle="--" if system.endswith("released") else "-",
                         linewidth=2.4 if system == "ours" else 1.4, zorder=4 if system == "ours" else 3)  # fmt: skip
         ax.set(xscale="log", xlabel="minutes of training")
@@ -62,33 +46,3 @@ def race(table: Mapping[str, Mapping[str, Any]]) -> Figure:
     axes[1].set(title=f"The same above {UPPER:g}", ylim=(UPPER, 0.92))
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return fig
-
-
-def throughput(table: Mapping[str, Mapping[str, Any]]) -> Figure:
-    """Draw seconds a volume in training and inference, peak memory, and the share of the measured bf16 peak, by system.
-
-    table: system -> numbers, as in summary.json.
-    """
-    rows = [
-        {"row": system_name(system), "series": NAMES[system.partition("-")[0]], "panel": title, "value": row.get(key)}
-        for key, (title, _) in COSTS.items()
-        for system, row in table.items()
-    ]
-    colours = {NAMES[base]: colour for base, colour in COLOURS.items()}
-    fig = dots(pd.DataFrame(rows), dict(COSTS.values()), colours)
-    for ax in fig.axes:
-        ax.set_xlim(left=0)
-    return fig
-
-
-def save(summary: Mapping[str, Any], folder: Path) -> list[Path]:
-    """Write race.svg and throughput.svg for what the summary holds; returns the files written."""
-    written = []
-    for name, drawing in (("race", race), ("throughput", throughput)):
-        if summary[name]:
-            with mpl.rc_context(RC):
-                figure = drawing(summary[name])
-                save_figure(figure, folder / f"{name}.svg", phantom=False)
-                plt.close(figure)
-            written.append(folder / f"{name}.svg")
-    return written

@@ -1,4 +1,4 @@
-"""Slices with something over them: attention maps, gradients, soft labels, augmented samples, several resolutions."""
+"""Slices with something over them: maps of numbers, label maps, soft labels, augmented samples."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -7,41 +7,28 @@ from dataclasses import dataclass
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 from matplotlib.cm import ScalarMappable
-from matplotlib.collections import LineCollection
-from matplotlib.colors import ListedColormap, LogNorm, Normalize, to_rgb
+from matplotlib.colors import ListedColormap, Normalize, to_rgb
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from matplotlib.patheffects import Normal, withStroke
 
 from hipposeg.data.spec import DatasetSpec
 from hipposeg.viz import slices
-from hipposeg.viz.curves import readable_log
-from hipposeg.viz.intervals import dots
-from hipposeg.viz.style import ERROR, MUTED, WIDTH
 
 # From blue to yellow, ever lighter, and read the same by colour-blind eyes; the tissue shows through.
 MAP, OPACITY = "cividis", 0.6
-# Below this share of the largest gradient a voxel is drawn as if it had none.
-FAINTEST = 1e-4
 PANEL = 1.55  # inches
-MARGIN_MM = 4.0
 
 
 @dataclass(frozen=True)
 class MapView:
-    """One case as `maps` shows it.
+    """One case as `maps` shows it."""
 
-    title: at the left of its row. image: (X, Y, Z). label: true label map (X, Y, Z) uint8. maps: title of a column ->
-    (X, Y, Z) float, NaN where unknown. spacing: mm.
-    """
-
-    title: str
-    image: np.ndarray
-    label: np.ndarray
-    maps: Mapping[str, np.ndarray]
-    spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    title: str  # at the left of its row
+    image: np.ndarray  # (X, Y, Z)
+    label: np.ndarray  # outlined label map (X, Y, Z) uint8
+    maps: Mapping[str, np.ndarray]  # title of a column -> (X, Y, Z) float, NaN where unknown
+    spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)  # mm
 
 
 def maps(
@@ -86,60 +73,6 @@ def maps(
     bar.ax.grid(False)
     slices.heading(fig, f"{title} ({slices.plane_name(spec, axis)} slices)" if title else "")
     slices.legend(fig, spec)
-    return fig
-
-
-def ratios(table: pd.DataFrame, panels: Mapping[str, str], voxel_mm: float) -> Figure:
-    """Draw mean attention inside the structure over outside for each scale and control, on one logarithmic scale.
-
-    table: of `studies.attention.intervals`. panels: value of its column `within` -> title, the one with most
-    controls first; rows of others are left out. voxel_mm: side of a voxel of scale 1. Dashed: 1.
-    """
-    parts = [table[table["within"] == within].assign(panel=title) for within, title in panels.items()]
-    rows = pd.concat(parts, ignore_index=True).rename(columns={"control": "series"})
-    rows["row"] = [f"skip of {scale * voxel_mm:g} mm voxels" for scale in rows["scale"]]
-    fig = dots(rows, "mean inside / mean outside", one_scale=True)
-    ends = np.append(rows[["low", "high"]].to_numpy(dtype=float), (0.8, 1.25))
-    for ax in fig.axes:
-        ax.axvline(1, color=MUTED, linestyle="--", linewidth=1, zorder=0)
-        ax.set(xscale="log", xlim=(np.nanmin(ends) / 1.05, np.nanmax(ends) * 1.05))
-        readable_log(ax.xaxis)
-    return fig
-
-
-def around(field: np.ndarray, voxel: Sequence[int], reach: Sequence[int]) -> np.ndarray:
-    """Cut a field (X, Y, Z) within `reach` voxels of one on each axis, with zeros where the field ends."""
-    padded = np.pad(field, [(distance, distance) for distance in reach])
-    return padded[tuple(slice(at, at + 2 * distance + 1) for at, distance in zip(voxel, reach, strict=True))]
-
-
-def receptive_fields(
-    found: Mapping[str, np.ndarray], spec: DatasetSpec, spacing: Sequence[float], widths: Mapping[str, Sequence[int]],
-    axes: Sequence[int] = (0, 1),
-) -> Figure:  # fmt: skip
-    """Draw gradients of one output voxel side by side, a row for each plane, on one logarithmic scale.
-
-    found: name -> (X, Y, Z) from `around`, the voxel in the middle; one shape for all; each is divided by its largest
-    value. spacing: mm. widths: name -> theoretical width in voxels on each axis, framed. axes: cut across these.
-    """
-    first = next(iter(found.values()))
-    sizes = {axis: np.array(slices.plane_size(first, axis, spacing)) for axis in axes}
-    fig, grid = slices.panels([[tuple(size)] * len(found) for size in sizes.values()])
-    for row, (axis, size) in zip(grid, sizes.items(), strict=True):
-        for ax, (name, field) in zip(row, found.items(), strict=True):
-            cut = slices.plane(field / max(float(field.max()), np.finfo(float).tiny), axis, first.shape[axis] // 2)
-            extent = (-size[0] / 2, size[0] / 2, -size[1] / 2, size[1] / 2)
-            norm = LogNorm(FAINTEST, 1, clip=True)
-            drawn = slices.picture(ax, np.maximum(cut, FAINTEST).T, extent, cmap=MAP, norm=norm)
-            if name in widths:
-                side = np.array([widths[name][other] * spacing[other] for other in slices.PLANES[axis]])
-                ax.add_patch(Rectangle(-side / 2, *side, fill=False, edgecolor="white", linestyle="--"))
-            ax.plot(0, 0, "+", color=ERROR, markersize=7, markeredgewidth=1.3)
-        row[0].set_ylabel(slices.plane_name(spec, axis), fontsize=9)
-        slices.scale_bar(row[0])
-    for ax, name in zip(grid[0], found, strict=True):
-        ax.set_title(name, fontsize=9, weight="normal")
-    fig.colorbar(drawn, ax=grid, shrink=0.7, pad=0.01, panchor=False).set_label("gradient, share of its largest value")
     return fig
 
 
@@ -193,52 +126,3 @@ def mixed(shares: np.ndarray, spec: DatasetSpec) -> np.ndarray:
     colours = np.array([to_rgb(item.colour) for item in spec.labels])
     rgb = np.divide(foreground @ colours, total, out=np.zeros((*total.shape[:2], 3)), where=total > 0)
     return np.concatenate([np.clip(rgb, 0, 1), 0.75 * np.clip(total, 0, 1)], axis=-1)
-
-
-def contours(
-    image: np.ndarray, masks: Mapping[str, tuple[np.ndarray, Sequence[float]]], spec: DatasetSpec,
-    spacing: Sequence[float], axis: int = 0,
-) -> Figure:  # fmt: skip
-    """Draw a panel for each label map, three in a row, over one slice of the image, where the first map holds most.
-
-    image: (X, Y, Z). masks: name -> (label map, its voxel size in mm); all grids share the image's centre, as
-    `data.grid.Resampling` makes them. spacing: the image's. Outlines follow the edges of each map's own voxels.
-    """
-    first, step = next(iter(masks.values()))
-    place = (slices.fullest(first, axis, first.shape) - (first.shape[axis] - 1) / 2) * step[axis]  # mm from the centre
-    window = _around(first, step, axis)
-    columns, rows = min(3, len(masks)), -(-len(masks) // 3)
-    tall = WIDTH / columns * (window[3] - window[2]) / (window[1] - window[0])
-    fig, axes = plt.subplots(rows, columns, figsize=(WIDTH, rows * (tall + 0.3) + 0.3), squeeze=False)
-    low, high = slices.grey_window(image)
-    width, height = slices.plane_size(image, axis, spacing)
-    for ax, (name, (mask, voxel)) in zip(axes.flat, masks.items(), strict=False):
-        cut = slices.plane(image, axis, _index(place, image.shape[axis], spacing[axis]))
-        slices.picture(ax, cut.T, (-width / 2, width / 2, -height / 2, height / 2), cmap="gray", vmin=low, vmax=high)
-        cut = slices.plane(mask, axis, _index(place, mask.shape[axis], voxel[axis]))
-        for item in spec.labels:
-            lines = slices.outline(cut == item.value) - (np.array(cut.shape) - 1) / 2
-            lines = lines * [voxel[side] for side in slices.PLANES[axis]]
-            ax.add_collection(LineCollection(lines, colors=item.colour, linewidths=1.6, capstyle="round"))
-        ax.set(xlim=window[:2], ylim=window[2:])
-        ax.set_title(name, fontsize=9, weight="normal")
-    for ax in axes.flat[len(masks) :]:
-        ax.set_axis_off()
-    slices.legend(fig, spec)
-    return fig
-
-
-def _index(place: float, count: int, step: float) -> int:
-    """The slice, of `count` with this step in mm, in which a position from the common centre lies."""
-    return int(np.clip(np.floor(place / step + (count - 1) / 2 + 0.5), 0, count - 1))
-
-
-def _around(mask: np.ndarray, step: Sequence[float], axis: int) -> tuple[float, float, float, float]:
-    """Left, right, bottom and top in mm from the centre: all of the mask, seen along `axis`, with a margin."""
-    ends = []
-    for side in slices.PLANES[axis]:
-        held = np.flatnonzero((mask > 0).any(axis=tuple(other for other in range(3) if other != side)))
-        low, high = (held[0], held[-1]) if held.size else (0, mask.shape[side] - 1)
-        middle = (mask.shape[side] - 1) / 2
-        ends += [(low - 0.5 - middle) * step[side] - MARGIN_MM, (high + 0.5 - middle) * step[side] + MARGIN_MM]
-    return tuple(ends)

@@ -1,4 +1,4 @@
-"""Figures about wrong voxels and wrong scores: confused classes, kinds of error, where they lie, inflated scores."""
+"""Figures about wrong voxels and wrong scores: kinds of error, where they lie, outcomes of voxels, inflated scores."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -7,8 +7,6 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from hipposeg.data.spec import DatasetSpec, Label
@@ -23,59 +21,19 @@ KINDS = {
     "missed": ("hippocampus missed", "#CC79A7"),
 }
 DEPTHS = ("#dadaeb", "#9e9ac8", "#6a51a3", "#3f007d")
-SHADES = LinearSegmentedColormap.from_list("shades", ("#ffffff", "#0072B2"))
-
-FOUND = Label(1, "found by both (true positive)", "#D9D9D9")
-TOO_MUCH = Label(2, "too much (false positive)", KINDS["false_positive"][1])
-MISSED = Label(3, "missed (false negative)", KINDS["missed"][1])
+RIGHT = Label(1, "right", "#D9D9D9")
+SHORT = ("wrong part", "too much", "missed")  # in the order of KINDS
+ERRORS = tuple(Label(at, text, KINDS[kind][1]) for at, (kind, text) in enumerate(zip(KINDS, SHORT, strict=True), 2))
 
 
-def confusion_matrices(matrices: Mapping[str, np.ndarray], classes: Sequence[str]) -> Figure:
-    """Draw where each true class's voxels went, in per cent of the row, one panel per run.
-
-    matrices: run name -> counts (K + 1, K + 1), rows true, columns predicted, background first.
-    """
-    count = len(matrices)
-    fig, axes = plt.subplots(1, count, figsize=(min(WIDTH, 1.2 + 3.9 * count), 3.6), squeeze=False)
-    for ax, (name, counts) in zip(axes[0], matrices.items(), strict=True):
-        share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-        ax.imshow(share, cmap=SHADES, vmin=0, vmax=1)
-        for (row, column), value in np.ndenumerate(share):
-            text = f"{100 * value:.1f} %" if value >= 0.0005 or not counts[row, column] else "< 0.1 %"
-            ax.text(column, row, text, ha="center", va="center", color="white" if value > 0.55 else INK, fontsize=10)
-        ax.set(title=name, xlabel="predicted")
-        ax.set_xticks(range(len(classes)), classes)
-        ax.set_yticks(range(len(classes)), classes if ax is axes[0, 0] else [""] * len(classes))
-        ax.tick_params(length=0)
-        ax.grid(False)
-        ax.spines[:].set_visible(False)
-    axes[0, 0].set_ylabel("true")
-    return fig
-
-
-def error_kinds(
-    volumes: Mapping[str, Mapping[str, float]], depths: Mapping[str, np.ndarray], voxel_mm: float
-) -> Figure:
-    """Draw how much of each kind of error there is, and how far from the true border it lies; a bar for each run.
-
-    volumes: run name -> kind -> mm3 in the average volume. depths: run name -> distance in mm of every wrong voxel from
-    the nearest voxel of another true class. voxel_mm: width of a voxel, the least distance.
-    """
-    names = list(volumes)
-    fig, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.2 + 0.42 * len(names)), sharey=True)
-    kinds = {text: [volumes[name][kind] for name in names] for kind, (text, _) in KINDS.items()}
-    _stack(left, kinds, [colour for _, colour in KINDS.values()], names)
-    for row, total in enumerate(np.sum(list(kinds.values()), axis=0)):
-        left.annotate(f"{total:.0f}", (total, row), xytext=(4, 0), textcoords="offset points", va="center", fontsize=9)
-    left.set(xlabel="wrong tissue in the average volume (mm³)", title="Kinds of error")
-    left.set_xlim(right=1.12 * left.get_xlim()[1])
-    texts = ("touching it", *(f"up to {voxel_mm * edge:g} mm" for edge in (2, 3)), "farther")
-    bins = voxel_mm * np.array([0, 1, 2, 3, np.inf]) * (1 + 1e-9)
-    shares = [np.histogram(depths[name], bins)[0] / max(depths[name].size, 1) for name in names]
-    _stack(right, dict(zip(texts, 100 * np.transpose(shares), strict=True)), DEPTHS, names)
-    right.set(xlabel="share of the wrong voxels (%)", title="Distance from the true border", xlim=(0, 100))
-    for ax, side in ((left, "left"), (right, "right")):
-        fig.legend(*ax.get_legend_handles_labels(), loc=f"outside lower {side}", ncols=2, fontsize=9)
+def bars(table: pd.DataFrame, colours: Sequence[str], xlabel: str) -> Figure:
+    """Draw a horizontal bar for each row of a table, made of its columns put end to end."""
+    fig, ax = plt.subplots(figsize=(WIDTH, 1.4 + 0.34 * len(table)))
+    table.plot.barh(stacked=True, ax=ax, color=list(colours), width=0.62, legend=False)
+    ax.set(xlabel=xlabel, ylabel="")
+    ax.invert_yaxis()
+    ax.grid(False, axis="y")
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=len(table.columns), fontsize=9)
     return fig
 
 
@@ -110,37 +68,6 @@ def by_position(table: pd.DataFrame, names: Mapping[str, str], bins: Sequence[st
     return fig
 
 
-def by_distance(table: pd.DataFrame, names: Mapping[str, str], bins: Sequence[str]) -> Figure:
-    """Draw the share of each kind of error by its distance from the missed border, a bar for each kind and run.
-
-    table: rows as `studies.errors` gives them. names: run -> name. bins: names of the distances, the nearest first.
-    """
-    rows = table[(table["by"] == "distance") & table["run"].isin(list(names))]
-    amounts = rows.pivot(index=["kind", "run"], columns="bin", values="mm3")[list(bins)]
-    amounts = amounts.reindex([(kind, run) for kind in KINDS for run in names]).fillna(0.0)
-    shares = 100 * amounts.div(amounts.sum(axis=1).clip(lower=1e-9), axis=0)
-    ticks = [f"{KINDS[kind][0]}, {names[run]}" for kind, run in shares.index]
-    fig, ax = plt.subplots(figsize=(WIDTH, 1.6 + 0.34 * len(ticks)))
-    _stack(ax, {name: shares[name].to_numpy() for name in bins}, DEPTHS, ticks)
-    ax.set(xlabel="share of the wrong tissue of this kind (%)", xlim=(0, 100))
-    for end in range(len(names), len(ticks), len(names)):
-        ax.axhline(end - 0.5, color=MUTED, linewidth=0.8)
-    fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=len(bins), fontsize=9)
-    return fig
-
-
-def _stack(ax: Axes, parts: Mapping[str, Sequence[float]], colours: Sequence[str], names: Sequence[str]) -> None:
-    """Horizontal bars of parts put end to end, a row for each name."""
-    start = np.zeros(len(names))
-    for (text, values), colour in zip(parts.items(), colours, strict=True):
-        ax.barh(np.arange(len(names)), values, left=start, color=colour, height=0.62, label=text)
-        start += values
-    ax.set_yticks(range(len(names)), names)
-    ax.set_ylim(len(names) - 0.5, -0.5)
-    ax.grid(False, axis="y")
-    ax.tick_params(axis="y", length=0)
-
-
 def inflation(table: pd.DataFrame, titles: Mapping[str, str], names: Mapping[str, str], best: str) -> Figure:
     """Draw for each practice and run a line from the honest score to the dot, the score as shown.
 
@@ -163,34 +90,29 @@ def inflation(table: pd.DataFrame, titles: Mapping[str, str], names: Mapping[str
 
 
 def outcomes(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Return every voxel's outcome for the whole hippocampus, (X, Y, Z) uint8: FOUND, TOO_MUCH, MISSED, else 0.
-
-    prediction, truth: label maps (X, Y, Z). One part taken for the other counts as found: this view is about the outer
-    border. Raises ValueError if the shapes differ.
-    """
-    if prediction.shape != truth.shape:
-        raise ValueError(f"prediction {prediction.shape} and truth {truth.shape} differ; bring both to one grid")
-    here, there = prediction > 0, truth > 0
-    return np.select([here & there, here, there], [FOUND.value, TOO_MUCH.value, MISSED.value]).astype(np.uint8)
+    """The outcome of every voxel of two label maps (X, Y, Z) as uint8: a value of RIGHT or ERRORS, 0 for background."""
+    swap, too_much, missed = (label.value for label in ERRORS)
+    conditions = (prediction == truth, (prediction > 0) & (truth > 0), truth == 0)
+    return np.select(conditions, (RIGHT.value * (truth > 0), swap, too_much), missed).astype(np.uint8)
 
 
 def outcome_spec(spec: DatasetSpec) -> DatasetSpec:
     """The data set's description with outcomes as its labels, for any figure that draws label maps."""
-    return replace(spec, labels=(FOUND, TOO_MUCH, MISSED))
+    return replace(spec, labels=(RIGHT, *ERRORS))
 
 
 def blocks(found: np.ndarray, spec: DatasetSpec, spacing: Sequence[float]) -> dict[str, Any]:
-    """Return smooth surfaces of what both found, and every wrong voxel as a cube: name -> PolyData, mm.
+    """Smooth surfaces of what is right, and every wrong voxel as a cube: name -> PolyData, mm.
 
     found: of `outcomes`. spec: of `outcome_spec`. Smoothing would remove single voxels, and most errors are such.
     """
     import pyvista
     from vtkmodules.vtkFiltersGeometry import vtkDataSetSurfaceFilter
 
-    made = meshes(np.where(found == FOUND.value, found, 0).astype(np.uint8), spec, spacing)
+    made = meshes(np.where(found == RIGHT.value, found, 0).astype(np.uint8), spec, spacing)
     grid = pyvista.ImageData(dimensions=np.add(found.shape, 1), spacing=tuple(spacing))
     grid.cell_data["outcome"] = found.ravel(order="F")
-    for item in (TOO_MUCH, MISSED):
+    for item in ERRORS:
         if (found == item.value).any():
             skin = vtkDataSetSurfaceFilter()
             skin.SetInputData(grid.threshold((item.value - 0.5, item.value + 0.5), scalars="outcome"))

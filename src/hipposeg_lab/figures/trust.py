@@ -1,7 +1,4 @@
-"""Figures about what a prediction is worth: changed inputs, calibration, risk and coverage, intervals of volumes.
-
-Tables are those that the studies of the same name write.
-"""
+"""Figures of changed inputs and of calibration, from the tables of `studies.sensitivity` and `studies.uncertainty`."""
 
 from collections.abc import Collection, Mapping
 
@@ -11,7 +8,7 @@ from matplotlib.figure import Figure
 
 from hipposeg.data.spec import DatasetSpec
 from hipposeg.viz.intervals import BAND
-from hipposeg.viz.style import ERROR, INK, MUTED, WIDTH, line_style
+from hipposeg.viz.style import INK, MUTED, WIDTH, line_style
 
 MARKERS = "osD^vP*X"
 MEAN = "mean"
@@ -93,51 +90,4 @@ def reliability(before: pd.DataFrame, after: pd.DataFrame, errors: pd.DataFrame,
         ax.set_xlabel("predicted probability")
         ax.tick_params(labelbottom=True)
     fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
-    return fig
-
-
-def risk_coverage(table: pd.DataFrame, measure: str, least: float = 0.2, reach: float = 0.04) -> Figure:
-    """Draw the mean Dice of the cases that are kept when the most uncertain are left out, for each method.
-
-    measure: which uncertainty. least: share of cases at which the curves end; fewer cases are mostly noise. reach: a
-    method whose mean Dice is further than this below the best would squeeze the others; the title names it. The grey
-    line is the best possible order for the last method drawn.
-    """
-    rows = table[(table["measure"] == measure) & (table["coverage"] >= least)]
-    whole = rows[rows["coverage"] == rows["coverage"].max()].set_index("method")["dice"]
-    fig, ax = plt.subplots(figsize=(WIDTH, 4.4))
-    for index, name in enumerate(whole.index):
-        if whole[name] >= whole.max() - reach:
-            last = rows[rows["method"] == name]
-            ax.plot(last["coverage"], last["dice"], linewidth=1.8, label=name, marker=MARKERS[index % len(MARKERS)],
-                    markevery=max(1, len(last) // 8), markersize=5, **line_style(index))  # fmt: skip
-    name = last["method"].iloc[0]
-    ax.plot(last["coverage"], last["oracle"], color=MUTED, linewidth=1.4, linestyle="--",
-            label=f"best possible order, {name}")  # fmt: skip
-    ax.set(xlabel="share of volumes kept, the most certain first", ylabel="mean Dice of those kept", xlim=(1, least))
-    if off := [f"{name} ({whole[name]:.3f})" for name in whole.index if whole[name] < whole.max() - reach]:
-        ax.set_title(f"Too low to be drawn: {'; '.join(off)}", fontsize=9.5, weight="normal", color=MUTED)
-    fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=3)
-    return fig
-
-
-def intervals(rows: pd.DataFrame, spec: DatasetSpec, names: Mapping[str, str]) -> Figure:
-    """Draw every volume's interval, in the order of the predicted volume, with the true volume as a dot.
-
-    rows: case, label, predicted, lower, upper, true, inside; mm3. names: label -> title of its panel.
-    """
-    colours = {label.name: label.colour for label in spec.labels}
-    fig, axes = plt.subplots(1, len(names), figsize=(WIDTH, 3.7))
-    for ax, (label, title) in zip(axes, names.items(), strict=True):
-        chosen = rows[rows["label"] == label].sort_values(["predicted", "case"]).reset_index()
-        colour = colours.get(label, INK)
-        ax.vlines(chosen.index, chosen["lower"], chosen["upper"], color=colour, alpha=0.35, linewidth=1.4)
-        for inside, colour, size in ((True, INK, 5), (False, ERROR, 14)):
-            part = chosen[chosen["inside"] == inside]
-            ax.scatter(part.index, part["true"], s=size, color=colour, linewidths=0, zorder=3,
-                       label="true volume, " + ("inside" if inside else "outside"))  # fmt: skip
-        ax.set(title=title, xlabel="volumes, by predicted size")
-        ax.set_xticks([])
-    axes[0].set_ylabel("volume (mm³)")
-    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, markerscale=2)
     return fig

@@ -11,8 +11,7 @@ import pandas as pd
 
 from hipposeg.data.spec import MSD_HIPPOCAMPUS
 from hipposeg.experiments import plan
-from hipposeg.experiments.registry import FLAGSHIP, title_of
-from hipposeg.experiments.spec import RunSpec
+from hipposeg.experiments.registry import FLAGSHIP, MODELS, RunSpec
 from hipposeg.metrics import MEAN
 from hipposeg.results import tables
 from hipposeg.results.load import ATLAS
@@ -55,7 +54,7 @@ def page_context(art: Artifacts, page: Path) -> dict[str, Any]:
         "folder": art.ws.artifacts.relative_to(art.ws.root).as_posix(),
         "files": {name: f"artifacts/{study_file(name)}" for name in art.studies},
         "flagship": FLAGSHIP,
-        "title_of": title_of,
+        "title_of": lambda name: MODELS[name].title if name in MODELS else name,
         "head": view.headline(art, rows),
         "five_folds": view.five_folds(art),
         "rows": rows,
@@ -119,7 +118,10 @@ def absent(art: Artifacts) -> set[str]:
 
 def chapters(art: Artifacts, pictures: dict[str, list[Figure]]) -> list[tuple[words.Chapter, list[Figure] | None]]:
     """(chapter, figures or None if the notebook has not run) in the order of the notebooks."""
-    listed = {name: words.Chapter(name, name, "") for name in {*art.facts, *art.pictures}}
+    listed = {
+        name: words.Chapter(name, name, "")
+        for name in {*art.facts, *art.pictures, *(path.stem for path in art.executed)}
+    }
     listed |= {chapter.name: chapter for chapter in words.CHAPTERS}
     return [(listed[name], pictures[name] if art.done(name) else None) for name in sorted(listed)]
 

@@ -7,8 +7,7 @@ import pandas as pd
 
 from hipposeg.data.spec import MSD_HIPPOCAMPUS
 from hipposeg.experiments import plan
-from hipposeg.experiments.registry import FLAGSHIP
-from hipposeg.experiments.spec import RunSpec
+from hipposeg.experiments.registry import FLAGSHIP, RunSpec
 from hipposeg.metrics import MEAN, UNION
 from hipposeg.results import load, tables
 from hipposeg_lab.page.artifacts import Artifacts, Row

@@ -25,8 +25,8 @@ from torch import nn
 from hipposeg import files, stats
 from hipposeg.data import grid
 from hipposeg.data.cohort import Cohort
+from hipposeg.experiments.registry import RunSpec
 from hipposeg.experiments.run import Finished
-from hipposeg.experiments.spec import RunSpec
 from hipposeg.experiments.weights import initial
 from hipposeg.inference import Prep
 from hipposeg.results import compare
@@ -166,22 +166,6 @@ def study(
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def by_part(
-    network: nn.Module, prep: Prep, images: Mapping[int, np.ndarray], cohort: Cohort, machine: Machine
-) -> pd.DataFrame:
-    """Ratios of the trained network for each part of the structure, excluding the other parts; rows as of `study`."""
-    rows = []
-    for number, image in images.items():
-        case = cohort.cases[number]
-        for scale, one in maps(network, prep, image, machine).items():
-            even = relative(one, prep.axis)
-            for item in cohort.spec.labels:
-                kept = np.where((case.label > 0) & (case.label != item.value), np.nan, even)
-                value = ratio(kept, case.label == item.value)
-                rows.append((number, case.subject, item.name, scale, TRAINED, SAMPLE, value))
-    return pd.DataFrame(rows, columns=COLUMNS)
-
-
 def hook(finished: Finished) -> None:
     """Write attention.csv for a gated network; skip other runs.
 
@@ -222,9 +206,3 @@ def _stacked(table: pd.DataFrame) -> dict[tuple[str, int, str], tuple[np.ndarray
     table = table if "seed" in table else table.assign(seed=0)
     groups = table.groupby(["within", "scale", "control"], sort=False)
     return {key: compare.stacked(group, "ratio") for key, group in groups}
-
-
-def smallest_third(volumes: pd.Series) -> list[int]:
-    """Select the third of the cases with the smallest true volume, at least one. volumes: by case number."""
-    smallest = volumes.sort_index().sort_values(kind="stable").index[: max(1, len(volumes) // 3)]
-    return sorted(int(number) for number in smallest)

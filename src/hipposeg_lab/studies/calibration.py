@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hipposeg import metrics, stats
+from hipposeg import stats
+from hipposeg_lab.studies.errors import border_distance
 
 BAND_MM = 3.0
 BINS = 10
@@ -31,7 +32,7 @@ class Voxels:
 
 def counted(subject: int, found: np.ndarray, true: np.ndarray, spacing: Sequence[float]) -> Voxels:
     """Select the voxels near a border of class probabilities (K, X, Y, Z) or of true labels (X, Y, Z)."""
-    near = np.minimum(*(metrics.border_distance(label, spacing) for label in (found.argmax(0), true))) <= BAND_MM
+    near = np.minimum(*(border_distance(label, spacing) for label in (found.argmax(0), true))) <= BAND_MM
     return Voxels(subject, np.moveaxis(found, 0, -1)[near].astype(np.float32), true[near])
 
 

@@ -5,20 +5,17 @@ from collections.abc import Sequence
 from hipposeg.data import cohort, folds
 from hipposeg.data.locate import Source
 from hipposeg.workspace import Workspace
-from hipposeg_lab.studies import conformal, leaks, making, sensitivity, uncertainty
-from hipposeg_lab.studies.making import Context
+from hipposeg_lab.studies import conformal, heads, leaks, making, placed, sensitivity, uncertainty
 
-STUDIES = {one.name: one for one in (leaks.STUDY, sensitivity.BOX, sensitivity.ROBUSTNESS, uncertainty.STUDY)}
-# Has one unit, the flagship on all five folds, and compares its weights itself.
-CONFORMAL = "conformal"
-NAMES = (*STUDIES, CONFORMAL)
+_ALL = (leaks.STUDY, sensitivity.BOX, sensitivity.ROBUSTNESS, uncertainty.STUDY, placed.CROPS, placed.SIZES)
+STUDIES = {one.name: one for one in _ALL}
+# Studies of one unit, which decide themselves what to keep: the flagship on all five folds, and whole heads.
+SINGLE = {"conformal": (conformal.QUESTION, conformal.INTERVALS), "heads": (heads.QUESTION, f"studies/{heads.TABLE}")}
+NAMES = (*STUDIES, *SINGLE)
 
 
 def run(source: Source, ws: Workspace, names: Sequence[str], everything: bool, listing: bool) -> int:
-    """Update studies, or only list them with the state of each unit.
-
-    Returns:
-        1 if a unit was left out, else 0.
+    """Update studies, or only list them with the state of each unit; return 1 if a unit was left out, else 0.
 
     Raises:
         ValueError: an unknown name, or none.
@@ -27,29 +24,21 @@ def run(source: Source, ws: Workspace, names: Sequence[str], everything: bool, l
     if unknown or not (names or everything or listing):
         found = f"there is no study {', '.join(unknown)}" if unknown else "no study was named"
         raise ValueError(f"{found}; choose among {', '.join(NAMES)}, or --all")
-    data = cohort.load(source)
+    data, complete = cohort.load(source), True
     context = making.context_of(ws, data, folds.read_or_write(ws.folds, data))
-    complete = True
     for name in NAMES if everything or not names else dict.fromkeys(names):
-        print(f"{name}: {STUDIES[name].question if name in STUDIES else conformal.QUESTION}", flush=True)
-        if name == CONFORMAL:
-            states = {"intervals": _intervals(context, listing)}
+        study = STUDIES.get(name)
+        print(f"{name}: {study.question if study else SINGLE[name][0]}", flush=True)
+        if study is None:
+            state = "kept" if (ws.artifacts / SINGLE[name][1]).is_file() else "to make"
+            if not listing:
+                state = conformal.update(context) if name == "conformal" else heads.update(ws)
+            states = {"all": state}
         elif listing:
-            states = {unit.name: making.state_of(STUDIES[name], unit, context) for unit in STUDIES[name].units}
+            states = {unit.name: making.state_of(study, unit, context) for unit in study.units}
         else:
-            states = making.make(STUDIES[name], context, lambda text: print(text, flush=True))
+            states = making.make(study, context, lambda text: print(text, flush=True))
         for unit, state in states.items():
             print(f"  {unit:<30} {state}", flush=True)
         complete &= set(states.values()) <= {"kept", "made", "to make"}
     return 0 if complete or listing else 1
-
-
-def _intervals(context: Context, listing: bool) -> str:
-    """Compute the conformal intervals, unless they are only listed; return their state."""
-    if listing:
-        return "kept" if (context.ws.artifacts / conformal.INTERVALS).is_file() else "to make"
-    try:
-        print(f"  The card is {conformal.write(context)}; the package keeps its own.", flush=True)
-    except FileNotFoundError as error:
-        return str(error)
-    return "made"

@@ -32,21 +32,13 @@ Step = Callable[[Array], Array]
 
 @dataclass(frozen=True)
 class Change:
-    """One change.
+    """One change."""
 
-    Attributes:
-        names: the curves that it is a point of.
-        severity: its size.
-        unit: unit of the severity.
-        apply: image (C, X, Y, Z) float32 -> the network's input (C, X', Y', Z').
-        undo: class probabilities (K, X', Y', Z') -> (K, X, Y, Z) on the image's own grid.
-    """
-
-    names: tuple[str, ...]
+    names: tuple[str, ...]  # the curves that it is a point of
     severity: float
-    unit: str
-    apply: Step
-    undo: Step = lambda found: found
+    unit: str  # of the severity
+    apply: Step  # image (C, X, Y, Z) float32 -> the network's input (C, X', Y', Z')
+    undo: Step = lambda found: found  # class probabilities (K, X', Y', Z') -> (K, X, Y, Z) on the image's own grid
 
 
 def of_box(case: Case, spec: DatasetSpec) -> list[Change]:

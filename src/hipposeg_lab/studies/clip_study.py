@@ -5,23 +5,24 @@ each patch of the frozen tower is compared with the prompts of the classes, with
 the same for every set of prompts.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize, one_hot
 
 from hipposeg import files, metrics
 from hipposeg.data.captions import AXIS, KINDS, Facts, caption, facts, terciles
 from hipposeg.data.cohort import Cohort
 from hipposeg.experiments import guidance
-from hipposeg.experiments.registry import MODELS
+from hipposeg.experiments.registry import RunSpec
 from hipposeg.experiments.run import Finished
 from hipposeg.experiments.samples import shared
-from hipposeg.experiments.spec import RunSpec
 from hipposeg.experiments.weights import predict_with
 from hipposeg.experiments.zoo_clip import SHARES
 from hipposeg.inference import Prep
@@ -54,21 +55,13 @@ _WHOLE = {
 
 @dataclass(frozen=True)
 class Slices:
-    """Test slices with their captions.
+    """Test slices with their captions."""
 
-    Attributes:
-        images: (N, C, H, W).
-        said: facts of each slice.
-        cases: case numbers (N,).
-        features: unit vectors of the slices (N, D).
-        read: unit vectors of their captions (N, D).
-    """
-
-    images: Tensor
+    images: Tensor  # (N, C, H, W)
     said: list[Facts]
-    cases: np.ndarray
-    features: np.ndarray
-    read: np.ndarray
+    cases: np.ndarray  # case numbers (N,)
+    features: np.ndarray  # unit vectors of the slices (N, D)
+    read: np.ndarray  # unit vectors of their captions (N, D)
 
 
 @torch.inference_mode()
@@ -157,6 +150,37 @@ def dice_of_all_classes(logits: Tensor, target: Tensor) -> Tensor:
     return 1 - (2 * (probability * target).sum(axes) / (probability + target).sum(axes)).mean()
 
 
+def lowest_loss(
+    vectors: Tensor, scale: float, shares: Sequence[float], loss: Callable[[Tensor, Tensor], Any], pixels: int = 2000
+) -> float:
+    """Lowest loss of logits that are `scale` times cosines with vectors (K, D), if a class has one embedding.
+
+    The best embedding of each class is found by descent. For a mean over pixels, such as cross-entropy, it is a lower
+    bound for any network.
+
+    Args:
+        vectors, scale: of the cosines.
+        shares: fraction of the pixels of each class.
+        loss: function of logits and targets (1, K, pixels).
+        pixels: number of pixels.
+    """
+    unit = normalize(vectors.detach().double(), dim=-1)
+    counts = torch.tensor([max(1, round(share * pixels)) for share in shares])
+    truth = torch.arange(len(unit)).repeat_interleave(counts)
+    target = one_hot(truth, len(unit)).T[None].double()
+    directions = unit.clone(memory_format=torch.contiguous_format).requires_grad_()
+    steps = torch.optim.LBFGS([directions], max_iter=300, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        steps.zero_grad()
+        found = loss((scale * normalize(directions, dim=-1) @ unit.T)[truth].T[None], target)
+        found.backward()
+        return found
+
+    steps.step(closure)
+    return float(closure().detach())
+
+
 @torch.inference_mode()
 def similarity(network: nn.Module, prep: Prep, image: np.ndarray, machine: Machine, batch: int = 48) -> np.ndarray:
     """Cosine of every voxel with each class: (K, X, Y, Z) float32, NaN outside the network's box.
@@ -182,11 +206,6 @@ def examples(
         image, label = (np.take(part, first + at, AXIS) for part in (case.image[0], case.label))
         found.append((image, label, caption(said[at], words)))
     return found
-
-
-def by_prompts(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean Dice by text alone for each set of prompts, from rows of TRANSFER for runs of one schedule."""
-    return compare.means(table[table["label"] == MEAN], "prompts")
 
 
 def angles(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
@@ -226,16 +245,6 @@ def share_differences(rows: pd.DataFrame) -> pd.DataFrame:
     tables = {text: compare.differences(chosen, TWIN) for text, chosen in _by_schedule(rows)}
     found = {text: table.iloc[0] for text, table in tables.items() if len(table)}
     return comparisons.together(found, len(SHARES) + 1)
-
-
-def batch_sizes(cohort: Cohort, cases: list[int]) -> dict[str, int]:
-    """Share in words -> largest batch of HippoCLIP, one slice a subject, at each share of the subjects of `cases`."""
-    sizes = {}
-    for schedule in (*SHARES, "standard"):
-        training = MODELS[CLIP].training(schedule)
-        subjects = {cohort.cases[number].subject for number in shared(cohort, cases, training.share, 0)}
-        sizes[share_text(schedule)] = min(training.batch, len(subjects))
-    return sizes
 
 
 def language(conclusions: pd.DataFrame) -> str:

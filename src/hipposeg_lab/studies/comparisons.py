@@ -11,8 +11,7 @@ import pandas as pd
 
 from hipposeg.data.folds import N_FOLDS
 from hipposeg.experiments import plan
-from hipposeg.experiments.registry import FLAGSHIP
-from hipposeg.experiments.spec import RunSpec
+from hipposeg.experiments.registry import FLAGSHIP, RunSpec
 from hipposeg.files import write_csv
 from hipposeg.metrics import MEAN
 from hipposeg.results import compare
@@ -29,19 +28,12 @@ SHOWN = (ATLAS, "unet2d", "unet3d", FLAGSHIP)
 
 @dataclass(frozen=True)
 class Family:
-    """A planned group of comparisons.
-
-    Attributes:
-        title: name of the group.
-        reference: the model that is subtracted.
-        models: the models compared with it.
-        schedule: of all runs.
-    """
+    """A planned group of comparisons."""
 
     title: str
-    reference: str
+    reference: str  # the model that is subtracted
     models: Sequence[str]
-    schedule: str = "standard"
+    schedule: str = "standard"  # of all runs
 
 
 _OTHERS_3D = ("unet3d+flip", "unet3d+adamw", "unet3d+focal", "unet3d-residual", "unet3d-nnunet-light", "unet3d-nnunet",
@@ -85,7 +77,7 @@ PAIRS = (
 def planned(frame: pd.DataFrame) -> pd.DataFrame:
     """Select the rows of all planned runs, except repetitions in another precision or on another device."""
     declared = [run for notebook in plan.PLANNED for run in plan.declared(notebook)]
-    every = dict.fromkeys([*declared, *plan.following(frame)])
+    every = dict.fromkeys([*declared, *plan.FOLLOWING])
     return plan.finished(frame, [run for run in every if not run.hardware])
 
 

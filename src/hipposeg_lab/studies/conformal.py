@@ -11,7 +11,6 @@
 Only the spread of predictions needs the networks. It is kept as long as the weights are the same.
 """
 
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,10 +21,9 @@ import pandas as pd
 from hipposeg.data.cohort import Cohort
 from hipposeg.data.folds import N_FOLDS
 from hipposeg.data.spec import DatasetSpec
-from hipposeg.experiments.registry import FLAGSHIP
+from hipposeg.experiments.registry import FLAGSHIP, RunSpec
 from hipposeg.experiments.run import in_tables
 from hipposeg.experiments.samples import images_of
-from hipposeg.experiments.spec import RunSpec
 from hipposeg.experiments.weights import predict
 from hipposeg.files import write_csv
 from hipposeg.metrics import UNION
@@ -36,8 +34,6 @@ from hipposeg.workspace import Workspace
 from hipposeg_lab.studies import coverage
 from hipposeg_lab.studies.coverage import CHOSEN, LEVEL, SEED, Residuals
 from hipposeg_lab.studies.making import Context, network_of
-
-log = logging.getLogger(__name__)
 
 QUESTION = "Which interval around a predicted volume covers the true one as often as it should?"
 INTERVALS, COVERAGE, MEASURES = "conformal.csv", "studies/conformal_coverage.csv", "studies/conformal_measures.csv"
@@ -60,10 +56,8 @@ def out_of_fold(context: Context, model: str = FLAGSHIP) -> Runs:
 
 
 def measures(context: Context, runs: Runs) -> pd.DataFrame:
-    """Measures of every predicted mask, stored or computed.
-
-    Returns:
-        Columns run, weights (start of their hash), case, those of `quality.measure`, and spread_<label> in mm3.
+    """Measures of every predicted mask, stored or computed: columns run, weights (start of their hash), case, those of
+    `quality.measure`, and spread_<label> in mm3.
     """
     path, spec = context.ws.artifacts / MEASURES, context.cohort.spec
     if path.is_file():
@@ -73,7 +67,6 @@ def measures(context: Context, runs: Runs) -> pd.DataFrame:
             return found
     rows = []
     for run, one in runs.items():
-        log.info("%s: predicting with the stored weights", run.name)
         network = network_of(context, run)
         images = images_of(context.cohort, run.definition.prep, context.ws)
         for number, mask in one.masks.items():
@@ -150,6 +143,15 @@ def write(context: Context, model: str = FLAGSHIP) -> Path:
         limits=quality.limits(measured.to_dict("records"), spec),
     ).write(path)
     return path
+
+
+def update(context: Context) -> str:
+    """Write the intervals; "made", or what is missing."""
+    try:
+        print(f"  The card is {write(context)}; the package keeps its own.", flush=True)
+    except FileNotFoundError as error:
+        return str(error)
+    return "made"
 
 
 def covered(ws: Workspace) -> pd.DataFrame:

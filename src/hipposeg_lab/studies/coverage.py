@@ -32,25 +32,15 @@ HALVES = "halves"
 
 @dataclass(frozen=True)
 class Residuals:
-    """Predicted volumes of subjects that the networks never saw, and the true ones.
+    """Predicted volumes of subjects that the networks never saw, and the true ones."""
 
-    Attributes:
-        labels: L names.
-        case: (n,) case numbers.
-        subject: (n,) subject numbers.
-        fold: (n,) folds.
-        true: (L, n) volumes in mm3.
-        predicted: (L, n) volumes in mm3.
-        spread: (L, n) standard deviation in mm3 over the averaged predictions; NaN for a single one.
-    """
-
-    labels: tuple[str, ...]
-    case: np.ndarray
-    subject: np.ndarray
-    fold: np.ndarray
-    true: np.ndarray
-    predicted: np.ndarray
-    spread: np.ndarray
+    labels: tuple[str, ...]  # L names
+    case: np.ndarray  # (n,) case numbers
+    subject: np.ndarray  # (n,) subject numbers
+    fold: np.ndarray  # (n,) folds
+    true: np.ndarray  # (L, n) volumes in mm3
+    predicted: np.ndarray  # (L, n) volumes in mm3
+    spread: np.ndarray  # (L, n) standard deviation in mm3 over the averaged predictions; NaN for a single one
 
     def scale(self, method: str) -> np.ndarray:
         """(L, n): the divisor of scores and factor of intervals."""
@@ -69,7 +59,7 @@ def quantile(scores: np.ndarray, level: float = LEVEL) -> np.ndarray:
 
 
 def one_each(subject: np.ndarray, among: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Draw one volume of each subject from the indices `among`; subject: (n,). Returns sorted indices."""
+    """Draw one volume of each subject from the indices `among`; sorted indices."""
     shuffled = rng.permutation(among)
     _, first = np.unique(subject[shuffled], return_index=True)
     return np.sort(shuffled[first])
@@ -102,15 +92,21 @@ def calibrated(
     return settled, calibrate(found, drawn, settled, level)
 
 
-def across_folds(found: Residuals, method: str, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Ends of the interval of every volume, (L, n) each, calibrated on the other folds; and the scale in each fold."""
-    lower, upper, scales = np.empty_like(found.predicted), np.empty_like(found.predicted), []
+def across_folds(
+    found: Residuals, method: str, level: float = LEVEL, scored: Residuals | None = None
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Ends of the interval of every volume, (L, n) each, calibrated on the other folds; and the scale in each fold.
+
+    scored: other predictions of the same cases, which get the intervals.
+    """
+    scored = scored or found
+    lower, upper, scales = np.empty_like(scored.predicted), np.empty_like(scored.predicted), []
     for fold in np.unique(found.fold):
-        scored = found.fold == fold
+        inside = found.fold == fold
         rng = np.random.default_rng([SEED, int(fold)])
-        settled, q = calibrated(found, np.unique(found.subject[~scored]), method, rng, level)
-        half = q[:, None] * found.scale(settled)[:, scored]
-        lower[:, scored], upper[:, scored] = bounds(found.predicted[:, scored], half)
+        settled, q = calibrated(found, np.unique(found.subject[~inside]), method, rng, level)
+        half = q[:, None] * scored.scale(settled)[:, inside]
+        lower[:, inside], upper[:, inside] = bounds(scored.predicted[:, inside], half)
         scales.append(settled)
     return lower, upper, scales
 
@@ -118,9 +114,7 @@ def across_folds(found: Residuals, method: str, level: float = LEVEL) -> tuple[n
 def across_halves(
     found: Residuals, method: str, level: float = LEVEL, splits: int = SPLITS
 ) -> tuple[np.ndarray, np.ndarray, int]:
-    """Coverage and mean width when a random half of the subjects calibrates and the other half tests.
-
-    Every method gets the same splits and draws.
+    """Calibrate on a random half of the subjects and test on the other, many times, the same splits for every method.
 
     Returns:
         Coverage (splits, L), mean width in mm3 (splits, L), and the number of test subjects in a split.
@@ -163,14 +157,9 @@ def coverage_rows(found: Residuals, level: float = LEVEL, splits: int = SPLITS) 
             groups |= {f"fold {n}": found.fold == n for n in np.unique(found.fold)}
             for group, among in groups.items():
                 share = interval(inside[at, among], found.subject[among])
-                rows.append({
-                    "label": label, "method": method, "group": group,
-                    "coverage": share.value, "low": share.low, "high": share.high,
-                    "width": float((upper - lower)[at, among].mean()), "subjects": len(np.unique(found.subject[among])),
-                })  # fmt: skip
-            low, high = np.percentile(halves[:, at], (2.5, 97.5))
-            rows.append({
-                "label": label, "method": method, "group": HALVES, "coverage": float(halves[:, at].mean()),
-                "low": float(low), "high": float(high), "width": float(widths[:, at].mean()), "subjects": people,
-            })  # fmt: skip
-    return rows
+                width, count = float((upper - lower)[at, among].mean()), len(np.unique(found.subject[among]))
+                rows.append((label, method, group, share.value, share.low, share.high, width, count))
+            mean, width = float(halves[:, at].mean()), float(widths[:, at].mean())
+            low, high = map(float, np.percentile(halves[:, at], (2.5, 97.5)))
+            rows.append((label, method, HALVES, mean, low, high, width, people))
+    return [dict(zip(COVERAGE_COLUMNS, row, strict=True)) for row in rows]

@@ -11,6 +11,7 @@ import numpy as np
 
 from hipposeg import metrics
 from hipposeg_lab.studies.calibration import BAND_MM, LEAST
+from hipposeg_lab.studies.errors import border_distance
 
 # Share of the cases that count as bad: those with the lowest Dice.
 BAD = 0.25
@@ -18,7 +19,7 @@ BAD = 0.25
 
 def entropy(found: np.ndarray, spacing: Sequence[float]) -> float:
     """Mean entropy in nats of class probabilities (K, X, Y, Z) within 3 mm of the predicted border; NaN without one."""
-    near = metrics.border_distance(found.argmax(0), spacing) <= BAND_MM
+    near = border_distance(found.argmax(0), spacing) <= BAND_MM
     p = np.maximum(found[:, near], LEAST)
     return float(-(p * np.log(p)).sum(0).mean(dtype=np.float64)) if near.any() else float("nan")
 

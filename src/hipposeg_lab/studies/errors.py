@@ -1,6 +1,6 @@
 """Where wrong voxels lie, along the hippocampus' long axis and by distance, and a sentence on each case's errors.
 
-A wrong voxel has a kind (`metrics.ERROR_KINDS`). Its distance is measured to the nearest voxel whose true class would
+A wrong voxel has a kind (`error_masks`). Its distance is measured to the nearest voxel whose true class would
 make the prediction right: for a swap a voxel of the predicted part, for a false positive any hippocampus, for missed
 hippocampus the background. So 1 mm on a 1 mm grid is a border drawn one voxel off. Its position is a fraction of the
 true structure's length from the anterior end, below 0 or above 1 beyond its ends.
@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 from scipy.ndimage import distance_transform_edt
 
-from hipposeg import metrics
 from hipposeg.data.cohort import Cohort
 from hipposeg.data.spec import DatasetSpec
 from hipposeg.metrics import UNION
@@ -39,34 +38,56 @@ LEAST_SHARE = 0.1
 
 @dataclass(frozen=True)
 class Mistakes:
-    """One run's errors over its test cases.
+    """One run's errors over its test cases."""
 
-    Attributes:
-        confusion: voxel counts (K + 1, K + 1), rows are true classes.
-        volumes: mm3 by kind (columns) for each case (index).
-        depths: distance in mm of every wrong voxel from the true border.
-    """
-
-    confusion: np.ndarray
-    volumes: pd.DataFrame
-    depths: np.ndarray
+    confusion: np.ndarray  # voxel counts (K + 1, K + 1), rows are true classes
+    volumes: pd.DataFrame  # mm3 by kind (columns) for each case (index)
+    depths: np.ndarray  # distance in mm of every wrong voxel from the true border
 
 
 def mistakes(runs: Sequence[Run], cohort: Cohort) -> dict[str, Mistakes]:
     """Count the errors of runs with masks on the same test cases; run -> Mistakes."""
     spec, found, near = cohort.spec, {}, {}
     for number in runs[0].masks if runs else ():
-        near[number] = metrics.border_distance(cohort.cases[number].label, cohort.cases[number].spacing)
+        near[number] = border_distance(cohort.cases[number].label, cohort.cases[number].spacing)
     for run in runs:
         total, volumes, depths = np.zeros((spec.n_classes, spec.n_classes), np.int64), {}, []
         for number, mask in run.masks.items():
             case = cohort.cases[number]
-            total += metrics.confusion(mask, case.label, spec.n_classes)
-            kinds, voxel = metrics.error_masks(mask, case.label), float(np.prod(case.spacing))
+            total += confusion(mask, case.label, spec.n_classes)
+            kinds, voxel = error_masks(mask, case.label), float(np.prod(case.spacing))
             volumes[number] = {kind: wrong.sum() * voxel for kind, wrong in kinds.items()}
             depths.append(near[number][mask != case.label])
         found[run.name] = Mistakes(total, pd.DataFrame.from_dict(volumes, orient="index"), np.concatenate(depths))
     return found
+
+
+def confusion(prediction: np.ndarray, truth: np.ndarray, n_classes: int) -> np.ndarray:
+    """Voxel counts, int64 (n_classes, n_classes): row is the true class, column the predicted one, background first."""
+    pairs = truth.astype(np.int64).ravel() * n_classes + prediction.astype(np.int64).ravel()
+    return np.bincount(pairs, minlength=n_classes**2).reshape(n_classes, n_classes)
+
+
+def border_distance(truth: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
+    """Distance in mm of each voxel (X, Y, Z) from the nearest voxel of another true class; infinite without a border.
+
+    On an isotropic 1 mm grid, 1 mm means that the voxel touches the true border.
+    """
+    values = np.unique(truth)
+    if len(values) < 2:
+        return np.full(truth.shape, np.inf)
+    return sum(distance_transform_edt(truth == value, sampling=tuple(spacing)) for value in values)
+
+
+def error_masks(prediction: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray]:
+    """Wrong voxels by kind, each a boolean (X, Y, Z).
+
+    `swap`: one foreground class taken for another; `false_positive`: background taken for foreground; `missed`:
+    foreground taken for background.
+    """
+    wrong = prediction != truth
+    masks = (wrong & (truth > 0) & (prediction > 0), wrong & (truth == 0), wrong & (prediction == 0))
+    return dict(zip(KINDS, masks, strict=True))
 
 
 def long_axis(spec: DatasetSpec) -> tuple[int, bool]:
@@ -98,7 +119,7 @@ def wrong_voxels(
     to_class = np.stack([_distance_to(truth == value, spacing) for value in range(spec.n_classes)])
     to_any = _distance_to(truth > 0, spacing)
     tables = []
-    for kind, mask in metrics.error_masks(prediction, truth).items():
+    for kind, mask in error_masks(prediction, truth).items():
         where = np.nonzero(mask)
         distance = to_any[where] if kind == "false_positive" else to_class[(prediction[where], *where)]
         tables.append(pd.DataFrame({"kind": kind, "position": share[where[axis]], "distance": distance}))
@@ -132,11 +153,10 @@ def study(runs: Sequence[Run], wrong: Mapping[str, pd.DataFrame], cohort: Cohort
         for by, names in (("position", POSITIONS), ("distance", DISTANCES)):
             sums = table.groupby([bins[by], "kind", "case"])["mm3"].sum()
             for index, name in enumerate(names):
-                for kind in metrics.ERROR_KINDS:
+                for kind in KINDS:
                     here = sums.loc[index, kind] if (index, kind) in sums.index.droplevel(2) else pd.Series(dtype=float)
-                    found = interval(here.reindex(cases).fillna(0.0).to_numpy(), subjects.to_numpy())
-                    ends = found.value, found.low, found.high
-                    rows.append((run.name, by, name, kind, *ends, subjects.nunique(), tissue[by][index]))
+                    found = vars(interval(here.reindex(cases).fillna(0.0).to_numpy(), subjects.to_numpy())).values()
+                    rows.append((run.name, by, name, kind, *found, subjects.nunique(), tissue[by][index]))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 

@@ -9,7 +9,6 @@ in 256 grey levels between two percentiles, one row of Z pixels for each (X, Y);
 import gzip
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,15 +24,6 @@ from hipposeg.workspace import Workspace
 QUALITY = 60
 MOST_MODELS = 10
 SCHEDULES = ("standard", "smoke")
-
-
-@dataclass(frozen=True)
-class Volume:
-    """One case as stored: grey levels, truth and one mask a model, each uint8 (X, Y, Z)."""
-
-    grey: np.ndarray
-    truth: np.ndarray
-    masks: tuple[np.ndarray, ...]
 
 
 def chosen(runs: Sequence[Run]) -> list[Run]:
@@ -54,30 +44,12 @@ def greys(image: np.ndarray) -> np.ndarray:
     return np.rint(np.clip((image - low) / (high - low), 0, 1) * 255).astype(np.uint8)
 
 
-def pack(volume: Volume) -> tuple[bytes, bytes]:
-    """The bytes of a case's two files, image and masks; equal volumes give equal bytes."""
+def pack(grey: np.ndarray, maps: Sequence[np.ndarray]) -> tuple[bytes, bytes]:
+    """The bytes of a case's two files: grey levels, and the truth with the models' label maps, all uint8 (X, Y, Z)."""
     stream = io.BytesIO()
-    rows = volume.grey.reshape(-1, volume.grey.shape[2])
-    Image.fromarray(rows).convert("RGB").save(stream, "WEBP", quality=QUALITY, method=6)
-    masks = b"".join(mask.tobytes() for mask in (volume.truth, *volume.masks))
-    return stream.getvalue(), gzip.compress(masks, 9, mtime=0)
-
-
-def unpack(image: bytes, masks: bytes, shape: Sequence[int]) -> Volume:
-    """The inverse of `pack`, greys nearly so. Raises ValueError if the bytes are not whole volumes of this shape."""
-    grey = np.asarray(Image.open(io.BytesIO(image)).convert("L"))
-    found, size = np.frombuffer(gzip.decompress(masks), np.uint8), int(np.prod(shape))
-    if grey.size != size or found.size % size or found.size < size:
-        raise ValueError(
-            f"{grey.size} pixels and {found.size} voxels are not whole volumes of {tuple(shape)}; run notebook 07 again"
-        )
-    truth, *others = found.reshape(-1, *shape)
-    return Volume(grey.reshape(shape), truth, tuple(others))
-
-
-def read(folder: Path, name: str, shape: Sequence[int]) -> Volume:
-    """The stored case `name`, such as 011. Raises FileNotFoundError, or ValueError as `unpack` does."""
-    return unpack((folder / f"{name}.webp").read_bytes(), (folder / f"{name}.gz").read_bytes(), shape)
+    picture = Image.fromarray(grey.reshape(-1, grey.shape[2])).convert("RGB")
+    picture.save(stream, "WEBP", quality=QUALITY, method=6)
+    return stream.getvalue(), gzip.compress(b"".join(one.tobytes() for one in maps), 9, mtime=0)
 
 
 def write(ws: Workspace, cohort: Cohort, runs: Sequence[Run]) -> Path:
@@ -91,7 +63,7 @@ def write(ws: Workspace, cohort: Cohort, runs: Sequence[Run]) -> Path:
     spec, folder, models, cases, kept = cohort.spec, ws.artifacts / "explorer", chosen(runs), [], set()
     for number in models[0].values().index:
         case, name = cohort.cases[int(number)], f"{number:03d}"
-        contents = pack(Volume(greys(case.image[0]), case.label, tuple(run.masks[case.number] for run in models)))
+        contents = pack(greys(case.image[0]), [case.label, *(run.masks[case.number] for run in models)])
         for end, content in zip(("webp", "gz"), contents, strict=True):
             files.write_bytes(folder / f"{name}.{end}", content)
             kept.add(folder / f"{name}.{end}")

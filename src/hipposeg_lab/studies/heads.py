@@ -5,6 +5,7 @@ The folder that HIPPOSEG_HEADS names holds T1 scans `<name>.nii.gz` and masks of
 keeps the affine right, so the unchanged scan's labels can be compared where they lie in the head.
 """
 
+import os
 import resource
 import time
 from collections.abc import Callable, Iterator
@@ -23,8 +24,11 @@ from hipposeg.predict.ensemble import Ensemble, load_ensemble
 from hipposeg.predict.registration import resampled
 from hipposeg.predict.scan import Scan, read
 from hipposeg.predict.segment import SIDES, Result, segment
+from hipposeg.workspace import Workspace
 
+QUESTION = "How well are whole heads segmented, and what must not pass?"
 TABLE, STARTS = "heads.csv", "heads_starts.csv"
+T1 = "t1.nii.gz"  # scans with another ending have another contrast
 COLUMNS = (
     *(
         "image",
@@ -149,7 +153,7 @@ def moved_to(mask: np.ndarray, affine: np.ndarray, scan: Scan) -> np.ndarray:
 
 def expected_of(path: Path, change: str) -> str:
     """The right statuses of a changed scan; a name that does not end in t1 is of another contrast."""
-    return CHANGES[change][1] if path.name.endswith("t1.nii.gz") else NEVER
+    return CHANGES[change][1] if path.name.endswith(T1) else NEVER
 
 
 def row(path: Path, change: str, before: Result | None, ensemble: Ensemble) -> tuple[dict, Result]:
@@ -160,7 +164,8 @@ def row(path: Path, change: str, before: Result | None, ensemble: Ensemble) -> t
     seconds = time.perf_counter() - begun
     row = {
         "image": path.name.removesuffix(".nii.gz"), "change": change, "expected": expected_of(path, change),
-        "status": found.status, "reasons": "; ".join(found.reasons), "intracranial_ml": found.intracranial_ml, "seconds": round(seconds, 1),
+        "status": found.status, "reasons": "; ".join(found.reasons), "intracranial_ml": found.intracranial_ml,
+        "seconds": round(seconds, 1),
     }  # fmt: skip
     masks = sides_of(found)
     for one in found.hippocampi:
@@ -188,7 +193,7 @@ def _alone(path: Path) -> int:
 def rows(path: Path, ensemble: Ensemble) -> Iterator[dict]:
     """One row a change of a scan; the first has time and memory of a process of its own."""
     before = None
-    for change in CHANGES if path.name.endswith("t1.nii.gz") else (UNCHANGED,):
+    for change in CHANGES if path.name.endswith(T1) else (UNCHANGED,):
         measured = {}
         if change == UNCHANGED:
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
@@ -234,13 +239,19 @@ def _dice_of(region: crop.Region, a: crop.Box, b: crop.Box, ensemble: Ensemble) 
     return metrics.dice(*masks)
 
 
-def write(folder: Path, studies: Path) -> None:
-    """Segment every scan of the folder under every change; write heads.csv and heads_starts.csv, printing each row."""
+def update(ws: Workspace) -> str:
+    """Segment every scan of HIPPOSEG_HEADS under every change, unless the table exists; returns what was done."""
+    table = ws.artifacts / "studies" / TABLE
+    if table.is_file():
+        return "kept"
+    if not (named := os.environ.get("HIPPOSEG_HEADS")):
+        return "left out: HIPPOSEG_HEADS names no folder of whole heads"
     ensemble, found, begun = load_ensemble(), [], []
-    for path in heads(folder):
+    for path in heads(Path(named)):
         for one in rows(path, ensemble):
             print(*(f"{name}={value}" for name, value in one.items()), flush=True)
             found.append(one)
-        begun += starts(path, ensemble)
-    files.write_csv(studies / TABLE, COLUMNS, [dict.fromkeys(COLUMNS, "") | one for one in found])
-    files.write_csv(studies / STARTS, STARTS_COLUMNS, begun)
+        begun += starts(path, ensemble) if path.name.endswith(T1) else []
+    files.write_csv(table.with_name(STARTS), STARTS_COLUMNS, begun)
+    files.write_csv(table, COLUMNS, [dict.fromkeys(COLUMNS, "") | one for one in found])
+    return "made"

@@ -5,7 +5,8 @@ honest score is that of `metrics`: Dice per case and part, on the native grid, b
 """
 
 import tomllib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from hipposeg.metrics import MEAN
 from hipposeg.models import atlas
 from hipposeg.results.load import ATLAS, Run
 from hipposeg.stats import interval, of_cases
+from hipposeg_lab.studies.errors import confusion
 
 COLUMNS = ("run", "practice", "honest", "shown", "difference", "low", "high", "subjects", "seeds", "note")
 _TEXT = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
@@ -35,11 +37,6 @@ def class_mean(prediction: np.ndarray, truth: np.ndarray, n_classes: int, first:
     found = [metrics.dice(prediction == value, truth == value) for value in range(first, n_classes)]
     kept = [value for value in found if not np.isnan(value)]
     return float(np.mean(kept)) if kept else float("nan")
-
-
-def with_background(prediction: np.ndarray, truth: np.ndarray, n_classes: int) -> float:
-    """Mean Dice of all classes with background."""
-    return class_mean(prediction, truth, n_classes, first=0)
 
 
 def nonempty_slices(prediction: np.ndarray, truth: np.ndarray, n_classes: int) -> float:
@@ -67,26 +64,16 @@ def truth_crop(prediction: np.ndarray, truth: np.ndarray, n_classes: int, score:
     return score(prediction[box], truth[box], n_classes)
 
 
-def union_crop(prediction: np.ndarray, truth: np.ndarray, n_classes: int) -> float:
-    """Dice of the whole foreground inside the bounding box of the truth."""
-    return truth_crop(prediction, truth, n_classes, whole)
-
-
-def pooled(pairs: Iterable[Pair], n_classes: int, size: int, cut: bool) -> float:
-    """`batched` over `box_counts` of (prediction, truth) label maps, in the order of a loader that does not shuffle."""
-    return batched(np.concatenate([box_counts(*pair, n_classes, cut) for pair in pairs]), size)
-
-
 def pooled_slices(prediction: np.ndarray, truth: np.ndarray, n_classes: int) -> float:
-    """A volume's part of `pooled` over slices: SLICES divides the box, so that no batch has slices of two volumes."""
-    return pooled([(prediction, truth)], n_classes, SLICES, cut=True)
+    """`batched` over slices: SLICES divides the box, so that no batch has slices of two volumes."""
+    return batched(box_counts(prediction, truth, n_classes, cut=True), SLICES)
 
 
 def box_counts(prediction: np.ndarray, truth: np.ndarray, n_classes: int, cut: bool) -> np.ndarray:
     """Confusion counts (items, K, K) of label maps (X, Y, Z) in the middle of BOX; cut: of each axial slice."""
     placed = [np.moveaxis(place(mask, BOX)[0], AXIAL, 0) for mask in (prediction, truth)]
     items = zip(*placed, strict=True) if cut else [placed]
-    return np.stack([metrics.confusion(*item, n_classes) for item in items])
+    return np.stack([confusion(*item, n_classes) for item in items])
 
 
 def batched(counts: np.ndarray, size: int) -> float:
@@ -102,7 +89,7 @@ def batched(counts: np.ndarray, size: int) -> float:
 def held_counts(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Confusion counts (2, 2) of background and foreground over the axial slices whose truth is not empty."""
     held = (truth > 0).any(axis=(0, 1))
-    return metrics.confusion(prediction[..., held] > 0, truth[..., held] > 0, 2)
+    return confusion(prediction[..., held] > 0, truth[..., held] > 0, 2)
 
 
 def as_one(counts: np.ndarray) -> float:
@@ -126,8 +113,8 @@ def mean_crop(cohort: Cohort, train: Sequence[int], scored: Sequence[int]) -> pd
 
 
 PER_CASE: dict[str, Score] = {
-    "background": with_background, "pooled-slices": pooled_slices, "union": whole, "union-crop": union_crop,
-    "nonempty-slices": nonempty_slices, "truth-crop": truth_crop,
+    "background": partial(class_mean, first=0), "pooled-slices": pooled_slices, "union": whole,
+    "union-crop": partial(truth_crop, score=whole), "nonempty-slices": nonempty_slices, "truth-crop": truth_crop,
 }  # fmt: skip
 
 

@@ -19,9 +19,8 @@ from torch import nn
 from hipposeg import files
 from hipposeg.data.cohort import Cohort
 from hipposeg.data.folds import Fold
-from hipposeg.experiments.registry import FLAGSHIP
+from hipposeg.experiments.registry import FLAGSHIP, RunSpec
 from hipposeg.experiments.run import WEIGHTS, folder_of, machine_for, native
-from hipposeg.experiments.spec import RunSpec
 from hipposeg.experiments.weights import load as load_weights
 from hipposeg.predict import card
 from hipposeg.results import load
@@ -35,19 +34,12 @@ Rows = dict[str, list[dict[str, Any]]]
 
 @dataclass(frozen=True)
 class Context:
-    """What a study works on.
-
-    Attributes:
-        ws: the workspace.
-        cohort: the data set.
-        folds: its folds by kind.
-        machine: device, precision and threads.
-    """
+    """What a study works on."""
 
     ws: Workspace
     cohort: Cohort
     folds: Mapping[str, list[Fold]]
-    machine: Machine
+    machine: Machine  # device, precision and threads
 
     @cached_property
     def weights(self) -> dict[str, str]:
@@ -57,38 +49,23 @@ class Context:
 
 @dataclass(frozen=True)
 class Unit:
-    """A part of a study.
+    """A part of a study, such as a network."""
 
-    Attributes:
-        name: first column of its rows.
-        runs: the runs that it needs.
-        make: context -> rows of each table.
-    """
-
-    name: str
-    runs: tuple[RunSpec, ...]
-    make: Callable[[Context], Rows]
+    name: str  # first column of its rows
+    runs: tuple[RunSpec, ...]  # that it needs
+    make: Callable[[Context], Rows]  # rows of each table
 
 
 @dataclass(frozen=True)
 class Study:
-    """A study.
+    """A study."""
 
-    Attributes:
-        name: for the command.
-        question: what it finds out.
-        tables: CSV file -> its columns, the first of which names the unit.
-        units: its parts.
-        settings: everything that decides its numbers.
-        weights: whether its units need networks; others read only scores.
-    """
-
-    name: str
+    name: str  # for the command
     question: str
-    tables: Mapping[str, tuple[str, ...]]
+    tables: Mapping[str, tuple[str, ...]]  # CSV file -> its columns, the first of which names the unit
     units: tuple[Unit, ...]
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    weights: bool = True
+    settings: Mapping[str, Any] = field(default_factory=dict)  # everything that decides its numbers
+    weights: bool = True  # whether its units need networks; others read only scores
 
 
 def context_of(ws: Workspace, cohort: Cohort, folds: Mapping[str, list[Fold]]) -> Context:
@@ -99,11 +76,7 @@ def context_of(ws: Workspace, cohort: Cohort, folds: Mapping[str, list[Fold]]) -
 
 
 def network_of(context: Context, run: RunSpec) -> nn.Module:
-    """Load a run's network with the weights that were scored, in evaluation mode.
-
-    Raises:
-        FileNotFoundError: the weights are not on this machine.
-    """
+    """A run's network with the weights that were scored. Raises FileNotFoundError if they are not on this machine."""
     found, path = _stored_weights(context, run)
     if path is None:
         raise FileNotFoundError(f"the weights of {run.name} are not on this machine; {_how(run)}")
@@ -111,11 +84,7 @@ def network_of(context: Context, run: RunSpec) -> nn.Module:
 
 
 def _stored_weights(context: Context, run: RunSpec) -> tuple[RunSpec, Path | None]:
-    """Find the weights of a run, or of the same run in this machine's precision, in the cache or in the package.
-
-    Returns:
-        The run that was found and its file; the run itself and None if there is no file.
-    """
+    """A run, or the same run in this machine's precision, with its weights in cache or package; None without a file."""
     for one in dict.fromkeys((run, native(run))):
         for path in (folder_of(one, context.ws) / WEIGHTS, card.PACKAGED / f"{one.name}.safetensors"):
             if path.is_file() and files.sha256_file(path) == context.weights.get(one.name):
@@ -137,8 +106,8 @@ def make(study: Study, context: Context, say: Callable[[str], None] = log.info) 
         if state == "kept":
             continue
         keys.pop(unit.name, None)
+        say(f"{study.name}: {unit.name} {'...' if state == 'to make' else f'is left out: {state}'}")
         if state == "to make":
-            say(f"{study.name}: {unit.name} ...")
             found = unit.make(context)
             for table, columns in study.tables.items():
                 rows[table] = [row for row in rows[table] if row.get(columns[0]) != unit.name] + found[table]
@@ -146,8 +115,6 @@ def make(study: Study, context: Context, say: Callable[[str], None] = log.info) 
             machine = {**asdict(context.machine), "machine": processor_name(), "torch": torch.__version__}
             keys[unit.name] = {"key": _key(study, unit, context), **machine}
             states[unit.name] = "made"
-        else:
-            say(f"{study.name}: {unit.name} is left out: {state}")
         _write(study, context.ws, rows, keys)
     return states
 

@@ -91,8 +91,8 @@ def planted(cases: Mapping[int, Case], settings: Mapping[str, N4Params], strengt
 
     Returns:
         One row per setting and case. Columns: setting, case, found_range (range of the field in the original), missed
-        (SD of what is left of the planted field, as a share of its own SD: 0 all found, 1 nothing found), cv_original,
-        cv_corrected, cv_planted, cv_planted_corrected (coefficient of variation in the foreground).
+        (SD of what is left of the planted field, as a share of its own SD: 0 all found, 1 nothing found), cv_original
+        and cv_corrected (coefficient of variation in the foreground of the original).
     """
     rows = []
     for number, case in cases.items():
@@ -106,17 +106,8 @@ def planted(cases: Mapping[int, Case], settings: Mapping[str, N4Params], strengt
                 "setting": name, "case": number, "found_range": field_range(own),
                 "missed": float(left.std() / np.log(truth).std()),
                 "cv_original": variation(image, inside), "cv_corrected": variation(image / own, inside),
-                "cv_planted": variation(dirty, inside), "cv_planted_corrected": variation(dirty / both, inside),
             })  # fmt: skip
     return pd.DataFrame(rows)
-
-
-def planted_means(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean over cases of `planted` for each setting: missed, found (range in the originals), and variation_change, the
-    relative change of the coefficient of variation in the originals.
-    """
-    changed = table.assign(found=table.found_range, variation_change=table.cv_corrected / table.cv_original - 1)
-    return changed.groupby("setting", sort=False)[["missed", "found", "variation_change"]].mean()
 
 
 def relative_changes(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:

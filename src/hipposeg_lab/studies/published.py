@@ -56,20 +56,3 @@ def table(ours: pd.DataFrame, inflation: pd.DataFrame) -> pd.DataFrame:
         row["scored_their_way"] = shown.get((claim["twin"], claim["practice"]), np.nan)
         rows.append(row)
     return pd.DataFrame(rows, columns=list(COLUMNS))
-
-
-def readable(rows: pd.DataFrame) -> pd.DataFrame:
-    """What `table` returns, as text."""
-    text = {}
-    for row in rows.itertuples():
-        digits, about = (2, "about ") if row.estimated else (3, "")
-        ends = " to ".join(f"{end:.{digits}f}" for end in dict.fromkeys((row.value_low, row.value_high)))
-        theirs = f"{row.scored_their_way:.3f}, {row.twin}" if np.isfinite(row.scored_their_way) else ""
-        text[f"{row.project}: {row.method}"] = {
-            "claimed": f"{row.claimed:g}, {row.called}",
-            "what that is": row.really,
-            "without that, on their own split": about + ends if np.isfinite(row.value_low) else "not in its files",
-            "ours, of that kind": f"{row.ours:.3f} ({row.low:.3f} to {row.high:.3f}), {row.model}" if row.model else "",
-            "our plain network, nearest practice": theirs,
-        }
-    return pd.DataFrame.from_dict(text, orient="index")

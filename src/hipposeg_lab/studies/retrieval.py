@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from hipposeg.stats import interval, paired, signed
+from hipposeg.stats import interval, paired
 
 IMAGE_TO_TEXT, TEXT_TO_IMAGE = "image to text", "text to image"
 CLIP, PIXELS, CHANCE = "CLIP", "raw pixels", "chance"
@@ -58,17 +58,14 @@ def chance_rank(right: np.ndarray, candidates: np.ndarray) -> float:
 def study(
     similarity: np.ndarray, pixels: np.ndarray, said: Sequence[object], cases: np.ndarray, subjects: Mapping[int, int]
 ) -> pd.DataFrame:
-    """Recall among the first TOPS and median rank of every case, direction and source.
+    """Recall among the first TOPS and median rank of every case, direction and source: columns COLUMNS.
 
     Args:
         similarity: (N, N), of slice i with the caption of slice j.
         pixels: (N, N), symmetric, of slice i with slice j; higher is nearer.
-        said: facts of each slice.
+        said: facts of each slice. `queries` counts those that occur in another subject; others cannot be found.
         cases: case numbers (N,).
         subjects: case -> subject.
-
-    Returns:
-        Columns COLUMNS. queries: slices of the case whose facts occur in another subject; others cannot be found.
     """
     number = {one: index for index, one in enumerate(dict.fromkeys(said))}
     kinds = np.array([number[one] for one in said])
@@ -111,7 +108,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     for key, group in table.groupby(["direction", "source"], sort=False):
         for what in (*(f"recall{k}" for k in TOPS), "rank"):
             found = interval(group[what].to_numpy(), group["subject"].to_numpy())
-            rows.append((*key, what, found.value, found.low, found.high))
+            rows.append((*key, what, *vars(found).values()))
     return pd.DataFrame(rows, columns=["direction", "source", "what", "value", "low", "high"])
 
 
@@ -129,13 +126,3 @@ def advantage(table: pd.DataFrame) -> pd.DataFrame:
             ends = found.difference, found.low, found.high
             rows.append((direction, what, *ends, found.n_subjects, found.n_seeds))
     return pd.DataFrame(rows, columns=["direction", "what", "difference", "low", "high", "subjects", "seeds"])
-
-
-def in_words(found: pd.DataFrame) -> str:
-    """What `advantage` returns, as a line of Markdown: each difference, and whether its interval excludes zero."""
-    parts = []
-    for row in found.itertuples():
-        shown = "excludes zero" if row.low > 0 or row.high < 0 else "holds zero"
-        ends = f"{signed(row.low, 3)} to {signed(row.high, 3)}, which {shown}"
-        parts.append(f"{row.direction}, {row.what}: **{signed(row.difference, 3)}** ({ends})")
-    return "; ".join(parts)

@@ -57,23 +57,14 @@ def _same_file(label: np.ndarray, native: Path, folder: Path) -> bool:
 
 @dataclass(frozen=True)
 class Resampled:
-    """A case on a grid of larger voxels and back again.
+    """A case on a grid of larger voxels and back again."""
 
-    Attributes:
-        coarse: z-scored image (X, Y, Z) in larger voxels.
-        coarse_label: its label.
-        back: the image on the native grid again.
-        back_label: its label.
-        rms: root mean square difference of `back` from the original, in SD.
-        dice: class name -> Dice of `back_label` with the original.
-    """
-
-    coarse: np.ndarray
+    coarse: np.ndarray  # z-scored image (X, Y, Z) in larger voxels
     coarse_label: np.ndarray
-    back: np.ndarray
+    back: np.ndarray  # the image on the native grid again
     back_label: np.ndarray
-    rms: float
-    dice: dict[str, float]
+    rms: float  # root mean square difference of `back` from the original, in SD
+    dice: dict[str, float]  # class name -> Dice of `back_label` with the original
 
 
 def resample_and_back(case: Case, names: Sequence[str], spacing: Spacing) -> Resampled:

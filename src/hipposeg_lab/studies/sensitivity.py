@@ -17,8 +17,7 @@ from hipposeg import metrics, stats
 from hipposeg.data.cohort import Cohort
 from hipposeg.data.read import Case
 from hipposeg.data.spec import DatasetSpec
-from hipposeg.experiments.registry import FLAGSHIP
-from hipposeg.experiments.spec import RunSpec
+from hipposeg.experiments.registry import FLAGSHIP, RunSpec
 from hipposeg.inference import Evaluator, evaluator
 from hipposeg_lab.studies import changes
 from hipposeg_lab.studies.changes import Change

@@ -38,11 +38,6 @@ def pairs(cases: pd.DataFrame, label: str) -> pd.DataFrame:
     return first.join(second, how="inner").rename(columns={"case_first": "first", "case_second": "second"})
 
 
-def differences(table: pd.DataFrame) -> pd.DataFrame:
-    """Second minus first of what `pairs` returns, true and predicted, in mm3, by subject."""
-    return pd.DataFrame({name: table[f"{name}_second"] - table[f"{name}_first"] for name in ("true", "predicted")})
-
-
 def study(groups: Mapping[str, pd.DataFrame], labels: Sequence[str]) -> pd.DataFrame:
     """Agreement of both sides: one row per group and label with at least FEWEST pairs, columns COLUMNS.
 
@@ -57,7 +52,7 @@ def study(groups: Mapping[str, pd.DataFrame], labels: Sequence[str]) -> pd.DataF
 
 
 def _row(run: str, label: str, table: pd.DataFrame) -> dict[str, Any]:
-    gap = differences(table)
+    gap = pd.DataFrame({name: table[f"{name}_second"] - table[f"{name}_first"] for name in ("true", "predicted")})
     sides = {name: (table[f"{name}_first"], table[f"{name}_second"]) for name in NAMES if name != "difference"}
     sides["difference"] = gap["predicted"], gap["true"]
     found = {f"r_{name}": correlation(*(side.to_numpy() for side in both)) for name, both in sides.items()}

@@ -17,8 +17,7 @@ from tqdm import tqdm
 
 from hipposeg import metrics, stats
 from hipposeg.data.read import Case
-from hipposeg.experiments.registry import FLAGSHIP
-from hipposeg.experiments.spec import RunSpec
+from hipposeg.experiments.registry import FLAGSHIP, RunSpec
 from hipposeg.inference import probabilities
 from hipposeg.training.batches import seeded
 from hipposeg_lab.studies import calibration, detection
@@ -49,20 +48,14 @@ Members = list[np.ndarray]
 
 @dataclass(frozen=True)
 class Method:
-    """A way to obtain probabilities.
-
-    Attributes:
-        name: in the tables.
-        runs: the networks of fold 0.
-        how: PLAIN predicts once, VIEWS with test-time augmentation, FLIPS as stored and mirrored along axis 0, DROPOUT
-            several times with dropout.
-        others: networks of the same model on other folds, for the temperature.
-    """
+    """A way to obtain probabilities."""
 
     name: str
-    runs: tuple[RunSpec, ...]
+    runs: tuple[RunSpec, ...]  # the networks of fold 0
+    # PLAIN predicts once, VIEWS with test-time augmentation, FLIPS as stored and mirrored along axis 0, DROPOUT several
+    # times with dropout.
     how: str = PLAIN
-    others: tuple[RunSpec, ...] = ()
+    others: tuple[RunSpec, ...] = ()  # networks of the same model on other folds, for the temperature
 
 
 METHODS = (

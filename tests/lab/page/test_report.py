@@ -14,7 +14,7 @@ import pytest
 from fake_artifacts import LABELS, fill, fill_explorer, fill_series, fill_studies, put
 from page_numbers import PLACES, Page, expected, wrong_numbers
 
-from hipposeg.experiments.spec import RunSpec
+from hipposeg.experiments.registry import RunSpec
 from hipposeg.files import sha256_bytes, write_json, write_text
 from hipposeg.results.load import ATLAS
 from hipposeg.workspace import Workspace, project_root

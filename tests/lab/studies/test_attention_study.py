@@ -1,6 +1,5 @@
 """The study of attention maps: ratios by hand, controls, and no label in the input."""
 
-import inspect
 from types import SimpleNamespace
 
 import numpy as np
@@ -21,10 +20,6 @@ from hipposeg_lab.studies import attention
 
 MACHINE = Machine("cpu", "fp32", 1)
 ISOTROPIC = (1.0, 1.0, 1.0)
-
-
-def test_maps_take_no_labels():
-    assert "label" not in "".join(inspect.signature(attention.maps).parameters)
 
 
 def test_ratio_by_hand():
@@ -124,37 +119,6 @@ def test_study_measures_trained_maps_and_controls(axis):
         attention.study(gated, prep, {1: images[1]}, wrong, MACHINE)
 
 
-def test_each_part_is_measured_without_the_other():
-    cohort = cohort_of({1: (8, 8, 8)})
-    case = cohort.cases[1]
-    case.label[case.label > 0] = 1
-    case.label[2:4, 2:6, 2:6] = 2  # half of the structure
-    case.image[0] = case.label == 1
-    case.image[0, 2:4, 2:6, 2:4] = 1  # its map is 0.9 where bright, else 0.1: 0.5 in the second part
-    table = attention.by_part(Bright(), Prep((8, 8, 8)), {1: case.image}, cohort, MACHINE)
-    assert tuple(table.columns) == attention.COLUMNS and set(table.within) == {attention.SAMPLE}
-    found = table[table.scale == 1].set_index("label").ratio
-    assert found.to_dict() == pytest.approx({"anterior": 9, "posterior": 5})
-
-
-class Placed(nn.Module):
-    """Weights that depend on the position alone, brightest in the middle."""
-
-    def maps(self, x):
-        axes = torch.meshgrid(*[torch.arange(n) - (n - 1) / 2 for n in x.shape[2:]], indexing="ij")
-        return [torch.exp(-sum(axis**2 for axis in axes) / 20).expand(len(x), 1, *x.shape[2:])]
-
-
-def test_attention_to_positions_alone_is_no_better_than_another_cases_map():
-    cohort = cohort_of({1: (10, 12, 8), 3: (8, 10, 12), 5: (12, 8, 10)})
-    images = {number: case.image for number, case in cohort.cases.items()}
-    table = attention.study({attention.TRAINED: Placed()}, Prep((12, 12, 12)), images, cohort, MACHINE)
-    above = attention.beyond(table)
-    assert set(above.control) == {attention.OTHER} and np.allclose(above.difference, 0, atol=1e-6)
-    whole = table[table.within == attention.VOLUME].pivot(index="case", columns="control", values="ratio")
-    assert (whole[attention.TRAINED] - whole[attention.OTHER]).abs().max() > 0.05
-
-
 def finished(run, network, cohort, folder, cases=None):
     images = {number: cohort.cases[number].image for number in cases or cohort.cases}
     return Finished(run, network, cohort, {}, images, [], MACHINE, folder)
@@ -177,32 +141,3 @@ def test_a_gated_run_leaves_its_table_and_others_none(tmp_path, caplog):
         attention.hook(finished(RunSpec(model), None, cohort, tmp_path / "others"))
     attention.hook(finished(run, network, cohort, tmp_path / "others", [1]))
     assert "needs two subjects" in caplog.text and not (tmp_path / "others").exists()
-
-
-def ratios(seeds=None):
-    rows = [
-        {"case": case, "subject": (case + 1) // 2, "scale": scale, "control": control, "within": within,
-         "ratio": value + 0.1 * case + 0.01 * seed, "seed": seed}
-        for seed in (range(seeds) if seeds else (0,)) for case in (1, 2, 3, 4) for scale in (1, 2)
-        for control, value in ((attention.TRAINED, 2.0), (attention.UNTRAINED, 1.0))
-        for within in (attention.SAMPLE, attention.VOLUME)
-    ]  # fmt: skip
-    table = pd.DataFrame(rows)
-    return table if seeds else table.drop(columns="seed")
-
-
-@pytest.mark.parametrize("seeds", [None, 3])
-def test_intervals_and_differences_are_over_subjects(seeds):
-    found = attention.intervals(ratios(seeds))
-    assert list(found.columns) == ["within", "scale", "control", "value", "low", "high"] and len(found) == 8
-    first = found.iloc[0]
-    assert first.control == attention.TRAINED
-    assert first.value == pytest.approx(2.25 + (0.01 if seeds else 0)) and first.low < first.value < first.high
-    above = attention.beyond(ratios(seeds))
-    assert len(above) == 4 and above.difference.to_numpy() == pytest.approx(1)
-
-
-def test_smallest_third_goes_by_true_volume():
-    volumes = {1: 30.0, 2: 10.0, 3: 20.0, 4: 20.0, 5: 50.0, 6: 40.0, 7: 60.0}
-    assert attention.smallest_third(pd.Series(volumes)) == [2, 3]
-    assert attention.smallest_third(pd.Series({1: 30.0})) == [1]

@@ -5,7 +5,6 @@ import pytest
 from scipy import stats as scipy_stats
 from sklearn.metrics import roc_auc_score
 
-from hipposeg import stats
 from hipposeg_lab.studies import calibration, detection, uncertainty
 from hipposeg_lab.studies.calibration import Voxels
 
@@ -66,18 +65,6 @@ def test_no_temperature_is_fitted_on_the_subjects_it_is_applied_to():
     assert set(uncertainty.temperatures(voxels, [drawn(1.5)]).values()) == {calibration.fitted([drawn(1.5)])}
 
 
-def test_rows_of_calibration_add_up_and_mend_what_is_too_sure():
-    voxels = [drawn(2.0, 4000, subject, subject) for subject in range(1, 7)]
-    rows = uncertainty.calibrated("x", voxels, [drawn(2.0, seed=9)], ("anterior", "posterior"))
-    for table in ("calibration", "calibration_scaled"):
-        for label in ("anterior", "posterior", "predicted class"):
-            assert sum(row["voxels"] for row in rows[table] if row["label"] == label) == 24_000
-    for row in rows["calibration_summary"]:
-        assert row["ece_after"] < 0.02 < row["ece_before"] and row["drop_low"] > 0
-        assert row["drop"] == pytest.approx(row["ece_before"] - row["ece_after"])
-        assert row["temperature"] == pytest.approx(2.0, rel=0.05) and row["subjects"] == 6
-
-
 def test_rank_statistics_are_those_of_the_libraries():
     u, dice = RNG.random(40).round(1), RNG.random(40).round(1)
     bad = dice < 0.3
@@ -95,18 +82,6 @@ def test_the_worst_quarter_and_what_is_left_without_it():
     assert curve[1][1] == pytest.approx(0.875) and curve[-1][1] == pytest.approx(dice.mean())
     turned = detection.coverage_curve(dice, dice)
     assert turned[0][1] == 0.5 and turned[0][2] == 0.9
-
-
-def test_intervals_draw_a_subjects_cases_together():
-    subjects = np.array([1, 1, 2, 2, 3, 3])
-    seen = []
-    met = []
-    found = stats.of_cases(lambda i, k: seen.append(i) or met.append(set(k)) or float(len(i)), subjects, 3)
-    assert (found.value, found.low, found.high) == (6, 6, 6)
-    assert met[-1] == {0, 1, 2} and any(len(some) < 3 for some in met), "seeds are drawn, too"
-    for drawn_cases in seen:
-        counts = np.bincount(drawn_cases, minlength=6)
-        assert (counts[::2] == counts[1::2]).all()
 
 
 def test_uncertainty_of_a_case_by_hand():

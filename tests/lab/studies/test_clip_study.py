@@ -7,11 +7,11 @@ import torch
 from guided import GUIDE, RUN
 from stored_runs import invented, three
 
-from hipposeg.data.captions import AXIS, KINDS
-from hipposeg.experiments import guidance
-from hipposeg.experiments.registry import MODELS
-from hipposeg.experiments.spec import needed_by
+from hipposeg.data.captions import KINDS
+from hipposeg.experiments import weights
+from hipposeg.experiments.registry import needed_by
 from hipposeg.results import compare, load, tables
+from hipposeg.training.losses import cross_entropy
 from hipposeg.training.machine import Machine
 from hipposeg_lab.studies import clip_study, retrieval
 
@@ -29,7 +29,7 @@ def test_the_hook_keeps_the_studies_of_a_clip(eight, guided_run):
     first = moved[moved["prompts"] == "geometric"].set_index(["case", "label"])["dice"]
     for key, value in first.items():
         assert value == pytest.approx(own[key], abs=1e-6), "its own scores are those of the first set of prompts"
-    assert list(clip_study.by_prompts(moved).index) == list(KINDS)
+    assert list(dict.fromkeys(moved["prompts"])) == list(KINDS)
     assert clip_study.read(ws, clip_study.RETRIEVAL, led.rows).empty, "only CLIPs are studied"
     cosines = clip_study.read(ws, clip_study.COSINES, clip.rows)
     angles = clip_study.angles(cosines, ("background", "anterior", "posterior"))
@@ -39,19 +39,10 @@ def test_the_hook_keeps_the_studies_of_a_clip(eight, guided_run):
     assert angles.loc["words", "anterior, posterior"] == last["cosine"].item()
 
 
-def test_examples_show_the_slices_that_their_captions_are_of(eight):
-    prep, train = MODELS["hippoclip"].prep, eight.folds["grouped"][0]["train"]
-    case, found = eight.cohort.cases[train[0]], clip_study.examples(eight.cohort, prep, train, train[0], 6)
-    for image, label, text in found:
-        at = [i for i in range(case.label.shape[AXIS]) if (np.take(case.image[0], i, AXIS) == image).all()]
-        assert any((np.take(case.label, i, AXIS) == label).all() for i in at)
-        assert ("mm2" in text or "millimetres" in text) == bool((label > 0).any())
-
-
 @pytest.mark.parametrize("run", [RUN, *needed_by(RUN)], ids=lambda run: run.model)
 def test_similarity_is_what_a_network_or_a_clip_predicts_by(eight, guided_run, run):
     ws, _ = guided_run
-    network = guidance.finished(run, eight.cohort, ws.work / "runs")
+    network = weights.finished(run, eight.cohort.spec, ws.work / "runs")
     number = eight.folds["grouped"][0]["scored"][0]
     image = eight.cohort.cases[number].image
     found = clip_study.similarity(network, run.definition.prep, image, MACHINE)
@@ -79,14 +70,6 @@ def test_label_efficiency_compares_within_a_share():
     assert clip_study.share_differences(other).empty and clip_study.by_share(other).empty
 
 
-def test_a_batch_holds_no_more_slices_than_people(eight):
-    cohort, train = eight.cohort, eight.folds["grouped"][0]["train"]
-    people = len({cohort.cases[number].subject for number in train})
-    found = clip_study.batch_sizes(cohort, train)
-    assert found["all training people"] == people < 64 and found["50% of the people"] == round(0.5 * people)
-    assert found["5% of the people"] == 2, "two people at least"
-
-
 def judged(**conclusions):
     """A table as `compare.by_family` gives it, with nothing but conclusions."""
     models = {"unguided": "clip2d-unguided", "angles": "clip2d-same-angles", "rotated": "clip2d-rotated"}
@@ -106,21 +89,22 @@ def test_language_is_credited_only_if_both_controls_fall_behind():
         assert words in said and "language is not credited" in said
 
 
-def test_a_conclusion_that_is_missing_leaves_its_question_open():
-    nothing = pd.DataFrame(columns=["conclusion"])
-    both = "Whether guidance as a whole helps is open, and whether any of it is the language is open"
-    assert clip_study.language(nothing).startswith(both)
-    said = clip_study.language(judged(unguided="worse", angles="worse", rotated="none: 2 seeds"))
-    assert "shown to help" in said and "the language is open" in said
-    said = clip_study.language(judged(unguided="not compared: another setting", angles="worse", rotated="worse"))
-    assert "a whole helps is open" in said and "language is credited" in said
-    for table in (nothing, judged(angles="worse"), judged(unguided="better", angles="better", rotated="better")):
-        assert clip_study.language(table).endswith("came from training labels.")
-
-
 def test_the_students_loss_by_hand():
     # Two pixels of class 0, one of class 1, all answered with one half: overlaps 1 and 1/2, sizes 2 + 3/2 and 1 + 3/2.
     target = torch.tensor([[[1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]])
     expected = 1 - (2 * 1 / 3.5 + 2 * 0.5 / 2.5) / 2
     assert clip_study.dice_of_all_classes(torch.zeros(1, 2, 3), target).item() == pytest.approx(expected)
     assert clip_study.dice_of_all_classes(100 * target, target).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_lowest_loss_by_hand():
+    even, lowest = [1 / 3] * 3, clip_study.lowest_loss
+    # Three directions at right angles: the best pixel leans away from the other two, by sqrt(3/2) in cosines.
+    expected = np.log(1 + 2 * np.exp(-np.sqrt(1.5)))
+    assert lowest(torch.eye(3, 5), 1.0, even, cross_entropy) == pytest.approx(expected, abs=1e-4)
+    # Two opposite ones: cosines 1 and -1.
+    opposite = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
+    expected = np.log(1 + np.exp(-2 * 3.0))
+    assert lowest(opposite, 3.0, [0.5, 0.5], cross_entropy) == pytest.approx(expected, abs=1e-4)
+    # Equal vectors: nothing can be told apart, whatever the scale.
+    assert lowest(torch.ones(3, 4), 20.0, even, cross_entropy) == pytest.approx(np.log(3), abs=1e-4)

@@ -5,10 +5,29 @@ import pandas as pd
 import pytest
 from stored_runs import SCORED, SPEC, cohort, run_of, shifted, truth
 
-from hipposeg import metrics
 from hipposeg_lab.studies import errors
 
 SPACING = (1.0, 1.0, 2.0)
+
+
+def test_confusion_counts_rows_as_truth():
+    true, prediction = np.array([0, 0, 1, 1, 2, 2], np.uint8), np.array([0, 1, 1, 2, 2, 0], np.uint8)
+    assert errors.confusion(prediction, true, 3).tolist() == [[1, 1, 0], [0, 1, 1], [1, 0, 1]]
+
+
+def test_errors_are_split_by_kind_and_by_distance_from_the_true_border():
+    true = np.zeros((24, 26, 28), np.uint8)
+    true[4:8, 4:10, 4:10], true[8:12, 4:10, 4:10] = 1, 2
+    prediction = true.copy()
+    prediction[7, 4:10, 4:10] = 2  # anterior taken for posterior, touching the border
+    prediction[4:6, 4, 4] = 0  # missed, at the surface
+    prediction[12:15, 5, 5] = 2  # background taken for hippocampus: 1, 2 and 3 voxels out
+    masks, depth = errors.error_masks(prediction, true), errors.border_distance(true, SPACING)
+    assert {kind: mask.sum() for kind, mask in masks.items()} == {"swap": 36, "false_positive": 3, "missed": 2}
+    assert sorted(depth[masks["false_positive"]]) == [1, 2, 3]
+    assert set(depth[masks["swap"]]) == set(depth[masks["missed"]]) == {1}
+    assert (sum(masks.values()) == (prediction != true)).all()
+    assert np.isinf(errors.border_distance(np.zeros((3, 3, 3)), (1, 1, 1))).all()
 
 
 def test_positions_run_from_the_anterior_end():
@@ -24,7 +43,7 @@ def test_distances_are_those_to_where_the_prediction_would_be_right():
     prediction = np.roll(true, 2, 1)
     prediction[0, 0, 0], prediction[6, 15, 6] = 2, 0
     table = errors.wrong_voxels(prediction, true, SPACING, SPEC)
-    kinds = metrics.error_masks(prediction, true)
+    kinds = errors.error_masks(prediction, true)
     assert table["kind"].value_counts().to_dict() == {kind: mask.sum() for kind, mask in kinds.items()}
     everywhere = np.argwhere(np.ones(true.shape, bool)) * SPACING
     for kind, mask in kinds.items():
@@ -45,8 +64,8 @@ def test_study_adds_up_to_the_decomposition_by_kind(run):
     wrong = errors.of_run(run, made)
     table = errors.study([run], {run.name: wrong}, made)
     assert tuple(table.columns) == errors.COLUMNS
-    totals = {kind: np.mean([metrics.error_masks(shifted(2)[c], truth(c))[kind].sum() for c in SCORED])
-              for kind in metrics.ERROR_KINDS}  # fmt: skip
+    totals = {kind: np.mean([errors.error_masks(shifted(2)[c], truth(c))[kind].sum() for c in SCORED])
+              for kind in errors.KINDS}  # fmt: skip
     for by in ("position", "distance"):
         assert table[table["by"] == by].groupby("kind")["mm3"].sum().to_dict() == pytest.approx(totals)
     # Moved two voxels towards the anterior end: too much beyond it, nothing too much beyond the other.
@@ -82,13 +101,3 @@ def test_sentence_has_kind_distance_position_and_volume():
     assert errors.what_went_wrong(table[:0], 3000, 3000) == "No voxel is wrong."
     with pytest.raises(ValueError, match="true volume"):
         errors.what_went_wrong(table, 0, 10)
-
-
-def test_every_case_gets_its_sentence(run):
-    wrong = errors.of_run(run, cohort())
-    table = errors.in_words([run], {run.name: wrong})
-    assert tuple(table.columns) == errors.WORDS and table["case"].tolist() == list(SCORED)
-    mine = wrong[wrong["case"] == SCORED[0]]
-    sizes = [(mask[SCORED[0]] > 0).sum() for mask in (shifted(0), shifted(2))]
-    assert table["words"][0] == errors.what_went_wrong(mine, *sizes)
-    assert errors.in_words([run], {run.name: wrong[:0]})["words"].eq("No voxel is wrong.").all()

@@ -21,7 +21,7 @@ def test_background_counts_as_a_class():
     prediction, true = line([0, 0, 0, 1, 2, 0]), line([0, 0, 0, 1, 2, 2])
     # Background: 2*3/(4+3); anterior 1; posterior 2*1/(1+2).
     assert inflation.class_mean(prediction, true, N) == pytest.approx((1 + 2 / 3) / 2)
-    assert inflation.with_background(prediction, true, N) == pytest.approx((6 / 7 + 1 + 2 / 3) / 3)
+    assert inflation.class_mean(prediction, true, N, first=0) == pytest.approx((6 / 7 + 1 + 2 / 3) / 3)
 
 
 def test_what_lies_outside_the_true_box_is_not_scored():
@@ -55,7 +55,8 @@ def test_pooling_is_the_mean_f1_of_batches_with_absent_classes_as_perfect(size, 
     for start in range(0, len(true), size):
         part = (true[start : start + size].ravel(), predicted[start : start + size].ravel())
         scores.append(f1_score(*part, labels=[0, 1, 2], average="macro", zero_division=1.0))
-    assert inflation.pooled(pairs, N, size, cut) == pytest.approx(np.mean(scores))
+    counts = np.concatenate([inflation.box_counts(*pair, N, cut) for pair in pairs])
+    assert inflation.batched(counts, size) == pytest.approx(np.mean(scores))
 
 
 def test_a_crop_around_the_truth_makes_a_guess_right_wherever_the_truth_lies():
@@ -87,7 +88,7 @@ def test_study_has_every_practice_and_adds_up(table):
 
 def test_study_of_one_practice_by_hand(table):
     rows = table[table["run"].str.startswith("unet2d")].set_index("practice")
-    gains = [inflation.with_background(shifted(1)[c], truth(c), N) - inflation.class_mean(shifted(1)[c], truth(c), N)
+    gains = [inflation.class_mean(shifted(1)[c], truth(c), N, 0) - inflation.class_mean(shifted(1)[c], truth(c), N)
              for c in SCORED]  # fmt: skip
     expected = stats.interval(np.array(gains), [(case + 1) // 2 for case in SCORED])
     found = rows.loc["background"]
@@ -99,17 +100,3 @@ def test_study_of_one_practice_by_hand(table):
     atlas = table[table["run"].str.startswith(ATLAS)].set_index("practice")
     assert rows.loc["truth-crop-no-image", "honest"] == atlas.loc["honest", "shown"]
     assert (rows["subjects"] == 3).all()
-
-
-def test_seeds_are_averaged_and_drawn(monkeypatch):
-    monkeypatch.setattr(stats, "FEW_RESAMPLES", 100)
-    runs = [run_of("unet2d", shifted(by), seed=by) for by in (0, 1, 2)]
-    atlas, keys = [run_of(ATLAS, shifted(3))], ["run", "practice"]
-    together = inflation.study([atlas, runs], cohort(), TRAIN).set_index(keys)
-    each = [inflation.study([atlas, [run]], cohort(), TRAIN).set_index(keys) for run in runs]
-    for practice in ("background", "pooled-slices", "pooled-volumes", "union-slices", "nsd2"):
-        mean = np.mean([one.loc[(run.name, practice), "shown"] for one, run in zip(each, runs, strict=True)])
-        row = together.loc[(runs[0].name, practice)]
-        assert row["shown"] == pytest.approx(mean) and row["seeds"] == 3
-        # Shifts by 0, 1 and 2 voxels differ far more than subjects do.
-        assert row["high"] - row["low"] > each[1].loc[(runs[1].name, practice), ["low", "high"]].diff().iloc[-1]

@@ -4,18 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hipposeg.experiments.registry import MODELS
 from hipposeg.results.compare import CONCLUSIONS
-from hipposeg.training.machine import Machine
 from hipposeg_lab.studies import leaks
 
-MACHINE = Machine("cpu", "fp32", 1)
 LABELS = ("anterior", "posterior", "union", "mean")
-SLICES = MODELS["unet2d"].prep
-
-
-# The torchvision that belongs to a torch; it is a part of the key of runs that used it for augmentation.
-TORCHVISION = {"2.11": "0.26.0", "2.15": "0.29.2"}
 
 
 def result(fold, seed, dice):

@@ -62,19 +62,6 @@ def test_no_label_is_cut_and_every_prediction_comes_back_to_its_place(small):
             assert moved.sum() == change.severity if change.names[0] == "padded" else moved.sum() <= 0
 
 
-def test_a_cut_ends_at_the_label_and_a_padded_side_repeats_the_image(case):
-    label = np.zeros((8, 9, 10), np.uint8)
-    label[2:6, 1:5, 3:10] = 1
-    assert [[changes.margin(label, axis, end) for end in (0, 1)] for axis in range(3)] == [[2, 2], [1, 4], [3, 0]]
-    tight = replace(case, label=label, image=np.arange(720, dtype=np.float32).reshape(1, 8, 9, 10))
-    found = {(c.names[1], c.severity): c.apply(tight.image) for c in changes.of_box(tight, PHANTOM_SPEC)}
-    assert found["cut axis 0 high", 3].shape == (1, 6, 9, 10)
-    assert found["cut P", 2].shape == (1, 8, 8, 10) and found["cut S", 1].shape == (1, 8, 9, 10)
-    low = found["padded I", 2][0, ..., :4]
-    assert (low == tight.image[0, ..., [2, 1, 0, 1]].transpose(1, 2, 0)).all()
-    assert (found["padded A", 1][0, :, -1] == tight.image[0, :, -2]).all()
-
-
 def test_rotated_and_mirrored_predictions_come_back(case):
     shares = one_hot(case.label)
     for change in changes.of_image(case, PHANTOM_SPEC):
@@ -208,17 +195,6 @@ def test_box_and_uncertainty_of_a_trained_network(context, monkeypatch):
     for table, columns in uncertainty.TABLES.items():
         assert made[table] and set(made[table][0]) <= set(columns), table
     assert {row["measure"] for row in made["detection"]} == {"entropy", "expected", "disagreement"}
-
-
-def test_dropout_draws_differ_and_repeat(context, monkeypatch):
-    monkeypatch.setattr(uncertainty, "DRAWS", 2)
-    network, case = making.network_of(context, RUN), context.cohort.cases[context.folds["grouped"][0]["scored"][0]]
-    calm = uncertainty.members(context, RUN, network, uncertainty.PLAIN, case)[0]
-    first = uncertainty.members(context, RUN, network, uncertainty.DROPOUT, case)
-    assert len(first) == uncertainty.DRAWS and not np.array_equal(first[0], first[1])
-    assert not np.array_equal(first[0], calm)
-    again = uncertainty.members(context, RUN, making.network_of(context, RUN), uncertainty.DROPOUT, case)
-    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
 
 
 def test_mirrored_members_come_back_to_the_images_grid(context):

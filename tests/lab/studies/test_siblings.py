@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hipposeg import stats
 from hipposeg_lab.studies import siblings
 
 SUBJECTS = 40
@@ -49,20 +48,3 @@ def test_study_by_numpy_and_what_cancels_out():
     alone = siblings.study({"run": scored(5, 80)}, ["union"]).iloc[0]
     assert row["r_error"] > 0.9 > 0.5 > alone["r_error"], "shared errors go together"
     assert row["r_difference"] > 0.95 > 0.8 > alone["r_difference"], "and leave the difference alone"
-
-
-def test_correlation_and_its_interval():
-    rng = np.random.default_rng(3)
-    x = rng.normal(size=200)
-    y = 0.6 * x + 0.8 * rng.normal(size=200)
-    found = stats.correlation(x, y)
-    assert found.value == pytest.approx(np.corrcoef(x, y)[0, 1])
-    # Fisher's interval, which is right for normal values.
-    half = 1.96 / np.sqrt(197)
-    ends = np.tanh([np.arctanh(found.value) - half, np.arctanh(found.value) + half])
-    assert (found.low, found.high) == pytest.approx(tuple(ends), abs=0.025)
-    shifted = stats.correlation(1e5 + 3 * x, -y)
-    assert (shifted.value, shifted.low, shifted.high) == pytest.approx((-found.value, -found.high, -found.low))
-    assert np.isnan(stats.correlation(np.ones(5), np.arange(5.0)).value)
-    with pytest.raises(ValueError, match="3 or more"):
-        stats.correlation([1, 2], [1, 2])

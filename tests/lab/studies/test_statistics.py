@@ -32,12 +32,6 @@ def test_step_of_rescaled_integers_is_the_factor():
     assert np.isnan(st.quantisation_step(np.full(9, 3.0)))
 
 
-def test_centre_offset_is_in_mm(label):
-    # Mean index (1, 1, 2, 2, 3) / 5 = 1.8 on axis 0, (2, 3, 2, 3, 3) / 5 = 2.6 on axis 1, 1 on axis 2.
-    expected = [1.8 - 2.5, (2.6 - 2.0) * 2.0, (1.0 - 1.5) * 0.5]
-    assert st.centre_offset(label, (1.0, 2.0, 0.5)) == pytest.approx(expected)
-
-
 def test_slices_that_two_labels_share(label):
     # The posterior voxel is the neighbour on axis 0; on the other axes it lies in slices of the anterior part.
     assert [st.shared_slices(label, axis) for axis in range(3)] == [0, 1, 1]

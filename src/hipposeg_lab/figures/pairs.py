@@ -1,4 +1,4 @@
-"""Agreement of two measurements: Bland and Altman's plot, and pairs of values around the line of equality."""
+"""Pairs of values around the line of equality, and Bland and Altman's plot."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ def volume_agreement(cases: pd.DataFrame, found: Mapping[str, Any], spec: Datase
     Args:
         cases: one run's rows, with label, volume_true, volume_predicted, volume_bias (mm3).
         found: label -> `stats.Agreement` of its volumes.
-        spec: gives the labels' colours.
+        spec: of the data set.
     """
     colours = {label.name: label.colour for label in spec.labels}
     fig, axes = plt.subplots(1, len(found), figsize=(WIDTH, 3.5), sharey=True, squeeze=False)
