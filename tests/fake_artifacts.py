@@ -128,6 +128,8 @@ def fill_studies(ws: Workspace) -> None:
          "p_holm": 0.0312, "conclusion": "better", **ends},
         {"family": "3D", "model": "unet3d+focal", "reference": "unet3d", "difference": 0.0012, "seeds": 1,
          "p_holm": 0.5, "conclusion": "none: 1 seed", **ends},
+        {"family": "attention", "model": "attention3d", "reference": "unet3d", "difference": 0.0003, "seeds": 3,
+         "p_holm": 0.7, "conclusion": "equivalent", **ends, "low": -0.002, "high": 0.0031},
     ]  # fmt: skip
     claims = [
         {"project": "A", "method": "2D", "claimed": 0.9225, "called": "Dice", "really": "pooled", "value_low": 0.82,

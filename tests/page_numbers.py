@@ -3,22 +3,26 @@
 import csv
 import gzip
 import json
+import tomllib
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_EVEN, Decimal
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
+from statistics import median
 
 from hipposeg.experiments.registry import FLAGSHIP
 from hipposeg.stats import interval
+from hipposeg_lab.studies import published
 
 # kind -> (factor, decimals); other kinds show three decimals of the number as it is.
 KINDS = {"millions": ("1e-6", 2), "mm": ("1", 2), "score2": ("1", 2), "correlation": ("1", 2), "bias": ("1", 0),
          "count": ("1", 0), "gflops": ("1", 2), "mm3": ("1", 0), "percent": ("100", 1), "schedule": ("1", 1),
-         "voxels": ("1", 1), "seconds": ("1", 2), "times": ("1", 1)}  # fmt: skip
+         "voxels": ("1", 1), "seconds": ("1", 2), "times": ("1", 1),
+         "nnunet_days": (str(Decimal(1000 * 250) / 86400), 0)}  # fmt: skip
 COLUMNS = {"dice": "score", "iou": "score", "nsd1": "score", "hd95": "mm", "volume_bias": "bias", "params": "millions",
            "gflops": "gflops", "train_s": "minutes"}  # fmt: skip
-PLACES = ("of", "runs", "cell", "case", "model", "json")
+PLACES = ("of", "runs", "cell", "case", "typical", "model", "json", "published")
 
 
 @dataclass
@@ -171,6 +175,15 @@ class Files:
         case, label, column = where.split(":")
         folds = [self.scores[f"{FLAGSHIP}.grouped{fold}.s0.standard", label] for fold in range(5)]
         return [value(fold[case], column) for fold in folds if case in fold]
+
+    def typical(self, label: str) -> list[str]:
+        folds = [self.scores[f"{FLAGSHIP}.grouped{fold}.s0.standard", label] for fold in range(5)]
+        return [str(median(abs(Decimal(value(row, "volume_bias"))) for fold in folds for row in fold.values()))]
+
+    def published(self, where: str) -> list[str]:
+        at, part = where.split(":")
+        text = Path(published.__file__).with_suffix(".toml").read_text(encoding="utf-8")
+        return [tomllib.loads(text, parse_float=str)["published"][int(at)][part]]
 
     def json(self, where: str) -> list[str]:
         name, _, path = where.partition(":")

@@ -1,6 +1,5 @@
 """Reading a workspace's artifacts: the only input of the page and of README's results block."""
 
-import csv
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,8 @@ from hipposeg.workspace import Workspace
 from hipposeg_lab.bench import summary
 
 # Tables of studies that the page shows, below studies/.
-STUDIES = ("inflation", "claims", "words", "leaks", "folds", "calibration_summary", "conformal_coverage")
+STUDIES = ("inflation", "claims", "words", "leaks", "folds", "calibration_summary", "conformal_coverage",
+           "robustness")  # fmt: skip
 COMPARISONS = "comparisons"
 
 Row = dict[str, Any]
@@ -52,6 +52,7 @@ class Artifacts:
         studies: name -> rows of the table, for those of STUDIES and COMPARISONS that exist.
         bench: summary of the benchmark.
         explorer: index that `studies.explorer` wrote.
+        executed: executed notebooks.
     """
 
     ws: Workspace
@@ -62,6 +63,7 @@ class Artifacts:
     studies: dict[str, tuple[Row, ...]]
     bench: dict[str, Any]
     explorer: dict[str, Any]
+    executed: tuple[Path, ...]
 
     def done(self, notebook: str) -> bool:
         """Whether the notebook has run to its end (`finish` writes its facts last)."""
@@ -72,22 +74,10 @@ class Artifacts:
         return self.studies.get(study, ())
 
 
-def cell(text: str) -> Any:
-    """One CSV field as int, float or text; None if it is empty."""
-    if text == "" or text.lower() == "nan":
-        return None
-    for number in (int, float):
-        try:
-            return number(text)
-        except ValueError:
-            continue
-    return text
-
-
 def read_rows(path: Path) -> tuple[Row, ...]:
-    """Rows of a CSV file as dictionaries."""
-    with path.open(newline="", encoding="utf-8") as stream:
-        return tuple({key: cell(text or "") for key, text in row.items()} for row in csv.DictReader(stream))
+    """Rows of a CSV file as dictionaries; None for an empty field."""
+    frame = pd.read_csv(path)
+    return tuple(frame.astype(object).where(frame.notna(), None).to_dict("records"))
 
 
 def read_object(path: Path, kind: type) -> Any:
@@ -143,4 +133,5 @@ def load(ws: Workspace) -> Artifacts:
         studies={name: rows for name, path in tables.items() if path.is_file() and (rows := read_rows(path))},
         bench={} if ws.is_phantom else summary.read(ws.root),
         explorer=read_if_exists(at / "explorer" / "index.json"),
+        executed=tuple(visible(at / "notebooks", ".ipynb")),
     )

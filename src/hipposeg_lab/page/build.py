@@ -1,7 +1,7 @@
-"""project.html: one self-contained page, built from a workspace's artifacts alone.
+"""The front page, the laboratory and the executed notebooks as HTML, built from a workspace's artifacts alone.
 
-Nothing is fetched, by this code or by the page: figures travel as data URIs, style and script are inlined. The same
-artifacts and source give the same bytes; the page carries a source hash, and neither date nor commit.
+The front page is one file. The laboratory links figures of artifacts/figures beside it. Nothing else is loaded, by this
+code or by the pages. The same artifacts and source give the same bytes; the pages carry hashes, and no date.
 """
 
 import logging
@@ -14,53 +14,74 @@ from markupsafe import Markup, escape
 
 from hipposeg import files
 from hipposeg.workspace import Workspace, source_hash
-from hipposeg_lab.page.artifacts import Artifacts, ReportError, load, visible
+from hipposeg_lab.page import notebooks
+from hipposeg_lab.page.artifacts import ReportError, load
 from hipposeg_lab.page.context import page_context
+from hipposeg_lab.page.front import front_context
 from hipposeg_lab.page.numbers import MISSING, THIN, interval, show
+from hipposeg_lab.page.pictures import VENDOR
 from hipposeg_lab.page.view import RunRow
 
 log = logging.getLogger(__name__)
 
 TEMPLATES = Path(__file__).parent / "templates"
-MAX_BYTES = 8_000_000
-# Parts of the page's style and script, in the order in which they are inlined.
-STYLES = ("base", "hero", "tables", "figures", "plot", "viewer", "print")
-SCRIPTS = ("page", "table", "plot", "volumes", "slices", "mesh", "surface", "explorer", "zoom")
+MAX_BYTES = 3_000_000
+# Parts of each page's style and script, in the order in which they are inlined.
+STYLES = {
+    "front": ("base", "front", "plot", "tables", "viewer", "print"),
+    "laboratory": ("base", "laboratory", "plot", "tables", "print"),
+    "notebook": ("base", "notebook", "print"),
+}
+SCRIPTS = {
+    "front": ("page", "plot", "volumes", "slices", "mesh", "surface", "explorer", "draw"),
+    "laboratory": ("page", "table", "zoom"),
+    "notebook": (),
+}
+
+
+def laboratory(ws: Workspace) -> Path:
+    """The second page: everything that the front page leaves out."""
+    return ws.artifacts / "page" / "laboratory.html"
 
 
 def build(ws: Workspace, source: str | None = None) -> Path:
-    """Write the page of `ws` and return its path.
+    """Write all pages of `ws` and return the front page's path.
 
-    source: hash of the code that made it, by default of this checkout. The page names notebooks that have not run.
-    Raises ReportError on a damaged artifact and above 8 MB.
+    source: hash of the code that made it, by default of this checkout. The pages name notebooks that have not run.
+    Raises ReportError on a damaged artifact and where a file would be too large.
     """
-    html = render(load(ws), source if source is not None else source_hash())
-    content = html.encode()
-    if len(content) > MAX_BYTES:
-        raise ReportError(
-            f"the page would have {len(content) / 1e6:.1f} MB, at most {MAX_BYTES / 1e6:.0f} are allowed. "
-            f"Largest figures: {_largest(ws)}. Save them with fewer points, at a lower dpi, or as png instead of svg"
-        )
-    files.write_bytes(ws.page, content)
-    log.info("%s: %.2f MB", ws.page, len(content) / 1e6)
+    art, at = load(ws), laboratory(ws)
+    shared = page_context(art, at) | {"source": source if source is not None else source_hash()}
+    content = {
+        ws.page: render("front", shared | front_context(art, shared)).encode(),
+        at: render("laboratory", shared | {"three_licence": (VENDOR / "LICENSE").read_text("utf-8")}).encode(),
+    }
+    for path, html in content.items():
+        if len(html) > MAX_BYTES:
+            raise ReportError(
+                f"{path.name} would have {len(html) / 1e6:.1f} MB, at most {MAX_BYTES / 1e6:.0f} are allowed"
+            )
+    chapters = {chapter.name: chapter for chapter, _ in shared["chapters"]}
+    notebooks.write(art, at.parent / "notebooks", lambda name, body: render(
+        "notebook", shared | {"chapter": chapters[name], "body": Markup(body), "front": f"../{shared['front']}"}
+    ))  # fmt: skip
+    for path, html in content.items():
+        files.write_bytes(path, html)
+        log.info("%s: %.2f MB", path, len(html) / 1e6)
     return ws.page
 
 
-def _largest(ws: Workspace) -> str:
-    found = sorted([*visible(ws.figures, ".png"), *visible(ws.figures, ".svg")], key=lambda p: -p.stat().st_size)
-    return ", ".join(f"{path.name} ({path.stat().st_size / 1e6:.1f} MB)" for path in found[:3])
-
-
-def render(art: Artifacts, source: str) -> str:
-    """The page's HTML. Raises ReportError as `build` does, apart from the size."""
+def render(page: str, context: dict[str, Any]) -> str:
+    """The HTML of one of the pages in STYLES."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, lstrip_blocks=True
-    )
+    )  # fmt: skip
     environment.filters["codes"] = _codes
     environment.filters["pretty"] = lambda value: files.to_json(value).rstrip()
-    style = {"css": inlined("css", STYLES), "js": inlined("js", SCRIPTS)}
+    environment.filters["percent"] = lambda value: round(100 * value, 2)
+    style = {"css": inlined("css", STYLES[page]), "js": inlined("js", SCRIPTS[page])}
     tools = {"num": number, "span": span, "scored": scored, "show": show, "thin": THIN}
-    return environment.get_template("page.html.j2").render(page_context(art) | style | tools | {"source": source})
+    return environment.get_template(f"{page}.html.j2").render(context | style | tools)
 
 
 def _codes(text: str) -> Markup:
@@ -83,10 +104,11 @@ def number(value: Any, kind: str = "auto", origin: str = "", place: str = "of") 
         origin: where the number is stored, kept as `data-<place>` so that a check can look it up.
         place: what `origin` means. "of": `<run>:<label>:<column>`, the mean over the run's cases in scores.csv.gz, or
             with `_low` or `_high` behind the column an end of its interval. "case": `<case>:<label>:<column>` of
-            scores.csv.gz, in the one of the flagship's five folds that tests the case. "model":
-            `<model>:<label>:<column>`, the mean over its seeds. "runs": `<run>:<column>` of runs.csv. "cell":
-            `<study>:<row>:<column>`. "json": `<file below artifacts>:<path>/<in>/<it>`. "column": no origin is kept; in
-            the table of all runs `data-run` of the row and `data-fields` of the column's head give it.
+            scores.csv.gz, in the one of the flagship's five folds that tests the case. "typical": `<label>`, the median
+            over all cases, out of fold, of the absolute volume error. "model": `<model>:<label>:<column>`, the mean
+            over its seeds. "runs": `<run>:<column>` of runs.csv. "cell": `<study>:<row>:<column>`. "json": `<file below
+            artifacts>:<path>/<in>/<it>`. "published": `<row>:<field>` of published.toml. "column": no origin is kept;
+            in the table of all runs `data-run` of the row and `data-fields` of the column's head give it.
     """
     text = show(value, kind)
     if text == MISSING:

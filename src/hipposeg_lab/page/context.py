@@ -1,55 +1,47 @@
-"""What the templates name: every table's rows and every sentence's numbers, computed from artifacts.
+"""What the templates of both pages name: every table's rows and every sentence's numbers, computed from artifacts.
 
 A part whose files do not exist is empty, and its section is left out or names what is missing.
 """
 
-import base64
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from markupsafe import Markup
 
 from hipposeg.data.spec import MSD_HIPPOCAMPUS
 from hipposeg.experiments import plan
-from hipposeg.experiments.registry import FLAGSHIP, RunSpec
+from hipposeg.experiments.registry import FLAGSHIP, MODELS, RunSpec
 from hipposeg.metrics import MEAN
 from hipposeg.results import tables
 from hipposeg.results.load import ATLAS
 from hipposeg.stats import EQUIVALENCE_MARGIN
 from hipposeg_lab.page import view, viewer, words
 from hipposeg_lab.page.artifacts import Artifacts, Row, study_file
-from hipposeg_lab.page.embed import VENDOR, Embedded, embed
+from hipposeg_lab.page.pictures import Figure, address, figure
 from hipposeg_lab.page.view import RunRow
 from hipposeg_lab.studies.coverage import CHOSEN, LEVEL
 from hipposeg_lab.studies.published import PUBLISHED
 
 SECTIONS = (
-    ("brief", "In three minutes"), ("results", "Results"), ("explorer", "Every case"), ("inflation", "Inflated scores"),
-    ("trust", "Can it be trusted?"), ("claims", "Claims of others"), ("data", "The data"), ("method", "Method"),
-    ("try", "Try it on a scan"), ("limits", "Limits"), ("figures", "All figures"), ("reproduce", "Reproduce"),
-    ("licence", "Licence and citation"),
+    ("results", "Every run"), ("conclusions", "Comparisons"), ("minutes", "Training time"), ("cases", "Every volume"),
+    ("inflation", "Inflated scores"), ("trust", "Leaks, intervals, calibration"), ("robustness", "Robustness"),
+    ("claims", "Claims of others"), ("data", "The data"), ("method", "Method"), ("limits", "Limits"),
+    ("figures", "Notebooks and figures"), ("reproduce", "Reproduce"), ("licence", "Licence and citation"),
 )  # fmt: skip
-# Figures that stand in a section instead of their album -> the study without which that part of the page is left out.
-PLACED = {
-    "07_overlay-median": "", "07_dice": "", "03_minutes": "", "04_models": "", "07_inflation": "inflation",
-    "07_leaks": "leaks", "07_coverage": "conformal_coverage", "07_reliability": "calibration_summary",
-}  # fmt: skip
-QC = "07_qc"  # what the predictor leaves beside a mask; stands in the section "try"
-TITLE = "How well can a small network outline the hippocampus? hipposeg"
 
 
-def page_context(art: Artifacts) -> dict[str, Any]:
-    """Names and values for page.html.j2 and the templates that it includes."""
+def page_context(art: Artifacts, page: Path) -> dict[str, Any]:
+    """Names and values for the templates. page: the laboratory's file, from which figures are linked."""
     rows = view.main_rows(art)
     every = [*rows, *view.other_rows(art, rows)]
     phantom = art.ws.is_phantom
-    pictures = {name: [embed(picture) for picture in found] for name, found in art.pictures.items()}
-    missing = absent(art)
+    pictures = {name: [figure(picture, page) for picture in found] for name, found in art.pictures.items()}
+    cases = viewer.case_rows(tables.out_of_fold(art.results, FLAGSHIP))
+    missing = absent(art) | (set() if cases else {"cases"})
     return {
         "ws": art.ws,
         "phantom": phantom,
-        "title": f"PHANTOM, no patients: {TITLE}" if phantom else TITLE,
         "people": "synthetic subjects" if phantom else "people",
         "primary_words": "fold {1} of the {0} folds".format(*view.PRIMARY),
         "colours": [(label.name, label.colour) for label in MSD_HIPPOCAMPUS.labels],
@@ -57,15 +49,18 @@ def page_context(art: Artifacts) -> dict[str, Any]:
         "labels": view.LABELS,
         "contents": [entry for entry in SECTIONS if entry[0] not in missing],
         "chapters": chapters(art, pictures),
-        "placed": placed(art, pictures, missing),
+        "executed": {path.stem: f"notebooks/{path.stem}.html" for path in art.executed},
+        "placed": {picture.slug: picture for found in pictures.values() for picture in found},
         "folder": art.ws.artifacts.relative_to(art.ws.root).as_posix(),
         "files": {name: f"artifacts/{study_file(name)}" for name in art.studies},
         "flagship": FLAGSHIP,
+        "title_of": lambda name: MODELS[name].title if name in MODELS else name,
         "head": view.headline(art, rows),
         "five_folds": view.five_folds(art),
         "rows": rows,
         "every": every,
-        "filters": filters(every),
+        "filters": {"notebook": sorted({row.config["notebook"] for row in every}),
+                    "folds": sorted({row.folds for row in every})},
         "atlases": {row.folds: row for row in reversed(every) if row.run.is_atlas},
         "gaps": gaps(rows),
         "versions": versions(art, rows),
@@ -73,21 +68,11 @@ def page_context(art: Artifacts) -> dict[str, Any]:
         "leaks": leaks(art.folds),
         "facts": art.facts.get("01_exploration", {}),
         "published": PUBLISHED,
-    } | explorer_context(art) | bench_context(art) | study_context(art)  # fmt: skip
-
-
-def explorer_context(art: Artifacts) -> dict[str, Any]:
-    """Names of the explorer: its data and library, and the scatter and table of all cases."""
-    cases = viewer.case_rows(tables.out_of_fold(art.results, FLAGSHIP))
-    here = frozenset(case["case"] for case in art.explorer.get("cases", ()))
-    return {
-        "viewer": Markup(viewer.payload(art)),
-        "viewer_models": [model["model"] for model in art.explorer.get("models", ())],
-        "three": base64.b64encode((VENDOR / "three.min.js.gz").read_bytes()).decode() if art.explorer else "",
-        "three_licence": (VENDOR / "LICENSE").read_text(encoding="utf-8"),
         "case_rows": cases,
-        "cases_plot": viewer.scatter(cases, here),
-    }
+        "missing": missing,
+        "front": address(art.ws.page, page),
+        "laboratory": address(page, art.ws.page),
+    } | bench_context(art) | study_context(art)  # fmt: skip
 
 
 def bench_context(art: Artifacts) -> dict[str, Any]:
@@ -111,7 +96,6 @@ def study_context(art: Artifacts) -> dict[str, Any]:
     return {
         "comparisons": comparisons,
         "n_planned": n_planned() if comparisons else 0,
-        "better": [row for _, row in comparisons if row["conclusion"] == "better"],
         "margin": EQUIVALENCE_MARGIN,
         "inflation": inflation(art.rows("inflation")),
         "practices": words.PRACTICES,
@@ -125,32 +109,21 @@ def study_context(art: Artifacts) -> dict[str, Any]:
 
 
 def absent(art: Artifacts) -> set[str]:
-    """Sections that are left out: their studies have not run, or they mean nothing for a phantom."""
+    """Sections that are left out: their studies have not run."""
     trusted = any(art.rows(name) for name in ("leaks", "conformal_coverage", "calibration_summary"))
-    shown = {"inflation": bool(art.rows("inflation")), "trust": trusted, "try": not art.ws.is_phantom}
+    shown = {name: bool(art.rows(name)) for name in ("inflation", "robustness")}
+    shown |= {"trust": trusted, "conclusions": bool(art.rows("comparisons")), "minutes": bool(art.bench)}
     return {section for section, found in shown.items() if not found}
 
 
-def placed(art: Artifacts, pictures: dict[str, list[Embedded]], missing: set[str]) -> dict[str, Embedded]:
-    """Figures that stand in a section and not in their album, by name."""
-    here = {slug for slug, study in PLACED.items() if not study or art.rows(study)}
-    here |= set() if "try" in missing else {QC}
-    return {picture.slug: picture for found in pictures.values() for picture in found if picture.slug in here}
-
-
-def chapters(art: Artifacts, pictures: dict[str, list[Embedded]]) -> list[tuple[words.Chapter, list[Embedded] | None]]:
+def chapters(art: Artifacts, pictures: dict[str, list[Figure]]) -> list[tuple[words.Chapter, list[Figure] | None]]:
     """(chapter, figures or None if the notebook has not run) in the order of the notebooks."""
-    listed = {name: words.Chapter(name, name, "") for name in {*art.facts, *art.pictures}}
+    listed = {
+        name: words.Chapter(name, name, "")
+        for name in {*art.facts, *art.pictures, *(path.stem for path in art.executed)}
+    }
     listed |= {chapter.name: chapter for chapter in words.CHAPTERS}
     return [(listed[name], pictures[name] if art.done(name) else None) for name in sorted(listed)]
-
-
-def filters(every: list[RunRow]) -> dict[str, list[str]]:
-    """The choices of each filter above the table of runs, in alphabetical order."""
-    return {
-        "notebook": sorted({row.run.config["notebook"] for row in every}),
-        "folds": sorted({row.folds for row in every}),
-    }
 
 
 def gaps(rows: list[RunRow]) -> list[tuple[str, str, int, int]]:
@@ -225,17 +198,10 @@ def inflation(rows: Iterable[Row]) -> Crossed:
 
 
 def coverage(rows: Iterable[Row]) -> Crossed:
-    """Group in words -> label -> row: all groups of the method in use, and all volumes of the other methods.
-
-    Of single folds, only the one with the lowest coverage of each label is kept.
-    """
+    """Group in words -> label -> row: all groups of the method in use, and all volumes of the other methods."""
     whole = [(at, row) for at, row in enumerate(rows) if row["coverage"] is not None]
-    mine = [(at, row) for at, row in whole if row["method"] == CHOSEN]
-    others = [(at, row) for at, row in whole if row["method"] != CHOSEN and row["group"] == "all"]
-    groups = crossed(mine, "group", "label")
-    folds = [(at, row) for at, row in mine if row["group"].startswith("fold")]
-    if folds:  # of each label, the last one stays
-        groups["lowest"] = crossed(sorted(folds, key=lambda one: -one[1]["coverage"]), "method", "label")[CHOSEN]
+    groups = crossed([one for one in whole if one[1]["method"] == CHOSEN], "group", "label")
     found = {text: groups[group] for group, text in words.GROUPS.items() if group in groups}
+    others = [(at, row) for at, row in whole if row["method"] != CHOSEN and row["group"] == "all"]
     by_method = crossed(others, "method", "label")
     return found | {f"all volumes, {words.WIDTHS.get(name, name)}": row for name, row in by_method.items()}

@@ -8,6 +8,9 @@ MISSING = "n/a"
 MINUS = "\N{MINUS SIGN}"
 THIN = "\N{NARROW NO-BREAK SPACE}"
 
+# Steps of nnU-Net's default schedule: 1000 epochs of 250.
+NNUNET_STEPS = 250_000
+
 # kind -> (factor, decimals, text after the number, sign always shown)
 KINDS: dict[str, tuple[float, int, str, bool]] = {
     "score": (1, 3, "", False),  # Dice, IoU, NSD
@@ -25,6 +28,7 @@ KINDS: dict[str, tuple[float, int, str, bool]] = {
     "seconds": (1, 2, "", False),
     "times": (1, 1, "", False),  # a ratio
     "p": (1, 3, "", False),  # of a test
+    "nnunet_days": (NNUNET_STEPS / 86400, 0, "", False),  # from seconds a step
     "percent": (100, 1, THIN + "%", False),
     "correlation": (1, 2, "", False),
 }

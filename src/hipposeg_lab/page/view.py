@@ -9,7 +9,7 @@ from hipposeg.data.spec import MSD_HIPPOCAMPUS
 from hipposeg.experiments import plan
 from hipposeg.experiments.registry import FLAGSHIP, RunSpec
 from hipposeg.metrics import MEAN, UNION
-from hipposeg.results import compare, load, tables
+from hipposeg.results import load, tables
 from hipposeg_lab.page.artifacts import Artifacts, Row
 
 CLASSES = MSD_HIPPOCAMPUS.names
@@ -118,7 +118,6 @@ class Headline:
         atlas: the atlas's run.
         n_runs: number of networks.
         n_subjects: number of test subjects.
-        difference: mean Dice of `best` minus the atlas, over subjects, with its interval.
         by_score: whether `best` was picked for its score.
     """
 
@@ -126,7 +125,6 @@ class Headline:
     atlas: RunRow | None
     n_runs: int
     n_subjects: int
-    difference: tuple[float, float, float] | None
     by_score: bool
 
 
@@ -138,13 +136,8 @@ def headline(art: Artifacts, rows: list[RunRow]) -> Headline | None:
     named = [row for row in networks if row.model == FLAGSHIP]
     best = max(named or networks, key=lambda row: (row.get(MEAN, "dice"), row.name))
     atlas = next((row for row in rows if row.run.is_atlas), None)
-    difference = None
-    if atlas is not None:
-        pair = pd.concat([row.run.rows[row.run.rows["label"] == MEAN] for row in (best, atlas)])
-        found = compare.differences(pair, atlas.name, by="run")
-        difference = tuple(found.loc[best.name, ["difference", "low", "high"]].tolist())
     n_subjects = int(best.run.subjects().nunique())
-    return Headline(best, atlas, len(networks), n_subjects, difference, not named and len(networks) > 1)
+    return Headline(best, atlas, len(networks), n_subjects, not named and len(networks) > 1)
 
 
 @dataclass(frozen=True)
@@ -152,6 +145,7 @@ class FiveFolds:
     """Every volume scored by a network trained without its fold: rows of studies/folds.csv, and their places in it.
 
     Attributes:
+        folds: "grouped" or "nnunet".
         text: what kind of folds these are.
         row: the flagship's mean Dice with its interval.
         index: place of the row.
@@ -159,6 +153,7 @@ class FiveFolds:
         atlas_index: place of its row.
     """
 
+    folds: str
     text: str
     row: Row
     index: int
@@ -176,7 +171,7 @@ def five_folds(art: Artifacts) -> list[FiveFolds]:
     places = {(row["model"], row["folds"]): (row, at) for at, row in enumerate(art.rows("folds"))
               if (row["part"], row["label"]) == ("all", MEAN) and size and row["volumes"] == size[0]}  # fmt: skip
     return [
-        FiveFolds(text, *places[FLAGSHIP, kind], *places.get((load.ATLAS, kind), (None, -1)))
+        FiveFolds(kind, text, *places[FLAGSHIP, kind], *places.get((load.ATLAS, kind), (None, -1)))
         for kind, text in kinds.items()
         if (FLAGSHIP, kind) in places
     ]

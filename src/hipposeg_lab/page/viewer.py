@@ -1,7 +1,7 @@
 """The explorer's part of the page: the cases' files as they are, their metrics as text, and the scatter of all cases.
 
 Volumes travel as base64 of the files that `studies.explorer` wrote, and a browser unpacks only the case that is shown.
-The scatter is drawn with HTML and CSS, so that its dots show their values and open their cases.
+At most eight models are named, in words. The scatter is drawn with HTML and CSS, so that its dots open their cases.
 """
 
 import base64
@@ -19,14 +19,16 @@ from hipposeg.metrics import MEAN, UNION
 from hipposeg.results import load
 from hipposeg.results.tables import cases_by_rule
 from hipposeg_lab.page.artifacts import Artifacts, ReportError
-from hipposeg_lab.page.numbers import show
+from hipposeg_lab.page.numbers import MINUS, show
 from hipposeg_lab.page.view import LABELS
+from hipposeg_lab.page.words import MODELS
 
 # Columns of the metrics table: column of `results.load`, and how it is written.
 METRICS = (
     ("dice", "score"), ("nsd1", "score"), ("hd95", "mm"), ("volume_true", "mm3"), ("volume_predicted", "mm3"),
     ("volume_bias", "bias"),
 )  # fmt: skip
+MOST_MODELS = 8
 # The row "mean" averages two scores; a mean of two parts' volumes is the volume of nothing.
 NOT_OF_MEAN = ("volume_true", "volume_predicted", "volume_bias")
 
@@ -37,7 +39,9 @@ def payload(art: Artifacts) -> str:
         return ""
     index, folder = art.explorer, art.ws.artifacts / "explorer"
     words = {(row["run"], row["case"]): row["words"] for row in art.rows("words")}
-    runs = shown_runs(art)
+    every = shown_runs(art)
+    kept = sorted({*range(len(every))[: MOST_MODELS - 1], len(every) - 1})  # the atlas is the last
+    runs = [every[at] for at in kept]
     scores = [run.rows.set_index(["case", "label"]).to_dict("index") for run in runs]
     cases = []
     for case in index["cases"]:
@@ -48,11 +52,13 @@ def payload(art: Artifacts) -> str:
             | {"scores": texts, "words": [words.get((run.name, case["case"])) or "" for run in runs]}
             | parts
         )
-    models = [{"model": run.model, "text": run.config["title"]} for run in runs]
+    models = [
+        {"mask": 1 + at, "words": MODELS.get(run.model, run.model), "text": run.config["title"]}
+        for at, run in zip(kept, runs, strict=True)
+    ]
     labels = [{"name": label.name, "colour": label.colour} for label in MSD_HIPPOCAMPUS.labels]
-    kept = {key: index[key] for key in ("ends", "planes")}
-    content = kept | {"models": models, "labels": labels, "rows": LABELS, "cases": cases}
-    content["rules"] = cases_by_rule(runs[0].values())
+    content = {"models": models, "labels": labels, "rows": LABELS, "cases": cases, "ends": index["ends"]}
+    content |= {"planes": index["planes"], "rules": cases_by_rule(runs[0].values())}
     return json.dumps(content, sort_keys=True, separators=(",", ":")).replace("<", "\\u003c")
 
 
@@ -108,53 +114,35 @@ class Scale:
         return round(100 * (value - self.low) / (self.high - self.low), 2)
 
 
-@dataclass(frozen=True)
-class Dot:
-    """A case. x, y: per cent from the left and from below. tip: its values in words. case: opens in the explorer."""
-
-    x: float
-    y: float
-    tip: str
-    case: int | None
-
-
-@dataclass(frozen=True)
-class Scatter:
-    """A plot. words: what it shows, for those who cannot see it."""
-
-    x: Scale
-    y: Scale
-    dots: tuple[Dot, ...]
-    words: str
-
-
 def scale(title: str, values: Sequence[float]) -> Scale:
     """A linear axis that holds all values, its ends on ticks (1, 2 or 5 times a power of ten)."""
     low, high = min(values), max(values)
     raw = ((high - low) or 1) / 5
     power = 10 ** math.floor(math.log10(raw))
     step = next(power * m for m in (1, 2, 5, 10) if raw <= power * m * 1.0001)
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    first = math.floor(low / step + 1e-9)
+    last = max(math.ceil(high / step - 1e-9), first + 1)
     places = max(0, -math.floor(math.log10(step) + 1e-9))
-    bare = Scale(title, first * step, max(last, first + 1) * step)
-    ticks = tuple((f"{i * step:.{places}f}", bare.at(i * step)) for i in range(first, max(last, first + 1) + 1))
+    bare = Scale(title, first * step, last * step)
+    ticks = tuple((f"{i * step:.{places}f}".replace("-", MINUS), bare.at(i * step)) for i in range(first, last + 1))
     return Scale(title, bare.low, bare.high, ticks)
 
 
-def scatter(rows: Sequence[dict[str, Any]], here: frozenset[int]) -> Scatter | None:
-    """Every case by true volume and mean Dice; those in `here` open in the explorer. None without cases.
+def scatter(rows: Sequence[dict[str, Any]], here: frozenset[int]) -> dict[str, Any]:
+    """A plot of every case by true volume and volume error; those in `here` open in the explorer. Empty without cases.
 
     rows: as `case_rows` gives them.
     """
     if not rows:
-        return None
-    x = scale("true volume, mm³", [row["volume_true"] for row in rows])
-    y = scale("mean Dice", [row["mean"] for row in rows])
-    dots = tuple(
-        Dot(x.at(row["volume_true"]), y.at(row["mean"]),
-            f"case {row['case']:03d}: mean Dice {show(row['mean'], 'score')}, "
-            f"volume {show(row['volume_true'], 'mm3')} mm³",
-            row["case"] if row["case"] in here else None)
-        for row in sorted(rows, key=lambda row: row["case"])
-    )  # fmt: skip
-    return Scatter(x, y, dots, f"{len(dots)} cases, true volume across, mean Dice upwards")
+        return {}
+    x = scale("expert's volume, mm³", [row["volume_true"] for row in rows])
+    y = scale("error of the predicted volume, mm³", [0.0, *(row["volume_bias"] for row in rows)])
+    dots = []
+    for row in sorted(rows, key=lambda row: row["case"]):
+        tip = (
+            f"Case {row['case']:03d}: expert {show(row['volume_true'], 'mm3')} mm³, error "
+            f"{show(row['volume_bias'], 'bias')} mm³, mean Dice {show(row['mean'], 'score')}"
+        )
+        at = {"x": x.at(row["volume_true"]), "y": y.at(row["volume_bias"])}
+        dots.append(at | {"tip": tip, "case": row["case"] if row["case"] in here else None})
+    return {"x": x, "y": y, "dots": dots, "words": f"{len(dots)} volumes, expert's volume across, error upwards"}

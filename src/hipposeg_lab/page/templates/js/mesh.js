@@ -4,17 +4,60 @@
 // how far it leads over all other classes, and naive surface nets (Gibson 1998) at the zero of that lead.
 const Mesh = {
   SD: 0.7,
-  PAD: 3,
+  PAD: 6, // twice the reach of the Gaussian, so that no voxel needs a neighbour outside
+
+  // Smoothed membership of each class, background first, in a box padded by PAD.
+  fields(mask, shape) {
+    const size = shape.map((n) => n + 2 * this.PAD);
+    return [0, ...Volumes.index.labels.map((_, at) => at + 1)].map((value) => this.blur(this.member(mask, shape, size, value), size));
+  },
 
   // {vertices, normals: Float32Array (n x 3), triangles: Uint32Array} of each label, in voxels about the box's centre.
-  surfaces(mask, shape) {
+  surfaces(mask, shape, smooth = this.fields(mask, shape)) {
     const size = shape.map((n) => n + 2 * this.PAD);
-    const classes = [0, ...Volumes.index.labels.map((_, index) => index + 1)];
-    const smooth = classes.map((value) => this.blur(this.member(mask, shape, size, value), size));
-    return classes.slice(1).map((k) => {
-      const lead = smooth[k].map((value, i) => value - Math.max(...classes.map((j) => (j === k ? -1 : smooth[j][i]))));
+    return smooth.slice(1).map((own, label) => {
+      const others = smooth.filter((_, at) => at !== label + 1), lead = new Float32Array(own.length);
+      for (let i = 0; i < lead.length; i++) {
+        let most = others[0][i];
+        for (let j = 1; j < others.length; j++) if (others[j][i] > most) most = others[j][i];
+        lead[i] = own[i] - most;
+      }
       return this.net(lead, size);
     });
+  },
+
+  // Surfaces of expert and model, null for one that is not shown; wrong: with `beyond` on the model's.
+  pair({ masks, shown, wrong, shape }) {
+    const fields = masks.map((mask, side) => (shown[side] || wrong ? this.fields(mask, shape) : null));
+    const made = masks.map((mask, side) => (shown[side] ? this.surfaces(mask, shape, fields[side]) : null));
+    if (wrong && made[1]) for (const mesh of made[1]) mesh.beyond = this.beyond(mesh, fields[0][0], shape);
+    return made;
+  },
+
+  // The same in a worker, if the browser allows one, so that the page stays responsive. Resolves in the order of calls.
+  apart(wanted) {
+    if (this.worker === undefined) {
+      const parts = Object.entries(this).map(([name, part]) => (typeof part === "function" ? part : `${name}: ${part}`));
+      const source = `const Volumes = { index: { labels: ${JSON.stringify(Volumes.index.labels)} } };
+        const Mesh = { ${parts.join(",")} }; onmessage = ({ data }) => postMessage(Mesh.pair(data));`;
+      try { this.worker = new Worker(URL.createObjectURL(new Blob([source], { type: "text/javascript" }))); } catch { this.worker = null; }
+    }
+    if (!this.worker) return Promise.resolve(this.pair(wanted));
+    return new Promise((resolve) => {
+      this.worker.addEventListener("message", ({ data }) => resolve(data), { once: true });
+      this.worker.postMessage(wanted);
+    });
+  },
+
+  // At each vertex, whether `background` (a field of the other mask) puts it well inside (-1) or outside (1) of that.
+  beyond({ vertices }, background, shape) {
+    const size = shape.map((n) => n + 2 * this.PAD), found = new Int8Array(vertices.length / 3);
+    for (let i = 0; i < found.length; i++) {
+      const [x, y, z] = size.map((n, axis) => Math.round(vertices[3 * i + axis] + (n - 1) / 2));
+      const share = background[(x * size[1] + y) * size[2] + z];
+      found[i] = share > 0.9 ? 1 : share < 0.1 ? -1 : 0;
+    }
+    return found;
   },
 
   member(mask, shape, size, value) {
@@ -30,19 +73,14 @@ const Mesh = {
   },
 
   blur(field, size) {
-    const kernel = [-3, -2, -1, 0, 1, 2, 3].map((d) => Math.exp((-0.5 * d * d) / this.SD ** 2));
-    const total = kernel.reduce((a, b) => a + b);
-    const strides = [size[1] * size[2], size[2], 1];
-    for (let axis = 0; axis < 3; axis++) {
-      const [stride, n, next] = [strides[axis], size[axis], new Float32Array(field.length)];
-      for (let i = 0; i < field.length; i++) {
-        const at = Math.floor(i / stride) % n;
-        let sum = 0;
-        for (let d = -3; d <= 3; d++) {
-          const here = Math.min(Math.max(at + d, 0), n - 1);
-          sum += kernel[d + 3] * field[i + (here - at) * stride];
-        }
-        next[i] = sum / total;
+    const weights = [0, 1, 2, 3].map((d) => Math.exp((-0.5 * d * d) / this.SD ** 2));
+    const total = weights[0] + 2 * (weights[1] + weights[2] + weights[3]);
+    const [w0, w1, w2, w3] = weights.map((weight) => weight / total);
+    for (const stride of [size[1] * size[2], size[2], 1]) {
+      const next = field.slice(), reach = 3 * stride;
+      for (let i = reach; i < field.length - reach; i++) {
+        next[i] = w0 * field[i] + w1 * (field[i - stride] + field[i + stride])
+          + w2 * (field[i - 2 * stride] + field[i + 2 * stride]) + w3 * (field[i - reach] + field[i + reach]);
       }
       field = next;
     }
@@ -57,6 +95,9 @@ const Mesh = {
     const at = [0, 0, 0];
     for (at[0] = 0; at[0] < size[0] - 1; at[0]++) for (at[1] = 0; at[1] < size[1] - 1; at[1]++) for (at[2] = 0; at[2] < size[2] - 1; at[2]++) {
       const i = at[0] * strides[0] + at[1] * strides[1] + at[2];
+      const side = field[i] > 0, [su, sv] = [strides[0], strides[1]];
+      if (side === field[i + 1] > 0 && side === field[i + sv] > 0 && side === field[i + sv + 1] > 0 && side === field[i + su] > 0
+        && side === field[i + su + 1] > 0 && side === field[i + su + sv] > 0 && side === field[i + su + sv + 1] > 0) continue;
       const sum = [0, 0, 0];
       let crossings = 0;
       for (let axis = 0; axis < 3; axis++) {

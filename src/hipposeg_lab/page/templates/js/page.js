@@ -14,11 +14,24 @@ document.documentElement.classList.add("js");
   for (const id of links.keys()) seen.observe(document.getElementById(id));
 }
 
-// Albums and details print open, and close again.
+// What an address names is opened, with the details around and in it.
+{
+  const open = () => {
+    const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    if (!target) return;
+    const around = target.closest("details");
+    for (const one of [...target.querySelectorAll("details"), ...(around ? [around] : [])]) one.open = true;
+    target.scrollIntoView({ behavior: "instant" });
+  };
+  addEventListener("hashchange", open);
+  addEventListener("load", open);
+}
+
+// Albums and details print open, and close again; configurations stay closed.
 {
   let opened = [];
   addEventListener("beforeprint", () => {
-    opened = [...document.querySelectorAll("details:not([open])")];
+    opened = [...document.querySelectorAll("details:not([open], .recipe)")];
     for (const one of opened) one.open = true;
   });
   addEventListener("afterprint", () => { for (const one of opened) one.open = false; });

@@ -1,4 +1,4 @@
-// One slice on a canvas: image, expert filled, model outlined, disagreement by kind. The low end lies left and below.
+// One slice on a canvas: image, expert filled, model outlined, errors by kind. The low end is at the left and below.
 const COLOUR = Object.fromEntries(["anterior", "posterior", "missed", "extra", "swap"].map((name) =>
   [name, getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim()]));
 const rgb = (colour) => [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
@@ -12,42 +12,58 @@ const Slices = {
     return { width: shape[across], height: shape[up], across, up, index };
   },
 
-  // show: {truth, mask, wrong}, each whether it is drawn. mask: which model. cross: the voxel where the planes meet.
-  draw(canvas, volume, { axis, cross, model, show }) {
+  // show: {truth, mask, wrong, opacity}: what is drawn. mask: the volume's mask of the model. cross: where planes meet.
+  draw(canvas, volume, { axis, cross, mask, show }) {
     const { width, height, across, up, index } = this.cut(volume.shape, axis, cross[axis]);
+    const place = this.fit(canvas, width, height);
+    Object.assign(place, { across, up });
+    const paper = canvas.getContext("2d");
+    this.grey(paper, volume, width, height, index, place);
+    const tints = Volumes.index.labels.map(({ colour }) => rgb(colour));
+    const truth = volume.masks[0];
+    // Voxel by voxel: what is drawn is exactly what is scored.
+    if (show.truth) this.paint(paper, width, height, place, show.opacity, (h, v) => tints[truth[index(h, v)] - 1]);
+    if (show.wrong) this.paint(paper, width, height, place, 0.8, (h, v) => {
+      const [a, b] = [truth[index(h, v)], mask[index(h, v)]];
+      return a === b ? null : rgb(!b ? COLOUR.missed : !a ? COLOUR.extra : COLOUR.swap);
+    });
+    if (show.mask) this.outlines(paper, mask, width, height, index, place);
+    this.furniture(paper, axis, cross, place, place.ratio);
+  },
+
+  // The canvas at the screen's resolution, and where a slice of this size stands in it.
+  fit(canvas, width, height) {
     const ratio = window.devicePixelRatio || 1;
     canvas.width = Math.round(canvas.clientWidth * ratio);
     canvas.height = Math.round(canvas.clientHeight * ratio);
     const scale = Math.min(canvas.width / width, canvas.height / height);
     const left = (canvas.width - scale * width) / 2, top = (canvas.height - scale * height) / 2;
-    canvas.place = { left, top, scale, ratio, width, height, across, up };
-    const paper = canvas.getContext("2d");
-    paper.clearRect(0, 0, canvas.width, canvas.height);
-    paper.imageSmoothingEnabled = false;
-    paper.drawImage(this.pixels(volume, model, show, width, height, index), left, top, scale * width, scale * height);
-    if (show.mask) this.outlines(paper, volume.masks[1 + model], width, height, index, { left, top, scale, ratio });
-    this.furniture(paper, axis, cross, canvas.place, ratio);
+    return (canvas.place = { left, top, scale, ratio, width, height });
   },
 
-  pixels(volume, model, show, width, height, index) {
-    const small = new OffscreenCanvas(width, height);
-    const image = new ImageData(width, height);
-    const tints = Volumes.index.labels.map(({ colour }) => rgb(colour));
-    const [truth, mask] = [volume.masks[0], volume.masks[1 + model]];
-    for (let v = 0; v < height; v++) {
-      for (let h = 0; h < width; h++) {
-        const at = index(h, v), to = 4 * ((height - 1 - v) * width + h);
-        const shade = volume.grey[at];
-        const [a, b] = [truth[at], mask[at]];
-        let tint = null, share = 0.42;
-        if (show.truth && a) tint = tints[a - 1];
-        if (show.wrong && a !== b) [tint, share] = [rgb(!b ? COLOUR.missed : !a ? COLOUR.extra : COLOUR.swap), 0.8];
-        for (let c = 0; c < 3; c++) image.data[to + c] = tint ? (1 - share) * shade + share * tint[c] : shade;
-        image.data[to + 3] = 255;
-      }
+  // Tissue is interpolated: its voxels are samples of something smooth.
+  grey(paper, volume, width, height, index, { left, top, scale }) {
+    const small = new OffscreenCanvas(width, height), image = new ImageData(width, height);
+    for (let v = 0, to = 0; v < height; v++) for (let h = 0; h < width; h++, to += 4) {
+      image.data.fill(volume.grey[index(h, height - 1 - v)], to, to + 3);
+      image.data[to + 3] = 255;
     }
     small.getContext("2d").putImageData(image, 0, 0);
-    return small;
+    paper.imageSmoothingEnabled = true;
+    paper.imageSmoothingQuality = "high";
+    paper.drawImage(small, left, top, scale * width, scale * height);
+  },
+
+  // colour(h, v): [r, g, b], or nothing to leave the voxel as it is.
+  paint(paper, width, height, { left, top, scale }, opacity, colour) {
+    const small = new OffscreenCanvas(width, height), image = new ImageData(width, height);
+    for (let v = 0, to = 0; v < height; v++) for (let h = 0; h < width; h++, to += 4) {
+      const found = colour(h, height - 1 - v);
+      if (found) image.data.set([...found, 255 * opacity], to);
+    }
+    small.getContext("2d").putImageData(image, 0, 0);
+    paper.imageSmoothingEnabled = false;
+    paper.drawImage(small, left, top, scale * width, scale * height);
   },
 
   // Along voxel edges: what is drawn is exactly what is scored.

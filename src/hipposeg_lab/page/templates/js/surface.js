@@ -33,7 +33,8 @@ const Surface = {
     return true;
   },
 
-  // sides: for each side of the picture the meshes of its labels, as `Mesh.surfaces` gives them, or null for none.
+  // sides: for each side of the picture the meshes of its labels, as `Mesh.surfaces` gives them, or null for none;
+  // a mesh may have `beyond`, which paints what is missed and what is too much.
   show(sides) {
     const three = window.THREE;
     for (const group of this.sides) {
@@ -42,14 +43,19 @@ const Surface = {
     }
     this.sides = sides.filter(Boolean).map((meshes) => {
       const group = new three.Group();
-      meshes.forEach(({ vertices, normals, triangles }, label) => {
+      meshes.forEach(({ vertices, normals, triangles, beyond }, label) => {
         const geometry = new three.BufferGeometry();
         geometry.setAttribute("position", new three.BufferAttribute(vertices, 3));
         geometry.setAttribute("normal", new three.BufferAttribute(normals, 3));
         geometry.setIndex(new three.BufferAttribute(triangles, 1));
         geometry.computeBoundingSphere();
-        const { colour } = Volumes.index.labels[label];
-        group.add(new three.Mesh(geometry, new three.MeshPhongMaterial({ color: colour, specular: "#2a2a2a", shininess: 18 })));
+        const { colour } = Volumes.index.labels[label], material = { color: colour, specular: "#2a2a2a", shininess: 18 };
+        if (beyond) {
+          const paints = [COLOUR.missed, colour, COLOUR.extra].map((one) => new three.Color(one).toArray());
+          geometry.setAttribute("color", new three.Float32BufferAttribute(Array.from(beyond, (at) => paints[at + 1]).flat(), 3));
+          Object.assign(material, { color: "white", vertexColors: true });
+        }
+        group.add(new three.Mesh(geometry, new three.MeshPhongMaterial(material)));
       });
       this.scene.add(group);
       return group;
@@ -111,9 +117,8 @@ const Surface = {
     for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, ({ pointerId }) => held.delete(pointerId));
     // One finger may still scroll the page; two belong to the surface.
     canvas.addEventListener("touchstart", (event) => { if (event.touches.length > 1) event.preventDefault(); }, { passive: false });
-    // The wheel scrolls the page until the surface is pressed or reached with the keyboard.
     canvas.addEventListener("wheel", (event) => {
-      if (document.activeElement !== canvas) return;
+      if (!Entered.has(canvas)) return;
       event.preventDefault();
       this.grow(Math.exp(-Math.sign(event.deltaY) * 0.1));
     }, { passive: false });

@@ -38,8 +38,16 @@ for (const form of document.querySelectorAll("form[data-filters]")) {
     return !value || row.dataset[field] === value || "first" in row.dataset;
   };
   const apply = () => {
-    for (const row of rows) row.hidden = !fields.every((field) => fits(row, field));
-    form.querySelector("output").textContent = `${rows.filter((row) => !row.hidden).length} of ${rows.length} rows`;
+    const others = fields.filter(({ dataset: { field } }) => field !== "text"), found = fields.filter((field) => !others.includes(field));
+    let shown = 0, elsewhere = 0;
+    for (const row of rows) {
+      const [hit, kept] = [found, others].map((some) => some.every((field) => fits(row, field)));
+      row.hidden = !(hit && kept);
+      shown += hit && kept;
+      elsewhere += hit && !kept;
+    }
+    form.querySelector("output").textContent = `${shown} of ${rows.length} rows` +
+      (elsewhere ? `; ${elsewhere} more ${found.some(({ value }) => value) ? `${elsewhere === 1 ? "hit" : "hits"} ` : ""}hidden by the other filters` : "");
   };
   form.addEventListener("input", apply);
   form.addEventListener("submit", (event) => event.preventDefault());

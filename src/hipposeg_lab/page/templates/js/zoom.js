@@ -5,6 +5,11 @@
     const copy = image.cloneNode();
     copy.loading = "eager";
     dialog.querySelector(".zoom-body").replaceChildren(copy);
+    const caption = image.closest("figure").querySelector("figcaption").cloneNode(true);
+    const name = caption.querySelector(".file");
+    document.getElementById("zoom-title").textContent = name.textContent;
+    name.remove();
+    dialog.querySelector(".fine").textContent = caption.textContent;
     dialog.showModal();
   };
   for (const image of document.querySelectorAll(".paper img")) {
