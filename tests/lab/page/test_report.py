@@ -163,7 +163,7 @@ def test_leaky_and_gpu_runs_are_marked(whole: tuple[Workspace, Page, Page], ws: 
 
 
 def test_studies_come_from_their_files(whole: tuple[Workspace, Page, Page]) -> None:
-    ws, _, page = whole
+    page = whole[2]
     race = page.html.split('id="cap-race"')[1].split("</table>")[0]
     assert race.index(">ours<") < race.index(">nnU-Net v2<"), "one order for all tables"
     table = page.html.split('id="conclusion-rows"')[1].split("</table>")[0]
@@ -173,9 +173,6 @@ def test_studies_come_from_their_files(whole: tuple[Workspace, Page, Page]) -> N
     assert ">fold 2<" in covered and ">all volumes, one width for all<" in covered
     claims = page.html.split('class="wordy claims"')[1].split("</table>")[0]
     assert "not trained yet" in claims and "not in its files" in claims and "no such way" in claims
-    block = readme.expected_block(ws)
-    assert re.search(r"\| Image-free atlas[^|]*\| 0\.\d{3} \| none \| none \|\n", block), "the baseline costs nothing"
-    assert block.count("\n| ") <= 9, "a head and eight rows at most"
 
 
 def test_a_section_needs_its_file(ws: Workspace) -> None:
@@ -387,9 +384,9 @@ def test_readme_block_follows_the_artifacts(ws: Workspace, tmp_path: Path) -> No
     text = path.read_text()
     assert text.startswith("# Title\n\n") and text.endswith("\n\nAfter.\n")
     assert readme.current_block(path) == readme.expected_block(ws)
-    assert "| `unet2d` | 0.894 | 0.874 | 0.884 | 0.904 | 0.48\u202fM | n/a |" in text
-    assert text.index(f"`{ATLAS}`") < text.index("| `unet2d` ") and "scse2d" not in text
-    assert "mean Dice of **0.884** (95 % interval 0.864 to 0.897) on 4 volumes of 3 people" in text
+    assert "| 2D U-Net on coronal slices | 0.884 | 0.48\u202fM | n/a |" in text
+    assert text.index("Image-free atlas") < text.index("| 2D U-Net on coronal slices ") and "scSE" not in text
+    assert "4 volumes of 3 subjects that no network saw" in text
     path.write_text(f"# Title\n{readme.BEGIN}\n")
     with pytest.raises(ReportError, match="0 results blocks"):
         readme.update(path, ws)
