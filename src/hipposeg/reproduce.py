@@ -27,8 +27,8 @@ WIDGETS = "application/vnd.jupyter.widget"
 ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]{6,}")
 MANIFEST = "manifest.json"
-# Files and folders of measured values, and the list of hashes itself.
-NOT_COMPARED = (MANIFEST, store.REPRODUCED, "bench")
+# Files and folders that show measured times, and the list of hashes itself.
+NOT_COMPARED = (MANIFEST, store.REPRODUCED, "bench", "laboratory.html")
 
 
 class NotebookError(RuntimeError):
