@@ -18,7 +18,7 @@
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/hipposeg/hipposeg/blob/main/notebooks/00_quickstart.ipynb)
 #
 # **Question.** What does it take to segment the hippocampus with a network? Everything is typed out here: reading, the U-Net, the loss, the
-# training loop, the Dice score and a picture. Nothing is imported from this project but the place of the data.
+# training loop, the Dice score and a picture. From this project come only the place of the data and the saving of figures.
 #
 # **What you will learn**
 # - how to read an MRI scan and its label map;
@@ -95,7 +95,7 @@ session.save(fig, "one-scan", "A coronal slice of one crop, and the same slice w
 # ## 2. All scans as tensors
 #
 # MRI intensities have no unit, so each scan is scaled to mean 0 and standard deviation 1. Crops differ in size; all are padded to one size whose sides
-# can be halved three times.
+# the network can halve.
 #
 # **Split by subject.** Two neighbouring case numbers are the two hippocampi of one person (notebook 01 shows it). If one of them is in the
 # training set, the other is no fair test. So every fifth subject is held out with both.
@@ -109,7 +109,7 @@ def load(path):
     image = nib.load(path).get_fdata(dtype=np.float32)
     truth = np.asarray(nib.load(folder / "labelsTr" / path.name).dataobj).astype(np.int64)
     pad = [((size - side) // 2, size - side - (size - side) // 2) for size, side in zip(SIZE, image.shape)]
-    image = np.pad((image - image.mean()) / image.std(), pad, mode="edge")
+    image = np.pad((image - image.mean()) / image.std(), pad)
     return torch.from_numpy(image)[None], torch.from_numpy(np.pad(truth, pad))
 
 
@@ -157,13 +157,18 @@ class UNet(nn.Module):
 
 network = UNet()
 print(sum(weight.numel() for weight in network.parameters()), "weights")
-print(tuple(images[:1].shape), "->", tuple(network(images[:1]).shape), "(scan, class, X, Y, Z)")
+x = images[:1]
+print("input", tuple(x.shape), "(scan, channel, X, Y, Z)")
+for level, stage in enumerate(network.down):
+    x = stage(x if level == 0 else F.max_pool3d(x, 2))
+    print("encoder", level, tuple(x.shape))
+print("output", tuple(network(images[:1]).shape), "one channel for each class")
 
 # %% [markdown]
 # ## 4. Loss and training
 #
 # Cross-entropy scores each voxel alone. The hippocampus fills a few percent of a crop, so the soft Dice loss is added, which counts overlap and is
-# the same for small and large structures. The loop takes a few scans at random, predicts, computes the loss, and moves the weights against its
+# the same for small and large structures. The loop takes a scan at random, predicts, computes the loss, and moves the weights against its
 # gradient. The learning rate rises and falls once.
 
 
@@ -242,7 +247,7 @@ session.save(fig, "median-case", "The case with the median Dice: scan, expert's 
 #
 # ## Limits
 #
-# One split, one seed, no augmentation, and a schedule that nobody tuned. A score of 52 volumes without an interval is no result.
+# One split, one seed, no augmentation, a schedule that nobody tuned, and a score without an interval: a start, no result.
 #
 # ## Exercises
 #

@@ -83,7 +83,7 @@ session.say(f"""**{scan.path}**: {" x ".join(map(str, scan.image.shape))} voxels
 #
 # Heads differ in size and position, so the scan is registered to a template in which the place of both hippocampi is known. The transform is
 # affine: a rotation, a shift, three scales and three shears. It maximises the mutual information of both images, which needs no equal
-# intensities. It need not be exact: one centimetre is enough, as the next section shows.
+# intensities. It need not be exact: the next section starts 17 mm off on purpose.
 
 # %%
 located = registration.locate(scan.image, scan.affine)
@@ -91,7 +91,8 @@ region = crop.region(scan.image, scan.affine, located)
 first = {side: crop.start(region, located, side) for side in ("left", "right")}
 scales = np.linalg.svd(located.affine[:3, :3])[1]
 session.say(f"""Scales from template to scan: {", ".join(f"{scale:.2f}" for scale in scales)}; mutual information {located.metric:.2f}
-(noise has 0.01). The determinant estimates the intracranial volume: {located.intracranial_ml:.0f} ml.""")
+(noise has 0.01). The product of the scales times the template's
+intracranial volume estimates that of the scan: {located.intracranial_ml:.0f} ml.""")
 
 # %% [markdown]
 # The boxes show where the template has each hippocampus. The picture is the middle of the head on a 1 mm grid.
@@ -121,7 +122,9 @@ session.save(
 #
 # The networks learned from crops with nearly constant margins, and a crop's place and size change what they predict (notebook 07). So the
 # crop is cut anew around the predicted mask, with the margins of the training set, until predicting in it leaves it where it is. All
-# training crops are left hippocampi, so the right one is mirrored. Here the first crop is moved by a centimetre on purpose.
+# training crops are left hippocampi, so the right one is mirrored. Such a crop is a **fixed point**: predicting changes nothing. One of the five
+# networks predicts (`networks.first`), and only the largest connected piece of its mask counts. Here the first crop is moved by a centimetre
+# along each axis.
 
 # %%
 rows = []
@@ -202,7 +205,7 @@ if path.is_file():
     session.say(f"{len(table)} scans, of which {len(wrong)} have a status that they should not have.")
     session.facts(heads=len(table), wrong=len(wrong))
 else:
-    session.say("**Not available on the phantom:** the table of whole heads.")
+    session.say("**Not available here:** `hipposeg-lab study heads` makes the table, from heads with reference masks.")
 
 # %% [markdown]
 # ## 6. Limits

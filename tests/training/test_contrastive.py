@@ -16,16 +16,16 @@ from hipposeg.training.machine import Machine
 
 MACHINE = Machine("cpu", "fp32", 1)
 CONFIG = TrainConfig(epochs=3, batch=6, lr=2e-3, average=0.5, loss=CONTRASTIVE, augmentation=Augmentation(noise=0.1))
-SMALL = {"embed": 8, "width": 32, "layers": 1, "side": 16, "patch": 8}
+SMALL = {"embed": 8}
 
 
 def samples(people=12, each=4):
     """Slices whose brightness tells their place: each subject has the places 0, 30, 60 and 90, and so on."""
     generator = torch.Generator().manual_seed(0)
     facts = [Facts(30 * n, ("anterior",), 100, "small") for n in range(each - 1)] + [Facts(BEHIND, ())]
-    images = torch.cat([0.1 * torch.randn(each, 1, 16, 16, generator=generator) for _ in range(people)])
+    images = torch.cat([0.1 * torch.randn(each, 1, 40, 40, generator=generator) for _ in range(people)])
     images += torch.arange(each).repeat(people).view(-1, 1, 1, 1) - each / 2
-    labels = torch.zeros(len(images), 16, 16, dtype=torch.uint8)
+    labels = torch.zeros(len(images), 40, 40, dtype=torch.uint8)
     return Captioned(
         images, labels, 3, (1.0, 1.0), people=torch.arange(people).repeat_interleave(each),
         facts=tuple(facts * people), names=("anterior", "posterior"),
