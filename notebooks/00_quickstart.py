@@ -97,7 +97,7 @@ session.save(fig, "one-scan", "A coronal slice of one crop, and the same slice w
 # MRI intensities have no unit, so each scan is scaled to mean 0 and standard deviation 1. Crops differ in size; all are padded to one size whose sides
 # the network can halve.
 #
-# **Split by subject.** Two neighbouring case numbers are the two hippocampi of one person (notebook 01 shows it). If one of them is in the
+# **Split by subject.** An odd case number and the next one belong to one person (notebook 01 shows the evidence). If one of them is in the
 # training set, the other is no fair test. So every fifth subject is held out with both.
 
 # %%
@@ -231,7 +231,7 @@ session.save(fig, "median-case", "The case with the median Dice: scan, expert's 
 # %% [markdown]
 # ## What we learned
 #
-# A network of a few ten thousand weights finds the hippocampus after a minute of training. What it takes to get the rest, and how to know
+# A network of fewer than a hundred thousand weights finds the hippocampus after a minute of training. What it takes to get the rest, and how to know
 # that it is right, is the subject of the other notebooks:
 #
 # | question | notebook |

@@ -12,7 +12,6 @@
 #     name: python3
 # ---
 
-
 # %% [markdown]
 # # 05. Attention U-Net: do gates on the skip connections help?
 # <!-- colab -->

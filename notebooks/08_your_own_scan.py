@@ -65,7 +65,7 @@ networks = load_ensemble()
 #
 # Set `my_scan` to a T1-weighted scan of a whole head: NIfTI, MGZ, NRRD, MetaImage, or a folder with a DICOM series. In Colab, upload it
 # first (the folder symbol on the left); nothing leaves the machine that runs this notebook. While `my_scan` is empty, the MNI152 template
-# stands in for a person: an average of 152 registered heads at 1 mm, without skull. Its hippocampi are large and smooth, as those of averages are.
+# stands in for a person: an average of many registered heads at 1 mm, without skull, and therefore smooth.
 
 # %%
 my_scan = ""
@@ -91,7 +91,7 @@ region = crop.region(scan.image, scan.affine, located)
 first = {side: crop.start(region, located, side) for side in ("left", "right")}
 scales = np.linalg.svd(located.affine[:3, :3])[1]
 session.say(f"""Scales from template to scan: {", ".join(f"{scale:.2f}" for scale in scales)}; mutual information {located.metric:.2f}
-(noise has 0.01). The product of the scales times the template's
+(below {registration.LEAST_METRIC} no head is found). The product of the scales times the template's
 intracranial volume estimates that of the scan: {located.intracranial_ml:.0f} ml.""")
 
 # %% [markdown]
@@ -208,10 +208,15 @@ else:
     session.say("**Not available here:** `hipposeg-lab study heads` makes the table, from heads with reference masks.")
 
 # %% [markdown]
-# ## 6. Limits
+# ## What we learned
+#
+# - Registration finds a head's hippocampi well enough to start; the crop's final place follows from the prediction.
+# - The networks always answer. Their agreement with each other, the way of the crop and the volumes tell when not to trust them.
+#
+# ## Limits
 #
 # - No scan with a lesion, a tumour, strong atrophy or motion was tried, no infant's and none after contrast medium.
-# - hippodeep's masks are larger than those of the training set's protocol, so agreement with them stays below 0.9.
+# - hippodeep draws by another protocol than the training set's experts, so agreement with it is no accuracy.
 # - The thresholds of `check` and `refused` come from a few heads. They are a warning light, no calibration.
 #
 # ## Exercises
@@ -219,6 +224,11 @@ else:
 # 1. Move the first crop of section 3 by two centimetres. Where does it end, and which signal of section 5 shows it?
 # 2. Smooth the scan with `scipy.ndimage.gaussian_filter` of growing width. At which width do the networks stop to agree?
 # 3. Segment a scan of your own, and its copy mirrored by `heads.exchanged`. Do left and right exchange their volumes?
+#
+# ## References
+#
+# - Fonov et al. 2011, the MNI152 template, [doi:10.1016/j.neuroimage.2010.07.033](https://doi.org/10.1016/j.neuroimage.2010.07.033)
+# - Thyreau et al. 2018, hippodeep, [doi:10.1016/j.media.2017.11.004](https://doi.org/10.1016/j.media.2017.11.004)
 
 # %%
 session.finish()

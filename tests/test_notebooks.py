@@ -14,9 +14,7 @@ from hipposeg.workspace import Workspace, project_root
 
 ROOT = project_root()
 PATHS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.py"))
-# 00, 05 and 08 teach in another form; the rules follow with the other chapters.
-RULED = [path for path in PATHS if path.stem[:2] not in ("00", "05", "08")]
-each_notebook = pytest.mark.parametrize("path", RULED, ids=lambda path: path.stem)
+each_notebook = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 # A decimal number, but not in a DOI, a version, an arXiv number, a licence's name, a link or code.
 DECIMAL = re.compile(r"(?<![\w./:=-])\d+\.\d+(?![\w./-]*[/\w])")
 ALLOWED = re.compile(r"`[^`]*`|\$[^$]*\$|https?://\S+|doi:\S+|arXiv[:\s]\S+|CC BY(-SA)? 4\.0|[Ss]ections? \d\.\d")
@@ -49,9 +47,11 @@ def test_imports_stand_in_the_setup_cell_and_nothing_else_is_built_here(path):
             continue
         tree = ast.parse(cell.source)
         nodes = list(ast.walk(tree))
-        assert not any(isinstance(node, ast.ClassDef) for node in nodes), f"cell {index + 1} defines a class"
+        typed_out = path.stem == "00_quickstart"  # its U-Net stands in the notebook on purpose
+        assert typed_out or not any(isinstance(node, ast.ClassDef) for node in nodes), f"cell {index + 1}: a class"
         functions = [node for node in nodes if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
-        assert all(node.end_lineno - node.lineno < 8 for node in functions), f"cell {index + 1}: move it to the package"
+        short = all(node.end_lineno - node.lineno < 8 for node in functions)
+        assert typed_out or short, f"cell {index + 1}: move it to the package"
         imports = [node for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom))]
         assert index in (1, 3) or not imports, f"cell {index + 1} imports; the setup cell is the place"
         length = len([line for line in cell.source.splitlines() if line.strip()])

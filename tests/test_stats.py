@@ -135,3 +135,5 @@ def test_correlation_and_its_interval():
     shifted = stats.correlation(1e5 + 3 * x, -y)
     assert (shifted.value, shifted.low, shifted.high) == pytest.approx((-found.value, -found.high, -found.low))
     assert np.isnan(stats.correlation(np.ones(5), np.arange(5.0)).value)
+    with pytest.raises(ValueError, match="3 or more"):
+        stats.correlation([1, 2], [1, 2])

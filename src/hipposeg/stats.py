@@ -155,10 +155,15 @@ def icc(ratings: np.ndarray) -> tuple[float, float]:
 
     Returns:
         ICC(2,1), random raters, absolute agreement; ICC(3,1), fixed raters, consistency.
+
+    Raises:
+        ValueError: fewer than 2 rows or columns.
     """
     x = np.asarray(ratings, dtype=float)
     x = x[~np.isnan(x).any(axis=1)]
     n, k = x.shape
+    if n < 2 or k < 2:
+        raise ValueError(f"{n} complete targets and {k} raters; an intraclass correlation needs at least 2 of each")
     rows, columns, grand = x.mean(axis=1), x.mean(axis=0), x.mean()
     between = k * ((rows - grand) ** 2).sum() / (n - 1)
     raters = n * ((columns - grand) ** 2).sum() / (k - 1)
@@ -182,9 +187,11 @@ def agreement(measured: np.ndarray, true: np.ndarray) -> Agreement:
 def correlation(x: np.ndarray, y: np.ndarray) -> Interval:
     """Pearson's r of two values per subject, (subjects,) without NaN, with a 95 % interval over subjects.
 
-    NaN if one side does not vary.
+    NaN if one side does not vary. Raises ValueError if lengths differ, or with fewer than 3 subjects.
     """
     x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    if x.shape != y.shape or len(x) < 3:
+        raise ValueError(f"{len(x)} and {len(y)} values; a correlation needs the same 3 or more subjects on both sides")
     (drawn,) = _draws(RESAMPLES, len(x))
     weights = np.vstack([np.ones(len(x)), drawn]) / len(x)  # the first row is the sample itself
     x, y = x - x.mean(), y - y.mean()

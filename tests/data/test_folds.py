@@ -10,6 +10,7 @@ from hipposeg.data import folds
 from hipposeg.data.locate import case_numbers
 from hipposeg.data.spec import MSD_HIPPOCAMPUS, PHANTOM_SPEC, DataError
 from hipposeg.files import read_json, write_json
+from hipposeg.workspace import project_root
 
 # 170 subjects, 90 of them with two volumes, as in the data set.
 SYNTHETIC = [*range(1, 181), *range(202, 361, 2)]
@@ -56,6 +57,13 @@ def test_nnunet_folds_are_those_of_scikit_learn(numbers, made):
         made["nnunet"], KFold(5, shuffle=True, random_state=12345).split(numbers), strict=True
     ):
         assert fold == {"train": [numbers[i] for i in train], "scored": [numbers[i] for i in scored]}
+
+
+def test_folds_are_those_that_nnunet_makes():
+    stored = read_json(project_root() / "tests" / "nnunet_folds.json")["folds"]
+    numbers = sorted(case for fold in stored for case in fold)
+    found = folds.make(MSD_HIPPOCAMPUS, numbers)["nnunet"]
+    assert len(numbers) == 260 and [fold["scored"] for fold in found] == stored
 
 
 def test_nnunet_folds_of_the_real_data_are_the_published_ones(msd_dir):

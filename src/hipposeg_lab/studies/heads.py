@@ -14,6 +14,7 @@ from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
+import nibabel
 import numpy as np
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
@@ -82,7 +83,7 @@ def inverted(scan: Scan) -> Scan:
 def stripped(scan: Scan) -> Scan:
     """The brain alone, by the template's dilated brain mask."""
     found = registration.locate(scan.image, scan.affine)
-    mask = registration.nibabel.load(registration.TEMPLATE / "mni152_2mm_mask.nii.gz")
+    mask = nibabel.load(registration.TEMPLATE / "mni152_2mm_mask.nii.gz")
     there = np.linalg.inv(mask.affine) @ np.linalg.inv(found.affine) @ scan.affine
     inside = ndimage.affine_transform(
         np.asarray(mask.dataobj, np.float32), there[:3, :3], there[:3, 3], scan.image.shape, order=1
@@ -174,7 +175,7 @@ def row(path: Path, change: str, before: Result | None, ensemble: Ensemble) -> t
         row[f"volume_{side}"] = found.volumes[side].predicted
         reference = path.with_name(path.name.removesuffix(".nii.gz") + REFERENCE[side])
         if reference.is_file() and change != EXCHANGED:
-            other = registration.nibabel.load(reference)
+            other = nibabel.load(reference)
             drawn = moved_to(np.asarray(other.dataobj) >= 128, other.affine, scan)
             row[f"reference_{side}"] = metrics.dice(masks[side], drawn)
         if before is not None and before.labels is not None:
