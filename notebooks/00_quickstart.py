@@ -155,6 +155,10 @@ class UNet(nn.Module):
         return self.head(x)
 
 
+# %% [markdown]
+# A scan on its way through: each stage of the encoder halves the sides and doubles the channels.
+
+# %%
 network = UNet()
 print(sum(weight.numel() for weight in network.parameters()), "weights")
 x = images[:1]

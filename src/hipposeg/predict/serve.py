@@ -87,12 +87,14 @@ class Desk:
         def say(text: str) -> None:
             self.busy = text
 
-        status, why, _ = output.one(path, self.results, self.ensemble, say=say)
-        files = [one.name for one in self.results.files(path) if one.is_file()]
-        why = why.replace(f"{path.parent}{os.sep}", "")
-        self.scans.insert(0, {"scan": name, "status": status, "reasons": why, "files": files})
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.busy = ""
+        try:
+            status, why, _ = output.one(path, self.results, self.ensemble, say=say)
+            files = [one.name for one in self.results.files(path) if one.is_file()]
+            why = why.replace(f"{path.parent}{os.sep}", "")
+            self.scans.insert(0, {"scan": name, "status": status, "reasons": why, "files": files})
+        finally:  # whatever happened, the next scan is taken
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.busy = ""
 
     async def state(self, request: web.Request) -> web.Response:
         """What is in progress, and what has ended."""
