@@ -162,17 +162,18 @@ def forest(
     ax.set(ylim=(len(lines) - 0.5, -0.5), xlim=_reach(rows, margin), xlabel=f"{xlabel} (shaded: ±{margin:g})")
     ax.axvspan(-margin, margin, color=BAND, linewidth=0, zorder=0)
     ax.axvline(0, color=INK, linewidth=1, zorder=1)
-    ax.xaxis.set_major_locator(MaxNLocator(6))
+    ax.xaxis.set_major_locator(MaxNLocator(5))
     ax.grid(False, axis="y")
     right = ax.secondary_yaxis("right")
-    for side, texts in ((ax, [name for name, _ in lines]), (right, [_words(row) for _, row in lines])):
+    names = [name if row is not None else "" for name, row in lines]
+    for side, texts in ((ax, names), (right, [_words(row) for _, row in lines])):
         side.set_yticks(range(len(lines)), texts, fontsize=8.5)
         side.tick_params(axis="y", length=0)
         for name, spine in side.spines.items():
             spine.set_visible(name == "bottom")
-    for y, (_, row) in enumerate(lines):
-        if row is None:
-            ax.get_yticklabels()[y].set_weight("bold")
+    for y, (name, row) in enumerate(lines):
+        if row is None:  # inside the axes: as a tick's label, a long heading would leave them no room
+            ax.text(0, y, name, transform=ax.get_yaxis_transform(), va="center", fontsize=8.5, weight="bold")
             continue
         right.get_yticklabels()[y].set_color(MARKS.get(row["conclusion"], NO_CONCLUSION)[1])
         if np.isfinite(row["difference"]):
