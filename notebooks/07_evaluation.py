@@ -101,7 +101,7 @@ spec, cases = session.spec, session.cohort.cases
 
 # %%
 everything = session.results
-scores = plan.finished(everything, plan.standard(session.ws.profile))
+scores = plan.finished(everything, plan.main(session.ws.profile))
 runs, results = load.runs(scores, session.ws), tables.summary(scores, spec)
 names = {run.name: run.model for run in runs}
 atlas, networks = next(run for run in runs if run.is_atlas), [run for run in runs if not run.is_atlas]

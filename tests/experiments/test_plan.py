@@ -24,7 +24,7 @@ def stored():
 def test_runs_are_planned_once_and_possible_and_the_main_ones_are_stored(stored):
     every = plan.full()
     assert len(every) == len(set(every))
-    for run in plan.standard("standard"):
+    for run in plan.main():
         assert run.name.replace("+imagenet", "") in set(stored["run"]), "`stored` shows them without training"
     for run in every:
         for one in (run, *needed_by(run)):
@@ -39,13 +39,14 @@ def test_standard_runs_hold_a_teacher_before_its_student():
     assert FLAGSHIP in {run.model for run in runs}
     for place, run in enumerate(runs):
         assert set(needed_by(run)) <= set(runs[:place])
-    assert {run.schedule for run in plan.standard("standard")} == {"standard"}
+    assert {run.schedule for run in plan.main()} == {"standard"}
+    assert {run.model for run in set(plan.main()) - set(plan.standard())} == {"unet2d-mobilenetv3"}
 
 
 def test_a_plan_is_listed_without_the_network_and_without_a_warning(monkeypatch, caplog):
     monkeypatch.delenv("HIPPOSEG_OFFLINE", raising=False)
     monkeypatch.setattr(encoders, "_has_network", lambda _: pytest.fail("it looked for the hub"))
-    assert len(plan.standard("standard")) == 9 and not caplog.text
+    assert len(plan.standard()) == 8 and not caplog.text
 
 
 def test_finished_runs_come_in_the_plans_order_and_stand_ins_count():

@@ -87,7 +87,7 @@ def main_rows(art: Artifacts) -> list[RunRow]:
 
     CLIPs are left out: they do not learn to segment.
     """
-    found = plan.finished(art.results, plan.standard(art.ws.profile))
+    found = plan.finished(art.results, plan.main(art.ws.profile))
     rows = _rows(art, found[found["family"] != CLIP], is_main=True)
     return sorted(rows, key=lambda row: (not row.run.is_atlas, -(row.get(MEAN, "dice") or 0), row.name))
 
