@@ -4,7 +4,7 @@ override PROFILE := $(if $(filter smoke,$(MAKECMDGOALS)),smoke,$(PROFILE))
 OUT := $(or $(HIPPOSEG_OUT),.)
 BIN := .venv/bin
 READY := .venv/.stamp
-NOTEBOOKS := $(wildcard notebooks/[0-9]*_*.py)
+NOTEBOOKS := $(wildcard notebooks/[0-9A][0-9]_*.py)
 NUMBERS := $(foreach name,$(notdir $(NOTEBOOKS)),$(firstword $(subst _, ,$(name))))
 SOURCES := $(shell find src -type f ! -path '*/__pycache__/*' ! -path '*.egg-info*')
 CODE := $(filter-out src/hipposeg_lab/page/% src/hipposeg_lab/cli.py,$(SOURCES))
@@ -48,13 +48,13 @@ $(STAMPS)/runs: $(READY) $(filter src/hipposeg/%,$(CODE)) $(STAMPS)/data
 	$(if $(filter full,$(PROFILE)),@grep -q ^phantom $(STAMPS)/data || $(BIN)/hipposeg-lab study --all)
 	@mv $@.began $@
 
-$(STEPS): $(STAMPS)/%: notebooks/%.py $(CODE) $(TABLES) $(STAMPS)/runs
+$(STEPS): $(STAMPS)/%: notebooks/%.py notebooks/captions.toml $(CODE) $(TABLES) $(STAMPS)/runs
 	@touch $@.began
 	@$(BIN)/hipposeg execute $(firstword $(subst _, ,$*)) --profile $(PROFILE)
 	@mv $@.began $@
 $(filter-out $(COPIES:%.ipynb=$(STAMPS)/%),$(STEPS)): FORCE
-# The evaluation reads what the other notebooks wrote.
-$(filter $(STAMPS)/07_%,$(STEPS)): $(filter-out $(STAMPS)/07_%,$(STEPS))
+# The evaluation reads what the other chapters wrote.
+$(filter $(STAMPS)/07_%,$(STEPS)): $(filter-out $(STAMPS)/07_% $(STAMPS)/A%,$(STEPS))
 
 $(STAMPS)/page: $(SOURCES) $(TABLES) $(STEPS) $(if $(filter %project.html,$(COPIES)),,FORCE)
 	@touch $@.began

@@ -88,8 +88,7 @@ def show(axes, image, *masks):
 
 fig, axes = plt.subplots(1, 2, figsize=(6, 3))
 show(axes, image, truth)
-session.save(fig, "one-scan", "A coronal slice of one crop, and the same slice with the outlines of the anterior (orange) and the posterior part (blue).",
-             "A grey slice of tissue, without and with outlines of the hippocampus.", "png")  # fmt: skip
+session.save(fig, "one-scan")
 
 # %% [markdown]
 # ## 2. All scans as tensors
@@ -229,8 +228,7 @@ fig, axes = plt.subplots(1, 3, figsize=(9, 3))
 show(axes, images[test][median, 0].numpy(), truths[test][median].numpy(), predicted[median])
 for ax, title in zip(axes, ("scan", "expert", "network")):
     ax.set_title(title)
-session.save(fig, "median-case", "The case with the median Dice: scan, expert's outlines and the network's (orange: anterior, blue: posterior).",
-             "One coronal slice three times: bare, with the expert's outlines, and with those of the network.", "png")  # fmt: skip
+session.save(fig, "median-case")
 
 # %% [markdown]
 # ## What we learned

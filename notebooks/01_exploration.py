@@ -100,10 +100,7 @@ for axis, (ax, name) in enumerate(
         ax.add_patch(plt.Rectangle((low[across], low[up]), size[across], size[up], fill=False, ec=ERROR, lw=1.5))
     ax.set_title(name)
     ax.axis("off")
-session.save(
-    fig, "where", "Where the hippocampi lie: an average head in three planes, with a box around each hippocampus.",
-    "A grey head from the side, the front and above, with small boxes deep in the middle.", "png",
-)  # fmt: skip
+session.save(fig, "where")
 
 # %% [markdown]
 # ## 1. What is in the files
@@ -143,11 +140,7 @@ for axis, (ax, (_, values)) in enumerate(zip(axes, sizes.items(), strict=True)):
     ax.axvline(values.median(), color=INK, linestyle="--")
     ax.set(title=f"axis {axis} {' to '.join(filter(None, spec.axes[axis]))}", xlabel="box size (voxels)")
 axes[0].set_ylabel("cases")
-session.save(
-    fig, "box-sizes",
-    "Box sizes along the three axes, one bar for each number of voxels. Dashed: the median.",
-    "Three histograms of box size in voxels, one for each axis.",
-)  # fmt: skip
+session.save(fig, "box-sizes")
 
 # %% [markdown]
 # **What we see.** Along each axis the boxes differ in size, so a network's input must be padded or cropped, and that
@@ -165,11 +158,7 @@ for colour, (dtype, rows) in zip(SERIES, ordered.groupby("stored_dtype"), strict
 ax.set(xlabel="cases, sorted by median intensity", ylabel="intensity as stored (no unit)")
 ax.set_yscale("log" if ordered.p1.min() > 0 else "linear")
 ax.legend(title="1st to 99th percentile, dot at the median")
-session.save(
-    fig, "intensities",
-    "Intensity range of every case, sorted by its median and coloured by the type in which the file stores it.",
-    "One vertical line for each case from the 1st to the 99th percentile of its intensities, with a dot at the median.",
-)  # fmt: skip
+session.save(fig, "intensities")
 session.facts(maximum_low=float(table.maximum.min()), maximum_high=float(table.maximum.max()))
 dtypes = table.stored_dtype.value_counts().sort_index()
 session.say(f"""
@@ -213,11 +202,7 @@ left.legend()
 first, last = table[columns[0]], table[columns[-1]]
 right.scatter(first, last, s=12, color=INK, alpha=0.5)
 right.set(xlabel=f"{spec.names[0]} (mm³)", ylabel=f"{spec.names[-1]} (mm³)", title=f"r = {first.corr(last):.2f}")
-session.save(
-    fig, "volumes",
-    "Left: volumes of the labelled parts over all cases. Right: the parts of one case against each other.",
-    "Histograms of volume for each label, and a scatter plot of one part's volume against the other's.",
-)  # fmt: skip
+session.save(fig, "volumes")
 stats = {name: (table[f"volume_{name}"].mean(), table[f"volume_{name}"].std()) for name in spec.names}
 session.facts(**{f"volume_{name}": {"mean": mean, "sd": sd} for name, (mean, sd) in stats.items()})
 shown = "; ".join(f"{name} **{mean:.0f} ± {sd:.0f} mm³**" for name, (mean, sd) in stats.items())
@@ -236,11 +221,7 @@ for name, colour in [("background", MUTED), *((item.name, item.colour) for item 
     ax.stairs(densities[name], edges, color=colour, linewidth=1.8, label=name)
 ax.set(xlabel="intensity, z-scored within its box (standard deviations)", ylabel="density")
 ax.legend()
-session.save(
-    fig, "class-intensities",
-    "Distribution of z-scored intensities in each class, over all cases; each curve has area one.",
-    "Three overlapping density curves of intensity: background and the labelled parts.",
-)  # fmt: skip
+session.save(fig, "class-intensities")
 overlap = np.minimum(densities["background"], densities[spec.names[0]]) @ np.diff(edges)
 peak = int(densities[spec.names[0]].argmax())
 weights = {name: densities[name][peak] * table[f"share_{name}"].mean() for name in densities}
@@ -269,12 +250,7 @@ views = [
                     cases[n].spacing)
     for n in chosen
 ]  # fmt: skip
-session.save(
-    gallery.grid(views, spec, "From the smallest to the largest volume", columns=3, bare=True), "samples",
-    "Cases at evenly spaced ranks of total volume, in one scale: the slice with most labelled voxels, without and with "
-    "the labels. A box ends where the pale paper begins.",
-    "A grid of cases, each as a grey sagittal slice and beside it with the labelled parts in orange and blue.", "png",
-)  # fmt: skip
+session.save(gallery.grid(views, spec, "From the smallest to the largest volume", columns=3, bare=True), "samples")
 
 # %% [markdown]
 # **What we see.** Boxes differ in size, and the organ in tilt. It is dark against white matter and bright against
@@ -293,12 +269,7 @@ views = [
     slices.CaseView(f"case {n:03d}: {share[n]:.0f} %", cases[n].image[0], {"truth": cases[n].label}, cases[n].spacing)
     for n in chosen
 ]
-session.save(
-    gallery.grid(views, spec, f"By the share of the {part} part", columns=5), "montage",
-    f"Cases at evenly spaced ranks of the {part} part's share of the volume, in one scale: the slice with most labelled "
-    "voxels. The share is that of the volume, not of the slice.",
-    "A grid of sagittal slices with the outlines of both labelled parts.", "png",
-)  # fmt: skip
+session.save(gallery.grid(views, spec, f"By the share of the {part} part", columns=5), "montage", part=part)
 
 # %% [markdown]
 # In slice after slice the line between the parts is straight and upright, which no border of tissue is. Is it one cut
@@ -331,9 +302,8 @@ name = f"Case {case.number:03d}, of median volume"
 centre = np.argwhere(label).mean(0).round().astype(int)
 session.save(
     slices.three_plane(case.image[0], {"": None, "labels": label}, spec, name, centre, spacing=case.spacing),
-    "three-plane", "The case of median volume: three planes, bare and labelled.",
-    "Three planes of one hippocampus without and with labels.", "png",
-)  # fmt: skip
+    "three-plane",
+)
 if not headless():
     display(gallery.browse(case.image[0], {"truth": label}, spec, name, spacing=case.spacing))
 
@@ -349,10 +319,7 @@ for axis, ax in enumerate(axes):
     ax.axvline(centre[axis] + 0.5, color=INK, linestyle=":")
     ax.set(xlabel=f"{slices.plane_name(spec, axis)} slice", ylabel="" if axis else "voxels with the label")
 axes[0].legend()
-session.save(
-    fig, "profiles", "Voxels of each label in every slice of the same case; dotted: the slices shown above.",
-    "Three area charts, one for each direction of slicing, with both parts in their colours.",
-)  # fmt: skip
+session.save(fig, "profiles")
 
 # %% [markdown]
 # **What we see.** Across the long axis the parts follow one another; in the two other directions many slices hold
@@ -369,11 +336,7 @@ if reason := surface.problem():
     session.say(f"**No surface here.** {reason}")
 else:
     labels = {f"{rank}: case {n:03d}": cases[n].label for rank, n in extremes.items()}
-    session.save(
-        surface.figure(labels, spec, case.spacing, "Surfaces of the labels, in one scale"), "surface",
-        "Surfaces of the cases of smallest, median and largest volume, seen obliquely from above.",
-        "Three rendered hippocampi, anterior part orange, posterior part blue.", "png",
-    )  # fmt: skip
+    session.save(surface.figure(labels, spec, case.spacing, "Surfaces of the labels, in one scale"), "surface")
     if not headless():
         display(surface.show(label, spec, case.spacing))
 
@@ -406,11 +369,7 @@ for name, some in pairs.items():
     r = round(st.correlation(table.volume, some), 2) + 0.0  # no "-0.00"
     title = f"{name}\nr = {r:.2f}, {len(some)} pairs"
     panels.append(pairs_of.Pairs(title, first, second, colours[name], "first of the pair (mm³)", "second (mm³)"))
-session.save(
-    pairs_of.equality(panels, 3), "pairs-volume",
-    "Total volume of the first case of a pair against that of the second, in three ways to pair. Dashed: equal.",
-    "Three scatter plots of volume within pairs.",
-)  # fmt: skip
+session.save(pairs_of.equality(panels, 3), "pairs-volume")
 session.facts(n_pairs=n_pairs, r_volume_odd=observed["odd, odd + 1"], r_volume_even=observed["even, even + 1"],
               r_volume_random=float(chance.mean()))  # fmt: skip
 
@@ -424,11 +383,7 @@ for name, r in observed.items():
     ax.axvline(r, color=colours[name], linewidth=2, label=f"{name}: {r:.2f}")
 ax.set(xlabel="correlation of the two volumes of a pair", ylabel="pairings", xlim=(min(-0.6, chance.min()), 1))
 ax.legend()
-session.save(
-    fig, "pairs-chance",
-    "Correlation of the two volumes of a pair: in random pairings (grey), and in the two ways to pair neighbours.",
-    "A histogram of correlations in random pairings, with two vertical lines for the pairs of neighbouring numbers.",
-)  # fmt: skip
+session.save(fig, "pairs-chance")
 reached = {name: int((chance >= r).sum()) for name, r in observed.items()}
 session.say("\n".join(
     f"- **{name}**: r = **{r:.2f}** in {len(pairs[name])} pairs; "
@@ -461,11 +416,7 @@ ax.set_yticks(range(len(images)), [f"case {n:03d}" for n in images])
 ax.set(xlim=(start, end), xlabel="stored intensity (no unit); each value that occurs is one bar")
 ax.invert_yaxis()
 ax.grid(False)
-session.save(
-    fig, "barcodes",
-    "Every intensity that occurs in a scan, in a short range, as one bar. Colours: pairs (odd, odd + 1).",
-    "Rows of vertical bars like bar codes, one row for each case, grouped in pairs.",
-)  # fmt: skip
+session.save(fig, "barcodes")
 display(table.loc[list(images), ["subject", "stored_dtype", "step", "mean", "sd"]].round(5))
 
 # %% [markdown]
@@ -487,11 +438,7 @@ drawn = charts.swarm(
     pd.DataFrame(points), "difference between the two cases of a pair, as a share of their mean", colours
 )
 drawn.axes[0].set_xscale("log")
-session.save(
-    drawn, "pairs-agreement",
-    "Difference between the two cases of a pair as a share of their mean; what is below 1e-7 is drawn there.",
-    "Rows of dots on a logarithmic axis: differences within pairs in volume, mean, SD and intensity step.",
-)  # fmt: skip
+session.save(drawn, "pairs-agreement")
 
 # %%
 stored = table.stored_dtype
@@ -540,11 +487,7 @@ for ax, (name, mask) in zip(axes, maps.items(), strict=True):
     slices.picture(ax, seen.T, extent, cmap="magma", vmin=0, vmax=odd.sum(2).max() * spec.spacing[2])
     ax.set_title(name)
 fig.colorbar(axes[0].images[0], ax=axes, label="mm of hippocampus along the line of sight", shrink=0.7)
-session.save(
-    fig, "orientation",
-    "Mean masks of odd cases, of even cases, and the latter mirrored along axis 0: mm along the line of sight, from above.",
-    "Axial projections of mean masks: odd cases, even cases and mirrored even cases.",
-)  # fmt: skip
+session.save(fig, "orientation")
 session.facts(r_masks_odd_even=r_same, r_masks_odd_even_mirrored=r_flip)
 session.say(f"Odd against even mean mask: r = **{r_same:.3f}** as stored, **{r_flip:.3f}** with the even one mirrored.")
 
@@ -566,11 +509,7 @@ points = pd.concat([
     pd.DataFrame({"row": f"axis {axis}, {spec.axes[axis][end == 'high'] or end}", "value": sides[f"{end}_{axis}"]})
     for axis, end in ends
 ])  # fmt: skip
-session.save(
-    charts.swarm(points, "voxels between label and side of the box (bar: mean)", middle="mean"), "margins",
-    "Voxels between the label and each side of its box; a dot is a case.",
-    "Six strips of dots at small, nearly constant margins, one for each side.",
-)  # fmt: skip
+session.save(charts.swarm(points, "voxels between label and side of the box (bar: mean)", middle="mean"), "margins")
 centres = table[[f"centre_{axis}" for axis in range(3)]]
 session.facts(margin_mean=sides.mean().tolist(), margin_sd=sides.std().tolist(), centre_sd_mm=centres.std().tolist())
 session.say(f"""
@@ -592,11 +531,9 @@ shape = MODELS["atlas-no-image"].prep.size
 mean_map = atlas.mean_map([cases[n].label for n in fold["train"]], spec.n_classes, shape)
 inside, winner = 1 - mean_map[0].numpy(), mean_map.argmax(0).numpy().astype(np.uint8)
 session.save(
-    slices.three_plane(inside, {"": None, "most frequent": winner}, spec, spacing=spec.spacing, crosshair=False), "atlas",
-    "The mean label map of the training cases, stretched to one box. Above, brighter: more cases have a label there. "
-    "Below: where a label is the most frequent class.",
-    "Three planes of a blurred white hippocampus on black, twice; below with the two parts drawn over it.", "png",
-)  # fmt: skip
+    slices.three_plane(inside, {"": None, "most frequent": winner}, spec, spacing=spec.spacing, crosshair=False),
+    "atlas",
+)
 
 # %% [markdown]
 # This is a run like any network's: it is scored by the same metrics, stored in the same tables, and it stands in the
@@ -608,11 +545,7 @@ dice = result.rows.groupby("label").dice.mean()
 colours = {item.name: item.colour for item in spec.labels} | {"mean": INK, "union": MUTED}
 points = result.rows.rename(columns={"label": "series", "dice": "value"})
 points = pd.concat([points[points["series"] == name].assign(row=name) for name in colours])
-session.save(
-    charts.swarm(points, "Dice of one case (bar: mean)", colours, middle="mean"), "atlas-dice",
-    "Dice of the image-free atlas on the scored part of grouped fold 0: a dot for each case.",
-    "Dots of Dice for each label with the mean as a bar.",
-)  # fmt: skip
+session.save(charts.swarm(points, "Dice of one case (bar: mean)", colours, middle="mean"), "atlas-dice")
 session.facts(atlas_dice={name: float(value) for name, value in dice.items()})
 session.say(f"""
 Without reading one image the atlas scores a Dice of **{dice["mean"]:.3f}** (mean of the parts; union {dice["union"]:.3f}).
@@ -624,11 +557,7 @@ middle = st.at_ranks(means, 3)[1]
 case = cases[middle]
 both = {"truth": case.label, "atlas, image never read": result.masks[middle]}
 title = f"Case {middle:03d}, the median of the atlas' scores: Dice {means[middle]:.3f}"
-session.save(
-    slices.three_plane(case.image[0], both, spec, title, spacing=case.spacing), "atlas-median",
-    "The scored case with the atlas' median Dice: truth above, the atlas' answer below.",
-    "Three planes of one case with the true labels, and with the labels that the atlas gives.", "png",
-)  # fmt: skip
+session.save(slices.three_plane(case.image[0], both, spec, title, spacing=case.spacing), "atlas-median")
 
 # %% [markdown]
 # **What follows.** A network's score counts from this floor, not from zero. And no score of this project transfers to
@@ -661,11 +590,7 @@ for ax, (name, rows) in zip(axes, splits.items(), strict=True):
 axes[-1].set_xlabel("subjects, in order of their case numbers")
 handles = [plt.Rectangle((0, 0), 1, 1, facecolor=fill, edgecolor=MUTED, label=text) for text, fill in colours.items()]
 fig.legend(handles=handles, loc="outside lower center", ncols=4)
-session.save(
-    fig, "folds",
-    "Who trains and who is scored: a column is a person, a row a fold. Orange: one volume trains, the other is scored.",
-    "Raster of people by folds in the three splits; only the split by volume has people on both sides.",
-)  # fmt: skip
+session.save(fig, "folds")
 
 # %%
 leaks = {name: [st.siblings_in_training(fold, table.subject) for fold in rows] for name, rows in splits.items()}

@@ -92,13 +92,7 @@ for line, (name, row) in zip(axes, rows.items(), strict=True):
     line[0].set_ylabel(name)
 for ax, (rule, n) in zip(axes[0], shown.items(), strict=True):
     ax.set_title(f"{rule}: case {n:03d}, median {stored[n]:,.0f}", fontsize=9)
-session.save(
-    fig, "one-window",
-    "Cases of lowest, median and highest stored median, in the middle sagittal slice. Above: as stored, one grey window "
-    "for all. Below: z-scored, again one window for all.",
-    "Two rows of three sagittal slices; above all but the brightest scan are black, below all three show the same tissue.",
-    "png",
-)  # fmt: skip
+session.save(fig, "one-window")
 
 # %% [markdown]
 # **What we see.** Above, whatever serves the scan with the largest numbers shows nothing of the others. Below, tissue of
@@ -120,11 +114,7 @@ for ax, images, edges in zip(axes, (raw, scaled), ends, strict=True):
 axes[0].set(xscale="log", xlabel="intensity as stored (no unit)", ylabel="share of the box's voxels (%)")
 axes[1].set(xlabel="z-scored intensity (standard deviations of the box)")
 axes[1].legend(handles=[plt.Line2D([], [], color=colour, label=kind) for kind, colour in kinds.items()])
-session.save(
-    fig, "zscore",
-    "Histograms of intensity, a line for each case, coloured by the file's stored type: as stored, and z-scored.",
-    "Left, histograms spread over several powers of ten; right, the same cases z-scored, lying on top of each other.",
-)  # fmt: skip
+session.save(fig, "zscore")
 before = np.array([np.median(image[image > 0]) for image in raw.values()])
 after = np.array([np.median(image) for image in scaled.values()])
 ratio = float(before.max() / before.min())
@@ -168,11 +158,7 @@ for rule, n in zip(("smallest", "median", "largest"), at_ranks(voxels, 3), stric
     image, placement = grid.place(grid.zscore(cases[n].image), SIZE)
     title = f"{rule} box: case {n:03d}, {' x '.join(map(str, placement.native))}"
     views.append(slices.CaseView(title, image[0], {"in the grid": placement.apply(cases[n].label)}))
-session.save(
-    slices.row_of_cases(views, spec), "grid",
-    "The smallest, median and largest box in the grid: the slice with most labelled voxels. Flat grey: padding.",
-    "Three sagittal slices in a flat frame, with the two labelled parts drawn over them.", "png",
-)  # fmt: skip
+session.save(slices.row_of_cases(views, spec), "grid")
 
 # %% [markdown]
 # **What we see.** The box keeps its voxels; only a frame is added. **What it does not show:** that padding is free. A
@@ -222,18 +208,11 @@ steps = {
     "and back": (trip.back, trip.back_label, cases[n].spacing),
 }
 views = [slices.CaseView(title, volume, {"": mask}, spacing) for title, (volume, mask, spacing) in steps.items()]
-session.save(
-    slices.row_of_cases(views, spec), "resampling",
-    f"Case {n:03d} as it is, with voxels of {new[0]} mm, and back again.",
-    "Sagittal slices: original, coarse, restored.", "png",
-)  # fmt: skip
+session.save(slices.row_of_cases(views, spec), "resampling", n=n, new=new[0])
 change = trip.back - image
 limit = float(np.percentile(np.abs(change), 99.5))
 view = pictures.MapView("", image, label, {"and back, minus original": change}, cases[n].spacing)
-session.save(
-    pictures.maps([view], spec, what="difference (SD)", limits=(-limit, limit)), "resampling-loss",
-    "What the image lost on the way.", "A sagittal slice, and a map of differences along the edges of tissue.", "png",
-)  # fmt: skip
+session.save(pictures.maps([view], spec, what="difference (SD)", limits=(-limit, limit)), "resampling-loss")
 
 # %% [markdown]
 # How large is the loss?
@@ -264,11 +243,7 @@ for axis in range(3):
     places = np.linspace(*ends, 9).round().astype(int)[1:-1]  # within the label, not at its very tips
     planes = [[slices.plane(part, axis, at) for part in (cube, marked)] for at in places]
     rows[f"axis {axis}, {slices.plane_name(spec, axis)}"] = [("", *pair) for pair in planes]
-session.save(
-    pictures.strips(rows, spec), "slices",
-    f"Case {n:03d} cut across each of its axes: evenly spaced slices through the labelled part, all in one scale.",
-    "Three rows of slices, one for each cutting direction, with the two labelled parts drawn over the tissue.", "png",
-)  # fmt: skip
+session.save(pictures.strips(rows, spec), "slices", n=n)
 stacks = {axis: grid.slices(label, axis) for axis in range(3)}
 session.say("\n".join(
     f"- across axis {axis}: {len(stack)} slices of {' x '.join(map(str, stack.shape[1:]))} pixels, "
@@ -327,12 +302,7 @@ points = [pd.DataFrame({"row": test.setting, "series": test.setting, "value": 10
 fig = charts.swarm(pd.concat(points), {title: text for title, (text, _) in panels.items()}, middle="mean")
 for ax, mark in zip(fig.axes[::2], (100, 0), strict=True):
     ax.axvline(mark, color=INK, linewidth=1, linestyle="--")
-session.save(
-    fig, "planted",
-    "N4 with one to three fitting levels; a dot is a case, the bar their mean. Left: the share of a planted field "
-    "that it misses. Middle: the field that it finds in the original. Right: change of the variation in the hippocampus.",
-    "Three panels of dots with rows for one, two and three levels.",
-)  # fmt: skip
+session.save(fig, "planted")
 
 # %%
 found = {"missed": test.missed, "found": test.found_range, "variation_change": test.cv_corrected / test.cv_original - 1}
@@ -366,10 +336,8 @@ for rule, n in zip(("weakest", "median", "strongest"), at_ranks(table.field_rang
     views.append(pictures.MapView(f"{rule} field\ncase {n:03d}", cases[n].image[0], cases[n].label, shown))
 limit = max(float(np.nanpercentile(np.abs(view.maps["field found by N4"]), 99)) for view in views)
 session.save(
-    pictures.maps(views, spec, what="brighter or darker than the box's mean (%)", limits=(-limit, limit)), "n4-fields",
-    "The cases in which N4 finds the weakest, median and strongest field: as stored, and the field over the same slice.",
-    "Three rows of a slice, and over it a smooth map of the field from blue to yellow.", "png",
-)  # fmt: skip
+    pictures.maps(views, spec, what="brighter or darker than the box's mean (%)", limits=(-limit, limit)), "n4-fields"
+)
 
 # %% [markdown]
 # **What we see.** The field is smooth, as it has to be with one spline element, and one slice shows only a part of it.
@@ -387,12 +355,7 @@ for ax, (name, values) in zip(axes.flat, shown.items(), strict=True):
     ax.hist(values, 30, rwidth=0.88)
     ax.axvline(values.median(), color=INK, linewidth=1.2, linestyle="--")
     ax.set(xlabel=name, title=f"median {values.median():.3g}", ylabel="cases" if ax in axes[:, 0] else "")
-session.save(
-    fig, "n4-effects",
-    "N4 over all cases, dashed at the median. Above: range of the field, correlation with the original, change of the "
-    "z-scored image. Below: contrast to noise, and coefficient of variation in each part.",
-    "Six histograms over cases; those below spread closely around zero.",
-)  # fmt: skip
+session.save(fig, "n4-effects")
 
 # %% [markdown]
 # Whether a difference of that size means anything is a question for intervals, with the person as the unit, since two

@@ -101,12 +101,7 @@ compares all three directions. They stay in memory as one tensor ({samples.image
 titles = ("slice before", "the slice", "slice after", "its label")
 parts_here = " and ".join(item.name for item in spec.labels if (label == item.value).any())
 panels = [*zip(titles, image, (None,) * len(image), strict=False), (titles[-1], image[model.prep.neighbours], label)]
-session.save(
-    overlays.strips({"one sample": panels}, spec, axis=model.prep.axis), "sample",
-    "One training sample, chosen because it holds most hippocampus: the slice before, the slice itself, the slice after, and the "
-    f"label of the middle one, which is what the network must give. Of the hippocampus it holds: {parts_here}.",
-    "Three neighbouring grey slices and a fourth with the two labels drawn over it.", kind="png",
-)  # fmt: skip
+session.save(overlays.strips({"one sample": panels}, spec, axis=model.prep.axis), "sample", parts_here=parts_here)
 
 # %% [markdown]
 # **What we see.** The three channels differ little: one millimetre lies between them. They differ mostly at the border, where one slice
@@ -131,11 +126,7 @@ for item, found in zip(spec.labels, held.T > 0, strict=True):
     ax.stairs(share, 100 * edges, color=item.colour, linewidth=2, label=item.name)
 ax.set(xlabel="position of the slice in its box (% of the slicing axis)", ylabel="slices with the label (%)")
 ax.legend()
-session.save(
-    fig, "slice-shares",
-    f"Which training slices hold which label. {100 * empty:.0f} % of all training slices hold none.",
-    "Two step curves: share of slices that hold each label against the place of the slice in its box.",
-)  # fmt: skip
+session.save(fig, "slice-shares", percent=100 * empty)
 
 # %% [markdown]
 # **What we see.** The outer slices of a box hold no hippocampus, and the network meets them in their natural share, because it must
@@ -166,11 +157,7 @@ session.say(f"""It has **{cost.parameters(network):,} parameters**, and one forw
 # %%
 sides = tuple(side for axis, side in enumerate(model.prep.size) if axis != model.prep.axis)
 stages = architecture.trace(network, channels, sides)
-session.save(
-    architecture.diagram(stages, "unet2d"), "architecture",
-    "`unet2d`, drawn from the module: a row for each resolution, the way down at the left, the way up at the right.",
-    "A U of boxes with channels, sides and parameters; blue arrows lead from the way down to the way up.",
-)  # fmt: skip
+session.save(architecture.diagram(stages, "unet2d"), "architecture")
 deepest = max(stages, key=lambda stage: stage.parameters)
 session.say(
     f"""`{deepest.name}` alone has **{100 * deepest.parameters / cost.parameters(network):.0f} %** of the parameters."""
@@ -205,12 +192,7 @@ for name, title in shown.items():
         ("", samples.images[index, middle].numpy(), samples.labels[index].numpy()),
         *(("", *one) for one in pairs),
     ]
-session.save(
-    overlays.strips(rows, spec, axis=model.prep.axis, before=True), "augmentation",
-    "One slice under several recipes of augmentation. First column: the slice unchanged. Then five random draws with their labels; dotted: the "
-    "label before.",
-    "Rows of six slices, one for each recipe; the first is the original, the others are turned, scaled, mirrored or noisy.", kind="png",
-)  # fmt: skip
+session.save(overlays.strips(rows, spec, axis=model.prep.axis, before=True), "augmentation")
 
 # %% [markdown]
 # **What we see.** With each recipe the label follows the tissue. A mirrored slice looks like one of the other hippocampus, and no volume of
@@ -292,11 +274,7 @@ display(
 )
 
 # %%
-session.save(
-    curves.training_curves({name: run.history for name, run in runs.items() if run.history}), "curves",
-    "Training loss, and mean Dice on the scored volumes every few epochs, shown for display only: nothing is chosen by it.",
-    "Two line charts over epochs: the training loss, and the mean Dice at a few of them.",
-)  # fmt: skip
+session.save(curves.training_curves({name: run.history for name, run in runs.items() if run.history}), "curves")
 
 # %% [markdown]
 # **What to look for.** How much of the Dice comes early, and whether the curve still rises at its end.
@@ -324,13 +302,7 @@ for rank, number in tables.cases_by_rule(plain.values()).items():
     found = {"truth": case.label, "plain U-Net": plain.masks[number], "MobileNetV3": mobile.masks[number]}
     title = f"{rank}: {case.name}\nmean Dice {plain.values()[number]:.3f}"
     views.append(slices.CaseView(title, case.image[0], found, case.spacing))
-session.save(
-    slices.row_of_cases(views, spec, "Truth and predictions", axis=0), "best-median-worst",
-    "The best, median and worst scored case of the plain U-Net, in the slice that holds most hippocampus: expert label, plain U-Net, "
-    "MobileNetV3 U-Net.",
-    "A grid of three cases by three rows (truth, plain U-Net, MobileNetV3 U-Net) with anterior and posterior labels over grey slices.",
-    kind="png",
-)  # fmt: skip
+session.save(slices.row_of_cases(views, spec, "Truth and predictions", axis=0), "best-median-worst")
 
 # %% [markdown]
 # **What to look for.** Compare outlines along the whole border, at the plane between the two parts, and at the thin ends.
@@ -368,11 +340,7 @@ short = compare.by_family(found, "unet2d", plan.FAMILIES_2D, "S")
 
 # %%
 if len(short):
-    session.save(
-        charts.forest(short, stats.EQUIVALENCE_MARGIN), "series",
-        "Mean Dice of each model minus `unet2d` under the short schedule, with 95 % intervals over subjects and seeds; shaded: too small to matter.",
-        f"A forest plot in families: {', '.join(short.index.unique(0))}.",
-    )  # fmt: skip
+    session.save(charts.forest(short, stats.EQUIVALENCE_MARGIN), "series", groups=", ".join(short.index.unique(0)))
     session.say(tables.counts_in_words(short, "`unet2d`"))
     display(tables.readable_differences(short))
     session.say(f"What each of them costs and scores, means over the seeds (minutes {whose_minutes}):")
@@ -485,12 +453,7 @@ for kind in ("nnunet", "grouped"):
         on_folds[f"{kind} fold 0, seeds: {means['seeds'].max():.0f}"] = means.rename(index=names)
 if on_folds:
     rows = [means.reset_index(names="row").assign(panel=panel) for panel, means in on_folds.items()]
-    session.save(
-        charts.dots(pd.concat(rows), "mean Dice", one_scale=True), "planes",
-        "Mean Dice of networks that slice across one axis each, and of their mean probability, with 95 % intervals over subjects, and over seeds "
-        "where there are several. Below: a ready-made encoder on coronal slices.",
-        "Dots with intervals for three slicing axes and their fusion, on fold 0 of both kinds of folds.",
-    )  # fmt: skip
+    session.save(charts.dots(pd.concat(rows), "mean Dice", one_scale=True), "planes")
 else:
     session.say("**Not trained yet:** none of the three directions.")
 
@@ -584,11 +547,7 @@ costs["S"] = costs["S"].rename(index=lambda model: f"{model} (S)")
 # %%
 together = pd.concat(costs.values())
 if len(together):
-    session.save(
-        curves.dice_and_minutes(together), "minutes",
-        "Mean Dice on grouped fold 0 and the minutes of training, with 95 % intervals over subjects, and over seeds where there are several.",
-        "Two columns of dots, a row for each model: Dice with intervals, and time on a logarithmic axis.",
-    )  # fmt: skip
+    session.save(curves.dice_and_minutes(together), "minutes")
     if not measured:
         session.say(
             "**Minutes as each run recorded them, beside other work**: `make bench` measures them on an idle machine."
@@ -627,10 +586,11 @@ for name, one in plan.SEARCHES.items():
     first[["row", "series", "panel"]] = rows
     near = first[first["value"] > first["value"].max() - 0.03].assign(panel="the best, enlarged")
     session.save(
-        charts.dots(pd.concat([first, near]) if len(near) < len(first) else first, "mean Dice, inner fold 0", colours), f"search-{name}",
-        f"The search {what[name]}: every cell on the same inner people, with 95 % intervals.",
-        "A column of dots with intervals, one for each cell of the grid; the two finalists, and what is used without a search, in other colours.",
-    )  # fmt: skip
+        charts.dots(pd.concat([first, near]) if len(near) < len(first) else first, "mean Dice, inner fold 0", colours),
+        f"search-{name}",
+        key="search",
+        what=what[name],
+    )
 
 # %% [markdown]
 # Do both finalists stand at an edge of the grid? Then the best cell may lie beyond it.

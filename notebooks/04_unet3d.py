@@ -110,10 +110,11 @@ session.say(f"""The {len(fold["train"])} training volumes are {len(samples.image
 largest = int((samples.labels > 0).flatten(1).sum(1).argmax())
 image, label = samples.images[largest, 0].numpy(), samples.labels[largest].numpy()
 session.save(
-    slices.three_plane(image, {"image": None, "label": label}, spec, "One training sample", spacing=cohort.spec.spacing), "sample",
-    "One training sample, chosen because it holds most hippocampus: the box that the network gets, and the label that it must give.",
-    "Three planes of one volume, above without and below with the two labels.", kind="png",
-)  # fmt: skip
+    slices.three_plane(
+        image, {"image": None, "label": label}, spec, "One training sample", spacing=cohort.spec.spacing
+    ),
+    "sample",
+)
 
 # %% [markdown]
 # **What we see.** In every plane the border is as sharp as in any other, since voxels are cubes here; no plane is special to the network.
@@ -182,13 +183,7 @@ for row, index in enumerate(int(order[k]) for k in (0, len(order) // 2)):
     rows[f"volume {row + 1}"] = panels
     foreground = moved.targets[:, 1:].sum(1)
     soft.append(float(((foreground > 0) & (foreground < 1)).sum() / (foreground > 0).sum()))
-session.save(
-    overlays.strips(rows, spec), "augmentation",
-    "Left: a slice of a volume as it is. Right of it: the slice at the same place of the same volume as the network meets it in four "
-    "batches, with its targets; the fainter the colour, the smaller the share of the voxel.",
-    "Two rows of five sagittal slices; the first is bare, the others are turned, bent and changed in contrast, with coloured targets.",
-    kind="png",
-)  # fmt: skip
+session.save(overlays.strips(rows, spec), "augmentation")
 session.facts(share_of_soft_voxels=float(np.mean(soft)))
 session.say(f"""Of the voxels that hold any hippocampus here, **{100 * np.mean(soft):.0f} %** hold a share that is neither none nor all: so
 much of so thin an organ is border.""")
@@ -209,12 +204,7 @@ much of so thin an organ is border.""")
 channels = model.prep.channels(len(spec.channels))
 deep = MODELS["unet3d-nnunet"].build(channels, spec.n_classes).train()
 stages = architecture.trace(deep, channels, model.prep.size)
-session.save(
-    architecture.diagram(stages, "unet3d-nnunet"), "architecture",
-    "`unet3d-nnunet` in training, drawn from the module: a row for each resolution, down at the left and up at the right, outputs in "
-    "orange, skips in blue.",
-    "A U of boxes with channels, sides and parameters, and an output at each of the three finest resolutions of the way up.",
-)  # fmt: skip
+session.save(architecture.diagram(stages, "unet3d-nnunet"), "architecture")
 coarse = sum(stage.parameters for stage in stages if stage.name.startswith("coarse_heads"))
 session.say(f"""The coarse heads have **{coarse:,}** of the {cost.parameters(deep):,} parameters.""")
 
@@ -236,11 +226,7 @@ for answer in answers:
     place = slices.fullest(label, 0, label.shape)
     title = f"{' x '.join(map(str, asked.shape[1:]))} voxels"
     panels.append((title, image[place], asked[:, place // step]))
-session.save(
-    overlays.strips({"targets": panels}, spec), "deep-supervision",
-    "What `unet3d-nnunet` is asked in training, finest head first: shares of classes, averaged over larger and larger voxels.",
-    "One slice several times, with coloured targets of coarser and coarser voxels that fade at the border.", kind="png",
-)  # fmt: skip
+session.save(overlays.strips({"targets": panels}, spec), "deep-supervision")
 
 # %% [markdown]
 # **What we see.** The coarse targets say where the organ lies and how it divides, and are vague about the border, as they should be: a
@@ -299,12 +285,7 @@ else:
 # %%
 runs = {name: session.run(name) for name in trained}
 plain, flagship = runs["unet3d"], runs[FLAGSHIP]
-session.save(
-    curves.training_curves({name: run.history for name, run in runs.items()}), "curves",
-    "Training loss, and mean Dice on the scored volumes every few epochs from one pass over each, shown for display only: nothing is "
-    "chosen by it.",
-    "Two line charts over epochs: the training loss, and the mean Dice at a few of them.",
-)  # fmt: skip
+session.save(curves.training_curves({name: run.history for name, run in runs.items()}), "curves")
 
 # %% [markdown]
 # **What to look for.** How much of the Dice comes early, and whether `unet3d`'s last epochs, in which its rate goes to nothing, still add to
@@ -405,12 +386,14 @@ what = "gradient, as a power of ten of its largest value"
 # %%
 for slug, axis in {"receptive-field": sliced.axis, "receptive-field-side": side_on}.items():
     session.save(
-        overlays.maps([view], spec, "Effective receptive fields", axis, what=what, limits=(-4, 0)), slug,
-        f"Effective receptive fields of the outlined voxel, mean over {len(probed)} training volumes, over one of them, "
-        + ("in the plane that the 2D network works in." if axis == sliced.axis else "across the slices of the 2D network."),
-        "A grey slice, and over it bright blobs around one voxel: narrow across the 2D network's slices, round for the 3D network.",
-        kind="png",
-    )  # fmt: skip
+        overlays.maps([view], spec, "Effective receptive fields", axis, what=what, limits=(-4, 0)),
+        slug,
+        key="receptive-field",
+        volumes=len(probed),
+        where="in the plane that the 2D network works in."
+        if axis == sliced.axis
+        else "across the slices of the 2D network.",
+    )
 
 # %%
 reach = {name: probe.radius(one, middle, 0.5, spec.spacing) for name, one in maps.items()}
@@ -450,12 +433,7 @@ rows = []
 for (source, axis), group in jumps.groupby(["source", "axis"], sort=False):
     one = stats.interval(group.jump.to_numpy(), group.subject.to_numpy())
     rows.append({"row": source, "panel": f"across {slices.plane_name(spec, axis)} slices", **vars(one)})
-session.save(
-    charts.dots(pd.DataFrame(rows), "changed area (mm²)"), "slice-jumps",
-    "Area in which the class changes from a slice to its neighbour, mean over slices and scored volumes, with 95 % intervals over subjects. "
-    f"The 2D network works on {cut} slices.",
-    "Dots with intervals for truth and networks in three panels, one for each direction of slicing.",
-)  # fmt: skip
+session.save(charts.dots(pd.DataFrame(rows), "changed area (mm²)"), "slice-jumps", cut=cut)
 
 # %%
 across = jumps[jumps.axis == sliced.axis].pivot(index="case", columns="source", values="jump")
@@ -487,11 +465,10 @@ for rank, number in tables.cases_by_rule(compared).items():
     masks = {name: stacks[name][number] for name in ("truth", "unet2d", "unet3d")}
     views.append(slices.CaseView(title, case.image[0], masks, case.spacing))
 session.save(
-    slices.row_of_cases(views, spec, "Truth, 2D and 3D", axis=side_on), "context-cases",
-    f"{slices.plane_name(spec, side_on).capitalize()} slices, where most hippocampus is; best, median and worst by "
-    "what the 3D network gains over the 2D one in mean Dice.",
-    "Three cases in columns; rows of truth and predictions with two labels over grey slices.", kind="png",
-)  # fmt: skip
+    slices.row_of_cases(views, spec, "Truth, 2D and 3D", axis=side_on),
+    "context-cases",
+    plane=slices.plane_name(spec, side_on).capitalize(),
+)
 
 # %%
 one = stats.paired(plain.values().to_numpy(), flat.values().to_numpy(), people)
@@ -575,11 +552,7 @@ if len(five):
                for kind, group in five.groupby("folds")]  # fmt: skip
     points += [{"panel": "nnunet folds", "row": method, "value": value, "series": "reported by others"}
                for method, value in ({} if session.ws.is_phantom else peers).items()]  # fmt: skip
-    session.save(
-        charts.dots(pd.DataFrame(points), "mean Dice", one_scale=True), "folds",
-        f"Mean Dice of `{FLAGSHIP}` on each fold and, with a 95 % interval, over all cases; below, means that others report on the same kind of folds.",
-        "Two panels of dots, a row for each fold and one for all; one panel with published means.",
-    )  # fmt: skip
+    session.save(charts.dots(pd.DataFrame(points), "mean Dice", one_scale=True), "folds", FLAGSHIP=FLAGSHIP)
 
 # %%
 if len(five):
@@ -724,11 +697,7 @@ if len(table):
     shown = dict.fromkeys(table.columns, "{:.4f}") | dict.fromkeys(("params", "steps", "dims", "seeds"), "{:,.0f}")
     shown |= {"gflops": "{:.1f}", "minutes": "{:.1f}", "mean Dice": "{:.4f}"}
     display(table.rename(columns={"value": "mean Dice"}).style.format(shown, na_rep="none").set_uuid("models"))
-    session.save(
-        curves.dice_and_minutes(table), "models",
-        "Mean Dice on grouped fold 0 and the minutes of training, on one machine.",
-        "Two columns of dots, a row for each model: Dice with intervals, and time on a logarithmic axis.",
-    )  # fmt: skip
+    session.save(curves.dice_and_minutes(table), "models")
 else:
     session.say("**Not trained yet:** `unet3d`, so there is no table.")
 
@@ -767,10 +736,9 @@ if len(asked):
     twin = heads[heads["model"] == "unet3d-inr-1mm"]
     line = ("trained at 1 mm", float(twin["dice"].mean())) if len(twin) else None
     session.save(
-        charts.dots(pd.DataFrame(rows), "mean Dice at 1 mm (bars: 95 % interval over subjects, seeds)", line=line), "off-grid",
-        "Heads on one backbone, trained at 2 mm and asked at 1 mm: by the head itself, and by upsampling its logits.",
-        "Two dots with intervals for each head, and a dashed line for the twin trained at 1 mm.",
-    )  # fmt: skip
+        charts.dots(pd.DataFrame(rows), "mean Dice at 1 mm (bars: 95 % interval over subjects, seeds)", line=line),
+        "off-grid",
+    )
 else:
     session.say("**Not trained yet:** the coordinate heads.")
 
@@ -832,26 +800,19 @@ if reason := surface.problem():
     session.say(f"**No surface here.** {reason}")
 else:
     title = f"Case {number:03d}, the flagship's median by mean Dice"
-    session.save(
-        surface.figure({"truth": case.label, FLAGSHIP: mine}, spec, case.spacing, title), "surface",
-        "Surfaces of truth and prediction of the case with the flagship's median mean Dice, meshed the same way, seen obliquely from above.",
-        "Two rendered hippocampi, anterior part orange, posterior part blue.", "png",
-    )  # fmt: skip
-    session.save(
-        surface.figure({"": outcome}, outcome_spec, case.spacing, title, mistakes.blocks), "surface-outcome",
-        "The same case by outcome: what is right, one part taken for the other, what the prediction has too much, what it missed.",
-        "A grey rendered hippocampus with cubes for wrong voxels: orange for the wrong part, green for too much, pink for missed.", "png",
-    )  # fmt: skip
+    session.save(surface.figure({"truth": case.label, FLAGSHIP: mine}, spec, case.spacing, title), "surface")
+    session.save(surface.figure({"": outcome}, outcome_spec, case.spacing, title, mistakes.blocks), "surface-outcome")
     if not headless():
         display(surface.show(mine, spec, case.spacing))
 
 # %%
 centre = [slices.fullest(case.label, axis, case.label.shape) for axis in range(3)]
 session.save(
-    slices.three_plane(case.image[0], {"outcome": outcome}, outcome_spec, f"Case {number:03d} by outcome", centre, spacing=case.spacing), "outcome",
-    "The same case in three planes: what is right, and the three kinds of error.",
-    "Three planes of a case with a light area, and orange, green and pink voxels along its border.", kind="png",
-)  # fmt: skip
+    slices.three_plane(
+        case.image[0], {"outcome": outcome}, outcome_spec, f"Case {number:03d} by outcome", centre, spacing=case.spacing
+    ),
+    "outcome",
+)
 wrong = {item.name: int((outcome == item.value).sum()) for item in outcome_spec.labels}
 session.say("Voxels of this case: " + "; ".join(f"{name} {count:,}" for name, count in wrong.items()) + ".")
 
@@ -872,11 +833,7 @@ session.say("Voxels of this case: " + "; ".join(f"{name} {count:,}" for name, co
 
 # %%
 if found_bench.get("race"):
-    session.save(
-        bench.race(found_bench["race"]), "race",
-        "Mean Dice on nnunet fold 0 after the same minutes of training, with 95 % intervals over subjects; one seed each.",
-        "Lines of Dice over minutes on a logarithmic axis for this project's flagship and two peers in two versions each.",
-    )  # fmt: skip
+    session.save(bench.race(found_bench["race"]), "race")
 else:
     session.say("**Not run yet:** the race; `make bench` runs it.")
 
@@ -914,12 +871,7 @@ if found_bench.get("throughput"):
     fig = charts.dots(pd.DataFrame(rows), dict(panels.values()))
     for ax in fig.axes:
         ax.set_xlim(left=0)
-    session.save(
-        fig, "throughput",
-        "What a training step and a prediction cost each system, per volume, with the peak memory of its main process and its share of the "
-        "machine's measured bf16 peak.",
-        "Dots for training seconds, inference seconds, memory and share of the peak, by system.",
-    )  # fmt: skip
+    session.save(fig, "throughput")
 
 # %%
 if found_bench.get("throughput"):

@@ -100,10 +100,12 @@ model = MODELS["attention2d"]
 channels = model.prep.channels(len(spec.channels))
 sides = tuple(side for axis, side in enumerate(model.prep.size) if axis != model.prep.axis)
 session.save(
-    architecture.diagram(architecture.trace(model.build(channels, spec.n_classes), channels, sides), "Each gate reads a skip and the stage below it"),
-    "architecture", "The gated 2D network, drawn from the module itself.",
-    "A U-shaped diagram: blue boxes go down at the left, green boxes come up at the right, with a pink gate before each merge.",
-)  # fmt: skip
+    architecture.diagram(
+        architecture.trace(model.build(channels, spec.n_classes), channels, sides),
+        "Each gate reads a skip and the stage below it",
+    ),
+    "architecture",
+)
 
 # %% [markdown]
 # **Nothing tells a gate to look at the hippocampus.** Only the segmentation loss trains it, and the layers behind it can undo any constant
@@ -139,10 +141,8 @@ for rank, number in chosen.items() if network is not None else ():
     views.append(pictures.MapView(title, case.image[0], case.label, columns, case.spacing))
 if views:
     session.save(
-        pictures.maps(views, spec, "Gates open on the hippocampus, and on other tissue", model.prep.axis), "maps",
-        "Three test cases with the weights of all gates, in the slice with most hippocampus. Bare tissue lies outside of the network's input.",
-        "Three rows of slices: the image, then blue to yellow maps at three scales, with the two true outlines.", kind="png",
-    )  # fmt: skip
+        pictures.maps(views, spec, "Gates open on the hippocampus, and on other tissue", model.prep.axis), "maps"
+    )
 
 # %% [markdown]
 # A yellow hippocampus on blue ground is what the method promises. But every hippocampus of this data set lies in the middle of its crop, so a
@@ -165,10 +165,11 @@ if network is not None:
     columns = {name: one[scale] for name, one in shown.items()}
     view = pictures.MapView(f"case {number:03d}", case.image[0], case.label, columns, case.spacing)
     session.save(
-        pictures.maps([view], spec, "Another subject's map already has most of the shape", model.prep.axis), "controls",
-        f"The gate on the skip of {scale * spec.spacing[1]:g} mm voxels for the median case: trained, untrained, and the map of case {other:03d} laid over it.",
-        "Four panels of one slice: the image and three blue to yellow maps with the two true outlines.", kind="png",
-    )  # fmt: skip
+        pictures.maps([view], spec, "Another subject's map already has most of the shape", model.prep.axis),
+        "controls",
+        mm=scale * spec.spacing[1],
+        other=other,
+    )
 
 # %% [markdown]
 # ## 3. How much of it follows the image?
@@ -190,10 +191,8 @@ found_ratios, above = attention.intervals(table), attention.beyond(table)
 rows = found_ratios.rename(columns={"control": "series"}).assign(panel="within each slice")
 rows["row"] = [f"skip of {scale * spec.spacing[1]:g} mm voxels" for scale in rows["scale"]]
 session.save(
-    charts.dots(rows, "mean inside / mean outside", one_scale=True, line=("", 1.0)), "ratios",
-    f"Mean weight inside the hippocampus divided by that outside, over {len(test)} test volumes with 95 % intervals over subjects. Dashed: as much inside as outside.",
-    "Dots with intervals for each gate, the trained network and its controls; the constant gate lies at one.",
-)  # fmt: skip
+    charts.dots(rows, "mean inside / mean outside", one_scale=True, line=("", 1.0)), "ratios", volumes=len(test)
+)
 within = found_ratios.set_index(["control", "scale"])["value"]
 over = above[above["control"] == attention.OTHER].set_index("scale")
 session.facts(ratio_within_slices={control: within[control].to_dict() for control in within.index.unique(0)},
@@ -242,10 +241,8 @@ small = sorted(volumes.index[: max(1, len(volumes) // 3)])
 conclusions = comparisons.by_size(found, small)
 if len(conclusions):
     session.save(
-        charts.forest(conclusions, stats.EQUIVALENCE_MARGIN, "mean Dice, first minus second", sort=False), "series",
-        "Paired differences in mean Dice over three seeds, with 95 % intervals over subjects and seeds; shaded: the margin of equivalence.",
-        "A forest plot of planned comparisons, for all volumes and for the smallest third.",
-    )  # fmt: skip
+        charts.forest(conclusions, stats.EQUIVALENCE_MARGIN, "mean Dice, first minus second", sort=False), "series"
+    )
     session.facts(
         conclusions={" / ".join(name): row["conclusion"] for name, row in conclusions.iterrows()}, smallest=len(small)
     )

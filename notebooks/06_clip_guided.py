@@ -120,11 +120,7 @@ for ax, (image, label, text) in zip(axes.flat, shown, strict=True):
     drawing.overlay(ax, image, label, spec, alpha=0)
     ax.set_xlabel(textwrap.fill(text, 31), fontsize=8.5)
 drawing.legend(fig, spec)
-session.save(
-    fig, "captions",
-    f"Coronal slices of training case {number:03d}, posterior to anterior, each with one of its many possible captions.",
-    "Eight coronal slices with the outlines of both parts and a sentence below each.", kind="png",
-)  # fmt: skip
+session.save(fig, "captions", number=number)
 
 # %% [markdown]
 # **What we see.** Every caption states all facts of its slice, rounded. **What it does not show, and what matters most in this notebook:** captions come
@@ -166,10 +162,8 @@ recalls = recalls.assign(row=[f"first {what.removeprefix('recall')}" for what in
 session.save(
     charts.dots(recalls.rename(columns={"source": "series"}), "share of queries with a hit"),
     "retrieval",
-    f"How often a held-out slice finds a caption with equal facts among those of other people, and a caption such a slice: mean over "
-    f"{queries['case'].nunique()} volumes with 95 % intervals over subjects.",
-    "Dots with intervals for the first one, five and ten places in two panels: HippoCLIP, a nearest neighbour in raw pixels, and chance.",
-)  # fmt: skip
+    cases=queries["case"].nunique(),
+)
 
 # %%
 wide = hits.pivot(index=["direction", "source"], columns="what", values="value")[
@@ -242,11 +236,7 @@ else:
         drawn = ax.scatter(*space.transform(vectors[shown]).T, s=14, c=along[shown], cmap="viridis", marker=marker)
     fig.colorbar(drawn, label="% of the long axis, posterior to anterior")
     ax.set(xlabel="first principal component", ylabel="second principal component")
-    session.save(
-        fig, "space",
-        "Held-out slices and their captions in HippoCLIP's space, in two principal components; triangles are captions; slices without hippocampus left out.",
-        "A scatter plot of dots and triangles, coloured by the place on the long axis.", kind="png",
-    )  # fmt: skip
+    session.save(fig, "space")
 
 # %% [markdown]
 # **How to read it.** Where colours agree, a slice lies near the captions of its place. The distance between the mean image and the mean
@@ -343,10 +333,9 @@ if clip is None:
 else:
     patch_views = views_of(clip, clips)
     session.save(
-        overlays.maps(patch_views, spec, "What each patch is like", side_on, what=what, limits=span(patch_views)), "patches",
-        "Text alone, on the best, median and worst scored case: cosines of HippoCLIP's patches with the classes' vectors, linearly enlarged.",
-        "Three rows of slices: the image, then coarse maps from blue to yellow for each class, with the true outlines.", kind="png",
-    )  # fmt: skip
+        overlays.maps(patch_views, spec, "What each patch is like", side_on, what=what, limits=span(patch_views)),
+        "patches",
+    )
 
 # %% [markdown]
 # **How to read it.** Colours span the cosines that occur. A segmentation would need each map to be the highest within its own outline.
@@ -430,11 +419,7 @@ session.say(
 
 # %%
 led, twin = session.run("clip2d-guided"), session.run("clip2d-unguided")
-session.save(
-    curves.training_curves({"clip2d-unguided": twin.history, "clip2d-guided": led.history}), "curves",
-    "Training loss, and mean Dice on the scored volumes now and then, for display only: nothing is chosen by it.",
-    "Two line charts over epochs for two networks: the loss falls, the mean Dice rises.",
-)  # fmt: skip
+session.save(curves.training_curves({"clip2d-unguided": twin.history, "clip2d-guided": led.history}), "curves")
 both = pd.concat([led.rows, twin.rows])
 pair = compare.differences(both[both["label"] == MEAN], "clip2d-unguided").iloc[0]
 session.facts(
@@ -471,11 +456,7 @@ session.say(
 fixed = load.runs(plan.finished(made, [RunSpec("clip2d-fixed-scale")]), session.ws)
 first = {"epoch": 0, "scale": guided.FIRST_SCALE}
 courses = {"hippoclip": [first, *clips.history], "clip2d-guided": [first, *led.history]}
-session.save(
-    curves.training_curves(courses, "scale", ("Learned scale", "scale (1 / temperature)")), "scale",
-    "Loss and learned scale by epoch. The two losses are different ones; both scales begin at the same value.",
-    "Two line charts over epochs for HippoCLIP and the guided network.",
-)  # fmt: skip
+session.save(curves.training_curves(courses, "scale", ("Learned scale", "scale (1 / temperature)")), "scale")
 
 # %%
 ends = {one.model: (one.config["scale"], one.history[-1]["loss"]) for one in (led, *fixed)}
@@ -488,11 +469,7 @@ for name, (scale, loss) in ends.items():
 ax.axvline(1, color=MUTED, linestyle="--", label="no scale")
 ax.set(xlabel="scale (1 / temperature)", ylabel="training loss", xscale="log", ylim=(0, None))
 ax.legend()
-session.save(
-    fig, "lowest-loss",
-    "Lines: the lowest training loss that geometry allows, at each scale, for three sets of class vectors. Marks: where trainings ended.",
-    "Falling curves of the lowest possible loss against the scale, with a mark for each training.",
-)  # fmt: skip
+session.save(fig, "lowest-loss")
 session.say(
     "Without a scale, and with one embedding a class, the loss does not get below "
     + ", ".join(f"**{low:.3f}** ({name})" for name, low in at_one.items())
@@ -515,10 +492,8 @@ else:
     pixel_views = views_of(led_network, led)
     session.save(
         overlays.maps(pixel_views, spec, "What each pixel is like", side_on, what=what, limits=span(pixel_views)),
-        "similarity", "The best, median and worst scored case: each pixel's cosine with the classes' vectors, in the slice that holds most "
-        "hippocampus, cut across those that the network works on so that both parts are in view.",
-        "Three rows of slices: the image, then maps from blue to yellow for each class, with the true outlines.", kind="png",
-    )  # fmt: skip
+        "similarity",
+    )
 
 # %% [markdown]
 # **How to read it.** Colours span the cosines that occur. Where each class lights up, there the network finds it: these maps are its logits, but for the
@@ -574,10 +549,10 @@ display(
 conclusions = compare.by_family(made, "clip2d-guided", plan.FAMILIES_CLIP, "standard")
 if len(conclusions):
     session.save(
-        charts.forest(conclusions, stats.EQUIVALENCE_MARGIN, "mean Dice, model minus clip2d-guided", sort=False), "controls",
-        "Every control minus the guided network, with 95 % intervals over subjects and seeds; shaded: too small to matter.",
-        f"A forest plot of the controls in families: {', '.join(conclusions.index.unique(0))}.",
-    )  # fmt: skip
+        charts.forest(conclusions, stats.EQUIVALENCE_MARGIN, "mean Dice, model minus clip2d-guided", sort=False),
+        "controls",
+        groups=", ".join(conclusions.index.unique(0)),
+    )
     session.facts(conclusions={" / ".join(name): row["conclusion"] for name, row in conclusions.iterrows()})
     session.say(tables.counts_in_words(conclusions, "`clip2d-guided`"))
 else:
@@ -635,16 +610,11 @@ else:
 # %%
 by_share, by_share_apart = clip_study.by_share(made), clip_study.share_differences(made)
 if len(by_share_apart):
+    session.save(charts.dots(by_share, "mean Dice (bars: 95 % interval over subjects and seeds)"), "shares")
     session.save(
-        charts.dots(by_share, "mean Dice (bars: 95 % interval over subjects and seeds)"), "shares",
-        "Mean Dice of the guided network and its twin when both learn from few people.",
-        "Dots with intervals for each share of the people, guided and unguided.",
-    )  # fmt: skip
-    session.save(
-        charts.forest(by_share_apart, stats.EQUIVALENCE_MARGIN, "mean Dice, guided minus unguided", sort=False), "share-differences",
-        "Guided minus unguided at each share, with 95 % intervals over subjects and seeds; shaded: too small to matter.",
-        "A forest plot with a row for each share of the training people.",
-    )  # fmt: skip
+        charts.forest(by_share_apart, stats.EQUIVALENCE_MARGIN, "mean Dice, guided minus unguided", sort=False),
+        "share-differences",
+    )
     session.facts(shares={name: row["conclusion"] for name, row in by_share_apart.iterrows()})
     session.say(f"Guided minus unguided. {tables.differences_in_words(by_share_apart)}.")
 else:

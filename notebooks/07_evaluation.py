@@ -170,12 +170,15 @@ colours = {label.name: label.colour for label in spec.labels} | {"mean": INK}
 shown = results[results["label"].isin(list(colours))].assign(row=results["run"].map(names))
 shown = shown.rename(columns={"label": "series", "dice": "value", "dice_low": "low", "dice_high": "high"})
 session.save(
-    charts.dots(shown, "Dice, mean over scored volumes (bars: 95 % interval over subjects)", colours,
-                line=("image-free atlas", atlas.mean()), numbers="mean"), "dice",
-    "Dice of every run on grouped fold 0, for both parts and their mean, with 95 % intervals over subjects. "
-    "The first row ignores the image: the distance from it is what a network adds.",
-    "Dots with horizontal intervals, a row for each run; the atlas stands first.",
-)  # fmt: skip
+    charts.dots(
+        shown,
+        "Dice, mean over scored volumes (bars: 95 % interval over subjects)",
+        colours,
+        line=("image-free atlas", atlas.mean()),
+        numbers="mean",
+    ),
+    "dice",
+)
 
 # %% [markdown]
 # Overlapping intervals do not mean that two runs are alike: all were scored on the same people, and what is hard for
@@ -218,12 +221,7 @@ judged, by_fold = comparisons.table(planned), comparisons.five_folds(planned, la
 comparisons.write(session.ws, judged)
 making.write(session.ws, "folds", by_fold)
 if len(judged):
-    session.save(
-        charts.forest(comparisons.headed(judged), stats.EQUIVALENCE_MARGIN), "conclusions",
-        "Every planned comparison whose runs are finished: mean Dice minus the family's reference, with its 95 % interval over "
-        "people and seeds. Rows with fewer than three seeds have no conclusion. An arrow: the interval goes on beyond the axis.",
-        "A forest plot with a heading for each family, an interval for each model, and its conclusion in words.",
-    )  # fmt: skip
+    session.save(charts.forest(comparisons.headed(judged), stats.EQUIVALENCE_MARGIN), "conclusions")
 counted = {word: int((judged["conclusion"] == word).sum()) for word in compare.CONCLUSIONS}
 counted["without a conclusion (fewer than three seeds)"] = len(judged) - sum(counted.values())
 said = ", ".join(f"{count} {word}" for word, count in counted.items())
@@ -261,12 +259,7 @@ points = [
     pd.DataFrame({"row": part["run"].map(names), "series": part["label"], "value": part[metric], "panel": title})
     for metric, (title, _) in panels.items() for part in [scores[scores["label"].isin(spec.names)]]
 ]  # fmt: skip
-session.save(
-    charts.swarm(pd.concat(points), dict(panels.values()), colours), "cases",
-    "Every scored volume as a dot: Dice (left, more is better) and 95 % Hausdorff distance (right, less is better). "
-    "Black bars: medians.",
-    "Strips of dots for each run and part, Dice at the left and a surface distance in mm at the right.",
-)  # fmt: skip
+session.save(charts.swarm(pd.concat(points), dict(panels.values()), colours), "cases")
 low = best.values().sort_values().head(3)
 lowest = ", ".join(f"case {case:03d} ({value:.3f})" for case, value in low.items())
 session.say(f"Lowest mean Dice of `{names[best.name]}`: {lowest}. "
@@ -296,11 +289,7 @@ for ax, run in zip(axes, (atlas, best), strict=True):
     shares.plot(ax=ax, cmap="Blues", values_format=".1%", colorbar=False)
     ax.set(title=names[run.name], xlabel="predicted", ylabel="true")
     ax.grid(False)
-session.save(
-    fig, "confusion",
-    "Confusion matrices of the atlas and of the run with the highest mean Dice; a row of true voxels adds up to 100 %.",
-    "Two square tables of percentages with background, anterior and posterior as rows and columns.",
-)  # fmt: skip
+session.save(fig, "confusion")
 
 # %% [markdown]
 # **What it does not show:** the background row depends on how much background the box holds. So count errors in mm³
@@ -316,11 +305,7 @@ session.save(
 volumes = {names[name]: found.volumes.mean().to_dict() for name, found in taken_apart.items()}
 words, kind_colours = zip(*mistakes.KINDS.values(), strict=True)
 shown = pd.DataFrame(volumes).T[list(mistakes.KINDS)].set_axis(words, axis=1)
-session.save(
-    mistakes.bars(shown, kind_colours, "wrong tissue in the average volume (mm³)"), "errors",
-    "Wrong tissue in the average scored volume, by kind of error.",
-    "Stacked bars for each run: three kinds of error in cubic mm.",
-)  # fmt: skip
+session.save(mistakes.bars(shown, kind_colours, "wrong tissue in the average volume (mm³)"), "errors")
 mine, touching = volumes[names[best.name]], float((taken_apart[best.name].depths <= min(spec.spacing)).mean())
 session.say(f"""`{names[best.name]}`, per volume: {mine["swap"]:.0f} mm³ in the wrong part,
 {mine["false_positive"]:.0f} mm³ too much, {mine["missed"]:.0f} mm³ missed.
@@ -342,12 +327,7 @@ wrong = {run.name: errors.of_run(run, session.cohort) for run in picked}
 places = errors.study(picked, wrong, session.cohort)
 making.write(session.ws, "errors", places)
 columns = {run.name: short[run.name] for run in picked if run.name == best.name or run.model in (ATLAS, FLAGSHIP)}
-session.save(
-    mistakes.by_position(places, columns, errors.POSITIONS, ("anterior end", "posterior end")), "positions",
-    "Wrong tissue by its position along the true hippocampus, from the anterior end at the left to the posterior end at the "
-    "right, by kind of error. Outside the dashed lines there is no true tissue.",
-    "Stacked bars along the long axis for each run: three kinds of error in cubic mm above, in per cent below.",
-)  # fmt: skip
+session.save(mistakes.by_position(places, columns, errors.POSITIONS, ("anterior end", "posterior end")), "positions")
 at = places[(places["run"] == best.name) & (places["by"] == "position")].groupby("bin", sort=False)["mm3"].sum()
 ends_share = (at[list(errors.POSITIONS[:3])].sum() + at[list(errors.POSITIONS[-3:])].sum()) / at.sum()
 session.say(f"`{short[best.name]}`: **{100 * ends_share:.0f} %** of what is wrong lies in the first or last fifth of "
@@ -369,11 +349,7 @@ amounts = rows.pivot(index=["kind", "run"], columns="bin", values="mm3")[list(er
 shares = 100 * amounts.div(amounts.sum(axis=1).clip(lower=1e-9), axis=0)
 shares = shares.reindex([(kind, run) for kind in mistakes.KINDS for run in columns])
 shares.index = [f"{mistakes.KINDS[kind][0]}, {columns[run]}" for kind, run in shares.index]
-session.save(
-    mistakes.bars(shares, mistakes.DEPTHS, "share of the wrong tissue of this kind (%)"), "distances",
-    "How far wrong voxels lie from the nearest voxel for which the prediction would have been right, by kind of error.",
-    "Horizontal bars that add up to 100 % for each kind of error and run, divided by distance.",
-)  # fmt: skip
+session.save(mistakes.bars(shares, mistakes.DEPTHS, "share of the wrong tissue of this kind (%)"), "distances")
 
 # %% [markdown]
 # **What we see.** A prediction that reads the image is wrong by about a voxel nearly everywhere; one that does not read
@@ -391,11 +367,13 @@ for rank, number in tables.cases_by_rule(best.values()).items():
     both = {"expert": case.label, "prediction": best.masks[number]}
     title = f"{rank.capitalize()}: case {number:03d}, mean Dice {score:.3f}"
     session.save(
-        slices.three_plane(case.image[0], both, spec, title, spacing=case.spacing), f"overlay-{rank}",
-        f"The scored volume with the {rank} mean Dice of {names[best.name]}: "
-        "the expert's labels above, the prediction below.",
-        f"Three planes of case {number:03d} with two labelled parts, twice: by the expert and as predicted.", "png",
-    )  # fmt: skip
+        slices.three_plane(case.image[0], both, spec, title, spacing=case.spacing),
+        f"overlay-{rank}",
+        key="overlay",
+        rank=rank,
+        model=names[best.name],
+        number=number,
+    )
 
 # %% [markdown]
 # **What we see.** Compare where outlines differ: along the whole border, at the plane between the parts, or at the
@@ -426,11 +404,12 @@ for row, (name, labels) in zip(axes, {"expert": spec, "outcome": outcome_spec}.i
 slices.legend(fig, outcome_spec)
 session.say("\n".join(f"- case {one.case:03d}: {one.words}" for one in told.itertuples()))
 session.save(
-    fig, "failures",
-    f"The {len(told)} scored volumes with the lowest mean Dice of `{short[best.name]}`, with every wrong voxel in the colour "
-    "of its kind below, and the expert's labels above.",
-    " ".join(f"Case {one.case:03d}: {one.words}" for one in told.itertuples()), "png",
-)  # fmt: skip
+    fig,
+    "failures",
+    volumes=len(told),
+    model=short[best.name],
+    told=" ".join(f"Case {one.case:03d}: {one.words}" for one in told.itertuples()),
+)
 
 # %% [markdown]
 # **What we see.** Failures of a trained network are seldom holes or blobs far away; they are one decision made
@@ -445,11 +424,7 @@ session.save(
 
 # %%
 histories = {names[run.name]: run.history for run in networks if run.history}
-session.save(
-    curves.training_curves(histories), "training",
-    "Training loss by epoch, and mean Dice on the scored volumes where it was noted (it chooses nothing).",
-    "Two line charts over epochs, one line for each trained run: falling loss and rising Dice.",
-)  # fmt: skip
+session.save(curves.training_curves(histories), "training")
 
 # %% [markdown]
 # **What we see.** A curve that still rises at its end asks for a longer schedule; one that is flat while the loss
@@ -467,11 +442,8 @@ session.save(
 # %%
 agreements = tables.volume_agreements(best, spec)
 session.save(
-    pairs_of.volume_agreement(scores[scores["run"] == best.name], agreements, spec), "volumes",
-    f"Predicted minus true volume against their mean, for {names[best.name]}. "
-    "Solid: bias. Dashed: limits of agreement.",
-    "Three scatter plots of volume error against volume, for both parts and the whole, each with three lines.",
-)  # fmt: skip
+    pairs_of.volume_agreement(scores[scores["run"] == best.name], agreements, spec), "volumes", model=names[best.name]
+)
 display(pd.DataFrame({
     (names[run.name], label): {"bias (mm³)": one.bias, "lower limit": one.low, "upper limit": one.high,
                                "ICC agreement": one.icc_agreement, "ICC consistency": one.icc_consistency}
@@ -530,12 +502,7 @@ if len(sides):
                         colours.get(label, INK), "error of the first (mm³)", "error of the second (mm³)")
         for label, rows in pairs.items()
     ]  # fmt: skip
-    session.save(
-        pairs_of.equality(panels, len(pairs)), "sides",
-        f"People with two scored volumes, by `{called[drawn]}`. Above: the predicted against the true difference between "
-        "the two. Below: the error of one against that of the other. Dashed: equality.",
-        "Six scatter plots, for both parts and the whole: differences between two sides above, errors of two sides below.",
-    )  # fmt: skip
+    session.save(pairs_of.equality(panels, len(pairs)), "sides", model=called[drawn])
 
 # %%
 if len(sides):
@@ -568,12 +535,7 @@ making.write(session.ws, "inflation", inflated)
 told = pd.DataFrame(inflation.PRACTICES, index=["practice", "what is done"]).T.set_index("practice")
 display(told.style.set_uuid("practices"))
 titles = {slug: title for slug, (title, _) in inflation.PRACTICES.items()}
-session.save(
-    mistakes.inflation(inflated, titles, short, best.name), "inflation",
-    f"The same masks, scored honestly (other end of each line) and in other ways (dots). Numbers: the difference for `{short[best.name]}`. "
-    "Two rows concern no run: a prediction of nothing, and a guess that never reads an image.",
-    "A row for each practice with a line that ends in a dot for each run.",
-)  # fmt: skip
+session.save(mistakes.inflation(inflated, titles, short, best.name), "inflation", model=short[best.name])
 seeds_of = ", ".join(f"`{group[0].model}` {len(group)}" for group in groups)
 session.say(f"Seeds whose masks are stored, of which the mean is shown: {seeds_of}.")
 nothing = float(inflated.loc[inflated["practice"] == "pooled-nothing", "shown"].iloc[0])
@@ -675,12 +637,7 @@ if leaks is None:
     session.say(making.absent("leaks"))
 else:
     gained = leaks[leaks["label"] == "mean"].set_index("kind").rename(worth)
-    session.save(
-        charts.forest(gained, stats.EQUIVALENCE_MARGIN, "mean Dice, leaking minus clean training"), "leaks",
-        "What is gained by training on something of the people that are scored, over clean training on as much data of "
-        "as many people: paired over subjects, three seeds each side. Shaded: too small to matter.",
-        "A row for each kind of leak, with the difference in Dice, its interval, and the conclusion.",
-    )  # fmt: skip
+    session.save(charts.forest(gained, stats.EQUIVALENCE_MARGIN, "mean Dice, leaking minus clean training"), "leaks")
     for name, row in gained.iterrows():
         session.say(f"Training on **{name}**: {row['clean']:.4f} becomes {row['leak']:.4f}, a difference of "
                     f"**{row['difference']:+.4f}** ({row['low']:+.4f} to {row['high']:+.4f}): {row['conclusion']}.")  # fmt: skip
@@ -709,11 +666,8 @@ else:
     changes = {"cut": ("Cut at one side", "voxels, mean over six sides"),
                "padded": ("Padded by reflection", "voxels, mean over six sides")}  # fmt: skip
     session.save(
-        pictures.severity(boxes, changes, pictures.DIFFERENCE, (first,), stats.EQUIVALENCE_MARGIN), "box",
-        "What boxes that lose or gain voxels at one side change in mean Dice, averaged over the six sides, for every "
-        f"network. *One view*: without averaging over moved copies. Band: 95 % interval over subjects, for {first}. Grey: too small to matter.",
-        "Two panels with curves of a difference in Dice over voxels cut or added.",
-    )  # fmt: skip
+        pictures.severity(boxes, changes, pictures.DIFFERENCE, (first,), stats.EQUIVALENCE_MARGIN), "box", first=first
+    )
 
 # %%
 if boxes is not None:
@@ -723,10 +677,10 @@ if boxes is not None:
     sided = sided.assign(value=sided["difference"], low=sided["difference_low"], high=sided["difference_high"])
     sided[["series", "row"]] = sided["change"].str.split(" ", n=1).tolist()
     session.save(
-        charts.dots(sided, f"difference in mean Dice at {most:g} voxels", line=("no difference", 0.0)), "box-sides",
-        f"The same side by side, for {first}, with 95 % intervals over subjects.",
-        "Dots with intervals for each of the six sides, cut and padded.",
-    )  # fmt: skip
+        charts.dots(sided, f"difference in mean Dice at {most:g} voxels", line=("no difference", 0.0)),
+        "box-sides",
+        first=first,
+    )
     for change in ("cut", "padded"):
         found = furthest[furthest["change"] == change].set_index("run")
         told = "; ".join(f"`{run}` {row['difference']:+.4f} ({row['difference_low']:+.4f} to "
@@ -756,22 +710,15 @@ else:
                "resolution": ("Resolution", "voxel side (mm)")}  # fmt: skip
     native = (asked["unit"] == "mm") & (asked["severity"] == 0)
     session.save(
-        pictures.severity(asked.assign(severity=asked["severity"].mask(native, spec.spacing[0])), changes), "robustness",
-        "Mean Dice against the severity of a change, for each network, with 95 % intervals over subjects. Every panel has its own scale. "
-        "*One view*: without averaging over moved copies.",
-        "Four panels of falling curves, for rotation, noise, bias field and resolution.",
-    )  # fmt: skip
+        pictures.severity(asked.assign(severity=asked["severity"].mask(native, spec.spacing[0])), changes), "robustness"
+    )
 
 # %%
 if robust is not None:
     steps = asked[~asked["change"].isin(list(changes)) & (asked["severity"] > 0)]
     steps = steps.assign(value=steps["dice"], series=steps["run"], row=[
         f"intensities ×{one.severity:g}" if one.change == "rescaled" else one.change for one in steps.itertuples()])  # fmt: skip
-    session.save(
-        charts.dots(steps, "mean Dice"), "rescaled",
-        "Changes without a scale of severity, with 95 % intervals over subjects. `unet3d+flip` met boxes mirrored along axis 0 in training.",
-        "Dots for each network, in rows for rescaled intensities and mirrored boxes.",
-    )  # fmt: skip
+    session.save(charts.dots(steps, "mean Dice"), "rescaled")
     rescaled = asked[asked["change"] == "rescaled"]["difference"].abs().max()
     turned = asked[asked["change"].str.startswith("mirrored") & (asked["severity"] > 0)]
     low = turned.loc[turned["difference"].idxmin()]
@@ -809,11 +756,8 @@ if reliable is None:
 else:
     ece = making.read(session.ws, "calibration_summary")
     session.save(
-        pictures.reliability(reliable, making.read(session.ws, "calibration_scaled"), ece, spec), "reliability",
-        "How often a probability is right, within 3 mm of a border: as it comes (solid) and after one temperature from "
-        "other people (dotted). ECE: mean distance from the diagonal, for the predicted class.",
-        "A square panel for each method, with probability across, the share that is so upwards, and a diagonal.",
-    )  # fmt: skip
+        pictures.reliability(reliable, making.read(session.ws, "calibration_scaled"), ece, spec), "reliability"
+    )
     columns = ["ece_before", "ece_after", "temperature", "drop", "drop_low", "drop_high"]
     display(ece.set_index(["method", "label"])[columns].round(4))
     top = ece[ece["label"] == "predicted class"].set_index("method")
@@ -861,12 +805,7 @@ if detection is not None:
     ax.set(ylim=(dice[dice > dice.max() - 0.04].min() - 0.003, risk["oracle"].max() + 0.002), xlim=(1, 0.2))
     ax.set(xlabel="share of volumes kept, the most certain first", ylabel="mean Dice of those kept")
     fig.legend(loc="outside lower center", ncols=3)
-    session.save(
-        fig, "risk-coverage",
-        "Mean Dice of the volumes that are kept when those with the largest expected loss are left to a person; methods far below "
-        "the best lie outside the picture.",
-        "Curves of mean Dice over the share of volumes kept, one for each method, and the best possible order.",
-    )  # fmt: skip
+    session.save(fig, "risk-coverage")
 
 # %% [markdown]
 # **What we see.** A curve that rises towards the right says that uncertainty finds what is bad; the dashed line is as
@@ -903,12 +842,7 @@ if calibrated:
         ax.scatter(rows.index, rows["true"], s=6, c=np.where(rows["inside"], INK, ERROR), zorder=3)
         ax.set(title=title, xlabel="volumes, by predicted size", xticks=[])
     axes[0].set_ylabel("volume (mm³)")
-    session.save(
-        fig, "conformal",
-        "The interval of every volume, by predicted size; dots are the true volumes, orange outside their interval. "
-        "Each interval was calibrated on other people than the one it is for.",
-        "Three panels of thin vertical bars that rise from left to right, with a dot on each for the true volume.",
-    )  # fmt: skip
+    session.save(fig, "conformal")
     session.say(f"""Scale chosen in the five folds: {", ".join(served.scales)}.
     Outside: {(~intervals["inside"]).sum()} of {len(intervals)} intervals of
     {served.volumes} volumes ({served.people} people).""")
@@ -928,10 +862,14 @@ if calibrated:
     shares = coverage[coverage["method"] == "chosen"].rename(columns={"coverage": "value"})
     shares = shares.assign(row=shares["group"].map(groups_of), series=shares["label"].map(parts))
     session.save(
-        charts.dots(shares, "share of true volumes inside the interval", colours, line=(f"promised {served.level:.2f}", served.level)),
-        "coverage", "Share of true volumes inside their interval, with 95 % intervals over subjects; dashed: what is promised.",
-        "Dots with horizontal bars around a dashed line, a row for each group.",
-    )  # fmt: skip
+        charts.dots(
+            shares,
+            "share of true volumes inside the interval",
+            colours,
+            line=(f"promised {served.level:.2f}", served.level),
+        ),
+        "coverage",
+    )
     told = coverage.assign(part=coverage["label"].map(parts), width=coverage["width"].round(0))
     told["95 % interval"] = [f"{low:.3f} to {high:.3f}" for low, high in zip(told["low"], told["high"], strict=True)]
     thirds = told[told["group"].isin(["all", "tercile 1", "tercile 2", "tercile 3"])]
@@ -988,10 +926,7 @@ if calibrated:
     scan = read(session.cohort.folder / "imagesTr" / spec.file_name(middle))
     ensemble = load_ensemble(folds=(0,))
     result = segment(scan, ensemble)
-    session.save(
-        result.show(), "qc", f"What the predictor shows beside a mask, for case {middle:03d}: the scan, and the mask's outlines.",
-        f"Three planes of case {middle:03d}, bare above and with two outlined parts below.", "png",
-    )  # fmt: skip
+    session.save(result.show(), "qc", middle=middle)
     truth = intervals[intervals["case"] == middle].set_index("label")
     session.say(", ".join(f"{parts[label]}: predicted {result.volumes[parts[label]]}, true {truth.loc[label, 'true']:.0f} mm³"
                           for label in parts) + f"; status {result.status}")  # fmt: skip

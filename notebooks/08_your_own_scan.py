@@ -112,10 +112,7 @@ for axis, (ax, name) in enumerate(zip(axes, ("sagittal", "coronal", "axial"), st
             ax.text(box.low[across], box.high[up] + 2, side, color="#E69F00")
     ax.set_title(name)
     ax.axis("off")
-session.save(
-    fig, "starting-crops", "The first crop of each hippocampus, where the registered template has it.",
-    "Three planes of a head with a box around each hippocampus.", "png",
-)  # fmt: skip
+session.save(fig, "starting-crops")
 
 # %% [markdown]
 # ## 3. The crop that does not move
@@ -166,10 +163,7 @@ session.facts(status=result.status, volumes={name: volume.predicted for name, vo
 # scanner, protocol or age this was not measured, and a scan with a status other than `ok` is not like them. So look at the picture:
 
 # %%
-session.save(
-    result.show(), "result", "Both hippocampi in three planes: the scan, and the same slices with the outlines of both parts.",
-    "Slices of both hippocampi without and with outlines of the anterior and the posterior part.", "png",
-)  # fmt: skip
+session.save(result.show(), "result")
 
 # %% [markdown]
 # ## 5. Images that must not pass

@@ -8,12 +8,13 @@ import subprocess
 import sys
 
 import pytest
+from notebook_counts import counts
 
 from hipposeg import cli, reproduce, workspace
 from hipposeg.workspace import Workspace, project_root
 
 ROOT = project_root()
-PATHS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.py"))
+PATHS = sorted((ROOT / "notebooks").glob("[0-9A][0-9]_*.py"))
 each_notebook = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 # A decimal number, but not in a DOI, a version, an arXiv number, a licence's name, a link or code.
 DECIMAL = re.compile(r"(?<![\w./:=-])\d+\.\d+(?![\w./-]*[/\w])")
@@ -56,6 +57,31 @@ def test_imports_stand_in_the_setup_cell_and_nothing_else_is_built_here(path):
         assert index in (1, 3) or not imports, f"cell {index + 1} imports; the setup cell is the place"
         length = len([line for line in cell.source.splitlines() if line.strip()])
         assert index == 3 or length <= 25, f"cell {index + 1} has {length} lines; about 10 are meant"
+
+
+@each_notebook
+def test_sizes_stay_within_their_limits(path):
+    found = counts(path)
+    chapter = not path.stem.startswith("A")
+    assert found["cells"] <= (45 if chapter else 60) and found["words"] <= 2500, found
+    assert found["imports"] <= 15 and found["reporting"] <= 0.25 * found["code"], found
+    assert "fmt: skip" not in path.read_text()
+
+
+@each_notebook
+def test_solutions_of_exercises_pass_their_checks(path):
+    """Each exercise is a cell to write in and a cell that checks; its folded solution follows in Markdown."""
+    every = cells(path)
+    imports = [line for line in every[3].source.splitlines() if re.match(r"(from|import) ", line)]
+    found = [index for index, cell in enumerate(every) if "exercise" in cell.metadata.get("tags", ())]
+    for index in found:
+        empty, check, folded = every[index : index + 3]
+        (solution,) = re.findall(r"<details>.*?```python\n(.*?)```.*?</details>", folded.source, re.DOTALL)
+        names: dict[str, object] = {}
+        exec("\n".join(imports), names)
+        exec(empty.source + "\n" + check.source, dict(names))  # not yet written: says so and goes on
+        exec(solution + "\n" + check.source, dict(names))
+        assert "assert" in check.source
 
 
 @each_notebook

@@ -2,6 +2,7 @@
 
 import os
 import textwrap
+import tomllib
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +24,7 @@ from hipposeg.experiments.registry import MODELS, RunSpec
 from hipposeg.results import load, tables
 from hipposeg.results.load import ResultsError, Run
 from hipposeg.viz.style import preview, save_figure, use_style
-from hipposeg.workspace import Workspace
+from hipposeg.workspace import Workspace, project_root
 
 
 def headless() -> bool:
@@ -82,14 +83,15 @@ class Session:
         """The runs to compare: each planned run once, without its twin in another precision or on another device."""
         return load.without_twins(self.every_run)
 
-    def planned(self) -> pd.DataFrame:
-        """The rows of this notebook's finished planned runs; prints how many there are."""
-        found, declared = plan.of_notebook(self.results, self.number), plan.declared(self.number)
+    def planned(self, chapter: str = "") -> pd.DataFrame:
+        """The rows of a chapter's finished planned runs, by default of this one; prints how many there are."""
+        number = chapter or self.number
+        found, declared = plan.of_notebook(self.results, number), plan.declared(number)
         count = plan.finished(self.every_run, declared)["run"].nunique()
         self.facts(series_declared=len(declared), series_found=count)
         networks = found[[not MODELS[model].members for model in found["model"]]]
         where = f" (networks trained on {tables.machines(networks)})" if len(networks) else ""
-        rest = f"; `hipposeg train --plan {self.number}` trains the others" if count < len(declared) else ""
+        rest = f"; `hipposeg train --plan {number}` trains the others" if count < len(declared) else ""
         self.say(f"**{count} of {len(declared)} planned runs are finished**{where}{rest}.")
         return found
 
@@ -134,17 +136,30 @@ class Session:
         """Record numbers for the page and the README; `finish` writes them to facts/<notebook>.json."""
         self._facts.update(values)
 
-    def save(self, fig: Figure, slug: str, caption: str, alt: str, kind: str = "svg") -> None:
-        """Show a figure, and save it as figures/<NN>_<slug>.<svg|png> when the notebook finishes.
+    def save(self, fig: Figure, slug: str, key: str = "", **values: Any) -> None:
+        """Show a figure with its caption, and save it as figures/<NN>_<slug>.<svg|png> when the notebook finishes.
 
-        Use svg for charts and png for images of tissue. Caption and alternative text are shown on the page, too.
+        Args:
+            fig: the figure.
+            slug: its name.
+            key: the name of its texts in notebooks/captions.toml, if they serve several figures.
+            values: what the texts name in braces.
+
+        Raises:
+            KeyError: captions.toml lacks the figure, or the call lacks a value.
         """
-        name = f"{self.number}_{slug}.{kind}"
+        texts = self._captions[f"{self.number}_{key or slug}"]
+        caption, alt = (texts[name].format_map(values) for name in ("caption", "alt"))
+        name = f"{self.number}_{slug}.{texts.get('kind', 'svg')}"
         save_figure(fig, self.ws.work / "figures" / name, self.ws.is_phantom)
         self._figures.append({"file": name, "caption": caption, "alt": alt})
         display(Image(preview(fig), alt=alt))
         display(Markdown(f"*{caption}*"))
         plt.close(fig)
+
+    @cached_property
+    def _captions(self) -> dict[str, dict[str, str]]:
+        return tomllib.loads((project_root() / "notebooks" / "captions.toml").read_text(encoding="utf-8"))
 
     def finish(self, *promised: Path) -> None:
         """Move figures, their index and the facts into artifacts, where a failed notebook has left nothing.

@@ -1,6 +1,6 @@
 """Reproducible notebooks and artifacts: sources and their .ipynb files, execution, hashes, comparison.
 
-A notebook's source is `notebooks/NN_slug.py` in jupytext's percent format. The `.ipynb` beside it, for Jupyter and
+A notebook's source is `notebooks/NN_slug.py` (appendices: `A1_slug.py`) in jupytext's percent format. The `.ipynb` beside it, for Jupyter and
 Colab, holds the same cells without outputs. Papermill executes the source; the terminal shows its whole output. The
 copy in artifacts/ has the same bytes every time: stderr, times, widget state, memory addresses and paths of the machine
 are removed, and its images have 256 colours (the figures of full quality are the files in figures/). The manifest lists
@@ -71,7 +71,7 @@ def dump(notebook: Any) -> str:
 def sync(folder: Path, check: bool = False) -> list[str]:
     """Write the `.ipynb` beside every source, unless `check`; return the names of those that were out of date."""
     stale = []
-    for path in sorted(folder.glob("[0-9][0-9]_*.py")):
+    for path in sorted(folder.glob("[0-9A][0-9]_*.py")):
         pair, wanted = path.with_suffix(".ipynb"), dump(read(path))
         if not pair.is_file() or pair.read_text(encoding="utf-8") != wanted:
             stale.append(pair.name)

@@ -16,6 +16,7 @@ def body(path: Path) -> str:
     """The cells of an executed notebook as HTML that loads nothing."""
     import nbformat
     from nbconvert import HTMLExporter
+    from traitlets.config import Config
 
     notebook = nbformat.read(path, as_version=4)
     hidden = ("injected-parameters", "remove-cell")
@@ -24,7 +25,8 @@ def body(path: Path) -> str:
         for cell in notebook.cells
         if not set(hidden) & set(cell.metadata.get("tags", ())) and '"google.colab" in sys.modules' not in cell.source
     ]
-    exporter = HTMLExporter(template_name="basic")
+    without_input = {"TagRemovePreprocessor": {"enabled": True, "remove_input_tags": {"hide-input"}}}
+    exporter = HTMLExporter(template_name="basic", config=Config(without_input))
     return REMOTE.sub("", exporter.from_notebook_node(notebook)[0])
 
 
