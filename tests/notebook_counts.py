@@ -1,4 +1,4 @@
-"""Sizes of the notebooks: `python tests/notebook_counts.py` prints them, test_notebooks.py holds them to their limits."""
+"""Sizes of the notebooks: `python tests/notebook_counts.py` prints them, test_notebooks.py has their limits."""
 
 import ast
 import re

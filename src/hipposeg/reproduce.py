@@ -1,10 +1,10 @@
 """Reproducible notebooks and artifacts: sources and their .ipynb files, execution, hashes, comparison.
 
-A notebook's source is `notebooks/NN_slug.py` (appendices: `A1_slug.py`) in jupytext's percent format. The `.ipynb` beside it, for Jupyter and
-Colab, holds the same cells without outputs. Papermill executes the source; the terminal shows its whole output. The
-copy in artifacts/ has the same bytes every time: stderr, times, widget state, memory addresses and paths of the machine
-are removed, and its images have 256 colours (the figures of full quality are the files in figures/). The manifest lists
-the SHA-256 of every file that a rerun reproduces.
+A notebook's source is `notebooks/NN_slug.py` (appendices: `A1_slug.py`) in jupytext's percent format. The `.ipynb`
+beside it, for Jupyter and Colab, holds the same cells without outputs. Papermill executes the source; the terminal
+shows its whole output. The copy in artifacts/ has the same bytes every time: stderr, times, widget state, memory
+addresses and paths of the machine are removed, and its images have 256 colours (the figures of full quality are the
+files in figures/). The manifest lists the SHA-256 of every file that a rerun reproduces.
 """
 
 import base64
