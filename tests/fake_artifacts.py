@@ -96,6 +96,10 @@ def fill_explorer(ws: Workspace) -> None:
     index = {"folds": "grouped", "fold": 0, "ends": MSD_HIPPOCAMPUS.axes, "planes": planes}
     models = [{"run": run, "model": run.split(".")[0]} for run in runs]
     write_json(ws.artifacts / "explorer" / "index.json", index | {"models": models, "cases": cases})
+    # What a network learns of the last case: nothing, then the truth.
+    (ws.artifacts / "studies").mkdir(exist_ok=True)
+    np.savez(ws.artifacts / "studies" / "learning.npz", case=SCORED[-1], epochs=[1, 4], dice=[0.0, 1.0],
+             masks=np.stack([np.zeros_like(truth), truth]))  # fmt: skip
 
 
 def fill_studies(ws: Workspace) -> None:

@@ -37,6 +37,7 @@ class Project:
             shutil.copy(project_root() / name, folder / name)
         files = (
             *("src/hipposeg/module.py", "src/hipposeg_lab/studies/module.py", "src/hipposeg_lab/page/base.css"),
+            "notebooks/captions.toml",
             *(f"notebooks/{number}_made.py" for number in ("01", "02", "07")),
         )
         for name in files:

@@ -24,7 +24,7 @@ def front_context(art: Artifacts, shared: dict[str, Any]) -> dict[str, Any]:
     cpu = next(iter(art.bench.get("kinds", ())), {"systems": {}})  # the one of our training time
     return {
         "viewer": Markup(viewer.payload(art)),
-        "viewer_models": len(art.explorer.get("models", ())),
+        "learning": viewer.learning(art) if art.explorer else {},
         "three": base64.b64encode((VENDOR / "three.min.js.gz").read_bytes()).decode() if art.explorer else "",
         "still": still(art),
         "usual": next((one for one in shared["five_folds"] if one.folds == "nnunet"), None),

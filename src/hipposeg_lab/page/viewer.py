@@ -5,6 +5,7 @@ At most eight models are named, in words. The scatter is drawn with HTML and CSS
 """
 
 import base64
+import gzip
 import json
 import math
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from hipposeg.data.spec import MSD_HIPPOCAMPUS
@@ -58,8 +60,22 @@ def payload(art: Artifacts) -> str:
     ]
     labels = [{"name": label.name, "colour": label.colour} for label in MSD_HIPPOCAMPUS.labels]
     content = {"models": models, "labels": labels, "rows": LABELS, "cases": cases, "ends": index["ends"]}
-    content |= {"planes": index["planes"], "rules": cases_by_rule(runs[0].values())}
+    content |= {"planes": index["planes"], "rules": cases_by_rule(runs[0].values()), "learning": learning(art)}
     return json.dumps(content, sort_keys=True, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def learning(art: Artifacts) -> dict[str, Any]:
+    """One case as a network outlined it during its training (`studies.learning`); empty without it."""
+    path = art.ws.artifacts / "studies" / "learning.npz"
+    if not path.is_file():
+        return {}
+    with np.load(path) as kept:
+        case, epochs = int(kept["case"]), kept["epochs"].tolist()
+        masks = base64.b64encode(gzip.compress(kept["masks"].tobytes(), 9, mtime=0)).decode()
+        dice = [show(float(value), "score") for value in kept["dice"]]
+    if case not in {one["case"] for one in art.explorer["cases"]}:
+        return {}  # the phantom's explorer has other cases
+    return {"case": case, "epochs": epochs, "dice": dice, "masks": masks, "words": MODELS["unet2d"]}
 
 
 def _base64(path: Path) -> str:

@@ -225,6 +225,23 @@ def test_tissue_is_interpolated_and_masks_are_not(viewer: Page) -> None:
     assert found[0] > 3 and found[1] == 1
 
 
+def test_a_network_is_watched_while_it_learns(viewer: Page) -> None:
+    chosen, text = viewer.locator("#v-case"), viewer.locator("#v-text")
+    voxels = "Explorer.lesson && Explorer.lesson.mask.reduce((sum, one) => sum + (one > 0), 0)"
+    slider = viewer.locator("#v-epoch")
+    slider.press("ArrowRight")
+    expect(text).to_contain_text("after epoch 4 of its training: mean Dice 1.000")
+    opened = viewer.evaluate("Volumes.index.cases[Explorer.number].case")
+    assert opened == viewer.evaluate("Volumes.index.learning.case")
+    assert viewer.evaluate(voxels) == viewer.evaluate("Explorer.volume.masks[0].filter((one) => one).length")
+    slider.press("ArrowLeft")
+    expect(text).to_contain_text("after epoch 1 of its training: mean Dice 0.000")
+    assert viewer.evaluate(voxels) == 0
+    chosen.select_option("0")
+    expect(text).not_to_contain_text("epoch")
+    assert viewer.evaluate("Explorer.lesson") is None
+
+
 def test_a_drawn_outline_is_scored(viewer: Page) -> None:
     viewer.click("#v-draw")
     text = viewer.locator("#draw-text")

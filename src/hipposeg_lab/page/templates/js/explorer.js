@@ -15,9 +15,10 @@ const Entered = {
 };
 
 // The explorer: which case and model are looked at, where, and what is drawn; every control, in one place.
-const Explorer = { volume: null, number: 0, model: 0, cross: [0, 0, 0] };
+// lesson: what a network drew during its training, {mask, epoch, dice}, or null.
+const Explorer = { volume: null, number: 0, model: 0, cross: [0, 0, 0], lesson: null };
 if (Volumes.index && document.getElementById("viewer")) {
-  const { cases, models, rules, rows, planes } = Volumes.index;
+  const { cases, models, rules, rows, planes, learning } = Volumes.index;
   const by = (id) => document.getElementById(id);
   const panes = [...document.querySelectorAll("#viewer [data-axis]")].map((pane) => ({
     axis: Number(pane.dataset.axis),
@@ -26,7 +27,7 @@ if (Volumes.index && document.getElementById("viewer")) {
     name: pane.querySelector(".pane-name"),
   }));
   const numbered = (number) => String(cases[number].case).padStart(3, "0");
-  const mask = () => Explorer.volume.masks[models[Explorer.model].mask];
+  const mask = () => Explorer.lesson?.mask ?? Explorer.volume.masks[models[Explorer.model].mask];
   let solid = false, meshed = "", hidden = false, drawn = Promise.resolve();
   const shows = () => ({
     truth: by("v-truth").checked && !hidden, mask: by("v-mask").checked && !hidden,
@@ -51,7 +52,7 @@ if (Volumes.index && document.getElementById("viewer")) {
     if (!solid) return;
     const { volume, number, model } = Explorer;
     const [truth, own, wrong] = ["v-truth", "v-mask", "v-wrong"].map((id) => by(id).checked);
-    const key = [number, model, truth, own, wrong].join();
+    const key = [number, model, Explorer.lesson?.epoch, truth, own, wrong].join();
     if (key === meshed) return;
     meshed = key;
     const masks = [volume.masks[0].slice(), mask().slice()];
@@ -63,7 +64,7 @@ if (Volumes.index && document.getElementById("viewer")) {
   };
 
   const showScores = () => {
-    const { number, model } = Explorer, one = cases[number], found = one.scores[model];
+    const { number, model, lesson } = Explorer, one = cases[number], found = one.scores[model];
     by("v-scores").tBodies[0].replaceChildren(...rows.map((row, index) => {
       const line = document.createElement("tr");
       const head = Object.assign(document.createElement("th"), { scope: "row", textContent: row });
@@ -74,6 +75,7 @@ if (Volumes.index && document.getElementById("viewer")) {
     const [mean, whole] = [found[rows.indexOf("mean")], found[rows.indexOf("union")]];
     by("v-text").textContent = `Case ${numbered(number)}${rule ? `, the ${rule[0]} of ${models[0].words}` : ""}. ` +
       `${models[model].words}: Dice ${mean[0]}, volume ${whole[4]} mm³ (expert ${whole[3]}). ${one.words[model]}`;
+    if (lesson) by("v-text").textContent = `Case ${numbered(number)}. ${learning.words} after epoch ${lesson.epoch} of its training: mean Dice ${lesson.dice}.`;
     by("v-model").title = models[model].text;
     for (const button of by("v-rules").querySelectorAll("button")) button.setAttribute("aria-pressed", String(Number(button.value) === one.case));
   };
@@ -100,6 +102,7 @@ if (Volumes.index && document.getElementById("viewer")) {
     if (wanted !== Explorer.number) return; // another case was chosen meanwhile
     Explorer.volume = loaded;
     Explorer.cross = fullest(loaded);
+    Explorer.lesson = null;
     redraw();
     idle(() => { Volumes.load(near(wanted + 1)); Volumes.load(near(wanted - 1)); });
   };
@@ -116,9 +119,21 @@ if (Volumes.index && document.getElementById("viewer")) {
   by("v-case").addEventListener("change", () => choose(Number(by("v-case").value)));
   by("v-before").addEventListener("click", () => choose(Explorer.number - 1));
   by("v-after").addEventListener("click", () => choose(Explorer.number + 1));
-  by("v-model").addEventListener("change", () => { Explorer.model = Number(by("v-model").value); redraw(); });
+  by("v-model").addEventListener("change", () => { Explorer.model = Number(by("v-model").value); Explorer.lesson = null; redraw(); });
   for (const id of ["v-truth", "v-mask", "v-wrong"]) by(id).addEventListener("change", redraw);
   by("v-opacity").addEventListener("input", () => { if (Explorer.volume) drawSlices(); });
+
+  // "Watch it learn": one case, outlined by a network after more and more epochs.
+  let stages = null;
+  by("v-epoch")?.addEventListener("input", async () => {
+    const at = Number(by("v-epoch").value), number = cases.findIndex((one) => one.case === learning.case);
+    if (!Explorer.volume || Explorer.number !== number) await choose(number);
+    stages ??= await Volumes.masks(learning.masks, Explorer.volume.masks[0].length);
+    if (Explorer.number !== number || at !== Number(by("v-epoch").value)) return; // moved on meanwhile
+    Explorer.lesson = { mask: stages[at], epoch: learning.epochs[at], dice: learning.dice[at] };
+    by("v-epoch").setAttribute("aria-valuetext", `epoch ${learning.epochs[at]}`);
+    redraw();
+  });
 
   // Outlines hide the border that they claim: a button and a key take them away for as long as they are held.
   const hide = (now) => { if (hidden !== now && Explorer.volume) { hidden = now; drawSlices(); } };

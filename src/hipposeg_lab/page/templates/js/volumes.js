@@ -25,12 +25,13 @@ const Volumes = {
     const paper = new OffscreenCanvas(picture.width, picture.height).getContext("2d");
     paper.drawImage(picture, 0, 0);
     const pixels = paper.getImageData(0, 0, picture.width, picture.height).data;
-    const packed = await gunzip(masks);
     const size = shape[0] * shape[1] * shape[2];
-    return {
-      shape,
-      grey: Uint8Array.from({ length: size }, (_, at) => pixels[4 * at]),
-      masks: Array.from({ length: packed.length / size }, (_, at) => packed.subarray(at * size, (at + 1) * size)),
-    };
+    return { shape, grey: Uint8Array.from({ length: size }, (_, at) => pixels[4 * at]), masks: await this.masks(masks, size) };
+  },
+
+  // Masks of `size` voxels each from a gzip stream.
+  async masks(text, size) {
+    const packed = await gunzip(text);
+    return Array.from({ length: packed.length / size }, (_, at) => packed.subarray(at * size, (at + 1) * size));
   },
 };
