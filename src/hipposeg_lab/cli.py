@@ -27,6 +27,15 @@ def page(args: argparse.Namespace) -> int:
     return 0
 
 
+def animation(args: argparse.Namespace) -> int:
+    """Film the page's explorer for README (needs Chromium)."""
+    from hipposeg_lab.page import animation as film
+
+    ws = Workspace.here("msd", "standard")
+    print(f"The animation is {film.make(ws.page, ws.artifacts / 'page' / 'explorer.webp')}")
+    return 0
+
+
 def study(args: argparse.Namespace) -> int:
     """Run or resume the analyses that need trained weights; current results are kept."""
     from hipposeg_lab.studies import catalogue
@@ -74,6 +83,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--dataset", choices=("msd", "phantom"), help="the one whose results exist, by default")
     made.add_argument("--profile", choices=PROFILES, default="standard", help="of the notebooks (standard)")
     made.add_argument("--made", action="store_true", help="all notebooks ran with the present sources (`make all`)")
+    command(animation)
     studied = command(study)
     studied.add_argument("names", nargs="*", help="such as box; a wrong name lists all")
     studied.add_argument("--all", action="store_true", help="every study")
