@@ -154,6 +154,7 @@ def run(port: int, folder: Path | None = None, weights: Path | None = None) -> i
         door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             door.bind((HOST, port))
+            door.listen()  # before the address is printed
         except OSError as error:
             raise ValueError(f"--port {port}: found {error.strerror}, expected a free port. Use 0 for any.") from error
         desk = Desk(Path(work) / "scans", folder or Path(work) / "results", load_ensemble(weights))
