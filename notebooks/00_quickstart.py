@@ -71,7 +71,7 @@ scan = nib.load(files[0])
 label = nib.load(folder / "labelsTr" / files[0].name)
 image, truth = scan.get_fdata(dtype=np.float32), np.asarray(label.dataobj)
 print(len(files), "scans; the first:", files[0].name)
-print("shape", image.shape, "voxel size in mm", scan.header.get_zooms(), "labels", np.unique(truth))
+print("shape", image.shape, "voxel size in mm", np.array(scan.header.get_zooms()), "labels", np.unique(truth))
 
 # %% [markdown]
 # A slice through the middle, without and with the experts' outlines. Bright is tissue, dark is fluid: the scan is T1-weighted.

@@ -165,6 +165,7 @@ for n, one in cases.items():
     assert np.array_equal(np.asarray(again.dataobj), one.label) and np.array_equal(again.affine, scan.affine)
     proved += 1
 print(f"exact for {proved} of {len(cases)} cases")
+session.facts(round_trips=proved)
 
 # %% [markdown]
 # ## 4. Other voxel sizes, and what resampling loses
@@ -298,9 +299,9 @@ if len(planes):
     session.claim(
         sagittal["conclusion"] == "worse" and axial["conclusion"] == "inconclusive" and both[0] > 3 * both[1],
         f"""**The 2D networks cut across axis 1 (coronal slices), although such slices seldom show both parts.** {both[0]:.0f} % of the sagittal
-slices with a label hold both parts, and {both[1]:.0f} % of the coronal ones. Yet sagittal slices lower Dice by {-sagittal["difference"]:.3f} (95 %
-interval {-sagittal["high"]:.3f} to {-sagittal["low"]:.3f}); for axial slices the comparison is inconclusive. What a slice shows to the eye is no
-guide to what a network makes of it.""",
+slices with a label hold both parts, and {both[1]:.0f} % of the coronal ones. Yet sagittal slices lower Dice by {-sagittal["difference"]:.4f} (95 %
+interval {-sagittal["high"]:.4f} to {-sagittal["low"]:.4f}); for axial slices the comparison is inconclusive. The axis was chosen on `dev`, before
+these runs.""",
     )
 
 # %% [markdown]
@@ -358,7 +359,7 @@ for n in few:
     for levels in (1, 2, 3):
         params = n4.N4Params(levels=levels)
         own, both_fields = (
-            np.log(n4.bias_field(one, case.spacing, params)) for one in (stored, np.float32(stored * planted))
+            np.log(n4.bias_field(one, cases[n].spacing, params)) for one in (stored, np.float32(stored * planted))
         )
         missed = (both_fields - own - np.log(planted)).std() / np.log(planted).std()
         low, high = np.percentile(own, (1, 99))
@@ -391,7 +392,7 @@ if len(effect):
     row = effect.loc["N4"].loc["unet2d+n4"]
     session.claim(
         row["conclusion"] == "inconclusive",
-        f"""**Does it help a network? The comparison is inconclusive.** With N4 the 2D network of notebook 03 gains {row["difference"]:+.3f} Dice
+        f"""**Does it help a network? The comparison is inconclusive.** With N4 the 2D network of notebook 03 changes Dice by {row["difference"]:+.3f}
 (95 % interval {row["low"]:+.3f} to {row["high"]:+.3f}; {row["seeds"]:.0f} seeds, short schedule). N4 stays off in all main models.""",
     )
 
@@ -400,7 +401,7 @@ if len(effect):
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 session.claim(
-    proved == len(cases) and losses["label lost (%)"].iloc[0] == 0 and ceilings.loc[2.0].max() < 0.92,
+    len(planes) > 0 and planes["high"].iloc[0] < 0 and effect["conclusion"].iloc[0] == "inconclusive",
     f"""**Which preprocessing does this data need? Z-scores and centred padding; neither resampling nor N4.**
 
 1. Z-scoring each crop removes differences in scale of a factor of thousands, without a mask or a label.

@@ -73,7 +73,7 @@ for n, case in cases.items():
     gaps = np.diff(np.unique(image))
     rows[n] = {"gap": np.median(gaps), "mean intensity": image.mean(), "SD of intensity": image.std()}
     rows[n] |= {"volume": (case.label > 0).sum(), "type": case.stored_dtype}
-    if len(rows) in (3, 4):
+    if n in (3, 4):
         print(f"case {n:03d}, {case.stored_dtype}: the first of {len(gaps)} gaps", gaps[:6].round(4))
 table = pd.DataFrame.from_dict(rows, orient="index")
 
