@@ -291,7 +291,7 @@ for ax, (kind, title) in zip(axes, kinds.items()):
     for value, colour in enumerate(colours.values()):
         ax.scatter(*np.argwhere(state == value).T[::-1], s=34, color=colour, marker="|", linewidths=3)
     ax.set_yticks(range(len(sides)), [f"fold {fold}" for fold in range(len(sides))])
-    ax.set(title=f"{title}: {np.mean(shared[kind]):.0f} test volumes of a fold leak", ylim=(4.6, -0.6))
+    ax.set(title=f"{title}: {np.mean(shared[kind]):.0f} of {len(fold['scored'])} test volumes leak", ylim=(4.6, -0.6))
     ax.grid(False)
 axes[1].set_xlabel("subjects, in order of their case numbers")
 handles = [plt.Rectangle((0, 0), 1, 1, fc=fill, ec=style.MUTED, label=text) for text, fill in list(colours.items())[1:]]
