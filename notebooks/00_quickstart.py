@@ -25,6 +25,8 @@
 # - how a U-Net is built, and how its tensors change on the way through;
 # - how a training loop works, and how to score its result on subjects that the network never saw.
 #
+# No knowledge of MRI is needed; words such as *voxel* and *Dice* are in the [glossary](GLOSSARY.md).
+#
 # - **Reads:** the data set.
 # - **Writes:** `figures/00_*`, `facts/00_quickstart.json`.
 # - **Run time:** a minute and a half on two CPU cores, of which a minute is training.
@@ -69,7 +71,7 @@ scan = nib.load(files[0])
 label = nib.load(folder / "labelsTr" / files[0].name)
 image, truth = scan.get_fdata(dtype=np.float32), np.asarray(label.dataobj)
 print(len(files), "scans; the first:", files[0].name)
-print("shape", image.shape, "voxel size in mm", scan.header.get_zooms(), "labels", np.unique(truth))
+print("shape", image.shape, "voxel size in mm", np.array(scan.header.get_zooms()), "labels", np.unique(truth))
 
 # %% [markdown]
 # A slice through the middle, without and with the experts' outlines. Bright is tissue, dark is fluid: the scan is T1-weighted.
@@ -253,9 +255,62 @@ session.save(fig, "median-case")
 #
 # ## Exercises
 #
-# 1. Train twice as long. How much does Dice gain?
-# 2. Remove the skip connections (`torch.cat` with zeros). What happens to the borders?
-# 3. Hold out every fifth *volume* instead of every fifth subject. Does the score change?
+# **1. Another score.** The intersection over union (IoU) of two masks is their overlap over the part that either of them covers. Write `my_iou`.
+
+# %% tags=["exercise"]
+my_iou = None  # your function: two boolean masks -> number
+
+# %%
+if my_iou is not None:
+    a, b = np.array([0, 1, 1, 1, 0, 0], bool), np.array([0, 0, 1, 1, 1, 1], bool)
+    assert my_iou(a, b) == 2 / 5, f"two of five voxels are in both; found {my_iou(a, b)}"
+    assert my_iou(a, a) == 1 and my_iou(a, ~a) == 0
+    print("right; from it follows Dice = 2 IoU / (1 + IoU)")
+else:
+    print("exercise 1 is not yet written")
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def my_iou(a, b):
+#     return (a & b).sum() / (a | b).sum()
+# ```
+#
+# </details>
+#
+# **2. A layer.** The U-Net above halves the resolution by a maximum over two voxels along each axis. Write `my_down`, a layer that learns how to halve it:
+# a convolution with a stride, then the same normalisation and non-linearity as in `block`.
+
+# %% tags=["exercise"]
+my_down = None  # your function: number of input channels, number of output channels -> nn.Module
+
+# %%
+if my_down is not None:
+    torch.manual_seed(0)
+    x = torch.randn(2, 8, 16, 24, 16, requires_grad=True)
+    y = my_down(8, 16)(x)
+    assert y.shape == (2, 16, 8, 12, 8), f"half the resolution and 16 channels are meant; found {tuple(y.shape)}"
+    assert y.mean().abs() < 1 and y.min() < 0, "normalise, then apply LeakyReLU"
+    y.pow(2).sum().backward()
+    assert x.grad is not None and x.grad.abs().sum() > 0, "the gradient must reach the input"
+    print("right:", tuple(x.shape), "->", tuple(y.shape))
+else:
+    print("exercise 2 is not yet written")
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def my_down(inputs, outputs):
+#     convolution = nn.Conv3d(inputs, outputs, 3, stride=2, padding=1)
+#     return nn.Sequential(convolution, nn.InstanceNorm3d(outputs, affine=True), nn.LeakyReLU())
+# ```
+#
+# </details>
+#
+# To go on: use your layer in `UNet.forward` in place of the maximum, train twice as long, or remove the skip connections (`torch.cat` with
+# zeros). Which of them changes the Dice most?
 #
 # ## References
 #

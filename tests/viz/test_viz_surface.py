@@ -59,6 +59,18 @@ def test_surface_volume_is_close_to_the_voxels(renders):
     assert np.mean(np.reshape(mesh.bounds, (3, 2)), axis=1) == pytest.approx([12, 12, 24], abs=0.1)
 
 
+def test_a_scene_has_a_legend_and_letters_and_says_where_it_does_not_turn(renders, monkeypatch, capsys):
+    _, label = volume()
+    plotter = surface._plotter(label, SPEC, SPACING, 20, surface.meshes, off_screen=True, window_size=(240, 140))
+    bare = plotter.screenshot(return_img=True)
+    surface._annotate(plotter, label.shape, SPEC, SPACING)
+    assert plotter.legend.GetNumberOfEntries() == 2 and not np.array_equal(plotter.screenshot(return_img=True), bare)
+    plotter.close()
+    monkeypatch.setenv("HIPPOSEG_HEADLESS", "1")
+    assert surface.show(label, SPEC, SPACING) is not None
+    assert "still picture" in capsys.readouterr().out
+
+
 def test_a_machine_without_gl_gets_a_reason(monkeypatch, caplog):
     monkeypatch.setattr(surface, "PROBE", "raise SystemExit('no GL here')")
     surface.problem.cache_clear()

@@ -153,11 +153,26 @@ def figure(
     return fig
 
 
+def _annotate(plotter: Any, shape: Sequence[int], spec: DatasetSpec, spacing: Sequence[float]) -> None:
+    """Name the colours of a scene, and write the letters of the known directions at the ends of their axes."""
+    names = [[item.name, item.colour] for item in spec.labels]
+    plotter.add_legend(names, bcolor=None, face="rectangle", size=(0.28, 0.1), loc="lower left")
+    ends = [(axis, end, text) for axis, both in enumerate(spec.axes) for end, text in enumerate(both) if text]
+    extent = np.multiply(shape, spacing)
+    points = [np.where(np.arange(3) == axis, end * extent, extent / 2) for axis, end, _ in ends]
+    plotter.add_point_labels(np.array(points), [text for *_, text in ends], shape=None, show_points=False, bold=True,
+                             always_visible=True, font_size=24, text_color=MUTED)  # fmt: skip
+
+
 def show(label: NDArray[np.uint8], spec: DatasetSpec, spacing: Sequence[float]) -> Any:
-    """Return a scene to turn and zoom in Jupyter, or a still picture where trame is not installed."""
+    """Return a scene to turn and zoom in Jupyter; in Colab and without trame, a still picture and a word about it."""
     if reason := problem():
         raise RuntimeError(reason)
     turns = find_spec("trame") is not None and os.environ.get("HIPPOSEG_HEADLESS") != "1"
-    span = _longest(label, spacing)
+    turns = turns and "google.colab" not in sys.modules
+    if not turns:
+        print("This is a still picture. In Jupyter on your own machine, with trame installed, the scene turns.")
+    span = 1.8 * _longest(label, spacing)  # with room for the letters
     plotter = _plotter(label, spec, spacing, span, meshes, notebook=True, window_size=(700, 500))
+    _annotate(plotter, label.shape, spec, spacing)
     return plotter.show(jupyter_backend="trame" if turns else "static", return_viewer=True)

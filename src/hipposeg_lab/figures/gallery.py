@@ -25,7 +25,7 @@ def grid(
     the middle of equal fields, so that their sizes compare. Raises ValueError without views.
     """
     if not views:
-        raise ValueError("no cases to draw; choose some by a rule, such as studies.statistics.at_ranks")
+        raise ValueError("no cases to draw; choose some by a rule, such as evenly spaced ranks of a value")
     sizes = [slices.plane_size(view.image, 0, view.spacing) for view in views]
     field = np.max(sizes, axis=0)
     names = (None, *views[0].masks) if bare else tuple(views[0].masks)
@@ -68,12 +68,13 @@ def browse(
     image: np.ndarray, masks: Mapping[str, np.ndarray], spec: DatasetSpec, title: str = "", *,
     spacing: tuple[float, float, float] = (1.0, 1.0, 1.0),
 ) -> Any:  # fmt: skip
-    """Return `three_plane` under three sliders, one for each axis, for Jupyter."""
+    """Return `three_plane` under three sliders, one for each axis, for Jupyter; they count from 1, as the titles do."""
     import ipywidgets as widgets
     from IPython.display import display
 
-    def draw(**centre: int) -> None:
-        figure = slices.three_plane(image, masks, spec, title, list(centre.values()), spacing=spacing)
+    def draw(**shown: int) -> None:
+        centre = [number - 1 for number in shown.values()]
+        figure = slices.three_plane(image, masks, spec, title, centre, spacing=spacing)
         display(figure)
         plt.close(figure)
 
@@ -81,5 +82,5 @@ def browse(
     sliders = {}
     for axis, count in enumerate(image.shape):
         start = slices.fullest(first, axis, image.shape)
-        sliders[slices.plane_name(spec, axis)] = widgets.IntSlider(start, 0, count - 1, continuous_update=False)
+        sliders[slices.plane_name(spec, axis)] = widgets.IntSlider(start + 1, 1, count, continuous_update=False)
     return widgets.interactive(draw, **sliders)

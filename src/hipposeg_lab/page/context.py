@@ -67,6 +67,7 @@ def page_context(art: Artifacts, page: Path) -> dict[str, Any]:
         "cohort": view.cohort_size(art.folds),
         "leaks": leaks(art.folds),
         "facts": art.facts.get("01_exploration", {}),
+        "details": art.facts.get("A0_data_details", {}),
         "published": PUBLISHED,
         "case_rows": cases,
         "missing": missing,

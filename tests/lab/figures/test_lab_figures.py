@@ -75,6 +75,17 @@ def test_grid_shows_every_case_in_one_scale(bare, each):
         gallery.grid([], SPEC, columns=3)
 
 
+def test_sliders_show_the_slice_that_they_name(monkeypatch):
+    image, label = volume()
+    shown = []
+    monkeypatch.setattr(gallery.slices, "three_plane", lambda *args, **_: shown.append(args[4]) or plt.figure())
+    widget = gallery.browse(image, {"truth": label}, SPEC)
+    sliders = widget.children[:3]
+    assert [(one.min, one.max) for one in sliders] == [(1, side) for side in image.shape]
+    widget.f(**{one.description: one.max for one in sliders})
+    assert shown[-1] == [side - 1 for side in image.shape]
+
+
 def test_soft_labels_mix_colours_and_fade_with_the_background():
     half = np.zeros((3, 2, 1))
     half[:, 0, 0], half[:, 1, 0] = (0, 0.5, 0.5), (0.5, 0.5, 0)
