@@ -51,7 +51,7 @@ def by_position(table: pd.DataFrame, names: Mapping[str, str], bins: Sequence[st
     axes[0, 0].set_ylabel("wrong tissue (mm³ a volume)")
     axes[1, 0].set_ylabel("wrong tissue (% of the truth)")
     fig.supxlabel("position along the true hippocampus in tenths of its length; dashed lines: its ends", fontsize=9)
-    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=len(KINDS), fontsize=9)
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(KINDS), fontsize=9)
     return fig
 
 
