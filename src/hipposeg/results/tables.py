@@ -9,8 +9,7 @@ from hipposeg.data.folds import N_FOLDS
 from hipposeg.data.spec import DatasetSpec
 from hipposeg.metrics import DISTANCES, MEAN, METRICS, UNION
 from hipposeg.results.compare import CONCLUSIONS, differences, means
-from hipposeg.results.load import Run
-from hipposeg.stats import Agreement, agreement, interval, signed
+from hipposeg.stats import interval, signed
 
 METRIC_COLUMNS = tuple(f"{metric}{end}" for metric in METRICS for end in ("", "_low", "_high"))
 RUN_COLUMNS = ("run", "model", "notebook", "dims", "folds", "fold", "seed", "schedule", "device", "precision", "family",
@@ -23,8 +22,8 @@ WRITTEN = {
     "params": ("parameters", "{:,.0f}"), "gflops": ("GFLOP", "{:.1f}"), "steps": ("steps", "{:,.0f}"),
     "minutes": ("minutes", "{:.1f}"), "seeds": ("seeds", "{:.0f}"), "iou": ("IoU", "{:.3f}"),
     "nsd1": ("NSD 1 mm", "{:.3f}"), "nsd2": ("NSD 2 mm", "{:.3f}"), "hd95": ("HD95 (mm)", "{:.2f}"),
-    "msd": ("MSD (mm)", "{:.2f}"), "volume_bias": ("volume bias (mm³)", "{:+.0f}"),
-    "volume_abs_error": ("volume error (mm³)", "{:.0f}"),
+    "msd": ("MSD (mm)", "{:.2f}"), "volume_bias": ("volume bias, whole (mm³)", "{:+.0f}"),
+    "volume_abs_error": ("volume error, whole (mm³)", "{:.0f}"),
 }  # fmt: skip
 
 
@@ -54,6 +53,8 @@ def summary(frame: pd.DataFrame, spec: DatasetSpec, shown: Mapping[str, Sequence
 def readable(results: pd.DataFrame, names: dict[str, str], spec: DatasetSpec) -> pd.DataFrame:
     """What `summary` returns as text, one row a run: Dice of each class, their mean with its interval, union, the rest.
 
+    Volumes are of the union, other metrics the mean over classes.
+
     names: run -> what to call it; gives the order.
     """
     rows = []
@@ -64,7 +65,9 @@ def readable(results: pd.DataFrame, names: dict[str, str], spec: DatasetSpec) ->
         row |= {"mean Dice": f"{mean['dice']:.3f}"}
         row |= {"95 % interval": f"{mean['dice_low']:.3f} to {mean['dice_high']:.3f}"}
         row |= {"union": f"{by_label.loc[UNION, 'dice']:.3f}"}
-        row |= {WRITTEN[metric][0]: WRITTEN[metric][1].format(mean[metric]) for metric in METRICS[2:]}
+        for metric in METRICS[2:]:
+            title, form = WRITTEN[metric]
+            row[title] = form.format(by_label.loc[UNION if "volume" in metric else MEAN, metric])
         rows.append(row | {"volumes": int(mean["n"]), "no distance": int(mean["n_nan"])})
     return pd.DataFrame(rows).set_index("run").rename_axis(None)
 
@@ -178,12 +181,6 @@ def machines(frame: pd.DataFrame) -> str:
     """Which processor trained how many networks, in words; models that are not trained are left out."""
     counts = frame[frame["steps"] > 0].groupby("processor")["run"].nunique()
     return "; ".join(f"{name}: {count}" for name, count in counts.items())
-
-
-def volume_agreements(run: Run, spec: DatasetSpec) -> dict[str, Agreement]:
-    """Bland-Altman and ICC of predicted against true volumes in mm3, for each class and their union."""
-    columns = ("volume_predicted", "volume_true")
-    return {label: agreement(*(run.values(label, one).to_numpy() for one in columns)) for label in (*spec.names, UNION)}
 
 
 def out_of_fold(frame: pd.DataFrame, model: str) -> pd.DataFrame:

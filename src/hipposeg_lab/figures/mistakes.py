@@ -1,4 +1,4 @@
-"""Figures about wrong voxels and wrong scores: kinds of error, where they lie, outcomes of voxels, inflated scores."""
+"""Figures about wrong voxels: kinds of error, where they lie, outcomes of voxels."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -10,8 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from hipposeg.data.spec import DatasetSpec, Label
-from hipposeg.viz.intervals import dots
-from hipposeg.viz.style import ERROR, INK, MUTED, SERIES, WIDTH
+from hipposeg.viz.style import ERROR, MUTED, WIDTH
 from hipposeg.viz.surface import meshes
 
 # The page draws errors in the same colours (css/base.css).
@@ -20,21 +19,9 @@ KINDS = {
     "false_positive": ("background taken for hippocampus", "#009E73"),
     "missed": ("hippocampus missed", "#CC79A7"),
 }
-DEPTHS = ("#dadaeb", "#9e9ac8", "#6a51a3", "#3f007d")
 RIGHT = Label(1, "right", "#D9D9D9")
 SHORT = ("wrong part", "too much", "missed")  # in the order of KINDS
 ERRORS = tuple(Label(at, text, KINDS[kind][1]) for at, (kind, text) in enumerate(zip(KINDS, SHORT, strict=True), 2))
-
-
-def bars(table: pd.DataFrame, colours: Sequence[str], xlabel: str) -> Figure:
-    """Draw a horizontal bar for each row of a table, made of its columns put end to end."""
-    fig, ax = plt.subplots(figsize=(WIDTH, 1.4 + 0.34 * len(table)))
-    table.plot.barh(stacked=True, ax=ax, color=list(colours), width=0.62, legend=False)
-    ax.set(xlabel=xlabel, ylabel="")
-    ax.invert_yaxis()
-    ax.grid(False, axis="y")
-    fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=len(table.columns), fontsize=9)
-    return fig
 
 
 def by_position(table: pd.DataFrame, names: Mapping[str, str], bins: Sequence[str], ends: tuple[str, str]) -> Figure:
@@ -64,29 +51,8 @@ def by_position(table: pd.DataFrame, names: Mapping[str, str], bins: Sequence[st
     axes[0, 0].set_ylabel("wrong tissue (mm³ a volume)")
     axes[1, 0].set_ylabel("wrong tissue (% of the truth)")
     fig.supxlabel("position along the true hippocampus in tenths of its length; dashed lines: its ends", fontsize=9)
-    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=len(KINDS), fontsize=9)
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(KINDS), fontsize=9)
     return fig
-
-
-def inflation(table: pd.DataFrame, titles: Mapping[str, str], names: Mapping[str, str], best: str) -> Figure:
-    """Draw for each practice and run a line from the honest score to the dot, the score as shown.
-
-    table: rows as `studies.inflation` gives them. titles: practice -> its text; practices without one are left out.
-    names: run -> name, in the order of the legend. best: the run whose difference stands beside the row's text. A row
-    that is the same for every run is drawn once.
-    """
-    rows = []
-    for practice, title in titles.items():
-        here = table[(table["practice"] == practice) & (practice != "honest") & table["run"].isin(list(names))]
-        mine = here.loc[here["run"] == best, "difference"]
-        text = f"{title}  {mine.iloc[0]:+.3f}".replace("-", "\N{MINUS SIGN}") if len(mine) else title
-        once = len(here) > 1 and len(here[["honest", "shown"]].drop_duplicates()) == 1
-        here = here[:1].assign(series="every run") if once else here.assign(series=here["run"].map(names))
-        rows.append(here.assign(row=text))
-    found = pd.concat(rows)
-    ends = found[["honest", "shown"]]
-    colours = dict(zip(names.values(), (MUTED, *SERIES), strict=False)) | {"every run": INK}
-    return dots(found.assign(value=found["shown"], low=ends.min(axis=1), high=ends.max(axis=1)), "score", colours)
 
 
 def outcomes(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:

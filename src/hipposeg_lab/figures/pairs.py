@@ -1,42 +1,13 @@
-"""Pairs of values around the line of equality, and Bland and Altman's plot."""
+"""Pairs of values around the line of equality."""
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from hipposeg.data.spec import DatasetSpec
-from hipposeg.viz.style import INK, MUTED, WIDTH
-
-
-def volume_agreement(cases: pd.DataFrame, found: Mapping[str, Any], spec: DatasetSpec) -> Figure:
-    """Draw Bland and Altman's plot for each label: error against size, bias and limits of agreement.
-
-    Args:
-        cases: one run's rows, with label, volume_true, volume_predicted, volume_bias (mm3).
-        found: label -> `stats.Agreement` of its volumes.
-        spec: of the data set.
-    """
-    colours = {label.name: label.colour for label in spec.labels}
-    fig, axes = plt.subplots(1, len(found), figsize=(WIDTH, 3.5), sharey=True, squeeze=False)
-    for ax, (label, result) in zip(axes[0], found.items(), strict=True):
-        rows = cases[cases["label"] == label]
-        middle = (rows["volume_true"] + rows["volume_predicted"]) / 2
-        ax.scatter(middle, rows["volume_bias"], s=16, color=colours.get(label, INK), edgecolors="white", linewidths=0.4)
-        for value, dash in ((result.bias, "-"), (result.low, "--"), (result.high, "--")):
-            ax.axhline(value, color=INK, linewidth=1.1, linestyle=dash)
-            text = f"{value:+.0f}".replace("-", "\N{MINUS SIGN}")
-            ax.annotate(text, (1, value), (-2, 2), xycoords=("axes fraction", "data"), textcoords="offset points",
-                        ha="right", va="bottom", fontsize=8)  # fmt: skip
-        ax.axhline(0, color=MUTED, linewidth=0.8, zorder=0)
-        ax.set(title=f"{label}, ICC {result.icc_agreement:.2f}", xlabel="mean of both volumes (mm³)")
-        low, high = ax.get_xlim()
-        ax.set_xlim(low, high + 0.12 * (high - low))
-    axes[0, 0].set_ylabel("predicted \N{MINUS SIGN} true volume (mm³)")
-    return fig
+from hipposeg.viz.style import MUTED, WIDTH
 
 
 class Pairs(NamedTuple):

@@ -41,16 +41,7 @@ RETRIEVAL, TRANSFER, COSINES = "retrieval", "transfer", "cosines"
 TRANSFER_COLUMNS = ("case", "subject", "label", "prompts", "dice")
 COSINE_COLUMNS = ("prompts", "first", "second", "cosine")
 
-CLIP, GUIDED, TWIN = "hippoclip", "clip2d-guided", "clip2d-unguided"
-# Controls whose class vectors have the text's angles, but not its directions.
-WITHOUT_TEXT = ("clip2d-same-angles", "clip2d-rotated")
-# Conclusion on the control without guidance -> what it means for guidance.
-_WHOLE = {
-    "worse": f"Guidance as a whole is shown to help (`{TWIN}` is worse)",
-    "better": f"Guidance as a whole is shown to harm (`{TWIN}` is better)",
-    "equivalent": f"Guidance as a whole makes no difference that matters (`{TWIN}` is equivalent)",
-    "inconclusive": f"Guidance as a whole is not shown to help (`{TWIN}` is inconclusive)",
-}
+GUIDED, TWIN = "clip2d-guided", "clip2d-unguided"
 
 
 @dataclass(frozen=True)
@@ -220,7 +211,7 @@ def angles(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
 
 def share_text(schedule: str) -> str:
     """A schedule's share of the training subjects, in words."""
-    return f"{SHARES[schedule]:.0%} of the people" if schedule in SHARES else "all training people"
+    return f"{SHARES[schedule]:.0%} of the subjects" if schedule in SHARES else "all training subjects"
 
 
 def _by_schedule(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -245,21 +236,3 @@ def share_differences(rows: pd.DataFrame) -> pd.DataFrame:
     tables = {text: compare.differences(chosen, TWIN) for text, chosen in _by_schedule(rows)}
     found = {text: table.iloc[0] for text, table in tables.items() if len(table)}
     return comparisons.together(found, len(SHARES) + 1)
-
-
-def language(conclusions: pd.DataFrame) -> str:
-    """What the controls show about guidance and language, in one sentence.
-
-    Language is credited only if both controls of WITHOUT_TEXT are worse than the guided network. Without a conclusion
-    (fewer than three seeds, or no run) the question stays open. conclusions: of
-    `compare.by_family`, models minus GUIDED.
-    """
-    found = {model: conclusion for (_, model), conclusion in conclusions["conclusion"].items()}
-    said = [found.get(model) for model in WITHOUT_TEXT]
-    listed = " and ".join(f"`{model}` is {conclusion}" for model, conclusion in zip(WITHOUT_TEXT, said, strict=True))
-    if not set(said) <= set(compare.CONCLUSIONS):
-        credit = "whether any of it is the language is open"
-    else:
-        credit = f"language is {'' if set(said) == {'worse'} else 'not '}credited, as {listed}"
-    whole = _WHOLE.get(found.get(TWIN), "Whether guidance as a whole helps is open")
-    return f"{whole}, and {credit}; the captions that the guide learned from came from training labels."

@@ -136,14 +136,6 @@ def write(ws: Workspace, found: pd.DataFrame) -> None:
     write_csv(ws.artifacts / "comparisons.csv", COLUMNS, found.to_dict("records"))
 
 
-def headed(found: pd.DataFrame) -> pd.DataFrame:
-    """Index what `table` returns for a figure: a heading with the group's reference, and the model's name."""
-    of_gates = found["family"] == ATTENTION
-    heads = found["family"].where(of_gates, found["family"] + ", against " + found["reference"])
-    models = found["model"].where(~of_gates, found["model"] + " minus " + found["reference"])
-    return found.set_index(pd.MultiIndex.from_arrays([heads, models]))
-
-
 def five_folds(rows: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
     """Dice of the atlas and of the flagship's first seed on both kinds of folds, from the rows of `planned`.
 

@@ -28,9 +28,7 @@ from hipposeg.experiments.weights import predict
 from hipposeg.files import write_csv
 from hipposeg.metrics import UNION
 from hipposeg.predict import card, quality
-from hipposeg.results import load, tables
 from hipposeg.results.load import ResultsError, Run
-from hipposeg.workspace import Workspace
 from hipposeg_lab.studies import coverage
 from hipposeg_lab.studies.coverage import CHOSEN, LEVEL, SEED, Residuals
 from hipposeg_lab.studies.making import Context, network_of
@@ -152,13 +150,6 @@ def update(context: Context) -> str:
     except FileNotFoundError as error:
         return str(error)
     return "made"
-
-
-def covered(ws: Workspace) -> pd.DataFrame:
-    """conformal.csv with two more columns: `true`, the volume in mm3, and `inside`, whether the interval covers it."""
-    rows = tables.out_of_fold(load.load(ws), FLAGSHIP).rename(columns={"volume_true": "true"})
-    found = pd.read_csv(ws.artifacts / INTERVALS).merge(rows[["case", "label", "true"]])
-    return found.assign(inside=found["true"].between(found["lower"], found["upper"]))
 
 
 def _weights(run: Run) -> str:

@@ -40,25 +40,23 @@ LEAST_SHARE = 0.1
 class Mistakes:
     """One run's errors over its test cases."""
 
-    confusion: np.ndarray  # voxel counts (K + 1, K + 1), rows are true classes
     volumes: pd.DataFrame  # mm3 by kind (columns) for each case (index)
     depths: np.ndarray  # distance in mm of every wrong voxel from the true border
 
 
 def mistakes(runs: Sequence[Run], cohort: Cohort) -> dict[str, Mistakes]:
     """Count the errors of runs with masks on the same test cases; run -> Mistakes."""
-    spec, found, near = cohort.spec, {}, {}
+    found, near = {}, {}
     for number in runs[0].masks if runs else ():
         near[number] = border_distance(cohort.cases[number].label, cohort.cases[number].spacing)
     for run in runs:
-        total, volumes, depths = np.zeros((spec.n_classes, spec.n_classes), np.int64), {}, []
+        volumes, depths = {}, []
         for number, mask in run.masks.items():
             case = cohort.cases[number]
-            total += confusion(mask, case.label, spec.n_classes)
             kinds, voxel = error_masks(mask, case.label), float(np.prod(case.spacing))
             volumes[number] = {kind: wrong.sum() * voxel for kind, wrong in kinds.items()}
             depths.append(near[number][mask != case.label])
-        found[run.name] = Mistakes(total, pd.DataFrame.from_dict(volumes, orient="index"), np.concatenate(depths))
+        found[run.name] = Mistakes(pd.DataFrame.from_dict(volumes, orient="index"), np.concatenate(depths))
     return found
 
 

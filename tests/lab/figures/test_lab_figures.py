@@ -1,7 +1,6 @@
 """Figures of notebooks: each against what it is drawn from."""
 
 import itertools
-from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -30,18 +29,6 @@ def pixels(fig):
     found = np.asarray(fig.canvas.buffer_rgba()).tobytes()
     plt.close(fig)
     return found
-
-
-def volumes():
-    rows = pd.DataFrame({"label": "anterior", "volume_true": [100.0, 200], "volume_predicted": [110.0, 190]})
-    rows = rows.assign(volume_bias=rows["volume_predicted"] - rows["volume_true"])
-    return rows, {"anterior": SimpleNamespace(bias=0.0, low=-20.0, high=20.0, icc_agreement=0.9)}
-
-
-def test_agreement_draws_errors_and_limits():
-    (ax,) = pairs.volume_agreement(*volumes(), SPEC).axes
-    assert ax.collections[0].get_offsets().tolist() == [[105, 10], [195, -10]]
-    assert [line.get_ydata()[0] for line in ax.lines[:3]] == [0, -20, 20]
 
 
 def test_pairs_of_a_row_share_one_square_scale():
@@ -148,29 +135,10 @@ def test_layouts_are_the_same_twice():
         assert pixels(draw()) == pixels(draw())
 
 
-def inflated():
-    return pd.DataFrame({"run": ["a", "b"], "practice": "union", "honest": [0.7, 0.8], "shown": [0.9, 0.85],
-                         "difference": [0.2, 0.05]})  # fmt: skip
-
-
-NAMES = ({"honest": "honest", "union": "one", "nsd2": "absent"}, {"a": "A", "b": "B"})
-
-
-def test_inflation_draws_from_honest_to_shown():
-    (ax,) = mistakes.inflation(inflated(), *NAMES, "b").axes
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["one  +0.050"]
-    ends = [bars.get_segments()[0][:, 0].tolist() for bars in ax.collections]
-    assert ends == [[0.7, 0.9], [0.8, 0.85]] and [line.get_xdata()[0] for line in ax.lines] == [0.9, 0.85]
-
-
 BINS = ("w", "x", "y", "z")
 
 
 def test_bars_of_errors_add_up():
-    table = pd.DataFrame({"near": [25.0, 50.0], "far": [75.0, 50.0]}, index=["A", "B"])
-    (ax,) = mistakes.bars(table, mistakes.DEPTHS, "%").axes
-    assert [bar.get_width() for bar in ax.patches] == [25, 50, 75, 50]
-    assert [bar.get_x() for bar in ax.patches] == [0, 0, 25, 50]
     rows = [{"run": "a", "by": "position", "kind": kind, "bin": name, "mm3": float(size), "true_mm3": 10.0}
             for name in BINS for size, kind in enumerate(mistakes.KINDS, start=1)]  # fmt: skip
     above, below = mistakes.by_position(pd.DataFrame(rows), {"a": "A"}, BINS, ("front", "back")).axes

@@ -56,37 +56,18 @@ def test_label_efficiency_compares_within_a_share():
     found = pd.concat([three("clip2d-guided", 0.85, "p5"), three("clip2d-unguided", 0.8, "p5"),
                        three("clip2d-guided", 0.8, "standard"), three("clip2d-unguided", 0.8, "standard")])  # fmt: skip
     table = clip_study.share_differences(found)
-    assert list(table.index) == ["5% of the people", "all training people"]
+    assert list(table.index) == ["5% of the subjects", "all training subjects"]
     assert table["conclusion"].tolist() == ["better", "equivalent"]
-    assert table.loc["5% of the people", "difference"] == pytest.approx(0.05, abs=0.002)
+    assert table.loc["5% of the subjects", "difference"] == pytest.approx(0.05, abs=0.002)
     alone = compare.differences(found[found["schedule"] == "p5"], "clip2d-unguided")
     expected = min(1, 5 * alone["p_holm"].iloc[0])
-    assert table.loc["5% of the people", "p_holm"] == pytest.approx(expected), "five shares were planned"
+    assert table.loc["5% of the subjects", "p_holm"] == pytest.approx(expected), "five shares were planned"
     lines = clip_study.by_share(found)
     assert len(lines) == 4 and set(lines["series"]) == {"clip2d-guided", "clip2d-unguided"}
     told = tables.differences_in_words(table)
-    assert told.startswith("5% of the people: **+0.0") and told.count("; ") == 1 and told.endswith("equivalent)")
+    assert told.startswith("5% of the subjects: **+0.0") and told.count("; ") == 1 and told.endswith("equivalent)")
     other = invented("unet2d", 0.8)
     assert clip_study.share_differences(other).empty and clip_study.by_share(other).empty
-
-
-def judged(**conclusions):
-    """A table as `compare.by_family` gives it, with nothing but conclusions."""
-    models = {"unguided": "clip2d-unguided", "angles": "clip2d-same-angles", "rotated": "clip2d-rotated"}
-    index = pd.MultiIndex.from_tuples([("a family", models[name]) for name in conclusions], names=[None, None])
-    return pd.DataFrame({"conclusion": list(conclusions.values())}, index=index)
-
-
-def test_language_is_credited_only_if_both_controls_fall_behind():
-    said = clip_study.language(judged(unguided="worse", angles="worse", rotated="worse"))
-    assert said.startswith("Guidance as a whole is shown to help (`clip2d-unguided` is worse), and")
-    assert "language is credited, as `clip2d-same-angles` is worse and `clip2d-rotated` is worse" in said
-    for other in ("equivalent", "inconclusive", "better"):
-        said = clip_study.language(judged(unguided="worse", angles="worse", rotated=other))
-        assert "language is not credited, as `clip2d-same-angles` is worse and `clip2d-rotated` is " + other in said
-    for whole, words in (("better", "to harm"), ("equivalent", "no difference"), ("inconclusive", "not shown to help")):
-        said = clip_study.language(judged(unguided=whole, angles="equivalent", rotated="equivalent"))
-        assert words in said and "language is not credited" in said
 
 
 def test_the_students_loss_by_hand():

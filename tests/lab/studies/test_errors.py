@@ -81,8 +81,6 @@ def test_study_adds_up_to_the_decomposition_by_kind(run):
 def test_mistakes_are_counted_by_class_and_kind(run):
     found = errors.mistakes([run], cohort())[run.name]
     true, predicted = (np.concatenate([part[case].ravel() for case in SCORED]) for part in (shifted(0), run.masks))
-    assert found.confusion[1, 2] == np.sum((true == 1) & (predicted == 2)) > 0
-    assert found.confusion.sum() == true.size
     assert found.volumes.to_numpy().sum() == len(found.depths) == np.sum(true != predicted)
     assert list(found.volumes.index) == list(SCORED) and found.depths.min() == 1.0
 
