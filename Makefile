@@ -22,7 +22,7 @@ NOTHING = @[ -n "$$(find $(STAMPS) -type f -newer $(STAMPS)/began)" ] || echo "N
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL .DELETE_ON_ERROR .SUFFIXES .SECONDEXPANSION:
-.PHONY: help setup data all $(NUMBERS) smoke page test test-install lint verify bench speed lab sync lock clean FORCE
+.PHONY: help setup data all $(NUMBERS) smoke page test test-install colab lint verify bench speed lab sync lock clean FORCE
 
 help: ## list the targets
 	@echo "make <target> [PROFILE=stored|standard|full|smoke], or the number of a notebook: $(NUMBERS)"
@@ -71,8 +71,10 @@ page: $(READY) ## the page again from artifacts
 
 test: lint ## lint and all tests
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
-test-install: $(READY) ## the wheel alone in an empty environment: help, a crop (HIPPOSEG_DATA) and a head (HIPPOSEG_HEADS)
+test-install: $(READY) ## the wheel alone in an empty environment, a crop (HIPPOSEG_DATA) and a head (HIPPOSEG_HEADS); Colab
 	@sh .ci/test-install.sh
+colab: $(READY) ## every notebook as in Google Colab, in an environment of its own (PROFILE=stored reads HIPPOSEG_DATA)
+	@$(BIN)/python .ci/colab_twin.py $(PROFILE:standard=smoke) $(NUMBERS)
 lint: $(READY) ## ruff, import layers, notebooks in sync
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports && $(BIN)/hipposeg sync --check
 verify: $(READY) ## two smoke runs from scratch, compared byte for byte

@@ -28,19 +28,27 @@
 #
 # Needs notebooks [00](00_quickstart.ipynb) and [03](03_unet2d_baseline.ipynb); words such as *interval* are in the [glossary](GLOSSARY.md).
 #
-# - **Reads:** the data set, `folds.json`, the tables of finished runs, the benchmark's times.
+# - **Reads:** the data set, `folds.json`, the tables of finished runs, `studies/attention.csv.gz`.
 # - **Writes:** `figures/05_*`, `facts/05_attention_unet.json`; under `standard` the run `attention2d`.
 # - **Run time:** a minute; under `standard` also the training of one 2D network.
 
 # %%
-# Only on Colab: install the package.
+# Only on Colab: fetch the project and install it beside Colab's own packages, which stay as they are.
 import sys
 
-if "google.colab" in sys.modules:
+if "google.colab" in sys.modules and not sys.path[0].endswith("hipposeg/src"):
+    import os
     import subprocess
 
-    package = "hipposeg[notebooks] @ git+https://github.com/hipposeg/hipposeg"
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", package], check=True)
+    address = os.environ.get("HIPPOSEG_REPOSITORY", "https://github.com/hipposeg/hipposeg")
+    if not os.path.isdir("hipposeg"):
+        subprocess.run(["git", "clone", "--depth=1", address, "hipposeg"], check=True)
+    pip = [sys.executable, "-m", "pip"]
+    with open("colab.txt", "w") as here:
+        subprocess.run([*pip, "list", "--format=freeze"], stdout=here, check=True)
+    subprocess.run([*pip, "install", "-q", "-c", "colab.txt", "-e", "./hipposeg[notebooks]"], check=True)
+    os.chdir("hipposeg")
+    sys.path.insert(0, os.path.abspath("src"))
 
 # %% tags=["parameters"]
 profile = "standard"
@@ -48,22 +56,18 @@ profile = "standard"
 # %%
 import inspect
 
+import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import torch
 from IPython.display import Code, display
 
 from hipposeg import stats
-from hipposeg.experiments.registry import MODELS, RunSpec
-from hipposeg.experiments.samples import images_of
-from hipposeg.experiments.weights import initial
+from hipposeg.experiments import registry, weights
 from hipposeg.models import attention as gates
 from hipposeg.notebook import start
-from hipposeg.results import tables
-from hipposeg.training.machine import this_machine
-from hipposeg.viz import intervals as charts
-from hipposeg_lab.bench import summary as bench_summary
+from hipposeg.viz import intervals, slices, style
 from hipposeg_lab.figures import architecture
-from hipposeg_lab.figures import maps as pictures
 from hipposeg_lab.studies import attention, comparisons
 
 session = start("05_attention_unet", profile)
@@ -88,175 +92,239 @@ weight = gates.doubled(score.sigmoid())  # between 0 and 1, at the resolution of
 print("score", tuple(score.shape), "weight", tuple(weight.shape), "gated skip", tuple((skip * weight).shape))
 
 # %% [markdown]
-# The class of the package does the same, and the network has one gate on every skip connection:
+# Nothing tells a gate to look at the hippocampus. Only the segmentation loss trains it, and the layers behind it can undo any constant
+# factor, so only differences between places mean something. This suggests a control: a gate with the same layers and parameters that
+# averages its score over the slice before the sigmoid. It can do everything that a gate does, except choose places.
 
 # %%
-display(
-    Code("\n".join(map(inspect.getsource, (gates.AttentionGate.forward, gates.AttentionUNet.gated))), language="python")
-)
-
-# %%
-model = MODELS["attention2d"]
-channels = model.prep.channels(len(spec.channels))
-sides = tuple(side for axis, side in enumerate(model.prep.size) if axis != model.prep.axis)
-session.save(
-    architecture.diagram(
-        architecture.trace(model.build(channels, spec.n_classes), channels, sides),
-        "Each gate reads a skip and the stage below it",
-    ),
-    "architecture",
-)
+average = score.mean((2, 3), keepdim=True).expand_as(score)
+constant = gates.doubled(average.sigmoid())
+for name, each in {"gate": weight, "constant gate": constant}.items():
+    print(f"{name}: weights {each.min():.2f} to {each.max():.2f}")
 
 # %% [markdown]
-# **Nothing tells a gate to look at the hippocampus.** Only the segmentation loss trains it, and the layers behind it can undo any constant
-# factor, so only differences between places mean something. This suggests a control: `attention2d-constant` has the same layers and
-# parameters, but averages the score over the slice before the sigmoid, so all places get one weight. It can do everything that a gate does,
-# except choose places.
+# The class of the package does the same; `spatial=False` makes the control.
+
+# %%
+display(Code(inspect.getsource(gates.AttentionGate.forward), language="python"))
+
+# %% [markdown]
+# Now a whole network: a slice with its neighbours as channels goes down the encoder, then up again. On each way up a gate reads the skip
+# connection and the stage below it. The loop is what `network(x)` does. Gates are cheap.
+
+# %%
+model = registry.MODELS["attention2d"]
+axis, channels = model.prep.axis, model.prep.channels(len(spec.channels))
+sides = tuple(side for other, side in enumerate(model.prep.size) if other != axis)
+network = model.build(channels, spec.n_classes).eval()
+x = torch.randn(1, channels, *sides)
+*skips, coarse = network.encoded(x)
+print("input", tuple(x.shape), "bottom of the U", tuple(coarse.shape))
+for gate, up, merge, skip in zip(network.gates, network.up, network.merge, reversed(skips)):
+    kept, weight = gate(skip, coarse)
+    print("coarse", tuple(coarse.shape), "skip", tuple(skip.shape), "weight", tuple(weight.shape))
+    coarse = merge(torch.cat([up(coarse), kept], dim=1))
+print("classes", tuple(network.head(coarse).shape), torch.equal(network.head(coarse), network(x)))
+inside, every = (sum(one.numel() for one in part.parameters()) for part in (network.gates, network))
+print(f"{inside:,} of {every:,} weights of the network are the gates'")
+
+# %%
+stages = architecture.trace(network, channels, sides)
+session.save(architecture.diagram(stages, "Each gate reads a skip and the stage below it"), "architecture")
 
 # %% [markdown]
 # ## 2. Where are the gates open?
 #
-# The gated network and its counterpart `unet2d` start from the same weights, see the same slices in the same order, and differ in the gates
-# alone. The training configuration was chosen on `dev` for the network without gates.
+# The gated network `attention2d` and its counterpart `unet2d` start from the same weights, see the same slices in the same order, and
+# differ in the gates alone. The training configuration was chosen on `dev` for the network without gates.
 
 # %%
-gated, plain = session.run(model.name), session.run("unet2d")
-machine, network = this_machine(), session.network(gated)
-session.facts(dice_unet2d=plain.mean(), dice_attention=gated.mean())
-session.say(f"""Mean Dice on fold 0, one seed each: with gates {gated.mean():.3f}, without {plain.mean():.3f}.""")
+gated, plain = session.run("attention2d"), session.run("unet2d")
+trained = session.network(gated)
+print(f"mean Dice on fold 0, one seed each: with gates {gated.mean():.3f}, without {plain.mean():.3f}")
 
 # %% [markdown]
-# The maps below belong to the best, the median and the worst test case by Dice. They are computed from the image alone; the experts' outlines
-# are drawn afterwards. Yellow means open.
+# The case with the median Dice goes through the trained network, all slices at once. The finest gate has a weight for each voxel, the
+# others for blocks of voxels.
 
 # %%
-test = session.folds["grouped"][0]["scored"]
-images = images_of(cohort, model.prep, session.ws)
-dice, views = gated.values(), []
-chosen = tables.cases_by_rule(dice)
-for rank, number in chosen.items() if network is not None else ():
-    case, by_scale = cohort.cases[number], attention.maps(network, model.prep, images[number], machine)
-    columns = {f"skip of {scale * spec.spacing[1]:g} mm voxels": one for scale, one in by_scale.items()}
-    title = f"{rank}: case {number:03d}\nmean Dice {dice[number]:.3f}"
-    views.append(pictures.MapView(title, case.image[0], case.label, columns, case.spacing))
-if views:
-    session.save(
-        pictures.maps(views, spec, "Gates open on the hippocampus, and on other tissue", model.prep.axis), "maps"
-    )
+dice = gated.values().sort_values(kind="stable")
+case = cohort.cases[dice.index[len(dice) // 2]]
+volume, placement = model.prep.volume(case.image)  # z-scored, in the middle of the network's grid
+samples = model.prep.stack(volume)  # the slices, each with its neighbours as channels
+with torch.inference_mode():
+    found = [one.float().cpu() for one in trained.maps(samples.to(next(trained.parameters()).device))]
+print("slices", tuple(samples.shape), "weights", *(tuple(one.shape) for one in found))
+
+# %% [markdown]
+# The slice with most hippocampus, with the expert's outline. The weights are computed from the image alone.
+
+# %%
+truth = np.moveaxis(placement.apply(case.label), axis, 0) > 0
+index, area = int(truth.sum((1, 2)).argmax()), (0, sides[0], 0, sides[1])
+colours = {"cmap": "cividis", "vmin": 0, "vmax": 1}
+
+
+def draw(ax, values, title, **colours):
+    """One slice with the expert's outline."""
+    drawn = slices.picture(ax, values.T, area, **colours)
+    slices.edge(ax, truth[index], style.ERROR, linewidth=1.5)
+    ax.set_title(title, fontsize=9)
+    return drawn
+
+
+fig, axes = plt.subplots(1, 1 + len(found), figsize=(9.6, 3))
+draw(axes[0], samples[index, model.prep.neighbours], f"case {case.number:03d}, Dice {dice[case.number]:.2f}")
+for ax, one in zip(axes[1:], found):
+    drawn = draw(ax, one[index, 0], f"gate with {sides[0] // one.shape[2]} mm voxels", **colours)
+fig.colorbar(drawn, ax=axes, location="bottom", shrink=0.5, aspect=40, label="weight of the gate")
+fig.suptitle("Gates open on the hippocampus, and on other tissue")
+session.save(fig, "maps")
 
 # %% [markdown]
 # A yellow hippocampus on blue ground is what the method promises. But every hippocampus of this data set lies in the middle of its crop, so a
 # yellow blob in the middle is no finding. Two controls separate the two explanations: the same network before training, which has learned
-# nothing, and the map of **another subject's case**, laid over this image centre on centre. That map has never seen this image.
+# nothing, and the weights of **another subject's case**. Both crops lie in the middle of the grid, so these weights can be put over this
+# image. They have never seen it.
+
 
 # %%
-if network is not None:
-    number, scale = chosen["median"], 2
-    case = cohort.cases[number]
-    other = attention.paired_cases(test, {n: cohort.cases[n].subject for n in test})[number]
-    before = initial(RunSpec(model.name), spec).eval()
-    shown = {
-        "trained": attention.maps(network, model.prep, images[number], machine),
-        "untrained": attention.maps(machine.place(before), model.prep, images[number], machine),
-        "another subject's": attention.laid_over(
-            attention.maps(network, model.prep, images[other], machine), case.label.shape
-        ),
-    }
-    columns = {name: one[scale] for name, one in shown.items()}
-    view = pictures.MapView(f"case {number:03d}", case.image[0], case.label, columns, case.spacing)
-    session.save(
-        pictures.maps([view], spec, "Another subject's map already has most of the shape", model.prep.axis),
-        "controls",
-        mm=scale * spec.spacing[1],
-        other=other,
-    )
+def opened(network, image):
+    """The weights of the middle gate for each voxel: (slices, H, W)."""
+    samples = model.prep.stack(model.prep.volume(image)[0])
+    with torch.inference_mode():
+        weight = network.maps(samples.to(next(network.parameters()).device))[1].float().cpu()
+    return weight[:, 0].repeat_interleave(2, 1).repeat_interleave(2, 2).numpy()
+
+
+untrained = weights.initial(registry.RunSpec("attention2d"), spec).eval()
+other = attention.paired_cases(dice.index, gated.subjects())[case.number]
+shown = {
+    "trained": opened(trained, case.image),
+    "untrained": opened(untrained, case.image),
+    f"trained, of case {other:03d}": opened(trained, cohort.cases[other].image),
+}
+fig, axes = plt.subplots(1, len(shown), figsize=(8, 3.3))
+for ax, (title, each) in zip(axes, shown.items()):
+    drawn = draw(ax, each[index], title, **colours)
+fig.colorbar(drawn, ax=axes, location="bottom", shrink=0.5, aspect=40, label="weight of the gate")
+fig.suptitle("Another subject's weights already have most of the shape")
+session.save(fig, "controls")
 
 # %% [markdown]
 # ## 3. How much of it follows the image?
 #
-# The measure is the mean weight inside the true hippocampus divided by the mean weight outside, within the crop:
+# The measure is the mean weight inside the true hippocampus divided by the mean weight in the rest of the crop. One trap: slices also differ
+# *from each other*. A gate that opens the middle slices as a whole gets a ratio above 1 without ever choosing a place. So each slice is
+# divided by its own mean first. The constant gate then has a ratio of 1 by construction.
 
 # %%
-display(Code("\n".join(map(inspect.getsource, (attention.ratio, attention.laid_over))), language="python"))
+crop = np.moveaxis(placement.apply(np.ones_like(case.label)), axis, 0) > 0
+filled = crop.any((1, 2))  # slices of the crop; the rest of the grid is padding
+for name, each in shown.items():
+    means = [values[inside].mean() for values, inside in zip(each[filled], crop[filled])]
+    relative = each[filled] / np.reshape(means, (-1, 1, 1))
+    inside, outside = truth[filled], (crop & ~truth)[filled]
+    ratio, within = each[truth].mean() / each[crop & ~truth].mean(), relative[inside].mean() / relative[outside].mean()
+    print(f"{name}: inside / outside {ratio:.2f}, within each slice {within:.2f}")
 
 # %% [markdown]
-# One trap is left. Stacked slices also differ *between* slices: a gate that opens the middle slices as a whole gets a ratio above 1 without
-# ever choosing a place. So each slice's map is divided by its own mean first. The constant gate then has a ratio of 1 by construction, which checks
-# the measure.
+# The same for all test cases and gates, with intervals over subjects. The computation stands in `hipposeg_lab.studies.attention`.
 
 # %%
 ratios = pd.read_csv(session.ws.artifacts / "studies" / "attention.csv.gz")
-table = ratios[(ratios["run"] == gated.name) & (ratios["within"] == attention.SAMPLE)]
-found_ratios, above = attention.intervals(table), attention.beyond(table)
-rows = found_ratios.rename(columns={"control": "series"}).assign(panel="within each slice")
-rows["row"] = [f"skip of {scale * spec.spacing[1]:g} mm voxels" for scale in rows["scale"]]
-session.save(
-    charts.dots(rows, "mean inside / mean outside", one_scale=True, line=("", 1.0)), "ratios", volumes=len(test)
-)
-within = found_ratios.set_index(["control", "scale"])["value"]
-over = above[above["control"] == attention.OTHER].set_index("scale")
-session.facts(ratio_within_slices={control: within[control].to_dict() for control in within.index.unique(0)},
-              constant_gate_farthest_from_1=float((table[table["control"] == attention.CONSTANT]["ratio"] - 1).abs().max()))  # fmt: skip
+ratios = ratios[ratios["within"] == attention.SAMPLE]
+mine = ratios[ratios["run"] == gated.name]
+table, above = attention.intervals(mine), attention.beyond(mine)
+fig, ax = plt.subplots(figsize=(9.6, 2.8))
+for shift, control in enumerate((attention.TRAINED, *attention.CONTROLS)):
+    rows = table[table["control"] == control].sort_values("scale")
+    whiskers = [rows["value"] - rows["low"], rows["high"] - rows["value"]]
+    ax.errorbar(rows["value"], np.arange(len(rows)) + shift / 6, xerr=whiskers, fmt="o", label=control)
+ax.axvline(1, color=style.MUTED, linestyle="--", zorder=0)
+ax.set_yticks(np.arange(len(rows)) + 0.25, [f"gate with {scale} mm voxels" for scale in rows["scale"]])
+ax.set(xlabel="mean weight inside / outside, within each slice", title="Position explains most of the ratio")
+ax.invert_yaxis()
+ax.legend(fontsize=8)
+session.save(fig, "ratios", volumes=mine["case"].nunique())
 
 # %%
-fine, coarsest = over.drop(index=max(over.index)), over.loc[max(over.index)]
+within = table.set_index(["control", "scale"])["value"]
+beyond = above[above["control"] == attention.OTHER].set_index("scale")
+fine, coarsest = beyond.drop(index=beyond.index.max()), beyond.loc[beyond.index.max()]
+follows = (within[attention.TRAINED] > within[attention.UNTRAINED]).all() and (fine["low"] > 0).all()
 session.claim(
-    (within[attention.TRAINED] > within[attention.UNTRAINED]).all()
-    and (fine["low"] > 0).all()
-    and coarsest["low"] < 0 < coarsest["high"],
-    f"""**In this network the finer gates follow the image, the coarsest does not.** The trained gates let through up to
-{within[attention.TRAINED].max():.1f} times as much inside the hippocampus as outside. Another subject's map reaches
-{within[attention.OTHER].max():.1f}, so most of the ratio is position. What the image adds is {fine["difference"].min():.2f} to
-{fine["difference"].max():.2f} for the finer gates, and {coarsest["difference"]:+.2f} for the coarsest, whose interval
-({coarsest["low"]:+.2f} to {coarsest["high"]:+.2f}) includes zero.""",
+    follows and coarsest["low"] < 0 < coarsest["high"],
+    f"""**In this network the finer gates follow the image, the coarsest does not.** The weights inside are up to
+{within[attention.TRAINED].max():.1f} times those outside. Another subject's weights reach {within[attention.OTHER].max():.1f}, so position
+explains most of it. The image adds {fine["difference"].min():.2f} to {fine["difference"].max():.2f} for the finer gates; for the coarsest the
+interval ({coarsest["low"]:+.2f} to {coarsest["high"]:+.2f}) includes zero.""",
 )
 
 # %% [markdown]
-# Does every training find the same habit? The table shows the mean ratio of each seed, for the 2D and the 3D network.
+# Does every training find the same habit? Each dot is the mean ratio of one seed.
 
 # %%
-found = session.planned()
-every = found.drop_duplicates("run")[["run", "model", "seed"]].merge(ratios, on="run")
-every = every[(every["control"] == attention.TRAINED) & (every["within"] == attention.SAMPLE)]
-every = every.assign(mm=every["scale"] * spec.spacing[1]).rename(columns={"mm": "voxels of the skip (mm)"})
-each = every.groupby(["model", "voxels of the skip (mm)", "seed"])["ratio"].mean()
-if len(every):
-    display(each.unstack().round(2))
+every = ratios[ratios["control"] == attention.TRAINED]
+every = every.assign(model=every["run"].str.split(".").str[0])
+each = every.groupby(["model", "scale", "run"])["ratio"].mean()
+fig, ax = plt.subplots(figsize=(9.6, 2.6))
+names = []
+for row, ((name, scale), values) in enumerate(each.groupby(level=["model", "scale"])):
+    names.append(f"{name}, {scale} mm")
+    ax.plot(values, [row] * len(values), "o", color=style.SERIES[row // 3])
+ax.axvline(1, color=style.MUTED, linestyle="--", zorder=0)
+ax.set_yticks(range(len(names)), names)
+ax.set(xscale="log", xlabel="mean weight inside / outside, within each slice", title="Seeds learn different gates")
+ax.invert_yaxis()
+ax.set_xticks([0.5, 1, 2, 5, 10], ["0.5", "1", "2", "5", "10"])
+session.save(fig, "seeds")
 
 # %% [markdown]
 # Seeds differ, also in the direction: the loss does not ask for one habit. A picture of one network's gates is about that network. And a map
-# is a by-product of training, no explanation of the prediction (Jain and Wallace 2019; Adebayo et al. 2018). Whether gates are of use is another question.
+# is a by-product of training, no explanation of the prediction (Jain and Wallace 2019; Adebayo et al. 2018). Whether gates are of use is
+# another question.
 
 # %% [markdown]
 # ## 4. Does it help?
 #
-# Each gated network is compared with two others on the same subjects: without gates, and with constant gates. Only if it is better than both
-# does choosing places help. Every network was trained with three seeds. Attention is said to help with small structures, so the third of the
-# volumes with the smallest hippocampus is also compared by itself. A second kind of attention is included: **scSE** (Roy et al. 2018) weights
-# channels and places of each decoder stage; segmentation-models-pytorch provides it for the MobileNetV3 network of notebook 03.
+# Both networks segmented the same volumes, so Dice is compared volume by volume, and then averaged over the volumes of a subject. An interval
+# comes from the **bootstrap**: draw as many subjects, with repetition, and average again, thousands of times.
 
 # %%
-volumes = plain.values("union", "volume_true").sort_values(kind="stable")
-small = sorted(volumes.index[: max(1, len(volumes) // 3)])
-conclusions = comparisons.by_size(found, small)
-if len(conclusions):
-    session.save(
-        charts.forest(conclusions, stats.EQUIVALENCE_MARGIN, "mean Dice, first minus second", sort=False), "series"
-    )
-    session.facts(
-        conclusions={" / ".join(name): row["conclusion"] for name, row in conclusions.iterrows()}, smallest=len(small)
-    )
-    display(tables.readable_differences(conclusions))
-
-# %%
-every_volume = (
-    conclusions[conclusions.index.get_level_values(0).str.startswith("all")] if len(conclusions) else conclusions
+difference = (gated.values() - plain.values()).groupby(gated.subjects()).mean()
+generator = np.random.default_rng(0)
+drawn = [generator.choice(difference, len(difference)).mean() for _ in range(stats.RESAMPLES)]
+low, high = np.quantile(drawn, [0.025, 0.975])
+fig, ax = plt.subplots(figsize=(9.6, 2.6))
+ax.hist(difference, bins=25, color=style.SERIES[0])
+ax.axvspan(low, high, color=style.SERIES[1], alpha=0.3, label="95 % interval of the mean")
+ax.axvline(0, color=style.INK, linestyle="--")
+ax.set(
+    xlabel="Dice with gates minus Dice without", ylabel="subjects", title="Gates move single subjects, hardly the mean"
 )
+ax.legend()
+session.save(fig, "differences", mean=difference.mean(), low=low, high=high)
+
+# %% [markdown]
+# One seed of each network may be lucky. Every network was trained with three seeds, and each gated one is compared with two others: without
+# gates, and with constant gates. Only if it is better than both does choosing places help. Attention is said to help with small structures,
+# so the third of the volumes with the smallest hippocampus is also compared by itself. A second kind of attention is included: **scSE** (Roy
+# et al. 2018) weights channels and places of each decoder stage; segmentation-models-pytorch provides it for the MobileNetV3 network of
+# notebook 03.
+
+# %%
+sizes = plain.values("union", "volume_true").sort_values(kind="stable")
+smallest = sorted(sizes.index[: max(1, len(sizes) // 3)])
+conclusions = comparisons.by_size(session.planned(), smallest)
+if len(conclusions):
+    fig = intervals.forest(conclusions, stats.EQUIVALENCE_MARGIN, "mean Dice, first minus second", sort=False)
+    session.save(fig, "series")
+on_all = [row["conclusion"] for (volumes, _), row in conclusions.iterrows() if volumes.startswith("all")]
 session.claim(
-    len(every_volume) > 0 and (every_volume["conclusion"] == "equivalent").all(),
-    f"""**No kind of attention changes Dice here.** In all {len(every_volume)} comparisons, 2D and 3D, the two networks are equivalent: no
-interval reaches a difference of {stats.EQUIVALENCE_MARGIN:g}. On the smallest third the same holds in 3D; in 2D the intervals are too wide to
-conclude.""",
+    len(on_all) > 0 and set(on_all) == {"equivalent"},
+    f"""**No kind of attention changes Dice here.** In all {len(on_all)} comparisons, 2D and 3D, the two networks are equivalent: no interval
+reaches a difference of {stats.EQUIVALENCE_MARGIN:g}. On the smallest third the same holds in 3D; in 2D the intervals are too wide to conclude.""",
 )
 
 # %% [markdown]
@@ -264,27 +332,11 @@ conclude.""",
 # wide field of view. Here, finding it is done before the network begins.
 
 # %% [markdown]
-# ## 5. What it costs
-#
-# Parameters and operations are counted by code. Milliseconds are the benchmark's, each model alone on an idle machine, from an image in
-# memory to its mask.
-
-# %%
-names = ["unet2d", "attention2d", "attention2d-constant", "unet3d", "attention3d", "unet2d-mobilenetv3", "scse2d"]
-clock = {} if session.ws.is_phantom else bench_summary.read(session.ws.root).get("models", {})
-costs = session.results.drop_duplicates("model").set_index("model").reindex(names)[["params", "gflops"]].dropna()
-costs["ms"] = [1e3 * clock.get(name, {}).get("predict_s_per_volume", float("nan")) for name in costs.index]
-display(costs.style.format({"params": "{:,.0f}", "gflops": "{:.1f}", "ms": "{:.0f}"}, na_rep="").set_uuid("costs"))
-if {"unet2d", "attention2d"} <= set(costs.index):
-    more = 100 * (costs.loc["attention2d"] / costs.loc["unet2d"] - 1)
-    session.say(f"Gates add {more['params']:.0f} % parameters and {more['gflops']:.0f} % operations to the 2D network.")
-
-# %% [markdown]
 # ## What we learned
 
 # %%
 session.claim(
-    len(conclusions) > 0 and 0.5 < (each > 1).mean() < 1,
+    len(on_all) > 0 and 0.5 < (each > 1).mean() < 1,
     """**Do attention gates help to segment the hippocampus in these crops? No.**
 
 1. In most trainings and scales the gates are more open on the hippocampus than elsewhere, in a few less. In the network shown, most of this is
@@ -292,8 +344,7 @@ session.claim(
 2. Seeds of one network learn different gates with the same accuracy.
 3. Neither gates nor scSE improve Dice over a network without them, in 2D or in 3D.
 
-A wide field of view with the hippocampus in an unknown place could change this conclusion, or a training configuration that was tuned for
-the gates.""",
+A wide field of view with the hippocampus in an unknown place could change this conclusion, or a configuration tuned for the gates.""",
 )
 
 # %% [markdown]
@@ -305,11 +356,66 @@ the gates.""",
 #
 # ## Exercises
 #
-# 1. Write the control of section 1: average `score` over space before the sigmoid. Check that the weight is the same everywhere.
-# 2. In section 2, mirror the image: pass `images[number][:, ::-1].copy()` to `attention.maps`, and `case.image[0][::-1]` and
-#    `case.label[::-1]` to `MapView`. Do the maps follow the tissue, or stay in place?
-# 3. In the second picture of section 2, set `scale = 1`, then `scale = 4`. At which scale does another subject's map look most like the
-#    trained one?
+# **1. The control.** Write a function that gives every place of a sample the mean score, in the same shape. Samples of a batch keep their own
+# means, and volumes work like slices.
+
+# %% tags=["exercise"]
+my_constant = None  # your function: score (B, 1, ...) -> (B, 1, ...)
+
+# %%
+if my_constant is None:
+    print("not yet written")
+else:
+    example = torch.arange(16.0).reshape(2, 1, 2, 2, 2)
+    assert my_constant(example).shape == example.shape, "the shape changed"
+    assert my_constant(example)[:, 0, 0, 0, 0].tolist() == [3.5, 11.5], "each sample has its own mean"
+    assert my_constant(example[:, :, 0]).std((1, 2, 3)).max() == 0, "all places of a slice have one score"
+    print("correct")
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def my_constant(score):
+#     places = tuple(range(2, score.ndim))
+#     return score.mean(places, keepdim=True).expand_as(score)
+# ```
+#
+# </details>
+#
+# **2. Another kind of gate.** Write a layer that weights *channels*: the mean of each channel over space, two linear layers with a ReLU in
+# between, a sigmoid, and the product with the input (squeeze and excitation, the channel half of scSE).
+
+# %% tags=["exercise"]
+MyChannelGate = None  # your class: MyChannelGate(channels), then (B, channels, H, W) -> the same shape
+
+# %%
+if MyChannelGate is None:
+    print("not yet written")
+else:
+    example = torch.rand(2, 8, 5, 6) + 1
+    factor = MyChannelGate(8)(example) / example
+    assert factor.shape == example.shape and 0 < factor.min() and factor.max() < 1, "weights lie between 0 and 1"
+    assert factor.std((2, 3)).max() < 1e-5, "a channel has one weight at all places"
+    assert factor[:, :, 0, 0].std(1).min() > 1e-4, "channels have different weights"
+    print("correct")
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# class MyChannelGate(torch.nn.Module):
+#     def __init__(self, channels):
+#         super().__init__()
+#         self.first = torch.nn.Linear(channels, channels // 2)
+#         self.second = torch.nn.Linear(channels // 2, channels)
+#
+#     def forward(self, x):
+#         weight = self.second(self.first(x.mean((2, 3))).relu()).sigmoid()  # (B, channels)
+#         return x * weight[:, :, None, None]
+# ```
+#
+# </details>
 #
 # ## References
 #

@@ -1,5 +1,6 @@
 """pyproject.toml, requirements.in, requirements.lock and environment.yml describe one environment."""
 
+import re
 import tomllib
 
 import pytest
@@ -69,6 +70,26 @@ def test_direct_pins_are_the_packages_of_pyproject_within_its_ranges():
     for requirement in ranges:
         assert requirement.specifier.contains(direct[canonicalize_name(requirement.name)]), requirement
         assert not any(s.operator == "==" for s in requirement.specifier), f"{requirement}: Colab needs a range"
+
+
+def test_ranges_begin_at_tested_versions():
+    """Those of the lock or of Colab's twin, to the minor version."""
+    # Older ones that Colab may have: `make colab` ran once with them.
+    by_hand = {"numpy": "2.0", "torch": "2.9", "torchvision": "0.24"}
+    twin = dict(re.findall(r"([a-z][\w-]*)==([\d.]+)", (ROOT / ".ci" / "colab_twin.py").read_text()))
+    lock = pins(requirements("requirements.in"))
+    extras = [text for name, texts in PROJECT["optional-dependencies"].items() if name != "bench" for text in texts]
+    for text in [*PROJECT["dependencies"], *extras]:
+        if not text.startswith("hipposeg["):
+            name, least = text.split(">=")
+            tested = by_hand.get(name) or twin.get(name, lock[name])
+            assert tested.split(".")[:2] == least.split("."), f"{name}: {tested} was tested, not {least}"
+
+
+@pytest.mark.parametrize("name", ["README.md", "src/hipposeg/predict/bids.py"])
+def test_address_is_that_of_pyproject(name):
+    found = set(re.findall(r"https://github\.com/[\w-]+/hipposeg", (ROOT / name).read_text()))
+    assert found == {PROJECT["urls"]["Repository"]}
 
 
 def test_installed_packages_are_the_locked_ones():

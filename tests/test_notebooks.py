@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 
 import pytest
 from notebook_counts import counts
@@ -14,6 +15,7 @@ from hipposeg import cli, reproduce, workspace
 from hipposeg.workspace import Workspace, project_root
 
 ROOT = project_root()
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PATHS = sorted((ROOT / "notebooks").glob("[0-9A][0-9]_*.py"))
 each_notebook = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 # A decimal number, but not in a DOI, a version, an arXiv number, a licence's name, a link or code.
@@ -33,9 +35,11 @@ def test_header_title_and_first_cells(path):
     title, install, parameters, setup = notebook.cells[:4]
     number = path.stem.split("_")[0]
     assert title.source.startswith(f"# {number}. ")
-    (address,) = re.findall(r"git\+https://github\.com/([\w/-]+)", install.source)
-    assert f"github/{address}/blob/main/notebooks/{path.stem}.ipynb)" in title.source, "the Colab badge"
-    assert install.source == cells(PATHS[0])[1].source, "every notebook installs the same package"
+    address = PROJECT["urls"]["Repository"]
+    assert re.findall(r'"(https://[^"]+)"', install.source) == [address], "Colab clones the address of pyproject.toml"
+    badge = f"{address.replace('https://github.com', 'github')}/blob/main/notebooks/{path.stem}.ipynb)"
+    assert badge in title.source, "the Colab badge"
+    assert install.source == cells(PATHS[0])[1].source, "every notebook fetches the same project in the same way"
     assert parameters.metadata.tags == ["parameters"]
     assert parameters.source == 'profile = "standard"'
     assert f'session = start("{path.stem}", profile)' in setup.source

@@ -1,5 +1,6 @@
 """A notebook's session: data, results, saved figures with captions, and facts as JSON."""
 
+import base64
 import os
 import textwrap
 import tomllib
@@ -10,7 +11,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
-from IPython.display import Image, Markdown, display
+from IPython.display import Markdown, display
 from matplotlib.figure import Figure
 from torch import nn
 
@@ -153,7 +154,9 @@ class Session:
         name = f"{self.number}_{slug}.{texts.get('kind', 'svg')}"
         save_figure(fig, self.ws.work / "figures" / name, self.ws.is_phantom)
         self._figures.append({"file": name, "caption": caption, "alt": alt})
-        display(Image(preview(fig), alt=alt))
+        # Not `Image(alt=...)`, which Colab's IPython does not know.
+        shown = {"image/png": base64.b64encode(preview(fig)).decode(), "text/plain": alt}
+        display(shown, metadata={"image/png": {"alt": alt}}, raw=True)
         display(Markdown(f"*{caption}*"))
         plt.close(fig)
 
