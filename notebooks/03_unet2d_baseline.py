@@ -442,7 +442,7 @@ ImageNet weights, more subjects, or scans with thick slices could change these c
 # ## Exercises
 #
 # **1. A layer.** A residual block (He et al. 2016) adds its input to its output, so its layers only learn a change. Write it: the output of
-# `layer` plus `z`, then LeakyReLU with slope 0.01.
+# `layer` plus `z`, then LeakyReLU with `negative_slope=0.01`.
 
 # %% tags=["exercise"]
 my_residual = None  # your function of (z, layer)
