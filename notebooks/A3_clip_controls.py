@@ -35,14 +35,22 @@
 # - **Run time:** a minute; nothing is trained except under `full`.
 
 # %%
-# Only on Colab: install the package.
+# Only on Colab: fetch the project and install it beside Colab's own packages, which stay as they are.
 import sys
 
-if "google.colab" in sys.modules:
+if "google.colab" in sys.modules and not sys.path[0].endswith("hipposeg/src"):
+    import os
     import subprocess
 
-    package = "hipposeg[notebooks] @ git+https://github.com/hipposeg/hipposeg"
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", package], check=True)
+    address = os.environ.get("HIPPOSEG_REPOSITORY", "https://github.com/hipposeg/hipposeg")
+    if not os.path.isdir("hipposeg"):
+        subprocess.run(["git", "clone", "--depth=1", address, "hipposeg"], check=True)
+    pip = [sys.executable, "-m", "pip"]
+    with open("colab.txt", "w") as here:
+        subprocess.run([*pip, "list", "--format=freeze"], stdout=here, check=True)
+    subprocess.run([*pip, "install", "-q", "-c", "colab.txt", "-e", "./hipposeg[notebooks]"], check=True)
+    os.chdir("hipposeg")
+    sys.path.insert(0, os.path.abspath("src"))
 
 # %% tags=["parameters"]
 profile = "standard"

@@ -1,8 +1,6 @@
-"""Tables of finished runs: conclusions, costs, and the machines that trained the networks."""
+"""Tables of finished runs: the machines that trained the networks."""
 
-import numpy as np
 import pandas as pd
-import pytest
 
 from hipposeg.results import tables
 
@@ -15,26 +13,6 @@ def scores_of(model, dice, seed=0, fold=0, **columns):
              "hd95": 1.5} for n in (1, 2, 3, 4) for label in ("anterior", "mean")]  # fmt: skip
     run = {"run": f"{model}.{fold}.{seed}", "model": model, "fold": fold, "seed": seed}
     return pd.DataFrame(rows).assign(**run, **(setting | columns))
-
-
-def test_table_of_models_averages_seeds_and_minutes():
-    frame = pd.concat([scores_of("a", 0.8), scores_of("a", 0.9, 1), scores_of("b", 0.7, fold=1)])
-    table = tables.costs(frame, ["anterior"])
-    assert list(table.index) == ["a"]
-    columns = ["value", "anterior", "minutes", "seeds", "params", "iou", "nsd1", "hd95"]
-    assert table.loc["a", columns].tolist() == pytest.approx([0.875, 0.875, 2, 2, 10, 0.425, 0.9, 1.5])
-    text = tables.readable_costs(table.assign(hd95=np.nan)).loc["a"]
-    columns = ["parameters", "minutes", "Dice, anterior", "NSD 1 mm", "HD95 (mm)"]
-    assert text[columns].tolist() == ["10", "2.0", "0.875", "0.900", ""]
-    assert text["mean Dice (95 % interval)"].startswith("0.8750 (")
-    both = pd.concat([frame, scores_of("c", 0.75), scores_of("c", 0.75, 1)])
-    both = tables.beside(both, "a", ["anterior"], "grouped")
-    assert both.index.tolist() == ["a", "c"] and both.loc["c", "minus a"].startswith("-0.1000 (")
-    assert both.loc["a", "mean Dice"].startswith("0.8750 (") and pd.isna(both.loc["a", "minus a"])
-    assert tables.beside(frame, "a", ["anterior"], "nnunet").empty and tables.costs(frame, ["x"], "nnunet").empty
-    assert tables.minutes(scores_of("d", 0.9, device="cuda")).isna().all(), "a GPU's"
-    assert tables.costs(frame, ["anterior"], idle={"a": 3.5}).loc["a", "minutes"] == 3.5
-    assert np.isnan(tables.costs(frame, ["anterior"], idle={"b": 3.5}).loc["a", "minutes"]), "no mix of two kinds"
 
 
 def test_machines_count_the_networks_that_they_trained():

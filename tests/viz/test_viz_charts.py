@@ -161,26 +161,15 @@ def test_training_curves_leave_out_what_was_not_recorded():
     assert right.lines[0].get_xydata().tolist() == [[0, 14.3], [1, 15], [2, 16], [3, 17]]
 
 
-def test_dice_stands_beside_minutes_the_fastest_model_on_top():
-    rows = pd.DataFrame({"minutes": [7.0, np.nan, 0.5], "value": 0.89, "low": 0.88, "high": 0.9, "dims": [3, 2, 2]})
-    fig = curves.dice_and_minutes(rows.set_axis(["slow", "unknown", "fast"]))
-    dice, minutes = fig.axes
-    assert [text.get_text() for text in dice.get_yticklabels()] == ["fast", "slow"]
-    assert [line.get_xdata().tolist() for line in minutes.lines] == [[0.5], [7]] and minutes.get_xscale() == "log"
-
-
 def figures():
     yield intervals.dots(table(), "Dice", line=("twin", 0.8))
     yield intervals.dots(table(("only",), ("",)).drop(columns=["series", "panel", "low", "high"]), "Dice")
     yield intervals.swarm(table(), "Dice")
     yield intervals.forest(compared(**FIVE), MARGIN)
     yield curves.training_curves({"one": HISTORY})
-    costs = table(("only",), ("",)).assign(minutes=[4.0, 9.0], dims=[2, 3]).set_index("row")
-    yield curves.dice_and_minutes(costs)
-    yield curves.dice_and_minutes(costs.assign(minutes=np.nan))
 
 
 def test_every_figure_saves_to_the_same_bytes_twice(tmp_path):
     first, second = saved_twice(figures, tmp_path)
-    assert first == second and len(first) == 7
+    assert first == second and len(first) == 5
     assert not plt.get_fignums()

@@ -2,7 +2,7 @@
 
 Most models change one thing of the baseline `unet2d`; those with ready-made encoders have their own configuration. The
 models `recipe-*` follow three published student projects in loss, augmentation, optimiser and schedule, on this
-project's slices, crops and folds and for its training time; notebook 03 lists what else differs.
+project's slices, crops and folds and for its training time; appendix A1 lists what else differs.
 """
 
 from dataclasses import replace

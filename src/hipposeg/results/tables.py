@@ -1,4 +1,4 @@
-"""Tables for people: models side by side with intervals and costs, and conclusions as text."""
+"""Tables for people: runs with every metric, and conclusions as text."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,19 +8,15 @@ import pandas as pd
 from hipposeg.data.folds import N_FOLDS
 from hipposeg.data.spec import DatasetSpec
 from hipposeg.metrics import DISTANCES, MEAN, METRICS, UNION
-from hipposeg.results.compare import CONCLUSIONS, differences, means
+from hipposeg.results.compare import CONCLUSIONS
 from hipposeg.stats import interval, signed
 
 METRIC_COLUMNS = tuple(f"{metric}{end}" for metric in METRICS for end in ("", "_low", "_high"))
 RUN_COLUMNS = ("run", "model", "notebook", "dims", "folds", "fold", "seed", "schedule", "device", "precision", "family",
                "params", "gflops", "steps")  # fmt: skip
 SUMMARY_COLUMNS = (*RUN_COLUMNS, "label", "n", "n_nan", *METRIC_COLUMNS)
-# Metrics that a table of models shows beside Dice.
-FURTHER = ("iou", "nsd1", "hd95")
-# Column or metric -> its title and how its numbers are written.
+# Metric -> its title and how its numbers are written.
 WRITTEN = {
-    "params": ("parameters", "{:,.0f}"), "gflops": ("GFLOP", "{:.1f}"), "steps": ("steps", "{:,.0f}"),
-    "minutes": ("minutes", "{:.1f}"), "seeds": ("seeds", "{:.0f}"), "iou": ("IoU", "{:.3f}"),
     "nsd1": ("NSD 1 mm", "{:.3f}"), "nsd2": ("NSD 2 mm", "{:.3f}"), "hd95": ("HD95 (mm)", "{:.2f}"),
     "msd": ("MSD (mm)", "{:.2f}"), "volume_bias": ("volume bias, whole (mm³)", "{:+.0f}"),
     "volume_abs_error": ("volume error, whole (mm³)", "{:.0f}"),
@@ -70,80 +66,6 @@ def readable(results: pd.DataFrame, names: dict[str, str], spec: DatasetSpec) ->
             row[title] = form.format(by_label.loc[UNION if "volume" in metric else MEAN, metric])
         rows.append(row | {"volumes": int(mean["n"]), "no distance": int(mean["n_nan"])})
     return pd.DataFrame(rows).set_index("run").rename_axis(None)
-
-
-def costs(
-    frame: pd.DataFrame, labels: Sequence[str], folds: str = "grouped", schedule: str = "standard",
-    idle: Mapping[str, float] | None = None,
-) -> pd.DataFrame:  # fmt: skip
-    """Models on one fold: what each costs, and its Dice with interval.
-
-    Args:
-        frame: rows of `results.load`.
-        labels: whose Dice get a column each.
-        folds, schedule: of all runs; the fold is 0.
-        idle: model -> minutes of its training on an idle machine; by default the runs' own, trained beside other work.
-
-    Returns:
-        Columns dims, params, gflops, steps, minutes, the labels, iou, nsd1, hd95, value (mean Dice), low, high, seeds;
-        index: model. Empty if no run is on that fold.
-    """
-    chosen = frame[(frame["folds"] == folds) & (frame["fold"] == 0) & (frame["schedule"] == schedule)]
-    if chosen.empty:
-        return pd.DataFrame()
-    rows = means(chosen[chosen["label"] == MEAN])
-    for model in rows.index:
-        mine = chosen[chosen["model"] == model]
-        runs = mine.drop_duplicates("run")
-        runs = runs[runs["precision"] == runs["precision"].iloc[0]]  # times are not compared across precisions
-        for column in ("dims", "params", "gflops", "steps"):
-            rows.loc[model, column] = runs[column].iloc[0]
-        taken = idle.get(model, np.nan) if idle else minutes(runs).mean()
-        rows.loc[model, "minutes"] = taken if runs["steps"].iloc[0] else np.nan  # the atlas is not trained
-        columns = {name: (name, "dice") for name in labels} | {metric: (MEAN, metric) for metric in FURTHER}
-        for name, (label, metric) in columns.items():
-            rows.loc[model, name] = mine[mine["label"] == label].groupby("run")[metric].mean().mean()
-    return rows[["dims", "params", "gflops", "steps", "minutes", *labels, *FURTHER, "value", "low", "high", "seeds"]]
-
-
-def minutes(runs: pd.DataFrame) -> pd.Series:
-    """Minutes of training of each row, NaN for a GPU, whose minutes are not compared with a processor's."""
-    return (runs["train_s"].astype(float) / 60).where(runs["device"] == "cpu")
-
-
-def readable_costs(table: pd.DataFrame) -> pd.DataFrame:
-    """What `costs` returns as text with units; costs first, mean Dice with its interval last."""
-    text = pd.DataFrame(index=table.index)
-    first = ("params", "gflops", "steps", "minutes", "seeds")
-    for name in (*first, *(column for column in table if column not in (*first, "dims", "value", "low", "high"))):
-        title, form = WRITTEN.get(name, (f"Dice, {name}", "{:.3f}"))
-        text[title] = ["" if np.isnan(value) else form.format(value) for value in table[name]]
-    text["mean Dice (95 % interval)"] = with_interval(table)
-    return text
-
-
-def with_interval(table: pd.DataFrame) -> pd.Series:
-    """Columns value, low and high as one text a row: `0.8847 (0.8727 to 0.8964)`."""
-    rows = table[["value", "low", "high"]].itertuples(index=False)
-    return pd.Series([f"{value:.4f} ({low:.4f} to {high:.4f})" for value, low, high in rows], table.index, dtype=str)
-
-
-def beside(
-    frame: pd.DataFrame, reference: str, labels: Sequence[str], folds: str, idle: Mapping[str, float] | None = None
-) -> pd.DataFrame:
-    """`costs` on fold 0 of a kind of folds, best model first, each with its difference from the reference.
-
-    Columns minutes, seeds, the labels, "mean Dice" and "minus <reference>", the last two as text. Empty without runs.
-    """
-    here = frame[(frame["folds"] == folds) & (frame["fold"] == 0) & (frame["schedule"] == "standard")]
-    if here.empty:
-        return pd.DataFrame()
-    found = costs(here, labels, folds, idle=idle).sort_values("value", ascending=False)
-    table = found[["minutes", "seeds", *labels]].copy()
-    table["mean Dice"] = with_interval(found)
-    for name, row in differences(here[here["label"] == MEAN], reference).iterrows():
-        table.loc[name, f"minus {reference}"] = f"{row.difference:+.4f} ({row.low:+.4f} to {row.high:+.4f})"
-    return table
 
 
 def readable_differences(table: pd.DataFrame) -> pd.DataFrame:

@@ -1,15 +1,12 @@
-"""Curves over training, and accuracy beside training time."""
+"""Curves over training."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
-import numpy as np
-import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
-from hipposeg.viz.intervals import dots
 from hipposeg.viz.style import WIDTH, line_style
 
 
@@ -48,20 +45,3 @@ def readable_log(axis: Any) -> None:
     axis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
     axis.set_major_formatter(FormatStrFormatter("%g"))
     axis.set_minor_formatter(NullFormatter())
-
-
-def dice_and_minutes(table: pd.DataFrame) -> Figure:
-    """Draw mean Dice with its interval beside training time on a logarithmic axis, the fastest model on top.
-
-    Args:
-        table: index model; columns minutes, value, low, high, dims (2 or 3). Models without minutes are left out.
-    """
-    kept = table.dropna(subset=["minutes"]).sort_values(["minutes", "value"]).rename_axis("row").reset_index()
-    if kept.empty:
-        return plt.figure(figsize=(WIDTH, 1))
-    kept["series"] = kept["dims"].map("{:.0f}D".format)
-    parts = [kept.assign(panel="Dice"), kept.assign(panel="time", value=kept["minutes"], low=np.nan, high=np.nan)]
-    fig = dots(pd.concat(parts), {"Dice": "mean Dice (bars: 95 % interval)", "time": "training time (minutes)"})
-    fig.axes[1].set_xscale("log")
-    readable_log(fig.axes[1].xaxis)
-    return fig

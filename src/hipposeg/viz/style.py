@@ -35,6 +35,7 @@ RC = {
     "axes.spines.right": False,
     "axes.axisbelow": True,
     "axes.grid": True,
+    "axes.prop_cycle": f"cycler('color', {list(SERIES)})",
     "grid.color": GRID,
     "text.color": INK,
     "xtick.color": INK,

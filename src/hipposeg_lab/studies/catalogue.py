@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from hipposeg.data import cohort, folds
 from hipposeg.data.locate import Source
 from hipposeg.workspace import Workspace
-from hipposeg_lab.studies import conformal, heads, leaks, making, placed, sensitivity, shown, uncertainty
+from hipposeg_lab.studies import conformal, heads, leaks, learning, making, placed, sensitivity, shown, uncertainty
 
 _ALL = (leaks.STUDY, sensitivity.BOX, sensitivity.ROBUSTNESS, uncertainty.STUDY, placed.CROPS, placed.SIZES)
 STUDIES = {one.name: one for one in _ALL}
@@ -14,8 +14,10 @@ SINGLE = {
     "conformal": (conformal.QUESTION, conformal.INTERVALS),
     "heads": (heads.QUESTION, f"studies/{heads.TABLE}"),
     "networks": (shown.QUESTION, shown.TABLE),
+    "learning": (learning.QUESTION, learning.TABLE),
 }
 ALONE = {"heads": heads.update, "networks": shown.update}  # need no data
+WITH_DATA = {"conformal": conformal.update, "learning": learning.update}
 NAMES = (*STUDIES, *SINGLE)
 
 
@@ -37,7 +39,7 @@ def run(source: Source, ws: Workspace, names: Sequence[str], everything: bool, l
         if study is None:
             state = "kept" if (ws.artifacts / SINGLE[name][1]).is_file() else "to make"
             if not listing:
-                state = conformal.update(context) if name == "conformal" else ALONE[name](ws)
+                state = ALONE[name](ws) if name in ALONE else WITH_DATA[name](context)
             states = {"all": state}
         elif listing:
             states = {unit.name: making.state_of(study, unit, context) for unit in study.units}
