@@ -1,4 +1,4 @@
-"""Charts of `viz`: dots, swarms, forest plots and curves, against the tables that they are drawn from."""
+"""Charts of `viz`: dots and forest plots, against the tables that they are drawn from."""
 
 import functools
 
@@ -12,7 +12,7 @@ from matplotlib.colors import to_hex
 from same_bytes import saved_twice
 
 from hipposeg import stats
-from hipposeg.viz import curves, intervals
+from hipposeg.viz import intervals
 
 MARGIN = stats.EQUIVALENCE_MARGIN
 
@@ -43,15 +43,6 @@ def test_dots_show_intervals_numbers_and_the_line():
     ends = [segment[:, 0].tolist() for found in segments for segment in found]
     assert ends == [pytest.approx([0.79, 0.82]), pytest.approx([0.8, 0.83])] * 2
     assert texts(fig) == ["0.800", "0.810", "twin"] * 2
-
-
-def test_swarm_draws_every_value_within_its_row_and_the_middle():
-    rows = pd.DataFrame({"row": ["a"] * 5 + ["b"], "value": [1.0, 2, 3, 4, np.nan, 7]})
-    (ax,) = intervals.swarm(rows, "mm", middle="mean").axes
-    points = np.concatenate([dots.get_offsets() for dots in ax.collections])
-    assert sorted(points[:, 0]) == [1, 2, 3, 4, 7]
-    assert (np.abs(points[:, 1] - (points[:, 0] > 4)) < 0.301).all()
-    assert [line.get_xdata()[0] for line in ax.lines] == [2.5, 7]
 
 
 # --- forest plots
@@ -148,28 +139,13 @@ def test_forest_refuses_what_it_cannot_draw():
         intervals.forest(rows.drop(columns=["low", "conclusion"]), MARGIN)
 
 
-# --- curves
-
-
-HISTORY = [{"epoch": n, "loss": 2 - 0.1 * n, "scale": 14 + n, "dice_mean": 0.8 + 0.01 * n} for n in (1, 2, 3)]
-
-
-def test_training_curves_leave_out_what_was_not_recorded():
-    runs = {"one": [{"epoch": 0, "scale": 14.3}, *HISTORY], "other": HISTORY[:2]}
-    left, right = curves.training_curves(runs, "scale", ("Scale", "scale")).axes
-    assert [line.get_xdata().tolist() for line in left.lines] == [[1, 2, 3], [1, 2]]
-    assert right.lines[0].get_xydata().tolist() == [[0, 14.3], [1, 15], [2, 16], [3, 17]]
-
-
 def figures():
     yield intervals.dots(table(), "Dice", line=("twin", 0.8))
     yield intervals.dots(table(("only",), ("",)).drop(columns=["series", "panel", "low", "high"]), "Dice")
-    yield intervals.swarm(table(), "Dice")
     yield intervals.forest(compared(**FIVE), MARGIN)
-    yield curves.training_curves({"one": HISTORY})
 
 
 def test_every_figure_saves_to_the_same_bytes_twice(tmp_path):
     first, second = saved_twice(figures, tmp_path)
-    assert first == second and len(first) == 5
+    assert first == second and len(first) == 3
     assert not plt.get_fignums()

@@ -8,7 +8,6 @@ import pandas as pd
 from hipposeg.data.folds import N_FOLDS
 from hipposeg.data.spec import DatasetSpec
 from hipposeg.metrics import DISTANCES, MEAN, METRICS, UNION
-from hipposeg.results.compare import CONCLUSIONS
 from hipposeg.stats import interval, signed
 
 METRIC_COLUMNS = tuple(f"{metric}{end}" for metric in METRICS for end in ("", "_low", "_high"))
@@ -80,23 +79,6 @@ def readable_differences(table: pd.DataFrame) -> pd.DataFrame:
     text["p (Holm)"] = ["none" if np.isnan(p) else "< 0.0001" if p < 1e-4 else f"{p:.4f}" for p in table["p_holm"]]
     text["conclusion"] = table["conclusion"]
     return text
-
-
-def differences_in_words(table: pd.DataFrame) -> str:
-    """What `compare.differences` returns as one line of Markdown."""
-    found = []
-    for name, row in readable_differences(table).iterrows():
-        words = f"**{row['difference']}** ({row['95 % interval']}, {row['conclusion']})"
-        found.append(f"{name}: {words if row['difference'] else row['conclusion']}")
-    return "; ".join(found)
-
-
-def counts_in_words(table: pd.DataFrame, reference: str) -> str:
-    """How many comparisons of `compare.by_family` end in each conclusion, as one line of Markdown."""
-    counts = {word: [model for _, model in table.index[table["conclusion"] == word]] for word in CONCLUSIONS}
-    found = [f"{word} {', '.join(f'`{model}`' for model in named)}" for word, named in counts.items() if named]
-    open_ = len(table) - sum(map(len, counts.values()))
-    return f"Against {reference}: {'; '.join([*found, *([f'{open_} without a conclusion'] if open_ else [])])}."
 
 
 def machines(frame: pd.DataFrame) -> str:

@@ -1,10 +1,10 @@
-"""Rows of values: dots with intervals, every value as a dot, and forest plots of paired differences.
+"""Rows of values: dots with intervals, and forest plots of paired differences.
 
 The tables are in long form, with the columns `row` and `value`, for intervals `low` and `high`, and where there are
 several, `series` (the colour) and `panel` (side by side). Everything keeps its order of appearance.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -38,90 +38,46 @@ def dots(
         numbers: the series whose values are printed beside its intervals.
     """
 
-    def draw(ax: Axes, found: pd.DataFrame, y: np.ndarray, colour: str, name: str, _: float) -> None:
-        if "low" in found:
-            ax.hlines(y, found["low"], found["high"], color=colour, linewidth=2.2)
-        shape = "D" if name == "mean" else "o"
-        ax.plot(found["value"], y, shape, color=colour, markersize=6, markeredgecolor="white", label=name)
-        if name == numbers:
-            ends = found["high"].fillna(found["value"])
-            for value, end, place in zip(found["value"], ends, y, strict=True):
-                ax.annotate(f"{value:.3f}", (end, place), (6, 0), textcoords="offset points", va="center", fontsize=9)
-
-    fig = _rows(table, xlabel, colours, draw, one_scale)
-    for ax in fig.axes:
-        ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
-        if line:
-            ax.axvline(line[1], color=MUTED, linestyle="--", linewidth=1, zorder=0)
-            ax.annotate(line[0], (line[1], 1), (4, 3), xycoords=("data", "axes fraction"), fontsize=9,
-                        textcoords="offset points", color=MUTED, va="bottom")  # fmt: skip
-    return fig
-
-
-def swarm(
-    table: pd.DataFrame,
-    xlabel: str | Mapping[str, str],
-    colours: Mapping[str, str] | None = None,
-    *,
-    middle: str = "median",
-) -> Figure:
-    """Draw every value as a dot, with a black bar at the median or mean of each row, series and panel.
-
-    Args:
-        table: see the module.
-        xlabel: one text, or one for each panel.
-        colours: by series.
-        middle: what the bars show, "median" or "mean".
-    """
-
-    def draw(ax: Axes, found: pd.DataFrame, y: np.ndarray, colour: str, name: str, half: float) -> None:
-        for number, place in enumerate(np.unique(y)):
-            values = np.sort(found["value"][y == place].dropna())
-            # Multiples of the golden ratio fill the strip evenly: dots spread without a random draw.
-            spread = (np.arange(len(values)) * 0.6180339887 % 1 - 0.5) * 2 * half
-            ax.scatter(values, place + spread, s=9, color=colour, alpha=0.7, linewidths=0,
-                       label=name if number == 0 else None)  # fmt: skip
-            if len(values):
-                at = getattr(np, middle)(values)
-                ax.plot([at, at], [place - half, place + half], color=INK, linewidth=1.8, solid_capstyle="butt")
-
-    return _rows(table, xlabel, colours, draw, room=0.16)
-
-
-def _rows(
-    table: pd.DataFrame,
-    xlabel: str | Mapping[str, str],
-    colours: Mapping[str, str] | None,
-    draw: Callable[[Axes, pd.DataFrame, np.ndarray, str, str, float], None],
-    one_scale: bool = False,
-    room: float = 0.0,
-) -> Figure:
-    """Panels beside each other with named rows; `draw` puts one series into one panel."""
     table = table.assign(**{name: "" for name in ("series", "panel") if name not in table})
     rows, series, panels = (list(dict.fromkeys(table[name])) for name in ("row", "series", "panel"))
     colours = colours or dict(zip(series, SERIES, strict=False))
     # Series stand side by side in a row only where one row has several.
     several = table.groupby(["panel", "row"])["series"].nunique()
     abreast = len(series) if several.max() > 1 else 1
-    size = (WIDTH, 1.1 + len(rows) * (0.24 + (min(0.13, 0.6 / abreast) + room) * abreast))
+    size = (WIDTH, 1.1 + len(rows) * (0.24 + min(0.13, 0.6 / abreast) * abreast))
     fig, axes = plt.subplots(1, len(panels), figsize=size, sharey=True, sharex=one_scale, squeeze=False)
     for ax, panel in zip(axes[0], panels, strict=True):
         for index, name in enumerate(series):
             found = table[(table["panel"] == panel) & (table["series"] == name)]
             place = (index - (abreast - 1) / 2) * 0.7 / abreast
             y = np.array([rows.index(row) + place * (several[panel, row] > 1) for row in found["row"]])
-            draw(ax, found, y, colours[name], name, 0.3 / abreast)
+            _series(ax, found, y, colours[name], name, name == numbers)
         ax.set(xlabel=xlabel if isinstance(xlabel, str) else xlabel[panel], title=panel)
         ax.set(ylim=(len(rows) - 0.45, -0.55))
         ax.set_yticks(range(len(rows)), rows)
         ax.grid(False, axis="y")
         ax.tick_params(axis="y", length=0)
+        ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+        if line:
+            ax.axvline(line[1], color=MUTED, linestyle="--", linewidth=1, zorder=0)
+            ax.annotate(line[0], (line[1], 1), (4, 3), xycoords=("data", "axes fraction"), fontsize=9,
+                        textcoords="offset points", color=MUTED, va="bottom")  # fmt: skip
     if len(series) > 1 and series != rows:
         handles = {label: one for ax in axes[0] for one, label in zip(*ax.get_legend_handles_labels(), strict=True)}
         columns = max(1, 115 // (8 + max(len(str(name)) for name in series)))  # characters on a line
-        fig.legend(handles.values(), handles, loc="outside lower center", ncols=min(columns, len(series)),
-                   markerscale=2 if room else 1)  # fmt: skip
+        fig.legend(handles.values(), handles, loc="outside lower center", ncols=min(columns, len(series)))
     return fig
+
+
+def _series(ax: Axes, found: pd.DataFrame, y: np.ndarray, colour: str, name: str, numbered: bool) -> None:
+    if "low" in found:
+        ax.hlines(y, found["low"], found["high"], color=colour, linewidth=2.2)
+    shape = "D" if name == "mean" else "o"
+    ax.plot(found["value"], y, shape, color=colour, markersize=6, markeredgecolor="white", label=name)
+    if numbered:
+        ends = found["high"].fillna(found["value"])
+        for value, end, place in zip(found["value"], ends, y, strict=True):
+            ax.annotate(f"{value:.3f}", (end, place), (6, 0), textcoords="offset points", va="center", fontsize=9)
 
 
 COLUMNS = ("difference", "low", "high", "subjects", "seeds", "conclusion")
