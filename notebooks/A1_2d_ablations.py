@@ -263,28 +263,29 @@ if len(others):
 inner = found.query("folds == 'inner' and schedule == 'S' and label == 'mean'")
 search = plan.SEARCHES["search"]
 cells = pd.DataFrame(search.cells).T.assign(dice=inner[inner["fold"] == 0].groupby("model")["dice"].mean())
-fig, ax = plt.subplots(figsize=(6.5, 3))
-for (batch, decay), part in cells.groupby(["batch", "weight_decay"]):
-    line = {1e-4: "o-", 1e-1: "s--"}[decay]
-    ax.plot(
-        part["lr"],
-        part["dice"],
-        line,
-        color={16: "#0072B2", 64: "#D55E00"}[batch],
-        label=f"batch {batch:.0f}, decay {decay:g}",
+if len(inner):
+    fig, ax = plt.subplots(figsize=(6.5, 3))
+    for (batch, decay), part in cells.groupby(["batch", "weight_decay"]):
+        line = {1e-4: "o-", 1e-1: "s--"}[decay]
+        ax.plot(
+            part["lr"],
+            part["dice"],
+            line,
+            color={16: "#0072B2", 64: "#D55E00"}[batch],
+            label=f"batch {batch:.0f}, decay {decay:g}",
+        )
+    usual = inner[(inner["fold"] == 0) & (inner["model"] == search.reference)]["dice"].mean()
+    ax.axhline(usual, color="#7b8794", linestyle=":", label="not searched")
+    ax.set(
+        xscale="log",
+        xlabel="peak learning rate",
+        ylabel="mean Dice, inner fold",
+        title="The best cells lie at the edge of the grid",
     )
-usual = inner[(inner["fold"] == 0) & (inner["model"] == search.reference)]["dice"].mean()
-ax.axhline(usual, color="#7b8794", linestyle=":", label="not searched")
-ax.set(
-    xscale="log",
-    xlabel="peak learning rate",
-    ylabel="mean Dice, inner fold",
-    title="The best cells lie at the edge of the grid",
-)
-ax.set_xticks((3e-4, 1e-3, 3e-3), ("0.0003", "0.001", "0.003"))
-ax.minorticks_off()
-ax.legend(fontsize=8)
-session.save(fig, "search")
+    ax.set_xticks((3e-4, 1e-3, 3e-3), ("0.0003", "0.001", "0.003"))
+    ax.minorticks_off()
+    ax.legend(fontsize=8)
+    session.save(fig, "search")
 
 # %%
 later = {}
