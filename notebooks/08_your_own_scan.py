@@ -67,7 +67,7 @@ from hipposeg.notebook import start
 from hipposeg.predict import crop, registration, segment
 from hipposeg.predict.ensemble import load_ensemble
 from hipposeg.predict.scan import Scan, read
-from hipposeg_lab.studies import heads
+from hipposeg_lab.studies import heads, placed
 
 session = start("08_your_own_scan", profile)
 networks = load_ensemble()
@@ -206,6 +206,24 @@ print(f"status: {result.status}", *result.reasons, sep="\n- ")
 volumes = pd.DataFrame({name: vars(volume) for name, volume in result.volumes.items()}).T.round().astype(int)
 session.facts(status=result.status, volumes={name: volume.predicted for name, volume in result.volumes.items()})
 volumes
+
+# %% [markdown]
+# **Do the intervals hold for crops that were placed this way?** They were calibrated on the published crops. So each published crop was
+# shifted by up to 3 voxels, cut on one side and padded on the other. Then the search of section 3 placed it anew, with a network that never
+# saw the subject.
+
+# %%
+path = session.ws.artifacts / "studies" / "placed.csv"
+if path.is_file():
+    crops = pd.read_csv(path)
+    lost, covered = placed.losses(crops).set_index("label"), placed.coverages(crops).query("calibrated == 'published'")
+    anew = covered[covered["crop"] == "self-placed"].set_index("label")["coverage"]
+    session.claim(
+        (lost["low"] > -0.005).all() and ((covered["low"] <= 0.9) & (covered["high"] >= 0.9)).all(),
+        f"""**Yes.** Dice of the whole hippocampus changes by {lost.loc["union", "difference"]:+.4f} ({lost.loc["union", "low"]:+.4f} to
+{lost.loc["union", "high"]:+.4f}) over {lost.loc["union", "volumes"]} volumes. The 90 % intervals hold {100 * anew["anterior"]:.1f} % of the anterior,
+{100 * anew["posterior"]:.1f} % of the posterior and {100 * anew["union"]:.1f} % of the whole volumes.""",
+    )
 
 # %% [markdown]
 # Numbers can look right while the mask is wrong. So look at the picture:
