@@ -168,7 +168,7 @@ def show(label: NDArray[np.uint8], spec: DatasetSpec, spacing: Sequence[float]) 
     """Return a scene to turn and zoom in Jupyter; in Colab and without trame, a still picture and a word about it."""
     if reason := problem():
         raise RuntimeError(reason)
-    turns = find_spec("trame") is not None and os.environ.get("HIPPOSEG_HEADLESS") != "1"
+    turns = all(map(find_spec, ("trame_pyvista", "nest_asyncio2"))) and os.environ.get("HIPPOSEG_HEADLESS") != "1"
     turns = turns and "google.colab" not in sys.modules
     if not turns:
         print("This is a still picture. In Jupyter on your own machine, with trame installed, the scene turns.")
