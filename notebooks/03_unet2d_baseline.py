@@ -285,7 +285,7 @@ path = session.ws.artifacts / "studies" / "learning.npz"
 if path.is_file():
     learned = np.load(path)
     case = cohort.cases[int(learned["case"])]
-    titles = [f"after epoch {epoch}\nDice {dice:.3f}" for epoch, dice in zip(learned["epochs"], learned["dice"])]
+    titles = [f"epoch {epoch}, Dice {dice:.3f}" for epoch, dice in zip(learned["epochs"], learned["dice"])]
     masks = dict(zip(titles, learned["masks"])) | {"expert": case.label}
     middle = slices.fullest(case.label, 0, case.label.shape)
     views = [slices.CaseView(name, case.image[0], {"": mask}, case.spacing, middle) for name, mask in masks.items()]
