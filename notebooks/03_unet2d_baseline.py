@@ -165,7 +165,7 @@ for name, tensor in {"input": x, "fine": fine, "coarse": coarse, "joined": joine
 
 # %% [markdown]
 # Two resolutions make a small U-Net; the package's has four. One class serves slices (`dims=2`) and volumes (`dims=3`): `encoded` goes
-# down, `decoded` comes up. Behind its source, the same batch on its way through it. The diagram is drawn from the module: it is run once, a
+# down, `decoded` comes up. Below its source, the same batch on its way through it. The diagram is drawn from the module: it is run once, a
 # box is a block that ran, and an arrow means that one block reads another.
 
 # %%
@@ -187,8 +187,8 @@ session.save(architecture.diagram(stages, "Most parameters lie where the resolut
 #
 # **Cross-entropy** judges each pixel alone. It is already low when everything is called background, which is right for most pixels. Here
 # both parts of the hippocampus have weight 2. **Soft Dice** judges the overlap of each part as a whole, with probabilities in the place of
-# masks, and is near 1 as long as nothing overlaps. Their sum is the loss. Both are typed out below, for the untrained network and for a
-# prediction of background everywhere.
+# masks; its loss is near 1 as long as nothing overlaps. The sum of both is the loss. It is typed out below, for the untrained network and for
+# a prediction of background everywhere.
 
 # %%
 target = F.one_hot(y.long(), spec.n_classes).movedim(-1, 1).float()  # (32, classes, X, Z)
@@ -293,7 +293,7 @@ path = session.ws.artifacts / "studies" / "learning.npz"
 if path.is_file():
     learned = np.load(path)
     case = cohort.cases[int(learned["case"])]
-    titles = [f"after epoch {epoch}\nDice {dice:.3f}" for epoch, dice in zip(learned["epochs"], learned["dice"])]
+    titles = [f"epoch {epoch}, Dice {dice:.3f}" for epoch, dice in zip(learned["epochs"], learned["dice"])]
     masks = dict(zip(titles, learned["masks"])) | {"expert": case.label}
     middle = slices.fullest(case.label, 0, case.label.shape)
     views = [slices.CaseView(name, case.image[0], {"": mask}, case.spacing, middle) for name, mask in masks.items()]

@@ -277,7 +277,7 @@ named = {"one prediction": once, "mean of eight copies": average, "mirrored": mi
 views = []
 for name, probability in named.items():
     mask, dice = scored(probability)
-    views.append(slices.CaseView(f"{name}\nDice {dice:.3f}", case.image[0], {"": mask}, case.spacing))
+    views.append(slices.CaseView(f"{name}, Dice {dice:.3f}", case.image[0], {"": mask}, case.spacing))
 views.append(slices.CaseView("expert", case.image[0], {"": case.label}, case.spacing))
 fig = slices.row_of_cases(views, spec, "Small moves change little, a mirror image much")
 session.save(fig, "copies", case=case.number)
