@@ -74,7 +74,7 @@ def test_direct_pins_are_the_packages_of_pyproject_within_its_ranges():
 
 def test_ranges_begin_at_tested_versions():
     """Those of the lock or of Colab's twin, to the minor version."""
-    # Older ones that Colab may have: `make colab` ran once with them.
+    # Older ones that Colab may have: they install together with the rest; no notebook ran with them.
     by_hand = {"numpy": "2.0", "torch": "2.9", "torchvision": "0.24"}
     twin = dict(re.findall(r"([a-z][\w-]*)==([\d.]+)", (ROOT / ".ci" / "colab_twin.py").read_text()))
     lock = pins(requirements("requirements.in"))
