@@ -266,14 +266,8 @@ cells = pd.DataFrame(search.cells).T.assign(dice=inner[inner["fold"] == 0].group
 if len(inner):
     fig, ax = plt.subplots(figsize=(6.5, 3))
     for (batch, decay), part in cells.groupby(["batch", "weight_decay"]):
-        line = {1e-4: "o-", 1e-1: "s--"}[decay]
-        ax.plot(
-            part["lr"],
-            part["dice"],
-            line,
-            color={16: "#0072B2", 64: "#D55E00"}[batch],
-            label=f"batch {batch:.0f}, decay {decay:g}",
-        )
+        line, colour = {1e-4: "o-", 1e-1: "s--"}[decay], {16: "#0072B2", 64: "#D55E00"}[batch]
+        ax.plot(part["lr"], part["dice"], line, color=colour, label=f"batch {batch:.0f}, decay {decay:g}")
     usual = inner[(inner["fold"] == 0) & (inner["model"] == search.reference)]["dice"].mean()
     ax.axhline(usual, color="#7b8794", linestyle=":", label="not searched")
     ax.set(
