@@ -71,7 +71,7 @@ page: $(READY) ## the page again from artifacts
 
 test: lint ## lint and all tests
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
-test-install: $(READY) ## the wheel alone in an empty environment, a crop (HIPPOSEG_DATA) and a head (HIPPOSEG_HEADS); Colab
+test-install: $(READY) ## the wheel alone in an empty environment, a crop (HIPPOSEG_DATA) and a head (HIPPOSEG_HEADS)
 	@sh .ci/test-install.sh
 colab: $(READY) ## every notebook as in Google Colab, in an environment of its own (PROFILE=stored reads HIPPOSEG_DATA)
 	@$(BIN)/python .ci/colab_twin.py $(PROFILE:standard=smoke) $(NUMBERS)

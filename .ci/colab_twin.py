@@ -1,6 +1,6 @@
 """A twin of Google Colab: notebooks run in its packages and its kernel, from a clone that their first cell makes.
 
-`python .ci/colab_twin.py smoke 00 01 07`; called by `make test-install` and `make colab`. The twin is a new environment
+`python .ci/colab_twin.py smoke 00 01 07`; called by `make colab`. The twin is a new environment
 in .work/colab. Each notebook starts in an empty folder, with a module google.colab and without this project. It clones
 the last commit of this checkout (HIPPOSEG_REPOSITORY), not what is uncommitted. At the end no package of Colab's may
 have another version than before. The profile stored reads the real data from HIPPOSEG_DATA, smoke makes its phantom.
