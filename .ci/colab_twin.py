@@ -113,7 +113,7 @@ def main(profile: str, numbers: list[str]) -> None:
     before = versions()
     for at, number in enumerate(numbers):
         (path,) = (ROOT / "notebooks").glob(f"{number}_*.py")
-        if at == 1 and profile == "smoke":  # the clone has the stored runs of the real data, the phantom's are trained
+        if at == 1 and profile == "smoke":  # 00 comes first: it installs the project and needs no run
             command = [PYTHON, "-m", "hipposeg.cli", "train", "--plan", "smoke"]
             done = subprocess.run(command, cwd=TWIN, capture_output=True, text=True, check=False)
             assert not done.returncode, done.stderr[-5000:]

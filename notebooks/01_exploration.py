@@ -449,7 +449,7 @@ average over both parts instead of scoring the whole, the atlas has {result.mean
 
 # %% [markdown]
 # Read every score as a gain over the atlas. No score of this series holds for a crop that was placed by other means, such as a
-# detector: there, position would not give the answer away (notebook 07 moves the crops; notebook 08 starts from a whole head).
+# detector: there, position would not give the answer away (appendix A4 moves the crops; notebook 08 starts from a whole head).
 
 # %% [markdown]
 # ## What we learned

@@ -319,7 +319,8 @@ controls = {
 led, plain = session.run("clip2d-guided"), session.run("clip2d-unguided")
 planned = session.planned()
 judged = comparisons.table(planned)
-found = judged[judged["reference"] == "clip2d-guided"].set_index(["family", "model"])
+judged = judged[judged["reference"] == "clip2d-guided"]
+found = judged.set_index([judged["family"].str.removeprefix("CLIP, "), "model"])
 if len(found):
     shown, axis = found.rename(index=controls, level=1), "mean Dice, control minus guided network"
     fig = intervals.forest(shown, stats.EQUIVALENCE_MARGIN, axis, sort=False)

@@ -157,7 +157,7 @@ session.save(fig, "starting-crops")
 # %% [markdown]
 # ## 3. The crop that does not move
 #
-# The networks learned from crops with nearly constant margins, and a crop's place and size change what they predict (notebook 07). So the
+# The networks learned from crops with nearly constant margins, and a crop's place and size change what they predict (appendix A4). So the
 # crop is cut anew around the predicted mask, with the margins of the training set, until predicting in it leaves it where it is. All
 # training crops are left hippocampi, so the right one is mirrored. Such a crop is a **fixed point**: predicting changes nothing. One of the five
 # networks predicts (`networks.first`), and only the largest connected piece of its mask counts. Here the first crop is moved by a centimetre

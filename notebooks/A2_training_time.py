@@ -104,6 +104,7 @@ def words(name):
     return title
 
 
+# %%
 idle = pd.Series(summary.idle_minutes(benchmark), dtype=float)
 chapters = {name for name, one in registry.MODELS.items() if one.notebook in ("03", "04")}
 chapters -= {name for name in plan.HEADS if name != "unet3d-inr-1mm"}

@@ -91,13 +91,7 @@ class Workspace:
 def source_hash() -> str:
     """SHA-256 over src, notebook sources and the lock file."""
     root = project_root()
-    paths = sorted(
-        [
-            *root.glob("src/**/*"),
-            *root.glob("notebooks/*.py"),
-            *root.glob("notebooks/*.toml"),
-            root / "requirements.lock",
-        ]
-    )
+    patterns = ("src/**/*", "notebooks/*.py", "notebooks/*.toml", "requirements.lock")
+    paths = sorted(path for pattern in patterns for path in root.glob(pattern))
     kept = [p for p in paths if p.is_file() and "__pycache__" not in p.parts and ".egg-info" not in str(p)]
     return sha256_bytes(*(p.relative_to(root).as_posix().encode() + b"\0" + p.read_bytes() + b"\0" for p in kept))

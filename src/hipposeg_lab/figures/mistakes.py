@@ -48,9 +48,9 @@ def by_position(table: pd.DataFrame, names: Mapping[str, str], bins: Sequence[st
             ax.tick_params(axis="x", length=0)
         above.set_title(name)
         below.set_xticks([0.5, (len(bins) - 1) / 2, len(bins) - 1.5], [ends[0], "middle", ends[1]])
+        below.set_xlabel("along the true hippocampus; dashed lines: its ends", fontsize=9)
     axes[0, 0].set_ylabel("wrong tissue (mm³ a volume)")
     axes[1, 0].set_ylabel("wrong tissue (% of the truth)")
-    fig.supxlabel("position along the true hippocampus in tenths of its length; dashed lines: its ends", fontsize=9)
     fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(KINDS), fontsize=9)
     return fig
 

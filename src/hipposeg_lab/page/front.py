@@ -20,11 +20,11 @@ def front_context(art: Artifacts, shared: dict[str, Any]) -> dict[str, Any]:
     """Names and values of the front page, beside those that both pages share."""
     here = frozenset(case["case"] for case in art.explorer.get("cases", ()))
     rows = shared["case_rows"]
-    changed = changes(art)
+    changed, learning = changes(art), viewer.learning(art)
     cpu = next(iter(art.bench.get("kinds", ())), {"systems": {}})  # the one of our training time
     return {
-        "viewer": Markup(viewer.payload(art)),
-        "learning": viewer.learning(art) if art.explorer else {},
+        "viewer": Markup(viewer.payload(art, learning)),
+        "learning": learning,
         "three": base64.b64encode((VENDOR / "three.min.js.gz").read_bytes()).decode() if art.explorer else "",
         "still": still(art),
         "usual": next((one for one in shared["five_folds"] if one.folds == "nnunet"), None),

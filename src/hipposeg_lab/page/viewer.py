@@ -35,8 +35,11 @@ MOST_MODELS = 8
 NOT_OF_MEAN = ("volume_true", "volume_predicted", "volume_bias")
 
 
-def payload(art: Artifacts) -> str:
-    """Everything that the explorer's script reads, as JSON that may stand inside a script element; "" without files."""
+def payload(art: Artifacts, learning: dict[str, Any]) -> str:
+    """Everything that the explorer's script reads, as JSON that may stand inside a script element; "" without files.
+
+    learning: what the function of this name returns.
+    """
     if not art.explorer:
         return ""
     index, folder = art.explorer, art.ws.artifacts / "explorer"
@@ -60,7 +63,7 @@ def payload(art: Artifacts) -> str:
     ]
     labels = [{"name": label.name, "colour": label.colour} for label in MSD_HIPPOCAMPUS.labels]
     content = {"models": models, "labels": labels, "rows": LABELS, "cases": cases, "ends": index["ends"]}
-    content |= {"planes": index["planes"], "rules": cases_by_rule(runs[0].values()), "learning": learning(art)}
+    content |= {"planes": index["planes"], "rules": cases_by_rule(runs[0].values()), "learning": learning}
     return json.dumps(content, sort_keys=True, separators=(",", ":")).replace("<", "\\u003c")
 
 
@@ -73,7 +76,7 @@ def learning(art: Artifacts) -> dict[str, Any]:
         case, epochs = int(kept["case"]), kept["epochs"].tolist()
         masks = base64.b64encode(gzip.compress(kept["masks"].tobytes(), 9, mtime=0)).decode()
         dice = [show(float(value), "score") for value in kept["dice"]]
-    if case not in {one["case"] for one in art.explorer["cases"]}:
+    if case not in {one["case"] for one in art.explorer.get("cases", ())}:
         return {}  # the phantom's explorer has other cases
     return {"case": case, "epochs": epochs, "dice": dice, "masks": masks, "words": MODELS["unet2d"]}
 

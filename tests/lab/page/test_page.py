@@ -229,17 +229,18 @@ def test_a_network_is_watched_while_it_learns(viewer: Page) -> None:
     chosen, text = viewer.locator("#v-case"), viewer.locator("#v-text")
     voxels = "Explorer.lesson && Explorer.lesson.mask.reduce((sum, one) => sum + (one > 0), 0)"
     slider = viewer.locator("#v-epoch")
-    slider.press("ArrowRight")
-    expect(text).to_contain_text("after epoch 4 of its training: mean Dice 1.000")
-    opened = viewer.evaluate("Volumes.index.cases[Explorer.number].case")
-    assert opened == viewer.evaluate("Volumes.index.learning.case")
-    assert viewer.evaluate(voxels) == viewer.evaluate("Explorer.volume.masks[0].filter((one) => one).length")
     slider.press("ArrowLeft")
     expect(text).to_contain_text("after epoch 1 of its training: mean Dice 0.000")
     assert viewer.evaluate(voxels) == 0
+    opened = viewer.evaluate("Volumes.index.cases[Explorer.number].case")
+    assert opened == viewer.evaluate("Volumes.index.learning.case")
+    slider.press("ArrowRight")
+    expect(text).to_contain_text("after epoch 4 of its training: mean Dice 1.000")
+    assert viewer.evaluate(voxels) == viewer.evaluate("Explorer.volume.masks[0].filter((one) => one).length")
+    slider.press("ArrowLeft")
     chosen.select_option("0")
     expect(text).not_to_contain_text("epoch")
-    assert viewer.evaluate("Explorer.lesson") is None
+    assert viewer.evaluate("Explorer.lesson") is None and slider.input_value() == "1", "back at the trained model"
 
 
 def test_a_drawn_outline_is_scored(viewer: Page) -> None:

@@ -102,7 +102,7 @@ if (Volumes.index && document.getElementById("viewer")) {
     if (wanted !== Explorer.number) return; // another case was chosen meanwhile
     Explorer.volume = loaded;
     Explorer.cross = fullest(loaded);
-    Explorer.lesson = null;
+    forget();
     redraw();
     idle(() => { Volumes.load(near(wanted + 1)); Volumes.load(near(wanted - 1)); });
   };
@@ -119,15 +119,24 @@ if (Volumes.index && document.getElementById("viewer")) {
   by("v-case").addEventListener("change", () => choose(Number(by("v-case").value)));
   by("v-before").addEventListener("click", () => choose(Explorer.number - 1));
   by("v-after").addEventListener("click", () => choose(Explorer.number + 1));
-  by("v-model").addEventListener("change", () => { Explorer.model = Number(by("v-model").value); Explorer.lesson = null; redraw(); });
+  by("v-model").addEventListener("change", () => { Explorer.model = Number(by("v-model").value); forget(); redraw(); });
   for (const id of ["v-truth", "v-mask", "v-wrong"]) by(id).addEventListener("change", redraw);
   by("v-opacity").addEventListener("input", () => { if (Explorer.volume) drawSlices(); });
+
+  // Back from the lesson to the chosen model; the slider stands at the end of the training.
+  const forget = () => {
+    Explorer.lesson = null;
+    if (by("v-epoch")) by("v-epoch").value = by("v-epoch").max;
+  };
 
   // "Watch it learn": one case, outlined by a network after more and more epochs.
   let stages = null;
   by("v-epoch")?.addEventListener("input", async () => {
     const at = Number(by("v-epoch").value), number = cases.findIndex((one) => one.case === learning.case);
-    if (!Explorer.volume || Explorer.number !== number) await choose(number);
+    if (!Explorer.volume || Explorer.number !== number) {
+      await choose(number);
+      by("v-epoch").value = at;
+    }
     stages ??= await Volumes.masks(learning.masks, Explorer.volume.masks[0].length);
     if (Explorer.number !== number || at !== Number(by("v-epoch").value)) return; // moved on meanwhile
     Explorer.lesson = { mask: stages[at], epoch: learning.epochs[at], dice: learning.dice[at] };
