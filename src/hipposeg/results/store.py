@@ -159,6 +159,15 @@ def _with(table: pd.DataFrame, run: str, rows: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([others, rows], ignore_index=True) if len(others) else rows
 
 
+def changed_here(ws: Workspace) -> list[str]:
+    """Names of runs that this machine trained again and whose mean Dice differs from the published tables'."""
+    path = ws.artifacts / REPRODUCED
+    if not path.is_file():
+        return []
+    found = pd.read_csv(path)
+    return found.loc[found["difference"].abs() > 0, "run"].tolist()
+
+
 def _write_table(path: Path, table: pd.DataFrame, order: list[str]) -> None:
     content = table_bytes(table.sort_values(order, kind="stable"))
     _write_new(path, gzip.compress(content, 9, mtime=0) if path.suffix == ".gz" else content)
