@@ -69,9 +69,9 @@ smoke: all ## the whole path on a small phantom, in five minutes
 page: $(READY) ## the page again from artifacts
 	@$(BIN)/hipposeg-lab page --profile $(PROFILE)
 
-test: lint ## lint and all tests
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
-test-install: $(READY) ## the wheel alone in an empty environment, a crop (HIPPOSEG_DATA) and a head (HIPPOSEG_HEADS)
+test: lint ## lint and all tests but those of the whole path
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not whole"
+test-install: $(READY) ## the whole path: the wheel alone, every notebook and the page on the phantom, three as in Colab
 	@sh .ci/test-install.sh
 colab: $(READY) ## every notebook as in Google Colab, in an environment of its own (PROFILE=stored reads HIPPOSEG_DATA)
 	@$(BIN)/python .ci/colab_twin.py $(PROFILE:standard=smoke) $(NUMBERS)
