@@ -206,6 +206,17 @@ def test_differences_as_text(ws):
     assert text.loc[load.ATLAS, columns].tolist() == ["-0.1800", "-0.1800 to -0.1800", "5", "3", "none", "worse"]
 
 
+def test_intervals_run_from_low_to_high_in_tables_for_people(ws):
+    row = {"difference": 0.012, "low": -0.0031, "high": 0.0272, "subjects": 8, "seeds": 3, "p_holm": 0.2}
+    text = tables.readable_differences(pd.DataFrame([row | {"conclusion": "inconclusive"}]))
+    assert text["95 % interval"].tolist() == ["-0.0031 to +0.0272"]
+    found = tables.summary(load.load(ws), SPEC)
+    shown = tables.readable(found, {run: run for run in found["run"].unique()}, SPEC)["95 % interval"]
+    ends = [[float(end) for end in interval.split(" to ")] for interval in shown]
+    wanted = found.loc[found["label"] == "mean", ["dice_low", "dice_high"]]
+    assert ends == wanted.round(3).to_numpy().tolist() and all(low < high for low, high in ends)
+
+
 def test_cases_by_rule(ws):
     run = load.get(ws, RunSpec("unet2d").name)
     # Dice rises with the place in CASES; the middle of 8 is the fifth from above.

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from hipposeg.models.unet import UNet
 from hipposeg.training.augmentation import Augmentation, Batch, Classic
-from hipposeg.training.batches import Samples, drawn
+from hipposeg.training.batches import Samples, batches, drawn
 from hipposeg.training.loop import TrainConfig, Training, fit, forward
 from hipposeg.training.machine import Machine
 
@@ -81,6 +81,46 @@ def test_same_command_same_bytes_and_it_learns(tmp_path):
     assert history[-1]["loss"] < 0.6 * history[0]["loss"]
     other, _, _ = trained(tmp_path / "d", seed=1)
     assert weights(other) != weights(first)
+
+
+class Dropping(torch.nn.Module):
+    """A network that keeps what its dropout drew."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last, self.seen = torch.nn.Conv2d(1, 3, 1), []
+
+    def forward(self, images):
+        self.seen.append(torch.nn.functional.dropout(torch.ones(64), training=self.training).numpy().tobytes())
+        return self.last(images)
+
+
+def test_dropout_depends_on_seed_epoch_and_step_alone():
+    def drawn_by(seed: int) -> list[bytes]:
+        training = Training(Dropping(), CONFIG, MACHINE, seed)
+        with tqdm(disable=True) as bar:
+            for number in (1, 2):
+                training.epoch(samples(), number, bar)
+        return training.model.seen
+
+    torch.manual_seed(7)
+    first, state = drawn_by(0), torch.random.get_rng_state()
+    torch.manual_seed(8)
+    assert drawn_by(0) == first and not torch.equal(torch.random.get_rng_state(), state)
+    assert len({*first, *drawn_by(1)}) == 2 * len(first) == 8, "two epochs of two steps, each with masks of its own"
+
+
+@pytest.mark.parametrize("changes", [CONFIG.augmentation, Classic(rotate=10, noise=0.1)], ids=["ours", "classic"])
+def test_augmentation_depends_on_seed_epoch_and_step(changes):
+    """Two samples are the same, so only augmentation can tell their batches apart."""
+    one = samples()
+    twice = replace(one, images=one.images[[0, 0]], labels=one.labels[[0, 0]])
+
+    def made(seed: int, epoch: int) -> list[bytes]:
+        return [batch.images.numpy().tobytes() for _, batch in batches(twice, 1, "cpu", changes, seed, epoch)]
+
+    assert made(0, 1) == made(0, 1)
+    assert len({*made(0, 1), *made(0, 2), *made(1, 1)}) == 6
 
 
 @pytest.mark.parametrize(
