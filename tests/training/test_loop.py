@@ -171,10 +171,20 @@ def test_checkpoint_of_another_run_is_not_resumed(tmp_path):
     assert weights(trained(tmp_path)[0]) == weights(trained(tmp_path / "fresh")[0])
 
 
+def test_the_history_of_an_ended_training_is_written_again(tmp_path):
+    trained(tmp_path)
+    before = (tmp_path / "history.jsonl").read_bytes()
+    (tmp_path / "history.jsonl").unlink()
+    trained(tmp_path)
+    assert (tmp_path / "history.jsonl").read_bytes() == before
+
+
 def test_a_damaged_checkpoint_is_logged_and_costs_no_more_than_time(tmp_path, caplog):
     fresh, _, _ = trained(tmp_path)
     checkpoint = tmp_path / "checkpoint.pt"
-    for content in (b"", checkpoint.read_bytes()[:-200], b"no checkpoint"):
+    whole = checkpoint.read_bytes()
+    middle = len(whole) // 2  # in the weights, where torch's reader checks nothing
+    for content in (b"", whole[:-200], b"no checkpoint", whole[:middle] + bytes(64) + whole[middle + 64 :]):
         caplog.clear()
         checkpoint.write_bytes(content)
         again, history, _ = trained(tmp_path)
