@@ -3,7 +3,6 @@
 Imports neither torch nor nibabel: make calls it before every target, so it must return in a fraction of a second.
 """
 
-import json
 import os
 import re
 import shutil
@@ -16,7 +15,7 @@ from typing import Any
 from filelock import FileLock
 
 from hipposeg.data.spec import MSD_HIPPOCAMPUS, PHANTOM_SPEC, DataError, DatasetSpec
-from hipposeg.files import sha256_bytes
+from hipposeg.files import DamagedError, read_json, sha256_bytes
 from hipposeg.workspace import PROFILES, Workspace, output_root, project_root
 
 FOLDER = "Task04_Hippocampus"
@@ -126,9 +125,9 @@ def _read_listing(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise DataError(f"{path}: found no such file, expected MSD's description of the data set.")
     try:
-        listing = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"{path}: found a file that is not JSON ({error}). Fetch it again.") from error
+        listing = read_json(path)
+    except DamagedError as error:
+        raise DataError(f"{path}: found a file that is not JSON ({error.__cause__}). Fetch it again.") from error
     if not isinstance(listing, dict) or not isinstance(listing.get("training"), list):
         raise DataError(f"{path}: found no list `training` of image and label files. Fetch it again.")
     return listing
