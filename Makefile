@@ -93,9 +93,11 @@ lab: $(READY) ## JupyterLab on the notebooks
 	@$(BIN)/jupyter lab notebooks
 sync: $(READY) ## write the .ipynb files from their .py sources
 	@$(BIN)/hipposeg sync
-lock: $(READY) ## resolve requirements.in into requirements.lock
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url \
+# pip takes no hashes beside an editable project, so environment.yml names the versions alone.
+lock: $(READY) ## resolve requirements.in into requirements.lock and constraints.txt
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --generate-hashes \
 		--custom-compile-command "make lock" requirements.in -o requirements.lock
+	@sed -n 's/ \\$$//; /==/p' requirements.lock >constraints.txt
 	@echo "requirements.lock is resolved; the next target installs it."
 clean: ## remove .work (trained runs, caches, the phantom) and the tools' caches; keeps .venv, data and artifacts
 	@rm -rf .work build .pytest_cache .ruff_cache .import_linter_cache
