@@ -90,7 +90,7 @@ speed: .venv/.stamp-bench ## speed of this CPU in float32, beside nnU-Net v2 and
 	@$(BIN)/hipposeg-lab bench --quick
 
 lab: $(READY) ## JupyterLab on the notebooks
-	@$(BIN)/jupyter lab notebooks
+	@$(BIN)/jupyter lab --ip=127.0.0.1 notebooks
 sync: $(READY) ## write the .ipynb files from their .py sources
 	@$(BIN)/hipposeg sync
 # pip takes no hashes beside an editable project, so environment.yml names the versions alone.

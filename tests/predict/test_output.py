@@ -270,6 +270,24 @@ def test_names_and_terminals_of_any_kind(tmp_path):
     assert again.returncode == 0 and table(tmp_path / "out") == rows, again.stderr
 
 
+def test_names_that_are_formulas_or_steer_a_terminal(fake, tmp_path, capsys):
+    out, names = tmp_path / "out", ["=1+1.nii", "+a.nii", "-b.nii", "@c.nii", "d\x1b[2J.nii", "T2\ne.nii"]
+    for name in names:
+        scan(tmp_path / name)
+    assert predict(*(tmp_path / name for name in names), out=out) == 1
+    said = capsys.readouterr()
+    assert "\x1b" not in said.out + said.err
+    assert "d\\x1b[2J.nii: check" in said.out and "T2\\ne.nii: refused" in said.out
+    found = {row["name"] for row in table(out).values()}
+    assert found == {"_=1+1", "_+a", "_-b", "_@c", "d_[2J", "T2_e"}
+    assert all((out / f"{name}_volumes.json").is_file() for name in found)
+    assert predict(scan(tmp_path / "@b" / "T1.nii"), scan(tmp_path / "=a" / "T1.nii"), out=out) == 0
+    assert {"T1", "_=a_T1"} <= {row["name"] for row in output.Folder(out, ()).rows.values()}
+    for text in ("=1", "+1", "-1", "@1", "\t1", "\r1"):
+        assert output.as_cell(text)[0] in "'\\"
+    assert output.as_cell("one\ntwo = 3") == "one two = 3"
+
+
 def test_a_closed_pipe_does_not_end_the_batch(tmp_path):
     for name in "abc":
         scan(tmp_path / f"{name}.nii")

@@ -72,7 +72,7 @@ def train_all(
     before, failed = load.load(ws), []
     cluster = nullcontext(scheduler) if scheduler else LocalCluster(
         n_workers=min(jobs or this_machine().threads, len(waiting)), threads_per_worker=1, silence_logs=logging.ERROR,
-        dashboard_address=":0", local_directory=str(ws.work / "dask"),
+        dashboard_address="127.0.0.1:0", local_directory=str(ws.work / "dask"),
     )  # fmt: skip
     with cluster as address, Client(address) as client:
         futures: dict[RunSpec, object] = {}

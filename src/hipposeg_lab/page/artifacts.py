@@ -91,10 +91,18 @@ def read_object(path: Path, kind: type) -> Any:
     return value
 
 
+def file_in(folder: Path, name: object, index: str) -> Path:
+    """A file of a folder that an index lists. Raises ReportError if the name leads out of the folder."""
+    path = folder / str(name)
+    if path.resolve().parent != folder.resolve():
+        raise ReportError(f"{folder / index} lists {name!r}, which is no file of its folder; restore it with git")
+    return path
+
+
 def read_pictures(index: Path) -> tuple[Picture, ...]:
     """The figures in one notebook's index. Raises ReportError if one is missing or has no caption."""
     pictures = tuple(
-        Picture(index.parent / str(item.get("file", "")), item.get("caption", ""), item.get("alt", ""))
+        Picture(file_in(index.parent, item.get("file"), index.name), item.get("caption", ""), item.get("alt", ""))
         for item in read_object(index, list)
     )
     for picture in pictures:
