@@ -22,7 +22,7 @@ NOTHING = @[ -n "$$(find $(STAMPS) -type f -newer $(STAMPS)/began)" ] || echo "N
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL .DELETE_ON_ERROR .SUFFIXES .SECONDEXPANSION:
-.PHONY: help setup data all $(NUMBERS) smoke page test test-install colab lint verify bench speed lab sync lock clean FORCE
+.PHONY: help setup data all $(NUMBERS) smoke page test test-install colab lint verify bench speed battery lab sync lock clean FORCE
 
 help: ## list the targets
 	@echo "make <target> [PROFILE=stored|standard|full|smoke], or the number of a notebook: $(NUMBERS)"
@@ -88,6 +88,8 @@ bench: .venv/.stamp-bench ## accuracy for equal time, and speed, beside nnU-Net 
 	@$(BIN)/hipposeg-lab bench
 speed: .venv/.stamp-bench ## speed of this CPU in float32, beside nnU-Net v2 and DynUNet (ten minutes, idle machine)
 	@$(BIN)/hipposeg-lab bench --quick
+battery: $(READY) ## damage caches, tables and scans, fill the disk, kill trainings; writes studies/battery.csv (an hour)
+	@$(BIN)/hipposeg-lab battery
 
 lab: $(READY) ## JupyterLab on the notebooks
 	@$(BIN)/jupyter lab --ip=127.0.0.1 notebooks
