@@ -33,8 +33,14 @@ def is_project(folder: Path) -> bool:
 
 
 def output_root() -> Path:
-    """Where `artifacts` and `.work` are written: HIPPOSEG_OUT if set, else the project's root."""
-    return Path(os.environ.get("HIPPOSEG_OUT") or project_root()).expanduser().resolve()
+    """Where `artifacts` and `.work` are written: HIPPOSEG_OUT if set, else the project's root.
+
+    Raises ValueError if HIPPOSEG_OUT names a file.
+    """
+    root = Path(os.environ.get("HIPPOSEG_OUT") or project_root()).expanduser().resolve()
+    if root.is_file():
+        raise ValueError(f"HIPPOSEG_OUT: found the file {root}, expected a folder. Name another one, or unset it.")
+    return root
 
 
 @dataclass(frozen=True)

@@ -108,8 +108,17 @@ def read_scores(folder: Path) -> pd.DataFrame:
 
 
 def read_table(path: Path, columns: Sequence[str] = ("run",), **options: Any) -> pd.DataFrame:
-    """A CSV file, read with pandas' options; where there is none, no row of these columns."""
-    return pd.read_csv(path, **options) if path.is_file() else pd.DataFrame(columns=list(columns))
+    """A CSV file with at least these columns, read with pandas' options; no row where there is none.
+
+    The reader of all tables. Raises DamagedError.
+    """
+    if not path.is_file():
+        return pd.DataFrame(columns=list(columns))
+    with files.reading(path, "a CSV table"):
+        table = pd.read_csv(path, **options)
+        if missing := [column for column in columns if column not in table]:
+            raise ValueError(f"there is no column {missing[0]}")
+        return table
 
 
 def read_configs(folder: Path) -> dict[str, dict[str, Any]]:
@@ -131,8 +140,8 @@ def packed(masks: dict[int, np.ndarray]) -> bytes:
 
 
 def unpacked(path: Path) -> dict[int, np.ndarray]:
-    """The inverse of `packed`: case -> (X, Y, Z) uint8."""
-    with np.load(path, allow_pickle=False) as stored:
+    """The inverse of `packed`: case -> (X, Y, Z) uint8. Raises DamagedError."""
+    with files.reading(path, "packed masks"), np.load(path, allow_pickle=False) as stored:
         return {int(name): stored[name] for name in stored.files}
 
 
@@ -194,4 +203,4 @@ def _put_study(folder: Path, run: str, path: Path) -> None:
         _write_new(folder / path.name, path.read_bytes())
         return
     target = folder / f"{path.stem}.csv.gz"
-    _write_table(target, _with(read_table(target), run, pd.read_csv(path)), ["run"])
+    _write_table(target, _with(read_table(target), run, read_table(path, ())), ["run"])
