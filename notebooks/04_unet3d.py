@@ -359,7 +359,8 @@ print(jumps.mean().round(1).to_dict(), "mm² from slice to slice")
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 three = compare.differences(both, "unet2d").loc["unet3d"]
-longer = session.results.query("model == 'unet3d' and schedule == @plan.EQUAL_TIME and label == 'mean'")
+longer = session.results.query("model == 'unet3d' and label == 'mean'")
+longer = longer[longer["schedule"] == plan.EQUAL_TIME]
 longer = pd.concat([both[both["model"] == "unet2d"], longer.assign(model="longer", schedule=schedule)])
 longer = compare.differences(longer, "unet2d").reindex(["longer"]).iloc[0]
 found_bench = {} if session.ws.is_phantom else summary.read(session.ws.root)
