@@ -103,8 +103,8 @@ def _source(
 
 
 def _slug(folder: Path) -> str:
-    """The folder's name as the name of another folder."""
-    return re.sub(r"[^0-9A-Za-z]+", "-", folder.name).strip("-").lower() or "data"
+    """The folder's name as the name of another folder; never that of Task04's or the phantom's workspace."""
+    return re.sub(r"[^0-9A-Za-z]+", "-", f"data {folder.name}").strip("-").lower()
 
 
 def _labels(folder: Path, listing: dict[str, Any]) -> tuple[list[str], tuple[int, ...]]:
