@@ -22,7 +22,7 @@ NOTHING = @[ -n "$$(find $(STAMPS) -type f -newer $(STAMPS)/began)" ] || echo "N
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL .DELETE_ON_ERROR .SUFFIXES .SECONDEXPANSION:
-.PHONY: help setup data all $(NUMBERS) smoke page test test-install colab lint verify bench speed lab sync lock clean FORCE
+.PHONY: help setup data all $(NUMBERS) smoke page test test-install colab lint verify bench speed battery lab sync lock clean FORCE
 
 help: ## list the targets
 	@echo "make <target> [PROFILE=stored|standard|full|smoke], or the number of a notebook: $(NUMBERS)"
@@ -69,9 +69,9 @@ smoke: all ## the whole path on a small phantom, in five minutes
 page: $(READY) ## the page again from artifacts
 	@$(BIN)/hipposeg-lab page --profile $(PROFILE)
 
-test: lint ## lint and all tests
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
-test-install: $(READY) ## the wheel alone in an empty environment, a crop (HIPPOSEG_DATA) and a head (HIPPOSEG_HEADS)
+test: lint ## lint and all tests but those of the whole path
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not whole"
+test-install: $(READY) ## the whole path: the wheel alone, every notebook and the page on the phantom, three as in Colab
 	@sh .ci/test-install.sh
 colab: $(READY) ## every notebook as in Google Colab, in an environment of its own (PROFILE=stored reads HIPPOSEG_DATA)
 	@$(BIN)/python .ci/colab_twin.py $(PROFILE:standard=smoke) $(NUMBERS)
@@ -88,14 +88,18 @@ bench: .venv/.stamp-bench ## accuracy for equal time, and speed, beside nnU-Net 
 	@$(BIN)/hipposeg-lab bench
 speed: .venv/.stamp-bench ## speed of this CPU in float32, beside nnU-Net v2 and DynUNet (ten minutes, idle machine)
 	@$(BIN)/hipposeg-lab bench --quick
+battery: $(READY) ## damage caches, tables and scans, fill the disk, kill trainings; writes studies/battery.csv (an hour)
+	@$(BIN)/hipposeg-lab battery
 
 lab: $(READY) ## JupyterLab on the notebooks
-	@$(BIN)/jupyter lab notebooks
+	@$(BIN)/jupyter lab --ip=127.0.0.1 notebooks
 sync: $(READY) ## write the .ipynb files from their .py sources
 	@$(BIN)/hipposeg sync
-lock: $(READY) ## resolve requirements.in into requirements.lock
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url \
+# pip takes no hashes beside an editable project, so environment.yml names the versions alone.
+lock: $(READY) ## resolve requirements.in into requirements.lock and constraints.txt
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --generate-hashes \
 		--custom-compile-command "make lock" requirements.in -o requirements.lock
+	@sed -n 's/ \\$$//; /==/p' requirements.lock >constraints.txt
 	@echo "requirements.lock is resolved; the next target installs it."
 clean: ## remove .work (trained runs, caches, the phantom) and the tools' caches; keeps .venv, data and artifacts
 	@rm -rf .work build .pytest_cache .ruff_cache .import_linter_cache

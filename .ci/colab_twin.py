@@ -61,7 +61,7 @@ def build() -> None:
     subprocess.run([uv, "pip", "install", "-q", "--python", PYTHON, *backend, *COLAB, *torch], check=True)
     # What Colab has not comes in the locked version, today and in a year; only nilearn's needs a newer pandas.
     there = {*versions(), "nilearn"}
-    others = [line for line in lock if line[:1].isalnum() and line.split("==")[0] not in there]
+    others = [line.removesuffix(" \\") for line in lock if line[:1].isalnum() and line.split("==")[0] not in there]
     (TWIN / "constraints.txt").write_text("\n".join([*others, OLDER]))
     module = next(TWIN.glob("venv/lib/*/site-packages")) / "google" / "colab" / "__init__.py"
     module.parent.mkdir(parents=True)

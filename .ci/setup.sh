@@ -1,6 +1,9 @@
 #!/bin/sh
 # Make .venv and install the exact packages of requirements.lock and this project into it. Called by `make setup`.
 #
+# Every file is checked against the SHA-256 that the lock holds, by uv and by pip. PyTorch's CPU build has other files: they come
+# over HTTPS from pytorch.org, and are checked against the hashes of its index.
+#
 # HIPPOSEG_TORCH=cpu takes PyTorch's CPU build on Linux (0.2 GB) instead of the default one with its CUDA libraries (several
 # GB); HIPPOSEG_TORCH=default goes back. The choice is kept in .venv/torch-build until it is made again.
 set -eu
@@ -70,7 +73,8 @@ install_packages() {
     # Elsewhere than on Linux the default wheel is a CPU build already.
     if [ "$torch" = cpu ] && [ "$(uname -s)" = Linux ]; then
         packages=$venv/cpu.lock
-        grep -Ev '^(torch|torchvision|triton|nvidia-[a-z0-9-]+|cuda-[a-z0-9-]+)==' "$lock" >"$packages"
+        # A package is a line with its version and indented ones with its hashes.
+        awk '/^[a-z]/ { left_out = /^(torch|torchvision|triton|nvidia-[a-z0-9-]+|cuda-[a-z0-9-]+)==/ } !left_out' "$lock" >"$packages"
         pins=$(sed -nE 's/^(torch|torchvision)==([0-9.]+).*/\1==\2+cpu/p' "$lock")
         # shellcheck disable=SC2086  # two words on purpose
         install --no-deps --index-url "$cpu_index" $pins || fail "PyTorch's CPU build was not to be had from $cpu_index." \

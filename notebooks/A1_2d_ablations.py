@@ -145,7 +145,7 @@ cost.reindex(plan.SHORT_2D).dropna().rename(index=words).style.format(forms).set
 # longer?
 
 # %%
-repeated = plan.FAMILIES_2D_LONG | {"network": plan.ENCODERS_2D}
+repeated = plan.FAMILIES_2D_LONG | {"network": plan.NETWORKS_2D}
 long = compare.by_family(found, "unet2d", repeated, standard)
 both = short.add_suffix(" short").join(long.add_suffix(" standard"), how="inner")
 fig, ax = plt.subplots(figsize=(8.5, 3))
@@ -173,7 +173,7 @@ opposite = ((ends == "better") & (ends_later == "worse")) | ((ends == "worse") &
 none = long["difference"].droplevel(0).reindex(["unet2d+aug-none"]).astype(float).iloc[0]
 turned = (ends["unet2d+aug-none"], ends_later["unet2d+aug-none"]) == ("inconclusive", "worse")
 session.claim(
-    turned and len(both) == 6 and not opposite.any() and not (ends_later == "better").any(),
+    turned and len(both) == 7 and not opposite.any() and not (ends_later == "better").any(),
     f"""**The short schedule misleads about augmentation.** After a third of the epochs, training without it looks no worse; after all of them it
 costs {-none:.4f}. None of the {len(both)} repeated comparisons turns from better to worse or back.""",
 )

@@ -40,7 +40,7 @@ def put(ws: Workspace, spec: RunSpec, dice: float, scored: tuple[int, ...] = SCO
             found = round(dice + shift + step, 6)
             row = {"case": case, "subject": (case + 1) // 2, "label": label, "dice": found, "nsd1": 0.95, "iou": 0.5}
             row |= {"nsd2": 0.5, "hd95": round(3 * (1 - found), 6), "msd": 0.5, "volume_true": 3000.0 + case}
-            rows.append(row | {"volume_predicted": round(3000.0 + case - 12345.4 * (1 - found), 6)})
+            rows.append(row | {"volume_predicted": max(0.0, round(3000.0 + case - 12345.4 * (1 - found), 6))})
     row = {
         "run": spec.name, "model": spec.model, "folds": spec.folds, "fold": spec.fold, "seed": spec.seed,
         "schedule": spec.schedule, "dims": 2, "device": "cpu", "processor": "Test CPU", "precision": "bf16",

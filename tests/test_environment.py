@@ -21,8 +21,8 @@ SYSTEMS = {
 
 
 def requirements(name: str) -> list[Requirement]:
-    lines = (line.split("#")[0].strip() for line in (ROOT / name).read_text().splitlines())
-    return [Requirement(line) for line in lines if line]
+    lines = (line.split("#")[0].strip(" \\") for line in (ROOT / name).read_text().splitlines())
+    return [Requirement(line) for line in lines if line and not line.startswith("--hash=")]
 
 
 def pins(found: list[Requirement]) -> dict[str, str]:
@@ -47,7 +47,10 @@ def test_conda_users_get_the_same_packages():
     plain = [item for item in environment["dependencies"] if isinstance(item, str)]
     (pip,) = (item["pip"] for item in environment["dependencies"] if isinstance(item, dict))
     assert "python=3.11" in plain
-    assert "-c requirements.lock" in pip, "what the packages bring along comes from the lock too"
+    assert "-c constraints.txt" in pip, "what the packages bring along comes from the lock too"
+    lock = (ROOT / "requirements.lock").read_text().splitlines()
+    versions = [line.removesuffix(" \\") for line in lock if "==" in line]
+    assert (ROOT / "constraints.txt").read_text().splitlines() == versions
     assert "-e ." in pip
     assert pins([Requirement(item) for item in pip if not item.startswith("-")]) == pins(
         requirements("requirements.in")
@@ -59,6 +62,18 @@ def test_conda_users_get_the_same_packages():
 def test_lock_holds_every_direct_pin_on_every_system(system, python):
     direct, lock = pins(requirements("requirements.in")), locked(system, python)
     assert {name: lock.get(name) for name in direct} == direct
+
+
+def test_every_locked_package_has_hashes():
+    found: dict[str, int] = {}  # a package may have two versions, for two systems
+    for line in (ROOT / "requirements.lock").read_text().splitlines():
+        if re.match("[a-z0-9]", line):
+            assert line.endswith(" \\"), line
+            found[name := line.split(" ")[0]] = 0
+        elif not line.strip().startswith("#"):
+            assert re.fullmatch(r"    --hash=sha256:[0-9a-f]{64}( \\)?", line), line
+            found[name] += 1
+    assert len(found) == len(requirements("requirements.lock")) > 150 and min(found.values()) > 0
 
 
 def test_direct_pins_are_the_packages_of_pyproject_within_its_ranges():

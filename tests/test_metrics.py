@@ -53,6 +53,22 @@ def test_cube_against_itself_shifted_by_three():
     assert row == by_label(np.pad(prediction, 3), np.pad(truth, 3), spec=ONE_CLASS)["whole"]
 
 
+def test_hd95_is_the_95th_percentile_of_the_directed_distances():
+    """A thread of 21 voxels against its first 19: distances 0 (19 times), 1 and 2; the 20th of 21 is the 95th."""
+    whole, part = cube((2, 2, 2), (21, 1, 1)), cube((2, 2, 2), (19, 1, 1))
+    assert np.percentile([0] * 19 + [1, 2], [90, 95, 96]).tolist() == pytest.approx([0, 1, 1.2])
+    for prediction, truth in ((whole, part), (part, whole)):  # the larger of the two directions
+        assert by_label(prediction, truth, (3, 1, 1), ONE_CLASS)["whole"]["hd95"] == pytest.approx(3)
+
+
+def test_masks_are_scored_in_a_box_one_voxel_wider_than_both():
+    prediction, truth = cube((4, 0, 6), (3, 5, 7)), cube((5, 2, 21), (9, 4, 7))
+    assert metrics._box(prediction, truth) == (slice(3, 15), slice(0, 7), slice(5, 29))
+    whole = metrics.surface_scores(prediction > 0, truth > 0, (1, 1, 2))
+    row = by_label(prediction, truth, (1, 1, 2), ONE_CLASS)["whole"]
+    assert {key: row[key] for key in whole} == whole
+
+
 def test_nsd_of_shifted_plates_is_the_share_of_surface_within_tolerance():
     """Two plates of 12 x 60 x 60 mm, one shifted by 3 mm across: the share of wrong surface is a matter of geometry."""
     truth, prediction = cube((1, 1, 1), (12, 60, 60), (17, 62, 62)), cube((4, 1, 1), (12, 60, 60), (17, 62, 62))

@@ -185,6 +185,7 @@ def smoke(tmp_path_factory) -> Workspace:
     return Workspace(root, "phantom", "smoke")
 
 
+@pytest.mark.whole
 @each_notebook
 def test_smoke_run_leaves_copy_facts_and_figures(smoke, path):
     copy = smoke.artifacts / "notebooks" / f"{path.stem}.ipynb"
@@ -203,6 +204,7 @@ def test_smoke_run_leaves_copy_facts_and_figures(smoke, path):
     assert json.loads((smoke.artifacts / "facts" / f"{path.stem}.json").read_text())
 
 
+@pytest.mark.whole
 def test_smoke_run_builds_page_tables_and_manifest(smoke):
     page = smoke.artifacts / "project.html"
     assert 10_000 < page.stat().st_size <= 8_000_000

@@ -102,6 +102,8 @@ def test_paired_edge_cases():
         (-0.01, -0.001, 3, "worse"),
         (-0.004, 0.005, 3, "equivalent"),
         (-0.004, 0.006, 3, "inconclusive"),
+        (-0.006, 0.004, 3, "inconclusive"),
+        (-0.005, 0.004, 3, "equivalent"),
         (0.001, 0.01, 2, None),
         (0.001, 0.01, 1, None),
     ],

@@ -4,7 +4,9 @@ Everything heavy is imported by the subcommand that needs it, because make calls
 """
 
 import argparse
+import errno
 import logging
+import os
 import signal
 import sys
 import time
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from hipposeg.data import locate
+from hipposeg.files import printable
 from hipposeg.workspace import PROFILES, Workspace
 
 EXAMPLES = """examples:
@@ -32,6 +35,10 @@ RULES = (
     "its own)"
 )
 GOES_ON = "What is finished is kept: the same command goes on from there."
+# Errors of a disk: it is full, or nothing may be written.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM)
+ELSEWHERE = "or set HIPPOSEG_OUT (of predict, bids and serve: name another folder)"
 STOPPED = {"predict": "Finished scans and their rows in volumes.csv are kept.", "serve": ""}
 
 
@@ -230,6 +237,20 @@ def _triple(text: str) -> tuple[int, int, int]:
     return sides
 
 
+def in_words(error: OSError) -> str:
+    """What the system refused, where, and what to do."""
+    if error.errno is None:  # raised by this project, with a message of its own
+        return str(error)
+    found = f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror}."
+    if error.errno in FULL:
+        return f"{found} Make room on that disk, {ELSEWHERE}; then run the same command again. {GOES_ON}"
+    if error.errno in CLOSED:
+        return f"{found} Make that place readable and writable, {ELSEWHERE}."
+    if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
+        return f"{found} A file and a folder are mixed up there: rename or remove one, {ELSEWHERE}."
+    return f"{found} Check that place and run the same command again."
+
+
 def subcommand(commands: Any, function: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
     """Add a subcommand with the name of its function, and the function's docstring as its help."""
     text = (function.__doc__ or "").strip()
@@ -328,9 +349,16 @@ def main(argv: Sequence[str] | None = None, commands: argparse.ArgumentParser | 
     args = (commands or parser()).parse_args(argv)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ending a plan ends its trainings, too
     try:
-        return args.function(args)
-    except (ValueError, FileNotFoundError, KeyError, FloatingPointError) as error:
-        print(f"hipposeg: {error.args[0] if isinstance(error, KeyError) else error}", file=sys.stderr)
+        status = args.function(args)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # as in `hipposeg train --list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains again when it ends
+        return 1
+    except (ValueError, KeyError, FloatingPointError, OSError) as error:
+        found = in_words(error) if isinstance(error, OSError) else error
+        found = error.args[0] if isinstance(error, KeyError) and error.args else found
+        print(printable(f"hipposeg: {found}"), file=sys.stderr)
         return 1
     except ModuleNotFoundError as error:
         extra = {"bids": "bids", "serve": "web"}.get(args.function.__name__, "notebooks")

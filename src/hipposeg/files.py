@@ -5,27 +5,54 @@ import gzip
 import hashlib
 import io
 import json
+import logging
 import math
 import os
 import shutil
 import time
+import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+log = logging.getLogger(__name__)
+
+
+class DamagedError(ValueError):
+    """A file that is not what it should be. The message names it, its cause is what a reader found."""
+
+
+@contextmanager
+def reading(path: Path, kind: str) -> Iterator[None]:
+    """Turn whatever readers raise on a damaged file into a DamagedError; kind: what the file should be."""
+    try:
+        yield
+    except (ValueError, EOFError, RecursionError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile) as error:
+        found = str(error) or type(error).__name__
+        raise DamagedError(
+            f"{path}: found a damaged file ({found}), expected {kind}. Restore it with git, or delete it and run the "
+            "command again that writes it."
+        ) from error
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it over `path` on success, delete it on failure.
 
-    The temporary file is hidden, and has the suffix of `path`, by which nibabel and matplotlib choose a format.
+    The temporary file is hidden, and has the suffix of `path`, by which nibabel and matplotlib choose a format. An
+    error of the disk that names no file is given the name of `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{os.getpid()}.part.{path.name}")
     try:
         yield temporary
         os.replace(temporary, path)
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -47,6 +74,32 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write `text` to `path` atomically, as UTF-8 with `\\n` line ends."""
     write_bytes(path, text.encode())
+
+
+def write_cached(path: Path, content: bytes | memoryview) -> None:
+    """Write a cached file atomically: the SHA-256 of its content in the first line, then the content."""
+    with replacing(path) as temporary, temporary.open("wb") as stream:
+        stream.write(hashlib.sha256(content).hexdigest().encode() + b"\n")
+        stream.write(content)
+
+
+def read_cached(path: Path, digest: str | None = None) -> bytes | None:
+    """The content of a cached file; None if there is none, or if it is not as it was written, which is logged.
+
+    Formats do not protect their content: torch reads a damaged checkpoint, numpy a damaged array.
+
+    digest: SHA-256 of the file, if another file keeps it; by default it stands in the file (`write_cached`).
+    """
+    if not path.is_file():
+        return None
+    content = path.read_bytes()
+    if digest is None:
+        first, end, content = content.partition(b"\n")
+        digest = first.decode(errors="replace") if end else "none"
+    if sha256_bytes(content) == digest:
+        return content
+    log.warning("%s is damaged (its content is not what was written) and counts as missing", path)
+    return None
 
 
 def plain(value: Any) -> Any:
@@ -75,8 +128,9 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read one JSON file."""
-    return json.loads(path.read_text())
+    """Read one JSON file. Raises DamagedError."""
+    with reading(path, "JSON"):
+        return json.loads(path.read_text(encoding="utf-8-sig"))  # some editors begin a file with a byte order mark
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> None:
@@ -109,6 +163,29 @@ def sha256_bytes(*parts: bytes) -> str:
 def sha256_file(path: Path) -> str:
     """SHA-256 of a file's bytes, as hex."""
     return sha256_bytes(path.read_bytes())
+
+
+def gunzip(content: bytes, most: int, wbits: int = 31) -> bytes:
+    """Unpack gzip, and stop beyond `most` bytes of the result. Raises ValueError, EOFError or zlib.error.
+
+    wbits: kind of compressed data, as of zlib.decompressobj; by default gzip alone.
+    """
+    parts, size = [], 0
+    while content:
+        stream = zlib.decompressobj(wbits)
+        parts.append(stream.decompress(content, most - size + 1))
+        size += len(parts[-1])
+        if size > most:
+            raise ValueError(f"it unpacks to more than {most} bytes")
+        if not stream.eof:
+            raise EOFError("the compressed data end too early")
+        content = stream.unused_data.lstrip(b"\0")  # zeros may fill up a block of a tape
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def printable(text: str) -> str:
+    """A text without what moves a terminal's cursor, clears it or reorders letters; line ends stay."""
+    return "".join(one if one == "\n" or one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 def smaller_png(content: bytes) -> bytes:

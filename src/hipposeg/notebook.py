@@ -22,7 +22,7 @@ from hipposeg.data import locate
 from hipposeg.experiments import plan, weights
 from hipposeg.experiments import run as runs
 from hipposeg.experiments.registry import MODELS, RunSpec
-from hipposeg.results import load, tables
+from hipposeg.results import load, store, tables
 from hipposeg.results.load import ResultsError, Run
 from hipposeg.viz.style import preview, save_figure, use_style
 from hipposeg.workspace import Workspace, project_root
@@ -43,6 +43,7 @@ class Session:
     folds: dict[str, list[folding.Fold]]
     _figures: list[dict[str, str]] = field(default_factory=list)
     _facts: dict[str, Any] = field(default_factory=dict)
+    _unconfirmed: int = 0
 
     @property
     def number(self) -> str:
@@ -123,15 +124,25 @@ class Session:
     def claim(self, condition: bool, sentence: str) -> None:
         """Show a finding in definite words, if its condition holds; the phantom's results are not checked.
 
+        Runs that this machine trained again differ from the published ones by rounding, as another seed would, and may
+        turn a close comparison. Then the finding is shown as not confirmed here.
+
         Raises:
-            AssertionError: the results contradict the sentence, so the text must be rewritten.
+            AssertionError: the published results contradict the sentence, so the text must be rewritten.
         """
         if self.ws.is_phantom:
             self.say("*On the phantom, findings about real data are neither checked nor shown.*")
             return
-        if not condition:
+        if condition:
+            self.say(sentence)
+            return
+        changed = store.changed_here(self.ws)
+        if not changed:
             raise AssertionError(f"the results contradict this finding; rewrite it: {sentence}")
-        self.say(sentence)
+        self._unconfirmed += 1
+        self.say(f"""**Not confirmed here.** The published results support the following finding. In the tables of this
+folder, some runs were trained again and score differently ({", ".join(changed)}); with them it does not hold.""")
+        self.say(f"> {textwrap.dedent(sentence)}")
 
     def facts(self, **values: Any) -> None:
         """Record numbers for the page and the README; `finish` writes them to facts/<notebook>.json."""
@@ -178,6 +189,8 @@ class Session:
         if missing:
             raise FileNotFoundError(f"{self.name} promised to write, and did not: {', '.join(missing)}")
         print(f"{self.name}: {len(self._figures)} figures, {len(self._facts)} facts written")
+        if self._unconfirmed:
+            print(f"{self.name}: not confirmed by runs trained here: {self._unconfirmed} findings, see the notebook")
 
 
 PHANTOM_BANNER = """<div style="border:4px solid #D55E00;padding:12px;font-size:120%;color:#D55E00;background:#fff">

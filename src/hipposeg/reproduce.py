@@ -16,8 +16,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from hipposeg import files
 from hipposeg.data import locate
 from hipposeg.results import store
@@ -220,7 +218,7 @@ def compared_files(folder: Path) -> dict[str, str]:
             continue
         content = (folder / path).read_bytes()
         if path.name == store.RUNS:
-            table = pd.read_csv(folder / path, dtype=str).drop(columns=list(store.MEASURED))
+            table = store.read_table(folder / path, dtype=str).drop(columns=list(store.MEASURED))
             content = table.to_csv(index=False).encode()
         found[path.as_posix()] = files.sha256_bytes(content)
     return found

@@ -33,8 +33,14 @@ def is_project(folder: Path) -> bool:
 
 
 def output_root() -> Path:
-    """Where `artifacts` and `.work` are written: HIPPOSEG_OUT if set, else the project's root."""
-    return Path(os.environ.get("HIPPOSEG_OUT") or project_root()).expanduser().resolve()
+    """Where `artifacts` and `.work` are written: HIPPOSEG_OUT if set, else the project's root.
+
+    Raises ValueError if HIPPOSEG_OUT names a file.
+    """
+    root = Path(os.environ.get("HIPPOSEG_OUT") or project_root()).expanduser().resolve()
+    if root.is_file():
+        raise ValueError(f"HIPPOSEG_OUT: found the file {root}, expected a folder. Name another one, or unset it.")
+    return root
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,11 @@ class Workspace:
     def is_phantom(self) -> bool:
         """True for synthetic data."""
         return self.dataset == "phantom"
+
+    @property
+    def has_pairs(self) -> bool:
+        """Whether the cases are Task04's or the phantom's, of which (odd, odd + 1) are one subject."""
+        return self.dataset in ("msd", "phantom")
 
     @property
     def artifacts(self) -> Path:

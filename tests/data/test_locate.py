@@ -1,5 +1,6 @@
 """Where the data set comes from, in which order, the message when it is missing, and a safe download."""
 
+import gzip
 import hashlib
 import io
 import json
@@ -7,6 +8,7 @@ import os
 import tarfile
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -232,9 +234,48 @@ def test_a_server_that_refuses_or_is_closed_counts_as_no_network(server: Server,
     assert names(tmp_path) == []
 
 
+def test_a_download_has_a_largest_size_whatever_the_server_claims(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locate, "MOST_BYTES", len(server.content) - 1)
+    with pytest.raises(DataError, match="download failed .it sends more than"):
+        fetch(server, tmp_path)
+    assert names(tmp_path) == []
+    monkeypatch.setattr(locate, "MOST_BYTES", len(server.content))
+    fetch(server, tmp_path)
+    assert names(tmp_path) == [FOLDER]
+
+
+def test_two_downloads_at_once_make_one_whole_folder(
+    root: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two threads have one process number, as two containers may."""
+    monkeypatch.setenv("HIPPOSEG_OFFLINE", "0")
+    md5, real, count = hashlib.md5(server.content).hexdigest(), locate.fetch, []
+
+    def counted(folder: Path) -> None:
+        count.append(folder)
+        real(folder, server.url, md5, progress=False)
+
+    monkeypatch.setattr(locate, "fetch", counted)
+    folder = root / "data" / FOLDER
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(locate._download, [folder] * 4)) == [None] * 4
+    assert count == [folder] and names(folder) == ["dataset.json", "imagesTr"]
+    with ThreadPoolExecutor(4) as pool:  # without the lock, as on disks that have none
+        done = [pool.submit(real, root / "other" / FOLDER, server.url, md5, False) for _ in range(4)]
+    assert sum(one.exception() is None for one in done) == 1 and names(root / "other") == [FOLDER]
+    assert names(root / "other" / FOLDER) == ["dataset.json", "imagesTr"]
+
+
 LINK = tarfile.TarInfo(f"{FOLDER}/imagesTr")
 LINK.type, LINK.linkname = tarfile.SYMTYPE, "/"
+OUTSIDE = tarfile.TarInfo(f"{FOLDER}/link")
+OUTSIDE.type, OUTSIDE.linkname = tarfile.LNKTYPE, "../../etc/passwd"
 BAD = {
+    "hard link": tar_of({}, OUTSIDE),
+    "absolute": tar_of({"/tmp/evil": b"x"}),
+    "compressed": gzip.compress(tar_of({f"{FOLDER}/a": bytes(1 << 22)})),
     "climbs out": tar_of({f"{FOLDER}/../../evil": b"x"}),
     "another folder": tar_of({"evil": b"x"}),
     "symbolic link": tar_of({}, LINK),

@@ -63,6 +63,13 @@ def stretched(spacing: float) -> np.ndarray:
     return np.diag([1.0, 1.0, spacing, 1.0])
 
 
+def moved(path: Path, millimetres: float) -> np.ndarray:
+    """The affine of a volume, moved along its first axis."""
+    affine = nib.load(path).affine.copy()
+    affine[0, 3] += millimetres
+    return affine
+
+
 BREAKS: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "image cut in the middle": (IMAGE, cut_bytes(5000), "truncated or damaged"),
     "label lost its last byte": (LABEL, cut_bytes(1), "truncated or damaged"),
@@ -77,8 +84,10 @@ BREAKS: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "beyond float32": (IMAGE, lambda p: rewrite(p, put(1e300, np.float64)), "NaN or infinite"),
     "constant": (IMAGE, lambda p: rewrite(p, lambda v: np.full_like(v, 7)), "every voxel of channel T1 is 7"),
     "spacing": (IMAGE, lambda p: rewrite(p, np.array, stretched(1.2)), "1 x 1 x 1.2 mm in the header, expected 1 x 1"),
+    "spacing, a little": (IMAGE, lambda p: rewrite(p, np.array, stretched(1.002)), "1 x 1 x 1.002 mm in the header"),
     "label of another shape": (LABEL, lambda p: rewrite(p, lambda v: v[1:]), "the shape of its image"),
     "label moved": (LABEL, lambda p: rewrite(p, np.array, np.eye(4)), "affine that differs from its image's by"),
+    "label moved a little": (LABEL, lambda p: rewrite(p, np.array, moved(p, 0.002)), "image's by up to 0.00(2|1999)"),
     "label 3": (LABEL, lambda p: rewrite(p, put(3)), "1 voxels with label values 3, expected 0 to 2"),
     "label between": (LABEL, lambda p: rewrite(p, put(0.5)), "label values 0.5, expected 0 to 2"),
     "label almost 1": (LABEL, lambda p: rewrite(p, put(0.9999999)), r"label values 0\.9999999, expected 0 to 2"),
@@ -117,6 +126,12 @@ def test_broken_file_is_named_with_what_was_found_and_what_to_do(broken: Path, w
     text = str(caught.value)
     assert str(broken / name) in text and "found" in text
     assert text.endswith(".") and text.count(". ") >= 1, f"no advice in: {text}"
+
+
+def test_what_float32_rounds_in_a_header_is_within_the_tolerances(broken: Path) -> None:
+    rewrite(broken / IMAGE, np.array, stretched(1.0005))
+    rewrite(broken / LABEL, np.array, moved(broken / IMAGE, 0.0005))
+    assert read_case(broken, PHANTOM_SPEC, 1).spacing == pytest.approx((1, 1, 1.0005), abs=1e-6)
 
 
 LAYOUT: dict[str, tuple[Callable[[Path], object], str]] = {

@@ -10,10 +10,9 @@ from guided import GUIDE, RUN
 from hipposeg.data.captions import AREA_STEP, SETS
 from hipposeg.experiments import RunSpec, guidance, plan, trainers, weights
 from hipposeg.experiments.registry import MODELS, run_key
-from hipposeg.experiments.run import STATE, folder_of, train
+from hipposeg.experiments.run import folder_of, train
 from hipposeg.experiments.samples import make_samples, shared
 from hipposeg.experiments.zoo_clip import SHARES
-from hipposeg.files import read_json
 from hipposeg.models import guided, published
 from hipposeg.results import load
 from hipposeg.training.machine import Machine
@@ -40,7 +39,7 @@ def test_the_guide_is_trained_first_and_its_tower_stays(eight, guided_run):
 
 def test_costs_count_the_guide(eight, guided_run):
     ws, result = guided_run
-    took = [read_json(folder_of(one, ws) / STATE)["row"]["train_s"] for one in (RUN, GUIDE)]
+    took = [weights.state_in(folder_of(one, ws))["row"]["train_s"] for one in (RUN, GUIDE)]
     assert took[0] > took[1] == trainers.teachers_seconds(RUN, ws.work / "runs") > 0
     led = weights.finished(RUN, eight.cohort.spec, ws.work / "runs")
     frozen = sum(weight.numel() for weight in led.tower.parameters())
@@ -114,6 +113,10 @@ def test_features_are_computed_once_and_kept(eight, tmp_path, monkeypatch):
     monkeypatch.setattr(type(model.tower), "forward", lambda *_: pytest.fail("computed again"))
     again, same = guidance.with_context(model, samples, MACHINE, tmp_path)
     assert torch.equal(again.context, first.context) and same == seconds > 0, "found again, with what it once cost"
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(pytest.fail.Exception, match="computed again"):
+        guidance.with_context(model, samples, MACHINE, tmp_path)
     with torch.no_grad():
         model.tower.visual.conv1.weight.add_(0.1)
     with pytest.raises(pytest.fail.Exception, match="computed again"):

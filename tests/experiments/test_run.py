@@ -2,9 +2,11 @@
 
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 
 from hipposeg.data import cohort as cohorts
 from hipposeg.data import folds as folding
@@ -12,6 +14,7 @@ from hipposeg.data import phantom
 from hipposeg.data.locate import Source, locate
 from hipposeg.data.spec import PHANTOM_SPEC, Label
 from hipposeg.experiments import run as runs
+from hipposeg.experiments import weights
 from hipposeg.experiments.registry import MODELS, NUMERICS, RunSpec, needed_by, run_key
 from hipposeg.experiments.run import in_tables, obtain, train
 from hipposeg.models import encoders
@@ -85,16 +88,38 @@ def test_a_run_in_the_cache_is_put_into_the_tables_without_training(small, first
     assert contents(copy) == contents(first[0])
 
 
-@pytest.mark.parametrize("name", [runs.SCORES, runs.MASKS, runs.STATE])
-def test_a_cache_that_lost_a_part_is_made_whole_again(name, small, ws):
-    train(ATLAS, small.cohort, small.folds, ws)
-    before = contents(ws)
-    path = runs.folder_of(ATLAS, ws) / name
-    path.unlink()
-    if name == runs.STATE:  # a killed process may leave it empty
-        path.touch()
-    train(ATLAS, small.cohort, small.folds, ws)
-    assert contents(ws) == before and path.stat().st_size
+def one_bit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+
+
+WAYS = {"lost": Path.unlink, "empty": lambda path: path.write_bytes(b""), "another bit": one_bit}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_damaged_cache_is_named_and_the_run_is_made_again(way, small, first, copy, caplog):
+    folder, before = runs.folder_of(RUN, copy), contents(first[0])
+    names = {runs.SCORES, runs.MASKS, runs.STATE, runs.WEIGHTS, runs.HISTORY, "checkpoint.pt"}
+    assert {path.name for path in folder.iterdir()} == names
+    for name in sorted(names - {"checkpoint.pt"}):
+        kept = (folder / name).read_bytes()
+        WAYS[way](folder / name)
+        caplog.clear()
+        train(RUN, small.cohort, small.folds, copy)
+        assert (folder / name).read_bytes() == kept, name
+        assert contents(copy) == before, name
+        assert str(folder / name) in caplog.text or (name, way) == (runs.STATE, "lost")
+
+
+def test_the_weights_of_another_run_are_never_those_of_a_finished_one(small, first, copy):
+    """As a member of an ensemble or a teacher is loaded: file by file right, together not what was scored."""
+    folder = runs.folder_of(RUN, copy)
+    assert weights.finished(RUN, small.cohort.spec, folder.parent)
+    state = safetensors.torch.load((folder / runs.WEIGHTS).read_bytes())
+    (folder / runs.WEIGHTS).write_bytes(safetensors.torch.save({name: 2 * value for name, value in state.items()}))
+    with pytest.raises(FileNotFoundError, match="has no whole run; `hipposeg train unet2d --retrain` trains it"):
+        weights.finished(RUN, small.cohort.spec, folder.parent)
 
 
 def test_trained_twice_gives_the_same_bytes(small, first, ws):

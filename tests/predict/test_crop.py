@@ -147,6 +147,7 @@ def turned(degrees, axes=(0, 1)):
     ("shape", "affine", "words"),
     [
         ((35, 50, 35), np.diag((0.8, 1, 1.2, 1)), r"voxels of 0\.8 x 1 x 1\.2 mm, expected 1 x 1 x 1 mm"),
+        ((35, 50, 35), np.diag((1, 1.03, 1, 1)), r"voxels of 1 x 1\.03 x 1 mm, expected 1 x 1 x 1 mm within 0\.02"),
         ((47, 50, 35), np.eye(4), r"found 47 x 50 x 35 voxels, expected a whole head or a crop of 28 x 37 x 21 to"),
         ((35, 50, 35), np.diag((-1, -1, 1, 1)), "found a crop with axes LPS, expected RAS"),
         ((35, 50, 35), np.eye(4)[[1, 0, 2, 3]], "axes ARS"),
@@ -159,5 +160,5 @@ def test_a_crop_unlike_those_of_training_is_refused(shape, affine, words):
 
 
 def test_a_crop_up_to_the_limits_is_taken():
-    for shape, affine in (((46, 62, 50), np.diag((1.01, 1, 0.99, 1))), ((28, 37, 21), turned(-10, (1, 2)))):
+    for shape, affine in (((46, 62, 50), np.diag((1.015, 1, 0.985, 1))), ((28, 37, 21), turned(-10, (1, 2)))):
         crop.check(Scan(Path("my_crop.nii"), np.zeros(shape), affine), BOXES_OF_CARD)

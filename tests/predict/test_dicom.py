@@ -153,3 +153,15 @@ def test_enhanced_multi_frame(tmp_path):
     store(header, tmp_path / "one" / "one.dcm")
     check(read(tmp_path / "one"))
     check_segmentation(tmp_path / "one", tmp_path / "seg.dcm")
+
+
+def test_headers_that_claim_more_voxels_than_a_scan_has(tmp_path, monkeypatch):
+    write(tmp_path / "frames", slices=range(1), NumberOfFrames=2_000_000_000)
+    write(tmp_path / "sides", slices=range(1), Rows=65_535, Columns=65_535)
+    for name in ("frames", "sides"):
+        with pytest.raises(DataError, match="no DICOM image"):
+            read(tmp_path / name)
+    write(tmp_path / "many")
+    monkeypatch.setattr(dicom, "MOST_VOXELS", int(np.prod(SHAPE)) - 1)
+    with pytest.raises(DataError, match="many: found headers that claim 6000 voxels, expected 5999 at most"):
+        read(tmp_path / "many")

@@ -94,6 +94,19 @@ def test_the_files_of_a_scan_and_its_row(fake, tmp_path, capsys):
     assert "left 2000 mm³ (1800 to 2200)" in said and "1 scans: 0 ok, 1 check" in said
 
 
+def test_intervals_run_from_low_to_high_wherever_they_are_written(fake, tmp_path):
+    volume = Volume(2000.4, 1800.0, 2300.0)
+    assert str(volume) == "2000 mm³ (1800 to 2300)"
+    image = read(scan(tmp_path / "a.nii"))
+    result = Result(image, None, {}, {"left": volume, "total": volume}, (), "check", ())
+    assert [output.as_cells(result)[f"left_{end}"] for end in ("mm3", "low", "high")] == ["2000.4", "1800.0", "2300.0"]
+    facts = output.as_facts("a.nii", result, 0.9)["volumes_mm3"]["left"]
+    assert facts == {"predicted": 2000.4, "lower": 1800.0, "upper": 2300.0}
+    assert "<tr><td>left<td>2000<td>1800 to 2300" in output.as_page("a", result, 0.9)
+    lower, upper = card.bounds(np.array([100.0, 100.0]), np.array([30.0, 200.0]))
+    assert (lower.tolist(), upper.tolist()) == ([70, 0], [130, 300]), "no volume is negative"
+
+
 def test_inputs_are_never_replaced_nor_removed(fake, tmp_path, capsys):
     x, mask = scan(tmp_path / "x.nii"), scan(tmp_path / "x_dseg.nii.gz", seed=1)
     before = mask.read_bytes()
@@ -255,6 +268,24 @@ def test_names_and_terminals_of_any_kind(tmp_path):
     assert "&lt;é&gt;" in (tmp_path / "out" / "$a$ $b^2$ <é>_qc.html").read_text(encoding="utf-8")
     again = run("predict caf*.nii -o out", tmp_path)
     assert again.returncode == 0 and table(tmp_path / "out") == rows, again.stderr
+
+
+def test_names_that_are_formulas_or_steer_a_terminal(fake, tmp_path, capsys):
+    out, names = tmp_path / "out", ["=1+1.nii", "+a.nii", "-b.nii", "@c.nii", "d\x1b[2J.nii", "T2\ne.nii"]
+    for name in names:
+        scan(tmp_path / name)
+    assert predict(*(tmp_path / name for name in names), out=out) == 1
+    said = capsys.readouterr()
+    assert "\x1b" not in said.out + said.err
+    assert "d\\x1b[2J.nii: check" in said.out and "T2\\ne.nii: refused" in said.out
+    found = {row["name"] for row in table(out).values()}
+    assert found == {"_=1+1", "_+a", "_-b", "_@c", "d_[2J", "T2_e"}
+    assert all((out / f"{name}_volumes.json").is_file() for name in found)
+    assert predict(scan(tmp_path / "@b" / "T1.nii"), scan(tmp_path / "=a" / "T1.nii"), out=out) == 0
+    assert {"T1", "_=a_T1"} <= {row["name"] for row in output.Folder(out, ()).rows.values()}
+    for text in ("=1", "+1", "-1", "@1", "\t1", "\r1"):
+        assert output.as_cell(text)[0] in "'\\"
+    assert output.as_cell("one\ntwo = 3") == "one two = 3"
 
 
 def test_a_closed_pipe_does_not_end_the_batch(tmp_path):

@@ -1,6 +1,7 @@
 """Scans in each file format, headers that must be refused, and masks on the scan's grid."""
 
 import gzip
+import tracemalloc
 
 import nibabel
 import numpy as np
@@ -145,3 +146,44 @@ def test_damaged_or_other_files(tmp_path):
     for name, message in messages.items():
         with pytest.raises(DataError, match=message):
             read(tmp_path / name)
+
+
+def test_a_file_that_claims_more_than_a_scan_has_costs_no_memory(tmp_path):
+    """Headers with 60,000 voxels a side, and a little gzip that unpacks to 128 MiB."""
+    small = nifti(tmp_path / "a.nii").read_bytes()
+    sides = np.array([3, 20_000, 20_000, 20_000, 1, 1, 1, 1], "<i2").tobytes()
+    claims = small[:40] + sides + small[56:]
+    second = nifti(tmp_path / "b.nii", kind=nibabel.Nifti2Image).read_bytes()
+    far = second[:16] + np.array([3, 60_000, 60_000, 60_000, 1, 1, 1, 1], "<i8").tobytes() + second[80:]
+    nibabel.save(nibabel.MGHImage(IMAGE, TURNED), tmp_path / "c.mgh")
+    mgh = (tmp_path / "c.mgh").read_bytes()
+    mgh = mgh[:4] + np.array([60_000] * 3, ">i4").tobytes() + mgh[16:]
+    nrrd = itk(tmp_path / "d.nrrd", True).read_bytes().replace(b"sizes: 20 22 18", b"sizes: 60000 60000 60000")
+    meta = itk(tmp_path / "e.mha", True).read_bytes().replace(b"DimSize = 20 22 18", b"DimSize = 60000 60000 60000")
+    bomb = gzip.compress(small + bytes(1 << 27), 1)
+    contents = {"claims": claims, "packed": gzip.compress(claims), "far": far, "mgh": mgh, "nrrd": nrrd, "meta": meta}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    words = dict.fromkeys(contents, r"header claims \d{13,15} voxels, more than the 268435456")
+    words["bomb"] = "unpacks to more than"
+    (tmp_path / "bomb").write_bytes(bomb)
+    (tmp_path / "zeros").write_bytes(gzip.compress(bytes(1 << 27), 1))
+    tracemalloc.start()
+    for name, message in words.items():
+        with pytest.raises(DataError, match=f"{name}: found a damaged or truncated file .*{message}"):
+            read(tmp_path / name)
+    with pytest.raises(DataError, match="zeros: found another kind of file"):
+        read(tmp_path / "zeros")
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 32 << 20
+
+
+def test_tags_behind_the_voxels_are_no_bomb_and_missing_voxels_are_named(tmp_path):
+    path = nifti(tmp_path / "a.nii.gz")
+    content = gzip.decompress(path.read_bytes())
+    path.write_bytes(gzip.compress(content + bytes(1000)))
+    same(read(path), AFFINE)
+    path.write_bytes(gzip.compress(content[:-9]))
+    with pytest.raises(DataError, match=f"holds {len(content) - 9} bytes of the {len(content)} that its header claims"):
+        read(path)

@@ -1,6 +1,7 @@
 """From a scan to volumes: crops as in training, and whole heads where HIPPOSEG_HEADS names a folder of them."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -12,8 +13,11 @@ from hipposeg.experiments import RunSpec
 from hipposeg.experiments.weights import predict
 from hipposeg.metrics import dice
 from hipposeg.predict import ensemble
+from hipposeg.predict import segment as segmenting
+from hipposeg.predict.crop import Settled
 from hipposeg.predict.ensemble import load_ensemble
-from hipposeg.predict.scan import read
+from hipposeg.predict.registration import Located
+from hipposeg.predict.scan import Scan, read
 from hipposeg.results import load
 from hipposeg.workspace import Workspace, project_root
 
@@ -49,6 +53,57 @@ def test_a_crop_is_to_check_for_doubts_of_its_header_or_its_mask(served):
     found = segment(scan, strict)
     assert found.status == "check" and "total volume" in found.reasons[0]
     assert found.hippocampi[0].flags == found.reasons and len(found.show().axes) >= 6
+
+
+@pytest.mark.parametrize("scale", ["constant", "volume", "spread"])
+def test_an_interval_has_the_quantile_and_the_scale_of_its_own_label(served, scale):
+    quantiles = {"anterior": 2.0, "posterior": 3.0, "union": 5.0}
+    loaded = load_ensemble(served.folder, folds=(0,))
+    networks = replace(loaded, card=replace(loaded.card, scale=scale, quantiles=quantiles))
+    for label, quantile in quantiles.items():
+        found = networks.volume(label, 700.0, 11.0)
+        half = {"constant": quantile, "volume": 700 * quantile, "spread": 11 * quantile}[scale]
+        assert (found.predicted, found.lower, found.upper) == (700, max(0, 700 - half), 700 + half)
+
+
+def averaged(networks, monkeypatch):
+    """Let every crop have a spread of 2, 3 and 7 mm3 and networks that agree; the masks are those of the networks."""
+    known = {"anterior": 2.0, "posterior": 3.0, "union": 7.0}
+    predict = ensemble.Ensemble.predict
+    monkeypatch.setattr(
+        ensemble.Ensemble, "predict", lambda self, crop: replace(predict(self, crop), spread=known, agreement=1.0)
+    )
+    card = replace(networks.card, scale="spread", quantiles=dict.fromkeys(known, 10.0))
+    return replace(networks, card=card), known
+
+
+def test_volumes_and_intervals_of_a_crop_are_in_the_scans_own_millimetres(served, monkeypatch):
+    networks, spread = averaged(load_ensemble(served.folder, folds=(0,)), monkeypatch)
+    whole = read(served.image(1))
+    found = segment(replace(whole, affine=whole.affine @ np.diag((1.015, 1.01, 1.005, 1))), networks)
+    for name, label, values in (("anterior", "anterior", 1), ("posterior", "posterior", 2), ("total", "union", (1, 2))):
+        volume = found.volumes[name]
+        assert volume.predicted == pytest.approx(1.015 * 1.01 * 1.005 * np.isin(found.labels, values).sum())
+        assert volume.upper - volume.predicted == pytest.approx(10 * spread[label])
+
+
+def test_volumes_and_intervals_of_a_head_are_in_the_scans_own_millimetres(served, monkeypatch):
+    """Registration and placing are replaced: the crops lie at the template's boxes."""
+    networks, spread = averaged(load_ensemble(served.folder, folds=(0,)), monkeypatch)
+    affine = np.array([[0.9, 0, 0, -63], [0, 1.2, 0, -84], [0, 0, 1.5, -75], [0, 0, 0, 1]])
+    noise = np.random.default_rng(0).normal(100, 20, (140, 120, 90)).astype(np.float32)
+    monkeypatch.setattr(segmenting, "locate", lambda *_: Located(np.eye(4), 1.0, False))
+    monkeypatch.setattr(segmenting.crops, "settle", lambda _, box, *more: Settled(box, 1, True, 0.0))
+    found = segment(Scan(Path("head.nii"), noise, affine), networks)
+    assert found.labels is not None and set(found.names) == {1, 2, 3, 4}, found.reasons
+    for value, name in found.names.items():
+        volume, count = found.volumes[name], np.count_nonzero(found.labels == value)
+        assert count > 100 and volume.predicted == pytest.approx(0.9 * 1.2 * 1.5 * count)
+        assert volume.upper - volume.predicted == pytest.approx(10 * spread[name.split()[1]])
+    for side, values in (("left", (1, 2)), ("right", (3, 4))):
+        volume = found.volumes[side]
+        assert volume.predicted == pytest.approx(0.9 * 1.2 * 1.5 * np.isin(found.labels, values).sum())
+        assert volume.upper - volume.predicted == pytest.approx(10 * spread["union"])
 
 
 def test_one_network_alone_gives_the_masks_that_were_scored(served):

@@ -1,5 +1,8 @@
 """Reading finished runs: what is joined, what is refused, and the tables that people read."""
 
+import gzip
+import time
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,9 +11,10 @@ from hipposeg import stats
 from hipposeg.data.spec import MSD_HIPPOCAMPUS as SPEC
 from hipposeg.data.spec import PHANTOM_SPEC
 from hipposeg.experiments.registry import RunSpec
+from hipposeg.files import DamagedError
 from hipposeg.results import compare, load, store, tables
 from hipposeg.results.load import ResultsError
-from hipposeg.workspace import Workspace
+from hipposeg.workspace import Workspace, project_root
 
 CASES = (1, 2, 5, 7, 8, 11, 12, 13)
 FOLDS = {"grouped": [{"train": [21, 22], "scored": list(CASES)}]}
@@ -102,8 +106,17 @@ def test_a_change_of_the_tables_is_seen(ws):
 @pytest.mark.parametrize("content", [b"\x1f\x8b\x08", b"{", b""])
 def test_damaged_tables_are_refused(name, content, ws):
     (ws.artifacts / name).write_bytes(content)
-    with pytest.raises(ResultsError, match=f"the tables in {ws.artifacts} cannot be read .*restore the file with git"):
+    with pytest.raises(ResultsError, match=f"{ws.artifacts / name}: found a damaged file .*Restore it with git"):
         load.load(ws)
+
+
+def test_damaged_masks_are_refused(ws):
+    path = store.masks_file(ws.artifacts, RunSpec("unet2d").name)
+    whole = path.read_bytes()
+    for content in (b"", whole[:-30], whole[:100] + bytes(20) + whole[120:]):
+        path.write_bytes(content)
+        with pytest.raises(DamagedError, match=f"{path}: found a damaged file .*expected packed masks"):
+            _ = load.get(ws, RunSpec("unet2d").name).masks
 
 
 @pytest.mark.parametrize("name", [store.SCORES, store.CONFIGS])
@@ -117,13 +130,83 @@ def test_tables_that_lack_a_run_are_refused(name, ws):
 
 def test_every_run_covers_its_fold_with_every_label_once(ws):
     load.check(load.load(ws), SPEC, FOLDS)
-    for edit, match in (
-        (lambda scores: scores.iloc[4:], "scored 7 cases, which are not the 8 of grouped fold 0"),
-        (lambda scores: scores.iloc[1:], r"case 1 has labels \['mean', 'posterior', 'union'\]"),
+    name = put(ws, "unet2d", 0.88, edit=lambda scores: scores.iloc[4:], n=7)
+    with pytest.raises(ResultsError, match=f"{name}: scored 7 cases, which are not the 8 of grouped fold 0"):
+        load.check(load.load(ws), SPEC, FOLDS)
+    put(ws, "unet2d", 0.88)
+    rows = load.load(ws).query("run != @name or case != 1 or label != 'anterior'")
+    with pytest.raises(ResultsError, match=rf"{name}: case 1 has labels \['mean', 'posterior', 'union'\]"):
+        load.check(rows, SPEC, FOLDS)
+
+
+def changed(table, line, column, value):
+    """Change a value of a CSV file; line 1 holds the names."""
+    path = table.with_name(table.name.removesuffix(".gz"))
+    text = gzip.decompress(table.read_bytes()).decode() if path != table else table.read_text()
+    lines = [one.split(",") for one in text.splitlines()]
+    lines[line - 1][lines[0].index(column)] = value
+    content = "".join(",".join(one) + "\n" for one in lines).encode()
+    table.write_bytes(gzip.compress(content) if path != table else content)
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "value", "words"),
+    [
+        (store.SCORES, "dice", "1.5", "found dice 1.5, expected 0 to 1"),
+        (store.SCORES, "nsd2", "-0.01", "found nsd2 -0.01, expected 0 to 1"),
+        (store.SCORES, "hd95", "-1", "found hd95 -1, expected a number of 0 or more"),
+        (store.SCORES, "volume_true", "inf", "found volume_true inf, expected a number of 0 or more"),
+        (store.SCORES, "iou", "high", "found iou high, expected 0 to 1"),
+        (store.SCORES, "subject", "2", r"found subject 2, expected \(case \+ 1\) // 2, the subject rule"),
+        (store.SCORES, "label", "mean", r"found run, case, label unet2d\S+, 1, mean, expected one row of each"),
+        (store.SCORES, "label", "", "found label nan, expected a value"),
+        (store.RUNS, "train_s", "-5", "found train_s -5, expected a number of 0 or more"),
+        (store.RUNS, "run", f"{load.ATLAS}.grouped0.s0.standard", "found run atlas-no.*, expected one row of each"),
+    ],
+)
+def test_an_impossible_value_is_refused_with_file_and_line(ws, name, column, value, words):
+    # Sorted: 32 rows each of the atlas, the encoder and the 2D U-Net, whose first row is on line 66.
+    line = 66 if name == store.SCORES else 4
+    changed(ws.artifacts / name, line, column, value)
+    line += (column, value) == ("label", "mean")  # the second of two equal rows
+    with pytest.raises(ResultsError, match=rf"{name}, line {line} \(.*\): {words}; restore the file with git"):
+        load.load(ws)
+
+
+def test_subjects_of_another_data_set_follow_its_own_rule(tmp_path):
+    """Task04's rule would refuse every odd case here; a case with two subjects is still refused."""
+    elsewhere = Workspace(tmp_path, "data-mine", "stored")
+    put(elsewhere, "unet2d", 0.88, edit=lambda scores: scores.assign(subject=scores["case"]))
+    frame = load.load(elsewhere)
+    assert (frame["subject"] == frame["case"]).all() and len(frame) == len(CASES) * 4
+    elsewhere = Workspace(tmp_path / "damaged", "data-mine", "stored")
+    put(elsewhere, "unet2d", 0.88, edit=lambda scores: scores.assign(subject=scores["case"]))
+    changed(elsewhere.artifacts / store.SCORES, 5, "subject", "9")
+    with pytest.raises(
+        ResultsError, match=r"scores.csv.gz, line 5 \(.*\): found subject 9, expected the subject of the"
     ):
-        name = put(ws, "unet2d", 0.88, edit=edit)
-        with pytest.raises(ResultsError, match=f"{name}: {match}"):
-            load.check(load.load(ws), SPEC, FOLDS)
+        load.load(elsewhere)
+
+
+def test_a_missing_case_or_label_is_refused(ws):
+    name = put(ws, "unet2d", 0.88, edit=lambda scores: scores.iloc[4:])
+    with pytest.raises(ResultsError, match=f"found 7 cases of {name} with the label anterior, expected 8, its n in"):
+        load.load(ws)
+    put(ws, "unet2d", 0.88, edit=lambda scores: scores.drop(index=1))
+    with pytest.raises(ResultsError, match=f"found 7 cases of {name} with the label posterior, expected 8"):
+        load.load(ws)
+
+
+def test_the_committed_tables_are_checked_in_a_tenth_of_a_second():
+    at = Workspace(project_root(), "msd", "stored").artifacts
+    table, scores = store.read_runs(Workspace(project_root(), "msd", "stored")), store.read_scores(at)
+    started = time.perf_counter()
+    load._check_rows(at / store.RUNS, table, ["run"])
+    load._check_rows(at / store.SCORES, scores, ["run", "case", "label"])
+    load._check_subjects(at / store.SCORES, scores, True)
+    load._check_coverage(at / store.SCORES, scores, table)
+    took = time.perf_counter() - started
+    assert took < 0.5, f"{took:.2f} s: five times what an idle core takes"
 
 
 def test_the_leak_alarm_rings_on_new_subjects_of_the_real_data_only(ws):
@@ -204,6 +287,17 @@ def test_differences_as_text(ws):
     columns = ["difference", "95 % interval", "subjects", "seeds", "p (Holm)", "conclusion"]
     # Five subjects are too few for a p-value.
     assert text.loc[load.ATLAS, columns].tolist() == ["-0.1800", "-0.1800 to -0.1800", "5", "3", "none", "worse"]
+
+
+def test_intervals_run_from_low_to_high_in_tables_for_people(ws):
+    row = {"difference": 0.012, "low": -0.0031, "high": 0.0272, "subjects": 8, "seeds": 3, "p_holm": 0.2}
+    text = tables.readable_differences(pd.DataFrame([row | {"conclusion": "inconclusive"}]))
+    assert text["95 % interval"].tolist() == ["-0.0031 to +0.0272"]
+    found = tables.summary(load.load(ws), SPEC)
+    shown = tables.readable(found, {run: run for run in found["run"].unique()}, SPEC)["95 % interval"]
+    ends = [[float(end) for end in interval.split(" to ")] for interval in shown]
+    wanted = found.loc[found["label"] == "mean", ["dice_low", "dice_high"]]
+    assert ends == wanted.round(3).to_numpy().tolist() and all(low < high for low, high in ends)
 
 
 def test_cases_by_rule(ws):

@@ -1,6 +1,8 @@
 """The tables of artifacts/: the same content gives the same bytes, and a killed process leaves no half of a run."""
 
 import json
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 import numpy as np
 import pandas as pd
@@ -20,7 +22,7 @@ def ws(tmp_path):
 
 def put(ws, dice=0.8, masks=MASKS, name=NAME, studies=(), **changes):
     row = {name: 0 for name in store.RUN_COLUMNS} | dict.fromkeys(store.TEXT, "x")
-    row |= {"run": name, "train_s": 60.5, "gflops": 1.5} | changes
+    row |= {"run": name, "train_s": 60.5, "gflops": 1.5, "n": 2} | changes
     scores = pd.DataFrame([
         dict.fromkeys(store.SCORE_COLUMNS, float("nan")) | {"case": case, "subject": 1, "label": label, "dice": dice}
         for case in (1, 2) for label in ("mean", "anterior")
@@ -47,6 +49,21 @@ def test_put_twice_gives_the_same_bytes_and_keeps_the_time_of_the_first(ws):
     other = Workspace(ws.root / "other", "phantom", "smoke")
     put(other, name="a"), put(other, name="b")
     assert files_of(other) == before, "the order does not matter"
+
+
+def put_three(root, first):
+    for number in range(first, first + 3):
+        put(Workspace(root, "phantom", "smoke"), name=f"run{number}")
+
+
+def test_processes_that_put_runs_at_once_lose_no_row_and_leave_no_half_file(ws):
+    with ProcessPoolExecutor(3, mp_context=get_context("spawn")) as pool:
+        assert list(pool.map(put_three, [ws.root] * 3, [0, 3, 6])) == [None] * 3
+    alone = Workspace(ws.root / "alone", "phantom", "smoke")
+    for first in (6, 0, 3):
+        put_three(alone.root, first)
+    assert files_of(ws) == files_of(alone) and len(load.load(ws)["run"].unique()) == 9
+    assert not [path for path in ws.root.rglob("*") if ".part." in path.name]
 
 
 def test_tables_hold_whole_numbers_and_empty_cells(ws):

@@ -56,6 +56,18 @@ def test_a_batch_has_no_subject_and_no_facts_twice():
     assert drawn(data, 5, seeded(1)) == drawn(data, 5, seeded(1)) != drawn(data, 5, seeded(2))
 
 
+def test_batches_depend_on_seed_and_epoch():
+    """All slices of a subject look the same here, so only augmentation can tell two batches of it apart."""
+    data = samples(people=1)
+    data.images[:] = data.images[:1].clone()
+
+    def made(seed, number):
+        training = Contrasting(network(), CONFIG, MACHINE, seed)
+        return [batch.images.numpy().tobytes() for _, batch in training.batches(data, number)]
+
+    assert made(0, 1) == made(0, 1) and len({*made(0, 1), *made(0, 2), *made(1, 1)}) == 3
+
+
 def test_same_command_same_bytes_and_resumed_too(tmp_path):
     first, history, _ = trained(tmp_path / "a")
     assert [line["step"] for line in history] == [8, 16, 24], "48 slices, 6 a step"

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from hipposeg.models.unet import UNet
 from hipposeg.training.augmentation import Augmentation, Batch, Classic
-from hipposeg.training.batches import Samples, drawn
+from hipposeg.training.batches import Samples, batches, drawn
 from hipposeg.training.loop import TrainConfig, Training, fit, forward
 from hipposeg.training.machine import Machine
 
@@ -83,6 +83,46 @@ def test_same_command_same_bytes_and_it_learns(tmp_path):
     assert weights(other) != weights(first)
 
 
+class Dropping(torch.nn.Module):
+    """A network that keeps what its dropout drew."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last, self.seen = torch.nn.Conv2d(1, 3, 1), []
+
+    def forward(self, images):
+        self.seen.append(torch.nn.functional.dropout(torch.ones(64), training=self.training).numpy().tobytes())
+        return self.last(images)
+
+
+def test_dropout_depends_on_seed_epoch_and_step_alone():
+    def drawn_by(seed: int) -> list[bytes]:
+        training = Training(Dropping(), CONFIG, MACHINE, seed)
+        with tqdm(disable=True) as bar:
+            for number in (1, 2):
+                training.epoch(samples(), number, bar)
+        return training.model.seen
+
+    torch.manual_seed(7)
+    first, state = drawn_by(0), torch.random.get_rng_state()
+    torch.manual_seed(8)
+    assert drawn_by(0) == first and not torch.equal(torch.random.get_rng_state(), state)
+    assert len({*first, *drawn_by(1)}) == 2 * len(first) == 8, "two epochs of two steps, each with masks of its own"
+
+
+@pytest.mark.parametrize("changes", [CONFIG.augmentation, Classic(rotate=10, noise=0.1)], ids=["ours", "classic"])
+def test_augmentation_depends_on_seed_epoch_and_step(changes):
+    """Two samples are the same, so only augmentation can tell their batches apart."""
+    one = samples()
+    twice = replace(one, images=one.images[[0, 0]], labels=one.labels[[0, 0]])
+
+    def made(seed: int, epoch: int) -> list[bytes]:
+        return [batch.images.numpy().tobytes() for _, batch in batches(twice, 1, "cpu", changes, seed, epoch)]
+
+    assert made(0, 1) == made(0, 1)
+    assert len({*made(0, 1), *made(0, 2), *made(1, 1)}) == 6
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -131,10 +171,20 @@ def test_checkpoint_of_another_run_is_not_resumed(tmp_path):
     assert weights(trained(tmp_path)[0]) == weights(trained(tmp_path / "fresh")[0])
 
 
+def test_the_history_of_an_ended_training_is_written_again(tmp_path):
+    trained(tmp_path)
+    before = (tmp_path / "history.jsonl").read_bytes()
+    (tmp_path / "history.jsonl").unlink()
+    trained(tmp_path)
+    assert (tmp_path / "history.jsonl").read_bytes() == before
+
+
 def test_a_damaged_checkpoint_is_logged_and_costs_no_more_than_time(tmp_path, caplog):
     fresh, _, _ = trained(tmp_path)
     checkpoint = tmp_path / "checkpoint.pt"
-    for content in (b"", checkpoint.read_bytes()[:-200], b"no checkpoint"):
+    whole = checkpoint.read_bytes()
+    middle = len(whole) // 2  # in the weights, where torch's reader checks nothing
+    for content in (b"", whole[:-200], b"no checkpoint", whole[:middle] + bytes(64) + whole[middle + 64 :]):
         caplog.clear()
         checkpoint.write_bytes(content)
         again, history, _ = trained(tmp_path)

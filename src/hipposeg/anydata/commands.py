@@ -26,7 +26,7 @@ from hipposeg.data.folds import Fold
 from hipposeg.data.spec import DataError
 from hipposeg.experiments import run as runs
 from hipposeg.experiments import weights
-from hipposeg.experiments.run import STATE, folder_of, native
+from hipposeg.experiments.run import folder_of, native
 from hipposeg.inference import Prep
 from hipposeg.results import store
 from hipposeg.results.load import Run
@@ -39,6 +39,8 @@ KINDS = ("grouped", "nnunet", "test")
 # What `evaluate` needs of a run beside its weights, in the run's folder.
 FITTED = "fitted.json"
 EVALUATION = "evaluation.csv"
+# The data set that a folder of results trains on, and the subject rule that was given for it; in `.work/`.
+TRAINED_ON = "trained-on.json"
 PARTS, OTHER = ("training", "validation", "test"), "other data"
 Say = Callable[[str], None]
 
@@ -68,17 +70,30 @@ class Home:
         columns = ("case", "name", "subject")
         rows = [dict(zip(columns, (n, case.name, case.subject), strict=True)) for n, case in people.cases.items()]
         files.write_csv(out / "cases.csv", columns, rows)
+        rule = rule or _rule_of(out, people.folder)
+        files.write_json(out / ".work" / TRAINED_ON, {"folder": people.folder, "subjects": rule})
         return replace(home, folds=made)
 
     @classmethod
     def beside(cls, data: Path, out: Path | None, rule: str = "") -> "Home":
-        """The same without folds and tables, for a folder whose runs may have been trained on other data."""
-        source = describe(data, rule)
-        out = (out or Path(f"{source.folder.name}-hipposeg")).expanduser().resolve()
+        """The same without folds and tables, for a folder whose runs may have been trained on other data.
+
+        Without a rule, the one that was given when the folder's runs were trained on this data set holds.
+        """
+        folder = data.expanduser().resolve()
+        out = (out or Path(f"{folder.name}-hipposeg")).expanduser().resolve()
+        source = describe(folder, rule or _rule_of(out, folder))
         if out == source.folder or source.folder in out.parents:
             raise DataError(f"{out}: found the folder of results in the data set, expected one outside. Give --out.")
         ws = Workspace(out, source.dataset, "standard")
         return cls(out, cohorts.load(source, ws.work / "cache" / "voxels"), {}, ws)
+
+
+def _rule_of(out: Path, folder: Path) -> str:
+    """The subject rule with which a folder of results was trained on a data set; "" if none was given."""
+    path = out / ".work" / TRAINED_ON
+    stored = files.read_json(path) if path.is_file() else {}
+    return stored["subjects"] if stored.get("folder") == folder.as_posix() else ""
 
 
 def train(
@@ -169,7 +184,7 @@ def _origin(home: Home, path: Path, scored: list[int]) -> str:
     Raises ValueError if they were trained on a subject that is to be scored.
     """
     stored = path.with_name(FITTED)
-    state = files.read_json(path.with_name(STATE)) if path.with_name(STATE).is_file() else None
+    state = weights.state_in(path.parent)
     if not stored.is_file() or state is None or state["config"]["data_sha256"] != home.cohort.sha256:
         return f"{path} comes from other data: scores are honest only if no scored subject was in them."
     fold = files.read_json(stored)["fold"]
@@ -192,7 +207,7 @@ def evaluate(
     cases are scored, and the page is written again; of any other, all cases are scored.
 
     Args:
-        data, out, rule: as of `train`.
+        data, out, rule: as of `train`; without a rule, the one that training was given holds.
         only: text that the names of runs must contain.
         without: channels that the network does not get.
 
@@ -204,7 +219,7 @@ def evaluate(
     if unknown := sorted(set(without) - set(spec.channels)):
         raise ValueError(f"found no channel {unknown[0]!r}; this data set has {', '.join(spec.channels)}")
     found = sorted(path.parent for path in home.out.glob(f".work/*/runs/*/{FITTED}") if only in path.parent.name)
-    found = [folder for folder in found if (folder / STATE).is_file()]
+    found = [folder for folder in found if weights.state_in(folder)]
     if not found:
         which = f" with {only} in its name" if only else ""
         raise ValueError(f"{home.out}: found no finished run{which}; `hipposeg train --data` makes one")
@@ -231,7 +246,7 @@ def evaluate(
 
 def _evaluated(folder: Path, home: Home, missing: tuple[int, ...]) -> list[dict]:
     """Scores of one run's network on the cases of each part."""
-    stored, state, cohort = files.read_json(folder / FITTED), files.read_json(folder / STATE), home.cohort
+    stored, state, cohort = files.read_json(folder / FITTED), weights.state_in(folder), home.cohort
     prep = Prep(**{key: tuple(v) if isinstance(v, list) else v for key, v in stored["prep"].items()})
     model = replace(base(stored["base"]), prep=replace(prep, missing=missing))
     row = state["row"]

@@ -9,6 +9,8 @@ import re
 import shutil
 import sys
 import tarfile
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from typing import Any
 from filelock import FileLock
 
 from hipposeg.data.spec import MSD_HIPPOCAMPUS, PHANTOM_SPEC, DataError, DatasetSpec
-from hipposeg.files import sha256_bytes
+from hipposeg.files import DamagedError, read_json, sha256_bytes
 from hipposeg.workspace import PROFILES, Workspace, output_root, project_root
 
 FOLDER = "Task04_Hippocampus"
@@ -25,6 +27,7 @@ URL = "https://msd-for-monai.s3-us-west-2.amazonaws.com/Task04_Hippocampus.tar"
 MD5 = "9d24dba78a72977dbd1d2e110310f31b"
 # Seconds until the server must accept a connection, and the longest pause in a transfer.
 TIMEOUT_S = (10.0, 20.0)
+MOST_BYTES = 200_000_000  # of a download; the archive has 27 MB
 PHANTOM_SUBJECTS = 13
 PHANTOM_SEED = 20180405
 
@@ -131,9 +134,11 @@ def read_listing(folder: Path, training: bool = True) -> dict[str, Any]:
     if not path.is_file():
         raise DataError(f"{path}: found no such file, expected MSD's description of the data set.")
     try:
-        listing = json.loads(path.read_text(encoding="utf-8-sig"))  # some editors begin a file with a byte order mark
-    except ValueError as error:
-        raise DataError(f"{path}: found a file that is not JSON ({error}), expected JSON. Fetch it again.") from error
+        listing = read_json(path)
+    except DamagedError as error:
+        raise DataError(
+            f"{path}: found a file that is not JSON ({error.__cause__}), expected JSON. Fetch it again."
+        ) from error
     if not isinstance(listing, dict):
         raise DataError(f"{path}: found {json.dumps(listing)[:40]}, expected a JSON object. Fetch the file again.")
     if training and not isinstance(listing.get("training"), list):
@@ -195,7 +200,10 @@ def _download(folder: Path) -> str | None:
     if os.environ.get("HIPPOSEG_OFFLINE") == "1":
         return "HIPPOSEG_OFFLINE=1"
     try:
-        fetch(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_suffix(".lock")):
+            if not folder.exists():  # another process may have fetched it meanwhile
+                fetch(folder)
     except NoNetworkError as error:
         return str(error)
     return None
@@ -214,12 +222,14 @@ def fetch(folder: Path, url: str = URL, md5: str = MD5, progress: bool = True) -
     import requests
 
     pooch.get_logger().setLevel("ERROR")
-    temporary = folder.with_name(f".{os.getpid()}.part.{folder.name}")
-    loader = pooch.HTTPDownloader(progressbar=progress, timeout=TIMEOUT_S)
+    loader = pooch.HTTPDownloader(progressbar=progress, timeout=TIMEOUT_S, hooks={"response": _limited})
+    temporary = None
     try:
-        temporary.mkdir(parents=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        # Process numbers repeat in containers, so two of them may share this folder's disk and a number.
+        temporary = Path(tempfile.mkdtemp(prefix=f".{os.getpid()}.part.", dir=folder.parent))
         archive = pooch.retrieve(url, f"md5:{md5}", "archive.tar", temporary, downloader=loader)
-        with tarfile.open(archive) as tar:
+        with tarfile.open(archive, "r:") as tar:  # not compressed, so it cannot hold more than its own size
             # The filter refuses paths that leave the folder, links out of it, and devices; Python 3.11.4 brought it.
             tar.extractall(temporary, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
         (temporary / folder.name).rename(folder)
@@ -232,7 +242,23 @@ def fetch(folder: Path, url: str = URL, md5: str = MD5, progress: bool = True) -
             "command again, or set HIPPOSEG_DATA to a copy of the data set. HIPPOSEG_OFFLINE=1 takes a phantom instead."
         ) from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if temporary:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _limited(response: Any, *_: Any, **__: Any) -> None:
+    """Let a response of requests end with a ValueError beyond MOST_BYTES, whatever it claims its length to be."""
+    chunks = response.iter_content
+
+    def counted(*sizes: Any, **options: Any) -> Iterator[bytes]:
+        total = 0
+        for chunk in chunks(*sizes, **options):
+            total += len(chunk)
+            if total > MOST_BYTES:
+                raise ValueError(f"it sends more than {MOST_BYTES // 1_000_000} MB")
+            yield chunk
+
+    response.iter_content = counted
 
 
 def _phantom() -> Source:

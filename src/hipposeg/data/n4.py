@@ -5,6 +5,7 @@ et al. 2010, doi:10.1109/TMI.2010.2046908) and divides it out. A small crop cann
 change of tissue, so all parameters lean towards correcting too little. SimpleITK does the work.
 """
 
+import io
 import os
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -17,7 +18,7 @@ import numpy as np
 
 from hipposeg.data.cohort import Cohort
 from hipposeg.data.read import Case
-from hipposeg.files import replacing, sha256_bytes, to_json
+from hipposeg.files import read_cached, sha256_bytes, to_json, write_cached
 
 # Raised by hand when the same parameters would give other voxels; older caches are then not read.
 VERSION = 1
@@ -94,7 +95,7 @@ def n4(image: np.ndarray, spacing: tuple[float, float, float], params: N4Params 
 def cache_path(case: Case, params: N4Params, cache_dir: Path) -> Path:
     """Where a corrected case is cached: the name has a hash of contents, parameters and SimpleITK's version."""
     what = {"version": VERSION, "simpleitk": version("SimpleITK"), "params": asdict(params), "case": case.sha256}
-    return cache_dir / f"{case.name}-{sha256_bytes(to_json(what).encode())[:24]}.npy"
+    return cache_dir / f"{case.name}-{sha256_bytes(to_json(what).encode())[:24]}.n4"
 
 
 def n4_cohort(cohort: Cohort, params: N4Params, cache_dir: Path, jobs: int | None = None) -> dict[int, np.ndarray]:
@@ -116,8 +117,9 @@ def n4_cohort(cohort: Cohort, params: N4Params, cache_dir: Path, jobs: int | Non
         found = pool.map(correct, missing) if pool else map(correct, missing)
         bar = tqdm(found, "N4", len(missing), unit="volume", disable=not missing)
         for case, image in zip(missing, bar, strict=True):
-            with replacing(cache_path(case, params, cache_dir)) as temporary:
-                np.save(temporary, image)
+            stream = io.BytesIO()
+            np.save(stream, image)
+            write_cached(cache_path(case, params, cache_dir), stream.getvalue())
             done[case.number] = image
     finally:
         if pool:
@@ -130,8 +132,5 @@ def _corrected(case: Case, params: N4Params) -> np.ndarray:
 
 
 def _cached(case: Case, params: N4Params, cache_dir: Path) -> np.ndarray | None:
-    try:
-        corrected = np.load(cache_path(case, params, cache_dir))
-    except (OSError, ValueError, EOFError):
-        return None
-    return corrected if corrected.shape == case.image.shape and corrected.dtype == np.float32 else None
+    content = read_cached(cache_path(case, params, cache_dir))
+    return None if content is None else np.load(io.BytesIO(content), allow_pickle=False)

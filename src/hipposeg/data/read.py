@@ -4,14 +4,15 @@ A volume that is truncated, of another shape or with a stray class would train w
 bad score. Each check raises a `DataError` that names the file, what was found, what was expected and what to do.
 """
 
-import gzip
 import io
 import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from math import prod
 from pathlib import Path
+from struct import unpack
 from typing import Any
 
 import nibabel as nib
@@ -21,10 +22,16 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 
 from hipposeg.data.spec import DataError, DatasetSpec, Entry
-from hipposeg.files import sha256_bytes
+from hipposeg.files import gunzip, sha256_bytes
 
 SPACING_TOLERANCE_MM = 1e-3
 AFFINE_TOLERANCE_MM = 1e-3
+# Of one file: a head with voxels of 0.4 mm has 180 million. Beyond, a header is damaged, or made to fill the memory.
+MOST_VOXELS = 1 << 28
+SLACK_BYTES = 1 << 20  # behind the voxels, such as tags
+HEADER_BYTES = 1024  # more than any header has
+GZIP, MGH = b"\x1f\x8b", b"\0\0\0\1"  # how such files begin
+MGH_BYTES = {0: 1, 4: 2}  # of a voxel by MGH's code of its type; others have 4
 FETCH_AGAIN = "Fetch or export this file again (of Task04: delete the data folder and run `make data`)."
 # 8-bit masks stored as JPEG are grey near their border; this and above is foreground.
 MASK_THRESHOLD = 128
@@ -135,11 +142,9 @@ def _load_nifti(path: Path) -> tuple[np.ndarray, np.ndarray, Any]:
     """
     content = path.read_bytes()
     try:
-        if content[:2] == b"\x1f\x8b":
-            content = gzip.decompress(content)
-        elif path.suffix == ".gz":
+        if content[:2] != GZIP and path.suffix == ".gz":
             raise _problem(path, "a file that is not gzip", ".nii.gz")
-        image = parse(content)
+        image = parse(unpacked(content))
         header_size = image.header.single_vox_offset
         if image.dataobj.offset < header_size:
             found = f"voxels that begin at byte {image.dataobj.offset}, inside the header (vox_offset)"
@@ -205,6 +210,43 @@ def _stacked(folder: Path) -> tuple[np.ndarray, np.ndarray, tuple[float, ...], s
             raise _problem(path, f"{plane.shape} pixels", f"{planes[0].shape}, as in the subject's first slice")
         planes.append(plane)
     return np.stack(planes, -1), np.eye(4), (1.0, 1.0, 1.0), "uint8"
+
+
+def unpacked(content: bytes) -> bytes:
+    """The bytes of a file, unpacked if it is gzip: of NIfTI and MGH what the header claims, else the beginning alone.
+
+    Raises ValueError if the header claims more than a scan has or than the file holds, and errors of `files.gunzip`.
+    """
+    packed = content[:2] == GZIP
+    header = zlib.decompressobj(wbits=31).decompress(content, HEADER_BYTES) if packed else content[:HEADER_BYTES]
+    voxels, size = _claimed(header)
+    if voxels > MOST_VOXELS:
+        raise ValueError(f"its header claims {voxels} voxels, more than the {MOST_VOXELS} that a scan can have")
+    if packed and not voxels and len(header) == HEADER_BYTES:
+        return header  # enough to say that this is another kind of file
+    content = gunzip(content, size + SLACK_BYTES) if packed else content
+    if voxels and len(content) < size:
+        raise ValueError(f"it holds {len(content)} bytes of the {size} that its header claims")
+    return content
+
+
+def _claimed(header: bytes) -> tuple[int, int]:
+    """Voxels and bytes that the header of a file with voxels claims; none for another kind of file."""
+    single = {b"n+1\0": (nib.Nifti1Header, header[344:348]), b"n+2\0": (nib.Nifti2Header, header[4:8])}
+    kind = next((kind for magic, (kind, found) in single.items() if found == magic), None)
+    if header[:4] == MGH and len(header) >= 24:
+        *sides, code = unpack(">5i", header[4:24])
+        start, width = 284, MGH_BYTES.get(code, 4)
+    elif kind and len(header) >= kind.sizeof_hdr:
+        raw = kind(header[: kind.sizeof_hdr], check=False)
+        count, *sides = raw["dim"].tolist()
+        sides, types, code = sides[: max(count, 0)], nib.nifti1.data_type_codes.dtype, int(raw["datatype"])
+        width = types[code].itemsize if code in types else int(raw["bitpix"]) // 8
+        start = int(np.clip(np.nan_to_num(raw["vox_offset"]), 0, 1 << 26))
+    else:
+        return 0, 0
+    voxels = prod(max(side, 0) for side in sides)
+    return voxels, start + voxels * width
 
 
 def parse(content: bytes) -> Any:

@@ -80,16 +80,17 @@ def with_context(network: GuidedUNet, samples: Samples, machine: Machine, cache:
     """
     weights = safetensors.torch.save({n: v.cpu().contiguous() for n, v in network.tower.state_dict().items()})
     name = files.sha256_bytes(weights, samples.images.numpy().tobytes(), repr(machine).encode())
-    path = cache / f"{name[:32]}.safetensors"
-    if not path.is_file():
+    path = cache / f"{name[:32]}.context"
+    if (content := files.read_cached(path)) is None:
         started, parts = time.perf_counter(), []
         tower = network.tower.to(machine.device).eval()
         for part in samples.images.split(256):
             with torch.inference_mode(), machine.autocast():
                 parts.append(tower(part.to(machine.device)).cpu())
         seconds = torch.tensor(time.perf_counter() - started)
-        files.write_bytes(path, safetensors.torch.save({"context": torch.cat(parts), "seconds": seconds}))
-    kept = safetensors.torch.load(path.read_bytes())
+        content = safetensors.torch.save({"context": torch.cat(parts), "seconds": seconds})
+        files.write_cached(path, content)
+    kept = safetensors.torch.load(content)
     return replace(samples, context=kept["context"]), float(kept["seconds"])
 
 

@@ -71,8 +71,8 @@ def train_all(
 
     before, failed = load.load(ws), []
     cluster = nullcontext(scheduler) if scheduler else LocalCluster(
-        n_workers=min(jobs or this_machine().threads, len(waiting)), threads_per_worker=1, dashboard_address=":0",
-        silence_logs=logging.ERROR, local_directory=str(ws.work / "dask"),
+        n_workers=min(jobs or this_machine().threads, len(waiting)), threads_per_worker=1, silence_logs=logging.ERROR,
+        dashboard_address="127.0.0.1:0", local_directory=str(ws.work / "dask"),
     )  # fmt: skip
     with cluster as address, Client(address) as client:
         futures: dict[RunSpec, object] = {}
@@ -109,10 +109,11 @@ def _data(source: Source, ws: Workspace) -> tuple[cohorts.Cohort, runs.Folds]:
 
 
 def _note(ws: Workspace, before: pd.DataFrame, planned_as: str, name: str) -> None:
-    """Add a run trained here to reproduced.csv: its Dice beside what the tables held of the planned run."""
+    """Add a run trained here to reproduced.csv: its Dice beside what the tables held of the planned run at first."""
     path = ws.artifacts / store.REPRODUCED
-    rows = {row["run"]: row for row in pd.read_csv(path).to_dict("records")} if path.is_file() else {}
+    rows = {row["run"]: row for row in store.read_table(path).to_dict("records")}
     old, new = before.query("run == @planned_as and label == 'mean'")["dice"].mean(), load.get(ws, name)
+    old = rows[name]["dice_before"] if name in rows else old
     rows[name] = {"run": name, "dice_here": new.mean(), "dice_before": old, "difference": new.mean() - old,
                   **{column: new.config[column] for column in ("processor", "precision")}}  # fmt: skip
     files.write_csv(path, REPRODUCED_COLUMNS, [rows[name] for name in sorted(rows)])

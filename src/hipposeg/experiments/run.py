@@ -1,7 +1,8 @@
 """Train one run, score it, and put it into the tables.
 
-Work happens in `.work/<data set>/runs/<run>/`: checkpoint, weights, masks, scores, and last `run.json`, which marks the
-run as complete. Two questions have different answers:
+Work happens in `.work/<data set>/runs/<run>/`: checkpoint, weights, masks, scores, and last `run.state`, which marks
+the run as complete and has the hashes of its files, so a damaged run is made again. Two questions have different
+answers:
 
 - Is the run in the tables of artifacts/? Then it is done on every machine, whoever trained it (`obtain`).
 - Is it in the cache of this machine? Only then does `train` not train it again, so that a change shows.
@@ -29,14 +30,14 @@ from hipposeg.experiments import plan
 from hipposeg.experiments.registry import FLAGSHIP, RunSpec, configuration_of, needed_by, numerics_of, run_key
 from hipposeg.experiments.samples import images_of
 from hipposeg.experiments.trainers import trained
-from hipposeg.experiments.weights import WEIGHTS
+from hipposeg.experiments.weights import STATE, WEIGHTS, state_in, whole_state
 from hipposeg.experiments.weights import store as store_weights
 from hipposeg.results import load, store
 from hipposeg.results.load import Run
 from hipposeg.training.machine import Machine, processor_name, this_machine
 from hipposeg.workspace import Workspace
 
-STATE, MASKS, SCORES = "run.json", "masks.npz", "scores.csv"
+MASKS, SCORES, HISTORY = "masks.npz", "scores.csv", "history.jsonl"
 
 # There are hundreds of runs. Scores are kept of all; masks only of the flagship's runs with these schedules, and of the
 # first seed on fold 0 (or of all seeds) of the models below, whose masks studies need.
@@ -131,7 +132,7 @@ def stand_ins(ws: Workspace) -> dict[str, str]:
     """Runs of the main sections that this machine trained in its own precision -> the committed runs they repeat."""
     planned = plan.standard(ws.profile) if ws.profile != "stored" else []
     found = {native(run): run for run in planned if native(run) != run}
-    return {here.name: run.name for here, run in found.items() if (folder_of(here, ws) / STATE).is_file()}
+    return {here.name: run.name for here, run in found.items() if state_in(folder_of(here, ws))}
 
 
 def machine_for(run: RunSpec) -> Machine:
@@ -162,14 +163,12 @@ def folder_of(run: RunSpec, ws: Workspace) -> Path:
 
 
 def is_cached(run: RunSpec, key: str, machine: Machine, ws: Workspace) -> bool:
-    """Whether this machine has trained the run as it is configured now, with this torch and as many threads."""
-    folder = folder_of(run, ws)
-    try:
-        state = files.read_json(folder / STATE)
-    except (OSError, ValueError):
-        return False
-    whole = all((folder / name).is_file() for name in (WEIGHTS, MASKS, SCORES))
-    return whole and state["row"]["key"] == key and state["made_by"] == _made_by(machine)
+    """Whether this machine has trained the run as it is configured now, with this torch and as many threads.
+
+    A run of which a file is damaged or lost counts as not trained.
+    """
+    state = state_in(folder_of(run, ws))
+    return state is not None and (state["row"]["key"], state["made_by"]) == (key, _made_by(machine))
 
 
 def _made_by(machine: Machine) -> dict[str, Any]:
@@ -179,7 +178,7 @@ def _made_by(machine: Machine) -> dict[str, Any]:
 
 
 def _make(run: RunSpec, cohort: Cohort, fold: Fold, ws: Workspace, machine: Machine, key: str) -> None:
-    """Train, predict and score in the run's folder; run.json is written last."""
+    """Train, predict and score in the run's folder; its state is written last."""
     folder, model = folder_of(run, ws), run.definition
     (folder / STATE).unlink(missing_ok=True)
     images = images_of(cohort, model.prep, ws)
@@ -211,17 +210,20 @@ def _make(run: RunSpec, cohort: Cohort, fold: Fold, ws: Workspace, machine: Mach
         "data_sha256": cohort.sha256,
         "config": configuration_of(run),
     }
-    files.write_json(folder / STATE, {"row": row, "config": config, "made_by": _made_by(machine)})
+    kept = (folder / WEIGHTS, folder / MASKS, folder / SCORES, *folder.glob(HISTORY), *folder.glob("studies/*"))
+    hashes = {path.relative_to(folder).as_posix(): files.sha256_file(path) for path in kept}
+    state = {"row": row, "config": config, "made_by": _made_by(machine), "files": hashes}
+    files.write_cached(folder / STATE, files.to_json(state).encode())
 
 
 def _publish(run: RunSpec, ws: Workspace) -> None:
     """Put the run of this folder into the tables."""
     folder = folder_of(run, ws)
-    state, path = files.read_json(folder / STATE), folder / "history.jsonl"
+    state, path = whole_state(run, folder.parent), folder / HISTORY
     masks = store.unpacked(folder / MASKS) if keeps_masks(run, ws) else None
     lines = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
     history = pd.json_normalize(lines, sep="_")  # one row an epoch
-    scores, studies = pd.read_csv(folder / SCORES), sorted(folder.glob("studies/*"))
+    scores, studies = store.read_table(folder / SCORES, store.SCORE_COLUMNS), sorted(folder.glob("studies/*"))
     store.put(ws, state["row"], state["config"], scores, history, masks, studies)
 
 

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from hipposeg import files, metrics
+from hipposeg import metrics
 from hipposeg.data.cohort import Cohort
 from hipposeg.data.folds import Fold, scored_part
 from hipposeg.experiments import guidance
 from hipposeg.experiments.registry import RunSpec, members_of, needed_by
 from hipposeg.experiments.samples import make_patches, make_samples, shared, training_slices
-from hipposeg.experiments.weights import finished, halve, initial, predict_with, start_from
+from hipposeg.experiments.weights import finished, halve, initial, predict_with, start_from, whole_state
 from hipposeg.inference import Predictor
 from hipposeg.models import atlas, cost
 from hipposeg.training import contrastive
@@ -113,7 +113,7 @@ def teachers_seconds(run: RunSpec, runs: Path) -> float:
 
 def _made(run: RunSpec, runs: Path) -> dict[str, Any]:
     """What the tables hold of a finished run in the folder of all runs."""
-    state = files.read_json(runs / run.name / "run.json")
+    state = whole_state(run, runs)
     return state["row"] | state["config"]
 
 

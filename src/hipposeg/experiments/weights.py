@@ -4,6 +4,8 @@ Weights are rounded to half precision when training ends, before anything is pre
 that were scored, at half the size.
 """
 
+import json
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,12 +18,15 @@ from torch import Tensor, nn
 from hipposeg.data.spec import DatasetSpec
 from hipposeg.experiments.model import Model
 from hipposeg.experiments.registry import MODELS, RunSpec, members_of
+from hipposeg.files import read_cached
 from hipposeg.inference import Predictor, Prep, averaged, evaluator, predictions, predictor
 from hipposeg.metrics import UNION
 from hipposeg.training.batches import seeded
 from hipposeg.training.machine import Machine
 
-WEIGHTS = "weights.safetensors"  # in a run's folder in the cache
+log = logging.getLogger(__name__)
+
+STATE, WEIGHTS = "run.state", "weights.safetensors"  # in a run's folder in the cache
 
 
 def initial(run: RunSpec, spec: DatasetSpec) -> nn.Module:
@@ -103,8 +108,33 @@ def start_from(network: nn.Module, path: Path) -> dict[str, Any]:
     return {"started": round(share, 4), "fresh": sorted(set(sizes) - set(fitting))}
 
 
+def state_in(folder: Path) -> dict[str, Any] | None:
+    """The state of a finished run, from its folder in the cache; None if a file of the run is damaged or lost.
+
+    The state has the SHA-256 of the others. What is damaged or lost is logged.
+    """
+    if (content := read_cached(folder / STATE)) is None:
+        return None
+    state = json.loads(content)
+    for name, digest in state["files"].items():
+        if not (folder / name).is_file():
+            log.warning("%s is missing: the run counts as not trained", folder / name)
+            return None
+        if read_cached(folder / name, digest) is None:
+            return None
+    return state
+
+
+def whole_state(run: RunSpec, runs: Path) -> dict[str, Any]:
+    """The state of a finished run below the folder of all runs. Raises FileNotFoundError if there is none."""
+    if (state := state_in(runs / run.name)) is None:
+        raise FileNotFoundError(f"{runs / run.name} has no whole run; `hipposeg train {run.model} --retrain` trains it")
+    return state
+
+
 def finished(run: RunSpec, spec: DatasetSpec, runs: Path) -> nn.Module:
     """The network of a finished run on the CPU. `runs` is the folder with all runs."""
+    whole_state(run, runs)
     return load(runs / run.name / WEIGHTS, run, spec, Machine("cpu", "bf16", 1))
 
 

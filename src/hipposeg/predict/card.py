@@ -101,7 +101,8 @@ def read(path: Path = PACKAGED / NAME) -> Card:
         card = Card(**content | {"boxes": Boxes(**boxes), "scales": tuple(content["scales"])})
         _check(card)
     except (AttributeError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: found {error}, expected a card of this version; {REMEDY}") from error
+        found = error.__cause__ or error
+        raise ValueError(f"{path}: found {found}, expected a card of this version; {REMEDY}") from error
     return card
 
 

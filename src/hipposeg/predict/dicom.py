@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from hipposeg.data.read import MOST_VOXELS
 from hipposeg.data.spec import DataError
 
 LPS_TO_RAS = np.diag((-1.0, -1.0, 1.0, 1.0))
@@ -64,7 +65,10 @@ def series_in(folder: Path, files: Iterable[Path] | None = None) -> list[Series]
                 import pydicom
 
                 header = pydicom.dcmread(path, stop_before_pixels=True)
-                slices = [(*_place(header, i), path) for i in range(header.Rows and header.get("NumberOfFrames") or 1)]
+                frames = header.get("NumberOfFrames") or 1
+                if header.Rows * header.Columns * frames > MOST_VOXELS:
+                    continue  # damaged, or made to fill the memory
+                slices = [(*_place(header, i), path) for i in range(frames)]
                 own = header.SOPInstanceUID if "PerFrameFunctionalGroupsSequence" in header else ""
                 series = groups.setdefault((header.SeriesInstanceUID, own), {})
                 series.setdefault(header.SOPInstanceUID, (header, slices))
@@ -105,6 +109,8 @@ def read_series(series: Series) -> tuple[np.ndarray, np.ndarray]:
     slices, rescale = [], "PixelValueTransformationSequence"
     for path in series.files:
         header = pydicom.dcmread(path)
+        if (voxels := series.n_slices * header.Rows * header.Columns) > MOST_VOXELS:
+            raise DataError(f"{path.parent}: found headers that claim {voxels} voxels, expected {MOST_VOXELS} at most.")
         try:
             for i, pixels in enumerate(header.pixel_array.reshape(-1, header.Rows, header.Columns)):
                 slope, offset = (_get(header, i, rescale, name)[0] for name in ("RescaleSlope", "RescaleIntercept"))

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from hipposeg.data.spec import DataError
-from hipposeg.files import write_csv, write_json, write_text
+from hipposeg.files import printable, write_csv, write_json, write_text
 from hipposeg.predict.ensemble import Ensemble, Volume, load_ensemble
 from hipposeg.predict.scan import save_labels
 from hipposeg.predict.segment import CHECK, OK, REFUSED, SIDES, Result, segment
@@ -30,6 +30,8 @@ ENDS = ("mm3", "low", "high")  # of a volume and its interval
 PARTS = ("anterior", "posterior", "total", *(f"{s}{part}" for s in SIDES for part in ("_anterior", "_posterior", "")))
 COLUMNS = ("image", "status", "name", *(f"{part}_{end}" for part in PARTS for end in ENDS), "asymmetry",
            "intracranial_ml", "agreement", "reasons")  # fmt: skip
+# How a cell begins that a spreadsheet takes for a formula, and may run.
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
 ENDINGS = ("_dseg.nii.gz", "_dseg.tsv", "_volumes.json", "_qc.html", "_dseg.dcm")
 SUFFIXES = (".nii.gz", ".nii", ".mgz", ".mgh", ".nrrd", ".mha", ".mhd", ".dcm")
 DISCLAIMER = (
@@ -80,12 +82,12 @@ class Folder:
             return known["name"]
         *parents, own = Path(as_key(image)).parts
         stem = next((own[: -len(end)] for end in SUFFIXES if own.lower().endswith(end)), own)
-        taken, found = {row["name"] for row in self.rows.values()}, stem
+        taken, found = {row["name"] for row in self.rows.values()}, harmless(stem)
         while found in taken and len(parents) > 1:
-            found = f"{parents.pop()}_{found}"
+            found = harmless(f"{parents.pop()}_{found}")
         number = 2
         while found in taken:
-            found, number = f"{stem}-{number}", number + 1
+            found, number = f"{harmless(stem)}-{number}", number + 1
         return found
 
     def blocked(self, image: Path) -> str:
@@ -142,7 +144,7 @@ class Folder:
 
     def _add(self, image: Path, name: str, status: str, reasons: str, more: dict[str, str]) -> None:
         key = as_key(image)
-        row = {"image": key, "name": name, "status": status, "reasons": as_utf8(reasons)}
+        row = {"image": key, "name": name, "status": status, "reasons": as_cell(reasons)}
         self.rows[key] = dict.fromkeys(COLUMNS, "") | row | more
         write_csv(self.path / TABLE, COLUMNS, list(self.rows.values()))
 
@@ -184,6 +186,18 @@ def as_key(image: Path) -> str:
 def as_utf8(text: str) -> str:
     """A text without what UTF-8 cannot store: bytes of a file name in another encoding become escapes."""
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def harmless(name: str) -> str:
+    """A name of files, without what steers a terminal, that is no formula to a spreadsheet."""
+    name = "".join(one if one.isprintable() else "_" for one in name)
+    return "_" * name.startswith(FORMULA) + name
+
+
+def as_cell(text: str) -> str:
+    """A text that is one line, steers no terminal and is no formula to a spreadsheet."""
+    text = printable(as_utf8(text)).replace("\n", " ")
+    return "'" * text.startswith(FORMULA) + text
 
 
 def picture(result: Result) -> bytes:
@@ -256,7 +270,8 @@ def run(
                 path, folder, ensemble, series, lambda text: print_safely(f"  {text}", sys.stderr)
             )
         counts[status] += 1
-        done = f"[{place}/{len(paths)}] {path}: {status}, {time.perf_counter() - started:.0f} s"
+        name = str(path).replace("\n", "\\n")
+        done = f"[{place}/{len(paths)}] {name}: {status}, {time.perf_counter() - started:.0f} s"
         done += "".join(f"\n  {part} {volume}" for part, volume in volumes.items())
         print_safely(done)
         if why:
@@ -294,8 +309,8 @@ def one(
 
 
 def print_safely(text: str, stream: TextIO | None = None) -> None:
-    """Print a line, on stdout; neither a terminal without these letters nor a closed pipe ends the batch."""
-    stream = stream or sys.stdout
+    """Print a text, on stdout; neither a terminal without these letters nor a closed pipe ends the batch."""
+    stream, text = stream or sys.stdout, printable(text)
     encoding = stream.encoding or "utf-8"
     try:
         print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)

@@ -5,6 +5,7 @@ with a doubtful header is refused. The format follows from the content; the name
 """
 
 import gzip
+import math
 import re
 import zlib
 from dataclasses import dataclass
@@ -16,9 +17,9 @@ import nibabel
 import numpy as np
 from nibabel.affines import apply_affine, voxel_sizes
 
-from hipposeg.data.read import parse
+from hipposeg.data.read import MGH, MOST_VOXELS, SLACK_BYTES, parse, unpacked
 from hipposeg.data.spec import DataError
-from hipposeg.files import write_bytes
+from hipposeg.files import gunzip, write_bytes
 from hipposeg.predict import dicom
 
 FEWEST_VALUES = 16  # a scan has a hundred or more, a label map a few
@@ -125,13 +126,13 @@ def _read_file(path: Path) -> Found:
         raise _error(path, "no such file", "a scan", "Check the name.")
     content, pair = path.read_bytes(), path.suffix.lower() == ".img"
     try:
-        content = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+        content = unpacked(content)
         if {int.from_bytes(content[:4], order) for order in ("little", "big")} & {348, 540}:
             pair = content[344:348] != b"n+1\0" and content[4:8] != b"n+2\0"
             if not pair:
                 image = parse(content)
                 return np.asarray(image.dataobj), *_check_nifti(path, image.header, content), image.header
-        elif content[:4] == b"\0\0\0\1":
+        elif content[:4] == MGH:
             image = nibabel.MGHImage.from_bytes(content)
             return np.asarray(image.dataobj), image.affine if any(content[28:30]) else None, (), None
         elif re.match(rb"NRRD|\s*(ObjectType|Comment|NDims)\s*=", content):
@@ -152,12 +153,18 @@ def _read_itk(path: Path, content: bytes) -> tuple[np.ndarray, np.ndarray | None
     if nrrd := content.startswith(b"NRRD"):
         header, data = (*re.split(rb"\r?\n\r?\n", content, maxsplit=1), b"")[:2]
         name, oriented = re.search(rb"(?mi)^data ?file: *(\S+)", header), re.search(NRRD_SPACE, header)
-        unpack = gzip.decompress if re.search(rb"(?mi)^encoding: *gz", header) else len
+        sides, packed = rb"(?mi)^sizes: *([\d ]+)", rb"(?mi)^encoding: *gz"
     else:
         header, file, data = re.split(rb"ElementDataFile\s*=\s*(\S*).*?\n", content, maxsplit=1)
         name, oriented = re.match(rb"(?i)(?!local$)(.+)", file), b"TransformMatrix" in header
-        unpack = zlib.decompress if re.search(rb"(?mi)^CompressedData\s*=\s*[t1]", header) else len
-    unpack((path.parent / name[1].decode()).read_bytes() if name else data)
+        sides, packed = rb"(?mi)^DimSize\s*=\s*([\d ]+)", rb"(?mi)^CompressedData\s*=\s*[t1]"
+    claimed = re.search(sides, header)
+    voxels = math.prod(map(int, claimed[1].split())) if claimed else 0
+    if voxels > MOST_VOXELS:
+        raise ValueError(f"its header claims {voxels} voxels, more than the {MOST_VOXELS} that a scan can have")
+    if re.search(packed, header):
+        data = (path.parent / name[1].decode()).read_bytes() if name else data
+        gunzip(data, 8 * voxels + SLACK_BYTES, zlib.MAX_WBITS | 32)  # either kind of compression
     image = sitk.ReadImage(str(path), imageIO="NrrdImageIO" if nrrd else "MetaImageIO")
     n, affine = image.GetDimension(), np.eye(4)
     if n > 2:

@@ -4,7 +4,6 @@
 run with its training history and its masks.
 """
 
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -14,7 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hipposeg.data.spec import DatasetSpec
+from hipposeg.data.spec import DatasetSpec, pairs
+from hipposeg.files import DamagedError
 from hipposeg.metrics import MEAN, labels_of
 from hipposeg.results import store
 from hipposeg.workspace import Workspace
@@ -25,6 +25,13 @@ PLACE = ["model", "folds", "fold", "seed", "schedule"]
 # Human agreement and the best published methods end near 0.90, so a higher mean leaves room for honest progress only.
 LEAK_DICE = 0.92
 LEAK_FOLDS = ("grouped", "nnunet")
+# Smallest and largest value of each column with numbers; a value that was not measured is missing.
+RANGES = {
+    store.RUNS: {name: (0, np.inf) for name in ("n", "fold", "seed", "params", "steps", "gflops", "train_s")},
+    store.SCORES: {name: (1, np.inf) for name in ("case", "subject")}
+    | {name: (0, 1) for name in ("dice", "iou", "nsd1", "nsd2")}
+    | {name: (0, np.inf) for name in ("hd95", "msd", "volume_true", "volume_predicted")},
+}
 CONFIG_COLUMNS = ("notebook", "family", "numerics", "data_sha256")
 
 
@@ -129,11 +136,18 @@ def _joined(ws: Workspace, _stamp: tuple[int, int]) -> pd.DataFrame:
     try:
         table, configs = store.read_runs(ws)[list(store.RUN_COLUMNS)], store.read_configs(ws.artifacts)
         scores = store.read_scores(ws.artifacts)[["run", *store.SCORE_COLUMNS]]
-    except (ValueError, KeyError, OSError, EOFError, zlib.error) as error:
-        raise ResultsError(f"the tables in {ws.artifacts} cannot be read ({error}); {_AGAIN}") from error
+    except DamagedError as error:
+        raise ResultsError(str(error)) from error
     for name, found in ((store.SCORES, set(scores["run"].unique())), (store.CONFIGS, set(configs))):
         if missing := sorted(set(table["run"]) - found):
             raise ResultsError(f"{ws.artifacts / name} lacks {missing[0]}, which {store.RUNS} lists; {_AGAIN}")
+    _check_rows(ws.artifacts / store.RUNS, table, ["run"])
+    _check_rows(ws.artifacts / store.SCORES, scores, ["run", "case", "label"])
+    _check_subjects(ws.artifacts / store.SCORES, scores, ws.has_pairs)
+    _check_coverage(ws.artifacts / store.SCORES, scores, table)
+    for run in table["run"]:
+        if lacking := set(CONFIG_COLUMNS) - set(configs[run]):
+            raise ResultsError(f"{ws.artifacts / store.CONFIGS}: found no {min(lacking)} of {run}; {_AGAIN}")
     facts = [{"run": run, **{name: configs[run][name] for name in CONFIG_COLUMNS}} for run in table["run"]]
     table = table.merge(pd.DataFrame(facts), on="run")
     scores["volume_bias"] = scores["volume_predicted"] - scores["volume_true"]
@@ -142,6 +156,53 @@ def _joined(ws: Workspace, _stamp: tuple[int, int]) -> pd.DataFrame:
     scores["volume_abs_error"] = scores["volume_bias"].abs().where(scores["label"] != MEAN, means)
     scores["run"] = scores["run"].astype(str)
     return table.assign(planned=table["run"]).merge(scores.astype({"label": str}), on="run")
+
+
+def _check_rows(path: Path, table: pd.DataFrame, keys: list[str]) -> None:
+    """Raise ResultsError, with file and line, unless values are possible and no key occurs twice."""
+    for column in keys:
+        _refuse(path, table, column, table[column].isna() | (table[column] == ""), "a value")
+    _refuse(path, table, keys, table.duplicated(keys), "one row of each")
+    for column, (low, high) in RANGES[path.name].items():
+        values = pd.to_numeric(table[column], errors="coerce")
+        possible = values.between(low, high) & (values != np.inf)
+        expected = f"{low} to {high}" if high < np.inf else f"a number of {low} or more"
+        _refuse(path, table, column, ~possible & table[column].notna(), expected)
+
+
+def _check_subjects(path: Path, scores: pd.DataFrame, paired: bool) -> None:
+    """Raise ResultsError, with file and line, unless subjects obey Task04's rule or, elsewhere, a case has one only.
+
+    paired: whether Task04's rule holds. Other data sets number their subjects by a rule that the tables do not hold.
+    """
+    if paired:
+        expected, words = pairs(scores["case"]), "(case + 1) // 2, the subject rule"
+    else:
+        expected = scores.groupby("case")["subject"].transform("first")
+        words = "the subject of the earlier rows of this case"
+    _refuse(path, scores, "subject", scores["subject"] != expected, words)
+
+
+def _check_coverage(path: Path, scores: pd.DataFrame, table: pd.DataFrame) -> None:
+    """Raise ResultsError unless every run of the table has a row of every label for each of its n cases."""
+    counts = scores.groupby(["run", "label"], observed=False).size().unstack().loc[table["run"]]
+    wrong = counts.ne(table["n"].to_numpy(), axis=0).stack()
+    if wrong.any():
+        run, label = wrong.idxmax()
+        wanted = table.set_index("run").loc[run, "n"]
+        raise ResultsError(
+            f"{path}: found {counts.loc[run, label]} cases of {run} with the label {label}, expected {wanted:g}, its n "
+            f"in {store.RUNS}; {_AGAIN}"
+        )
+
+
+def _refuse(path: Path, table: pd.DataFrame, what: str | list[str], wrong: pd.Series, expected: str) -> None:
+    if wrong.any():
+        at = int(wrong.to_numpy().argmax())
+        row, found = table.iloc[at], what if isinstance(what, str) else ", ".join(what)
+        values = ", ".join(str(row[name]) for name in found.split(", "))
+        line = f"{path}, line {at + 2} ({row['run']})"  # the first line has the names of the columns
+        raise ResultsError(f"{line}: found {found} {values}, expected {expected}; {_AGAIN}")
 
 
 def with_stand_ins(frame: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:

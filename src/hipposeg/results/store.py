@@ -108,8 +108,17 @@ def read_scores(folder: Path) -> pd.DataFrame:
 
 
 def read_table(path: Path, columns: Sequence[str] = ("run",), **options: Any) -> pd.DataFrame:
-    """A CSV file, read with pandas' options; where there is none, no row of these columns."""
-    return pd.read_csv(path, **options) if path.is_file() else pd.DataFrame(columns=list(columns))
+    """A CSV file with at least these columns, read with pandas' options; no row where there is none.
+
+    The reader of all tables. Raises DamagedError.
+    """
+    if not path.is_file():
+        return pd.DataFrame(columns=list(columns))
+    with files.reading(path, "a CSV table"):
+        table = pd.read_csv(path, **options)
+        if missing := [column for column in columns if column not in table]:
+            raise ValueError(f"there is no column {missing[0]}")
+        return table
 
 
 def read_configs(folder: Path) -> dict[str, dict[str, Any]]:
@@ -131,8 +140,8 @@ def packed(masks: dict[int, np.ndarray]) -> bytes:
 
 
 def unpacked(path: Path) -> dict[int, np.ndarray]:
-    """The inverse of `packed`: case -> (X, Y, Z) uint8."""
-    with np.load(path, allow_pickle=False) as stored:
+    """The inverse of `packed`: case -> (X, Y, Z) uint8. Raises DamagedError."""
+    with files.reading(path, "packed masks"), np.load(path, allow_pickle=False) as stored:
         return {int(name): stored[name] for name in stored.files}
 
 
@@ -157,6 +166,15 @@ def _with(table: pd.DataFrame, run: str, rows: pd.DataFrame) -> pd.DataFrame:
     rows.insert(0, "run", run)
     others = table[table["run"] != run].astype({"run": object})
     return pd.concat([others, rows], ignore_index=True) if len(others) else rows
+
+
+def changed_here(ws: Workspace) -> list[str]:
+    """Names of runs that this machine trained again and whose mean Dice differs from the published tables'."""
+    path = ws.artifacts / REPRODUCED
+    if not path.is_file():
+        return []
+    found = pd.read_csv(path)
+    return found.loc[found["difference"].abs() > 0, "run"].tolist()
 
 
 def _write_table(path: Path, table: pd.DataFrame, order: list[str]) -> None:
@@ -185,4 +203,4 @@ def _put_study(folder: Path, run: str, path: Path) -> None:
         _write_new(folder / path.name, path.read_bytes())
         return
     target = folder / f"{path.stem}.csv.gz"
-    _write_table(target, _with(read_table(target), run, pd.read_csv(path)), ["run"])
+    _write_table(target, _with(read_table(target), run, read_table(path, ())), ["run"])

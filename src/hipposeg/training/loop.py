@@ -5,14 +5,13 @@ last epoch to the same bytes. The weights that are scored are a running average 
 epoch.
 """
 
+import io
 import json
-import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -25,8 +24,6 @@ from hipposeg.training.batches import Samples, batches, seeded
 from hipposeg.training.losses import segmentation_loss
 from hipposeg.training.machine import Machine
 from hipposeg.training.optimiser import optimisers, rate
-
-log = logging.getLogger(__name__)
 
 # Increase when the loop's arithmetic changes: keys of earlier runs then differ.
 NUMERICS = 2
@@ -124,18 +121,15 @@ class Training:
         """Write a checkpoint atomically."""
         state = {"key": key, "history": self.history, "seconds": self.seconds, "model": self.model.state_dict()}
         state |= {"average": self.average.state_dict(), "optimisers": [o.state_dict() for o in self.optimisers]}
-        with files.replacing(path) as temporary:
-            torch.save(state, temporary)
+        stream = io.BytesIO()
+        torch.save(state, stream)
+        files.write_cached(path, stream.getbuffer())
 
     def resume(self, path: Path, key: str) -> None:
-        """Continue from a checkpoint with the same key; ignore any other, and warn if it is damaged."""
-        if not path.exists():
+        """Continue from a checkpoint with the same key; start anew without one, or if it is damaged."""
+        if (content := files.read_cached(path)) is None:
             return
-        try:
-            state = torch.load(path, map_location=self.machine.device, weights_only=True)
-        except (RuntimeError, OSError, EOFError, UnpicklingError) as error:
-            log.warning("%s is damaged (%s): the training starts anew", path, error or type(error).__name__)
-            return
+        state = torch.load(io.BytesIO(content), map_location=self.machine.device, weights_only=True)
         if state["key"] != key:
             return
         self.history, self.seconds = state["history"], state["seconds"]
@@ -220,6 +214,13 @@ def fit(
     config, checkpoint = training.config, folder / "checkpoint.pt"
     training.resume(checkpoint, key)
     per_epoch, done = training.steps(samples), len(training.history)
+
+    def keep() -> None:
+        lines = [json.dumps(files.plain(line), sort_keys=True) + "\n" for line in training.history]
+        files.write_text(folder / "history.jsonl", "".join(lines))
+
+    if done:  # of a training that had ended, no epoch would write it again
+        keep()
     from tqdm import tqdm  # the predictor imports this module, and works without
 
     with tqdm(total=config.epochs * per_epoch, initial=done * per_epoch, desc=label, mininterval=1, unit="step") as bar:
@@ -234,7 +235,6 @@ def fit(
             training.history.append(line)
             bar.set_postfix_str(f"epoch {number}/{config.epochs}, loss {line['loss']:.3f}")
             # The checkpoint last: a kill in between repeats the epoch, and with it the line.
-            lines = [json.dumps(files.plain(line), sort_keys=True) + "\n" for line in training.history]
-            files.write_text(folder / "history.jsonl", "".join(lines))
+            keep()
             training.save(checkpoint, key)
     return training.averaged(samples), training.history, training.seconds

@@ -75,10 +75,13 @@ def this_machine() -> Machine:
     """Device and precision that suit this machine.
 
     bfloat16 where the hardware computes in it: GPUs that support it, CPUs with AVX-512 BF16 or AMX. HIPPOSEG_THREADS
-    sets the threads; the default is all cores of this process, at most 8.
+    sets the threads; the default is all cores of this process, at most 8. Raises ValueError if it is no such number.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = int(os.environ.get("HIPPOSEG_THREADS") or min(cores, 8))
+    named = os.environ.get("HIPPOSEG_THREADS") or str(min(cores, 8))
+    if not re.fullmatch("[0-9]{1,3}", named) or int(named) == 0:
+        raise ValueError(f"HIPPOSEG_THREADS: found {named!r}, expected a whole number from 1 to 999, or nothing.")
+    threads = int(named)
     if torch.cuda.is_available():
         return Machine("cuda", "bf16" if torch.cuda.is_bf16_supported() else "fp32", threads)
     if torch.backends.mps.is_available():

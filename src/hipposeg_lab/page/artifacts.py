@@ -1,6 +1,5 @@
 """Reading a workspace's artifacts: the only input of the page and of README's results block."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,8 +7,9 @@ from typing import Any
 import pandas as pd
 
 from hipposeg.experiments.run import stand_ins
-from hipposeg.files import read_json
+from hipposeg.files import DamagedError, read_json
 from hipposeg.results import load as results
+from hipposeg.results.store import read_table
 from hipposeg.workspace import Workspace
 from hipposeg_lab.bench import summary
 
@@ -76,7 +76,7 @@ class Artifacts:
 
 def read_rows(path: Path) -> tuple[Row, ...]:
     """Rows of a CSV file as dictionaries; None for an empty field."""
-    frame = pd.read_csv(path)
+    frame = read_table(path, ())
     return tuple(frame.astype(object).where(frame.notna(), None).to_dict("records"))
 
 
@@ -84,17 +84,25 @@ def read_object(path: Path, kind: type) -> Any:
     """A JSON file that must hold an object (dict) or a list. Raises ReportError if it is damaged or holds another."""
     try:
         value = read_json(path)
-    except json.JSONDecodeError as error:
-        raise ReportError(f"{path} is not JSON ({error}); run the notebook that writes it again") from error
+    except DamagedError as error:
+        raise ReportError(f"{path} is not JSON ({error.__cause__}); run the notebook that writes it again") from error
     if not isinstance(value, kind):
         raise ReportError(f"{path} holds a {type(value).__name__}, expected a {kind.__name__}")
     return value
 
 
+def file_in(folder: Path, name: object, index: str) -> Path:
+    """A file of a folder that an index lists. Raises ReportError if the name leads out of the folder."""
+    path = folder / str(name)
+    if path.resolve().parent != folder.resolve():
+        raise ReportError(f"{folder / index} lists {name!r}, which is no file of its folder; restore it with git")
+    return path
+
+
 def read_pictures(index: Path) -> tuple[Picture, ...]:
     """The figures in one notebook's index. Raises ReportError if one is missing or has no caption."""
     pictures = tuple(
-        Picture(index.parent / str(item.get("file", "")), item.get("caption", ""), item.get("alt", ""))
+        Picture(file_in(index.parent, item.get("file"), index.name), item.get("caption", ""), item.get("alt", ""))
         for item in read_object(index, list)
     )
     for picture in pictures:

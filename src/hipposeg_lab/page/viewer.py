@@ -20,7 +20,7 @@ from hipposeg.data.spec import MSD_HIPPOCAMPUS
 from hipposeg.metrics import MEAN, UNION
 from hipposeg.results import load
 from hipposeg.results.tables import cases_by_rule
-from hipposeg_lab.page.artifacts import Artifacts, ReportError
+from hipposeg_lab.page.artifacts import Artifacts, ReportError, file_in
 from hipposeg_lab.page.numbers import MINUS, show
 from hipposeg_lab.page.view import LABELS
 from hipposeg_lab.page.words import MODELS
@@ -51,7 +51,7 @@ def payload(art: Artifacts, learning: dict[str, Any]) -> str:
     cases = []
     for case in index["cases"]:
         texts = [[_texts(rows[case["case"], label], label) for label in LABELS] for rows in scores]
-        parts = {kind: _base64(folder / f"{case['name']}.{end}") for kind, end in (("image", "webp"), ("masks", "gz"))}
+        parts = {kind: _base64(folder, f"{case['name']}.{end}") for kind, end in (("image", "webp"), ("masks", "gz"))}
         cases.append(
             {key: case[key] for key in ("case", "person", "shape", "spacing")}
             | {"scores": texts, "words": [words.get((run.name, case["case"])) or "" for run in runs]}
@@ -81,7 +81,8 @@ def learning(art: Artifacts) -> dict[str, Any]:
     return {"case": case, "epochs": epochs, "dice": dice, "masks": masks, "words": MODELS["unet2d"]}
 
 
-def _base64(path: Path) -> str:
+def _base64(folder: Path, name: str) -> str:
+    path = file_in(folder, name, "index.json")
     if not path.is_file():
         raise ReportError(f"explorer/index.json lists {path.name}, which is missing; run notebook 07 again")
     return base64.b64encode(path.read_bytes()).decode()

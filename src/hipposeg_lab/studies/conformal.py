@@ -29,6 +29,7 @@ from hipposeg.files import write_csv
 from hipposeg.metrics import UNION
 from hipposeg.predict import card, quality
 from hipposeg.results.load import ResultsError, Run
+from hipposeg.results.store import read_table
 from hipposeg_lab.studies import coverage
 from hipposeg_lab.studies.coverage import CHOSEN, LEVEL, SEED, Residuals
 from hipposeg_lab.studies.making import Context, network_of
@@ -59,7 +60,7 @@ def measures(context: Context, runs: Runs) -> pd.DataFrame:
     """
     path, spec = context.ws.artifacts / MEASURES, context.cohort.spec
     if path.is_file():
-        found = pd.read_csv(path)
+        found = read_table(path)
         wanted = {(run.name, _weights(one)) for run, one in runs.items()}
         if set(zip(found["run"], found["weights"].astype(str), strict=True)) == wanted:
             return found
@@ -74,7 +75,7 @@ def measures(context: Context, runs: Runs) -> pd.DataFrame:
             named = {f"spread_{label}": value for label, value in spread.items()}
             rows.append({"run": run.name, "weights": _weights(one), "case": number, **found, **named})
     write_csv(path, tuple(rows[0]), rows)
-    return pd.read_csv(path)
+    return read_table(path)
 
 
 def residuals(runs: Runs, measured: pd.DataFrame, spec: DatasetSpec) -> Residuals:

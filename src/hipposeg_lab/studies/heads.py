@@ -20,11 +20,12 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from hipposeg import files, metrics
+from hipposeg.data.spec import DataError
 from hipposeg.predict import crop, registration
 from hipposeg.predict.ensemble import Ensemble, load_ensemble
 from hipposeg.predict.registration import resampled
 from hipposeg.predict.scan import Scan, read
-from hipposeg.predict.segment import SIDES, Result, segment
+from hipposeg.predict.segment import REFUSED, SIDES, Result, segment
 from hipposeg.workspace import Workspace
 
 QUESTION = "How well are whole heads segmented, and what must not pass?"
@@ -161,7 +162,11 @@ def row(path: Path, change: str, before: Result | None, ensemble: Ensemble) -> t
     """Segment a changed scan and compare it with the reference masks and with the unchanged scan's result."""
     scan = CHANGES[change][0](read(path))
     begun = time.perf_counter()
-    found = segment(scan, ensemble)
+    try:
+        found = segment(scan, ensemble)
+    except DataError as error:  # such as a cut-off head that is taken for a crop
+        why = str(error).replace(str(path), path.name)
+        found = Result(scan, None, {}, {}, (), REFUSED, (why,))
     seconds = time.perf_counter() - begun
     row = {
         "image": path.name.removesuffix(".nii.gz"), "change": change, "expected": expected_of(path, change),

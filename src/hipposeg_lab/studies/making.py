@@ -24,6 +24,7 @@ from hipposeg.experiments.run import WEIGHTS, folder_of, machine_for, native
 from hipposeg.experiments.weights import load as load_weights
 from hipposeg.predict import card
 from hipposeg.results import load
+from hipposeg.results.store import read_table
 from hipposeg.training.machine import Machine, processor_name
 from hipposeg.workspace import Workspace
 
@@ -140,7 +141,7 @@ def path_of(ws: Workspace, table: str) -> Path:
 def read(ws: Workspace, table: str) -> pd.DataFrame | None:
     """A table of the studies; None if it is missing or empty."""
     path = path_of(ws, table)
-    found = pd.read_csv(path) if path.is_file() else pd.DataFrame()
+    found = read_table(path, ())
     return found if len(found) else None
 
 
@@ -180,10 +181,9 @@ def _keys(study: Study, ws: Workspace) -> dict[str, dict[str, Any]]:
 
 def _stored(study: Study, ws: Workspace) -> Rows:
     """Rows of the CSV files, as text."""
-    paths = {table: path_of(ws, table) for table in study.tables}
     return {
-        table: pd.read_csv(path, dtype=str, keep_default_na=False).to_dict("records") if path.is_file() else []
-        for table, path in paths.items()
+        table: read_table(path_of(ws, table), (), dtype=str, keep_default_na=False).to_dict("records")
+        for table in study.tables
     }
 
 

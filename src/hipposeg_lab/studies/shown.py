@@ -1,10 +1,10 @@
 """Networks that pictures need: a few small runs of this machine, kept so that notebooks draw without training."""
 
-import pandas as pd
-
 from hipposeg import files
 from hipposeg.experiments import run as runs
 from hipposeg.experiments.registry import RunSpec
+from hipposeg.experiments.weights import state_in
+from hipposeg.results import store
 from hipposeg.workspace import Workspace
 
 QUESTION = "Which networks do pictures need?"
@@ -18,11 +18,11 @@ def update(ws: Workspace) -> str:
     listed = files.read_json(path) if path.is_file() else {}
     for spec in SHOWN:
         folder = ws.work / "runs" / runs.native(spec).name
-        if not (folder / runs.STATE).is_file():
+        if (state := state_in(folder)) is None:
             continue
-        state, content = files.read_json(folder / runs.STATE), (folder / runs.WEIGHTS).read_bytes()
+        content = (folder / runs.WEIGHTS).read_bytes()
         files.write_bytes(path.with_name(f"{spec.name}.safetensors"), content)
-        scores = pd.read_csv(folder / runs.SCORES)
+        scores = store.read_table(folder / runs.SCORES, store.SCORE_COLUMNS)
         listed[spec.name] = {
             "sha256": files.sha256_bytes(content), "dice": scores.loc[scores["label"] == "mean", "dice"].mean(),
             **{name: state["row"][name] for name in ("processor", "precision", "torch")},

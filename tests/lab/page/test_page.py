@@ -470,10 +470,8 @@ def test_the_committed_page_keeps_its_budgets(tab: Page) -> None:
         pytest.skip("no page of the real data is here yet: run `make all` with HIPPOSEG_DATA set")
     assert path.stat().st_size <= 3_000_000
     tab.set_viewport_size({"width": 1440, "height": 900})
-    tab.add_init_script(
-        "window.blocked = 0; new PerformanceObserver((list) => { for (const one of list.getEntries())"
-        "blocked += Math.max(0, one.duration - 50); }).observe({ type: 'longtask', buffered: true });"
-    )
+    meter = tab.context.new_cdp_session(tab)
+    meter.send("Performance.enable", {"timeDomain": "threadTicks"})
     paint = "performance.getEntriesByName('first-contentful-paint')"
     times = []
     for _ in range(3):  # the best of three: other work on the machine only adds time
@@ -481,16 +479,16 @@ def test_the_committed_page_keeps_its_budgets(tab: Page) -> None:
         tab.wait_for_function(f"{paint}.length > 0")
         expect(tab.locator("#v-scores tbody tr")).to_have_count(4)
         tab.wait_for_function(DRAWN)
-        times.append(tab.evaluate(f"[{paint}[0].startTime, blocked]"))
-    painted, blocked = (min(one) for one in zip(*times, strict=True))
+        used = {one["name"]: one["value"] for one in meter.send("Performance.getMetrics")["metrics"]}
+        times.append((tab.evaluate(f"{paint}[0].startTime"), 1000 * used["TaskDuration"]))
+    painted, busy = (min(one) for one in zip(*times, strict=True))
     size = tab.evaluate("document.documentElement.scrollHeight / innerHeight")
     elements = tab.evaluate("document.getElementsByTagName('*').length")
     words = tab.evaluate("""() => {
       for (const one of document.querySelectorAll("option")) one.remove(); // a list that is closed
       return document.body.innerText.split(/\\s+/).filter((word) => /[\\p{L}\\d]/u.test(word)).length;
     }""")
-    print(
-        f"{painted:.0f} ms to paint, {blocked:.0f} ms blocked, {size:.2f} screens, {words} words, {elements} elements"
-    )
+    print(f"{painted:.0f} ms to paint, {busy:.0f} ms busy, {size:.2f} screens, {words} words, {elements} elements")
     assert size <= 6 and elements <= 3000 and words <= 1000
-    assert painted < 1000 and blocked < 300
+    # Processor time of all that the page's thread did; blocking time, which other work lengthens, is a part of it.
+    assert painted < 1000 and busy < 300

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 import nbformat
 import pytest
-from fake_artifacts import LABELS, fill, fill_explorer, fill_series, fill_studies, put
+from fake_artifacts import LABELS, fill, fill_explorer, fill_series, fill_studies, png, put
 from page_numbers import PLACES, Page, expected, wrong_numbers
 
 from hipposeg.experiments.registry import RunSpec
@@ -129,6 +129,13 @@ def test_the_explorer_carries_files_and_scores_as_they_are(ws: Workspace) -> Non
     assert means[3:] == ["", "", ""], "a mean of two parts' volumes is the volume of nothing"
     assert [case["words"][0] for case in found["cases"]] == ["", "", "Too much, at the tail.", ""]
     assert found["rules"] == {"best": 1, "median": 5, "worst": 9}
+    index = json.loads((ws.artifacts / "explorer" / "index.json").read_text())
+    (ws.root / "secret.gz").write_bytes(b"secret"), (ws.root / "secret.webp").write_bytes(b"secret")
+    names = [case | {"name": "../../secret"} for case in index["cases"]]
+    write_json(ws.artifacts / "explorer" / "index.json", index | {"cases": names})
+    with pytest.raises(ReportError, match=r"lists '\.\./\.\./secret\.webp', which is no file of its folder"):
+        build.build(ws)
+    write_json(ws.artifacts / "explorer" / "index.json", index)
     (ws.artifacts / "explorer" / "005.gz").unlink()
     with pytest.raises(ReportError, match=r"005\.gz, which is missing"):
         build.build(ws)
@@ -342,6 +349,15 @@ def test_damaged_artifacts_are_errors(ws: Workspace) -> None:
     figures = json.loads(index.read_text())
     write_json(index, [figures[0] | {"alt": " "}])
     with pytest.raises(ReportError, match="alt text"):
+        build.build(ws)
+    (ws.root / "secret.png").write_bytes(png())
+    for name in ("../../secret.png", str(ws.root / "secret.png"), "..", None):
+        write_json(index, [figures[0] | {"file": name}])
+        with pytest.raises(ReportError, match="which is no file of its folder|None, which is missing"):
+            build.build(ws)
+    (ws.figures / "linked.png").symlink_to(ws.root / "secret.png")
+    write_json(index, [figures[0] | {"file": "linked.png"}])
+    with pytest.raises(ReportError, match="lists 'linked.png', which is no file of its folder"):
         build.build(ws)
     (ws.figures / figures[0]["file"]).write_bytes(b"no picture")
     write_json(index, figures)

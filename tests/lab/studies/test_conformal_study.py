@@ -4,6 +4,7 @@ import csv
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from hipposeg.predict import card
@@ -36,6 +37,27 @@ def test_study_writes_intervals_table_and_card(served):
     assert one.boxes.axes == "RAS" and one.boxes.spacing == (1, 1, 1)
     name = "blobs.grouped3.s0.standard"
     assert one.runs[name] == load.get(ws, name).config["weights_sha256"]
+
+
+def test_every_interval_has_the_scale_and_a_score_of_its_own_label(served):
+    """Whichever volumes were drawn: a quantile is one of the label's own scores |true - predicted| / scale."""
+    context = served.context
+    runs = conformal.out_of_fold(context, "blobs")
+    measured = conformal.measures(context, runs).set_index("case")
+    one = card.read(context.ws.work / card.NAME)
+    for label, quantile in one.quantiles.items():
+        true, predicted = (
+            pd.concat([run.values(label, f"volume_{name}") for run in runs.values()]) for name in ("true", "predicted")
+        )
+        spread = measured[f"spread_{label}"].loc[true.index]
+        scores = {"volume": abs(true - predicted) / predicted, "spread": abs(true - predicted) / spread}
+        assert np.isclose(scores[one.scale], quantile, rtol=0, atol=1e-6).any(), label
+        for row in rows(context.ws.artifacts / conformal.INTERVALS):
+            case, half = int(row["case"]), float(row["upper"]) - float(row["predicted"])
+            if row["label"] == label:
+                each = [half / predicted[case], half / spread[case]]
+                ours = [np.isclose(scores[kind], q, rtol=1e-5).any() for kind, q in zip(scores, each, strict=True)]
+                assert any(ours), row
 
 
 def test_study_repeats_itself_without_predicting_again(served, monkeypatch):
