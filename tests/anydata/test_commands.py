@@ -41,9 +41,10 @@ def sets(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def fast(monkeypatch):
-    """Surface distances need seconds a case; they are tested on their own. Float32, as on any machine."""
+    """Without surface distances, which need seconds a case, and with small batches; in float32, as on any machine."""
     distances = dict.fromkeys(("nsd1", "nsd2", "hd95", "msd"), 0.5)
     monkeypatch.setattr("hipposeg.metrics.surface_scores", lambda *_: distances)
+    monkeypatch.setattr(fit, "PIXELS", 2**15)
     monkeypatch.setattr("hipposeg.experiments.run.this_machine", lambda: Machine("cpu", "fp32", 1))
 
 
@@ -54,7 +55,7 @@ def trained(sets, out, layout, model, *more):
 
 
 @pytest.mark.parametrize(
-    ("layout", "model"), [("msd", "unet3d"), ("nnunet", "unet2d"), ("mrihs", "project-d"), ("hipmri", "project-e")]
+    ("layout", "model"), [("msd", "attention2d"), ("nnunet", "unet2d"), ("mrihs", "project-d"), ("hipmri", "project-e")]
 )
 def test_each_layout_goes_from_folder_to_page_by_one_command(layout, model, sets, tmp_path, capsys):
     ws = trained(sets, tmp_path, layout, model)
