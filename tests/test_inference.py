@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from hipposeg.data import grid
 from hipposeg.inference import VIEWS, Prep, each_view, evaluator, moved, predictor, probabilities
 from hipposeg.training.machine import Machine
 
@@ -94,3 +95,41 @@ def test_views_of_something_indifferent_to_place_are_their_mean():
     # A voxel-wise rule on a half-filled box: what no view covers is nobody's, never foreground.
     ones = sum(each_view(torch.ones_like, torch.zeros_like(volume), PREP)) / len(VIEWS)
     assert ones.max() <= 1 + 1e-5 and ones[0, 0, 0, 0, 0] < ones[0, 0, 12, 14, 13]
+
+
+class Position(torch.nn.Module):
+    """Gives each window's own content as logits, and records the shapes of windows."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def forward(self, x):
+        self.seen.append(tuple(x.shape))
+        return torch.cat([-x, x], 1)
+
+
+@pytest.mark.parametrize(("prep", "shape"), [
+    (Prep(size=(8, 8, 8), window=True), (20, 12, 8)),
+    (Prep(size=(8, 8, 8), window=True), (5, 20, 9)),
+    (Prep(size=(8, 1, 8), axis=1, window=True), (20, 6, 12)),
+    (Prep(size=(24, 1, 16), axis=1, window=True), (20, 6, 12)),
+])  # fmt: skip
+def test_windows_cover_volumes_of_any_size(prep, shape):
+    """A network that works voxel by voxel gives the same in windows and whole: nothing is cropped or moved."""
+    image = np.random.default_rng(0).normal(size=(1, *shape)).astype(np.float32)
+    network = Position().eval()
+    found = probabilities(network, prep, image, MACHINE)
+    scaled = torch.from_numpy(grid.zscore(image))
+    expected = torch.cat([-scaled, scaled]).softmax(0).numpy()
+    assert found.shape == (2, *shape)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    sides = tuple(side for axis, side in enumerate(prep.size) if axis != prep.axis)
+    assert {one[2:] for one in network.seen} == {sides}, "the network never gets more than its window"
+
+
+def test_a_missing_channel_is_its_mean_for_the_network():
+    image = np.random.default_rng(0).normal(size=(2, 8, 8, 8)).astype(np.float32)
+    whole, _ = Prep(size=(8, 8, 8)).volume(image)
+    found, _ = Prep(size=(8, 8, 8), missing=(1,)).volume(image)
+    assert torch.equal(found[:, 0], whole[:, 0]) and not found[:, 1].any()

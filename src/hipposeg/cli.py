@@ -26,8 +26,14 @@ EXAMPLES = """examples:
   hipposeg serve                             segment scans in a web browser on this machine
   hipposeg train unet2d --schedule S         train one model on fold 0
   hipposeg train --plan standard             train the runs of the notebooks, several at a time
+  hipposeg train --data MY --model unet3d    train on another labelled data set: folds, scores, a page
   hipposeg execute 03                        run a notebook
 """
+# `anydata.subjects.RULES` in short.
+RULES = (
+    "which cases are one subject: pattern:REGEX, column:NAME (of cases.tsv), participants[:FILE], pairs, or case (each "
+    "its own)"
+)
 GOES_ON = "What is finished is kept: the same command goes on from there."
 # Errors of a disk: it is full, or nothing may be written.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -64,7 +70,15 @@ def train(args: argparse.Namespace) -> int:
 
     What the tables of artifacts/ hold as it is configured now is not trained again, whichever machine trained it; the
     plan `standard` counts only what this machine has trained. A stopped training resumes from its last epoch.
+
+    With --data, train on another labelled data set (MSD, nnU-Net v2 raw, MRIHS or HipMRI layout), fitted to its voxels,
+    and write scores, figures and page.html into the folder --out.
     """
+    args.model = args.model or args.network
+    if args.data:
+        return _train_other(args)
+    if others := [name for name, value in _OTHER.items() if getattr(args, name) != value]:
+        raise ValueError(f"--{others[0].replace('_', '-')} needs --data, the folder of a labelled data set")
     if bool(args.model) == bool(args.plan):
         raise ValueError("name either a model, such as unet2d, or a plan, such as --plan standard")
     return _train_plan(args) if args.plan else _train_one(args)
@@ -79,7 +93,7 @@ def _train_one(args: argparse.Namespace) -> int:
     ws = Workspace.here(source.dataset, "standard")
     people = cohort.load(source)
     schedule = args.schedule or ws.profile
-    run = RunSpec(args.model, args.folds, args.fold, args.seed, schedule, args.hardware)
+    run = RunSpec(args.model, args.folds or "grouped", args.fold, args.seed, schedule, args.hardware)
     every = folds.read_or_write(ws.folds, people)
     if not args.retrain and in_tables(run, people, every, ws):
         print(f"{run.name} is in the tables already; --retrain trains it again.")
@@ -87,6 +101,48 @@ def _train_one(args: argparse.Namespace) -> int:
     for label in result.rows["label"].unique():
         print(f"{label:>12}  Dice {result.mean(label):.4f}")
     print(f"Its rows are in {ws.artifacts / 'runs.csv'} and scores.csv.gz, under {result.name}.")
+    return 0
+
+
+# What only `train --data` takes, and its defaults.
+_OTHER = {"out": None, "subjects": "", "all_folds": False, "watch": False, "patch": None, "patches": 0,
+          "people": 0, "channel_dropout": 0.0, "start_from": None, "name": ""}  # fmt: skip
+
+
+def _train_other(args: argparse.Namespace) -> int:
+    from hipposeg.anydata import commands
+    from hipposeg.anydata.fit import Wishes
+
+    if not args.model or args.plan:
+        raise ValueError("--data takes a model, such as --model unet3d, and no plan")
+    wishes = Wishes(args.patch, args.patches, args.people, args.channel_dropout, args.start_from, args.name)
+    fold = None if args.all_folds else args.fold
+    commands.train(
+        args.data, args.model, args.out, args.subjects, args.folds or "", fold, args.seed, args.schedule or "standard",
+        args.watch, wishes, partial(print, flush=True),
+    )  # fmt: skip
+    return 0
+
+
+def evaluate(args: argparse.Namespace) -> int:
+    """Score the networks of a folder of results on a labelled data set, with all channels or without some.
+
+    Of the data set that they were trained on, training, validation and test cases are scored side by side; of any
+    other, all cases. The rows go to evaluation.csv and into page.html of the folder --out.
+    """
+    from hipposeg.anydata import commands
+
+    without = tuple(args.without)
+    commands.evaluate(args.data, args.out, args.subjects, args.only, without, partial(print, flush=True))
+    return 0
+
+
+def standin(args: argparse.Namespace) -> int:
+    """Write synthetic data in the layout of another data set, to try `train --data` without patients."""
+    from hipposeg.anydata import standin
+
+    count = standin.generate(args.layout, args.folder, args.subjects, args.size, args.seed)
+    print(f"{args.folder}: {count} volumes in the layout of {args.layout}; stand-in, synthetic, no patients.")
     return 0
 
 
@@ -173,6 +229,14 @@ def report(differences: list[str], otherwise: str) -> int:
     return 1 if differences else 0
 
 
+def _triple(text: str) -> tuple[int, int, int]:
+    """Three whole numbers, as in 96,96,64."""
+    sides = tuple(int(part) for part in text.split(","))
+    if len(sides) != 3 or min(sides) < 1:
+        raise argparse.ArgumentTypeError(f"found {text}, expected three whole numbers, such as 96,96,64")
+    return sides
+
+
 def in_words(error: OSError) -> str:
     """What the system refused, where, and what to do."""
     if error.errno is None:  # raised by this project, with a message of its own
@@ -228,8 +292,8 @@ def parser() -> argparse.ArgumentParser:
         one.add_argument("--weights", type=Path, metavar="DIR", help="folder with card.json and weights (packaged)")
     trained = command(train)
     trained.add_argument("model", nargs="?", help="such as unet2d; a wrong name lists all")
-    kinds = ("grouped", "nnunet", "dev", "inner", "leak-volumes", "leak-slices")
-    trained.add_argument("--folds", choices=kinds, default="grouped", help="kind of folds (grouped)")
+    kinds = ("grouped", "nnunet", "dev", "inner", "leak-volumes", "leak-slices", "test")
+    trained.add_argument("--folds", choices=kinds, help="kind of folds (test if the data have that part, else grouped)")
     trained.add_argument("--fold", type=int, choices=range(5), default=0, help="which fold (0)")
     trained.add_argument("--seed", type=int, default=0, help="of weights, batch order and augmentation (0)")
     trained.add_argument("--schedule", help="one of the model's schedules (standard)")
@@ -242,6 +306,29 @@ def parser() -> argparse.ArgumentParser:
     trained.add_argument("--scheduler", default="", metavar="ADDRESS", help="dask scheduler, such as tcp://host:8786")
     trained.add_argument("--list", action="store_true", help="print what the plan would train, and train nothing")
     trained.add_argument("--retrain", action="store_true", help="train what the tables hold, too")
+    other = trained.add_argument_group("another labelled data set")
+    other.add_argument("--model", dest="network", default="", metavar="NAME", help="such as unet3d or project-d")
+    other.add_argument("--all-folds", action="store_true", help="train every fold of the kind")
+    other.add_argument("--watch", action="store_true", help="keep some training subjects for curves of their Dice")
+    other.add_argument("--patch", type=_triple, metavar="X,Y,Z", help="voxels that the network reads at once")
+    other.add_argument("--patches", type=int, default=0, metavar="N", help="samples an epoch")
+    other.add_argument("--people", type=int, default=0, metavar="N", help="training subjects to learn from (all)")
+    other.add_argument("--channel-dropout", type=float, default=0.0, metavar="P", help="leave channels out in training")
+    other.add_argument("--start-from", type=Path, metavar="FILE", help="weights.safetensors to start from")
+    other.add_argument("--name", default="", help="of the model in the tables")
+    scored = command(evaluate)
+    scored.add_argument("--without", nargs="+", default=(), metavar="CHANNEL", help="channels that are left out")
+    scored.add_argument("--only", default="", metavar="TEXT", help="runs whose name contains TEXT")
+    for one in (other, scored):
+        one.add_argument("--data", type=Path, metavar="DIR", required=one is scored, help="the data set")
+        one.add_argument("--out", type=Path, metavar="DIR", help="folder of results (NAME-hipposeg)")
+        one.add_argument("--subjects", default="", metavar="RULE", help=RULES)
+    made = command(standin)
+    made.add_argument("layout", choices=("msd", "nnunet", "mrihs", "hipmri"))
+    made.add_argument("folder", type=Path, metavar="DIR", help="must not exist")
+    made.add_argument("--subjects", type=int, default=0, metavar="N", help="how many (as the layout's original)")
+    made.add_argument("--size", type=_triple, metavar="X,Y,Z", help="of a volume (as the layout's original)")
+    made.add_argument("--seed", type=int, default=0, help="of everything that is drawn (0)")
     run = command(execute)
     run.add_argument("number", help="the notebook's number, such as 03")
     run.add_argument("--profile", **profile)

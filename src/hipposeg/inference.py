@@ -24,6 +24,7 @@ Spacing = tuple[float, float, float]  # mm
 Evaluator = Callable[[np.ndarray, Spacing], np.ndarray]
 Predictor = Callable[[np.ndarray, Spacing], np.ndarray]
 BATCH = 48  # samples a forward pass
+OVERLAP = 0.5  # of neighbouring windows
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,9 @@ class Prep:
         n4: whether images are bias corrected (`data.n4`).
         views: whether probabilities are averaged over VIEWS, transformed copies of the volume (test-time augmentation).
         view_degrees, view_voxels: rotation and shift of each copy.
+        window: whether `size` is that of a window, which slides over larger volumes instead of cropping them; in 2D
+            its side along `axis` is 1.
+        missing: channels that the network does not get; they are set to the mean.
     """
 
     size: tuple[int, int, int]
@@ -48,6 +52,8 @@ class Prep:
     views: bool = False
     view_degrees: float = 7.0
     view_voxels: float = 3.0
+    window: bool = False
+    missing: tuple[int, ...] = ()
 
     def takes(self, spacing: Spacing) -> bool:
         """Whether an image of this spacing (mm) needs no resampling."""
@@ -63,8 +69,11 @@ class Prep:
         return self.stack(volume), placement
 
     def volume(self, image: np.ndarray) -> tuple[Tensor, grid.Placement]:
-        """The z-scored volume on the network's grid, (1, C, *size)."""
-        placed, placement = grid.place(grid.zscore(image), self.size)
+        """The z-scored volume on the network's grid, (1, C, *size); with windows, on a grid at least that large."""
+        size = tuple(map(max, image.shape[1:], self.size)) if self.window else self.size
+        scaled = grid.zscore(image)
+        scaled[list(self.missing)] = 0
+        placed, placement = grid.place(scaled, size)
         return torch.from_numpy(np.ascontiguousarray(placed))[None], placement
 
     def stack(self, volume: Tensor) -> Tensor:
@@ -136,7 +145,7 @@ def predictions(model: nn.Module, prep: Prep, image: np.ndarray, machine: Machin
         found = []
         for part in prep.stack(volumes).split(BATCH):
             with machine.autocast():
-                found.append(model(part.to(machine.device)).float().cpu().softmax(1))
+                found.append(_read(model, prep, part, machine).float().cpu().softmax(1))
         outputs = torch.cat(found)
         return outputs if prep.axis is None else prep.unstack(outputs)[None]  # (B, K, *size)
 
@@ -144,6 +153,21 @@ def predictions(model: nn.Module, prep: Prep, image: np.ndarray, machine: Machin
     together = min(max(2, machine.threads), len(VIEWS)) if machine.channels_last and prep.axis is None else 1
     views = each_view(forward, volume, prep, together) if prep.views else [forward(volume)]
     return [_background_first(placement.restore(view[0].numpy())) for view in views]
+
+
+def _read(model: nn.Module, prep: Prep, samples: Tensor, machine: Machine) -> Tensor:
+    """Logits (N, K, *S) of samples (N, C, *S), in overlapping windows where they exceed the network's size.
+
+    Windows are weighted by a Gaussian, as in nnU-Net; only one batch of them is on the machine's device at a time.
+    """
+    sides = [side for axis, side in enumerate(prep.size) if axis != prep.axis]
+    if not prep.window or list(samples.shape[2:]) == sides:
+        return model(samples.to(machine.device))
+    from monai.inferers import sliding_window_inference
+
+    together = 1 if prep.axis is None else BATCH
+    options = {"overlap": OVERLAP, "mode": "gaussian", "sw_device": machine.device, "device": "cpu"}
+    return sliding_window_inference(samples, sides, together, model, **options)
 
 
 def probabilities(model: nn.Module, prep: Prep, image: np.ndarray, machine: Machine) -> np.ndarray:

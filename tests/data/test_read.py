@@ -90,7 +90,31 @@ BREAKS: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "label moved a little": (LABEL, lambda p: rewrite(p, np.array, moved(p, 0.002)), "image's by up to 0.00(2|1999)"),
     "label 3": (LABEL, lambda p: rewrite(p, put(3)), "1 voxels with label values 3, expected 0 to 2"),
     "label between": (LABEL, lambda p: rewrite(p, put(0.5)), "label values 0.5, expected 0 to 2"),
+    "label almost 1": (LABEL, lambda p: rewrite(p, put(0.9999999)), r"label values 0\.9999999, expected 0 to 2"),
+    "label that is too far": (LABEL, lambda p: rewrite(p, put(254, np.uint8)), "label values 254, expected 0 to 2"),
+    "no foreground": (LABEL, lambda p: rewrite(p, np.zeros_like), r"0\.00% foreground, expected 2\.00% to 20\.00%"),
+    "all foreground": (LABEL, lambda p: rewrite(p, np.ones_like), r"100\.00% foreground"),
+    "one class alone": (LABEL, lambda p: rewrite(p, lambda v: (v > 0).astype(np.uint8)), "no voxel of posterior"),
+    "voxels in the header": (IMAGE, lambda p: shifted(p), "begin at byte 0, inside the header"),
+    "two orientations": (IMAGE, lambda p: turned(p), "an sform and a qform that are up to"),
 }
+
+
+def shifted(path: Path) -> None:
+    """Let the voxels begin with the header's first byte: vox_offset, a float at byte 108, is 0."""
+    content = bytearray(gzip.decompress(path.read_bytes()))
+    content[108:112] = bytes(4)
+    path.write_bytes(gzip.compress(bytes(content), 1))
+
+
+def turned(path: Path) -> None:
+    """An sform and a qform that place the volume 5 voxels apart."""
+    image = nib.load(path)
+    moved = image.affine.copy()
+    moved[0, 3] += 5
+    image.set_sform(image.affine, code=1)
+    image.set_qform(moved, code=1)
+    nib.save(nib.Nifti1Image(np.asarray(image.dataobj), None, image.header), path)
 
 
 @pytest.mark.parametrize("way", BREAKS)
@@ -120,6 +144,11 @@ LAYOUT: dict[str, tuple[Callable[[Path], object], str]] = {
     "other classes": (lambda f: edit(f, labels={"0": "background", "1": "liver"}), "found labels .*liver"),
     "other channels": (lambda f: edit(f, modality={"0": "T1", "1": "T2"}), "found channels 2, expected 1"),
     "wrong count": (lambda f: edit(f, numTraining=3), "found numTraining 3, expected 2"),
+    "labels as a list": (lambda f: edit(f, labels=["background", "x"]), r"found `labels` \[\"background\", \"x\"\]"),
+    "labels null": (lambda f: edit(f, labels=None), "found `labels` null, expected an object"),
+    "channels as a text": (lambda f: edit(f, modality="MRI"), "found `modality` \"MRI\", expected an object"),
+    "entries as texts": (lambda f: edit(f, training=["a.nii.gz"], numTraining=1), "found the entry \"a.nii.gz\""),
+    "entry without label": (lambda f: edit(f, training=[{"image": "a"}], numTraining=1), "found the entry"),
 }
 
 
@@ -137,6 +166,38 @@ def test_broken_layout_is_refused(broken: Path, way: str) -> None:
         load(broken)
 
 
+def test_backslashes_and_a_byte_order_mark_are_read(broken: Path) -> None:
+    path = broken / "dataset.json"
+    listing = json.loads(path.read_text())
+    listing["training"] = [{side: name.replace("/", "\\") for side, name in e.items()} for e in listing["training"]]
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps(listing).encode())
+    assert load(broken).numbers == [1, 2]
+
+
+def test_an_image_that_is_its_own_label_is_refused(broken: Path) -> None:
+    label = nib.load(broken / LABEL)
+    nib.save(nib.Nifti1Image(np.asarray(label.dataobj) * 500.0, label.affine), broken / IMAGE)
+    with pytest.raises(DataError, match="an image that is constant in every class of its label"):
+        load(broken)
+
+
+def test_a_copy_that_differs_from_the_published_set_is_named(intact: Path) -> None:
+    published = load(intact)
+    assert not load(intact, replace(PHANTOM_SPEC, sha256=published.sha256)).warnings
+    (warning,) = load(intact, replace(PHANTOM_SPEC, sha256="0" * 64)).warnings
+    assert published.sha256[:16] in warning and "0" * 16 in warning
+
+
+def test_mapped_volumes_are_those_in_memory(intact: Path, tmp_path: Path) -> None:
+    source = Source("phantom", intact, PHANTOM_SPEC)
+    mapped, plain = cohort.load(source, tmp_path / "voxels"), cohort.load(source)
+    assert mapped.sha256 == plain.sha256 and len(list((tmp_path / "voxels").iterdir())) == 4
+    for number, case in mapped.cases.items():
+        assert isinstance(case.image, np.memmap) and isinstance(case.label, np.memmap)
+        np.testing.assert_array_equal(case.image, plain.cases[number].image)
+        np.testing.assert_array_equal(case.label, plain.cases[number].label)
+
+
 def test_wrong_number_of_cases_is_refused(broken: Path) -> None:
     with pytest.raises(DataError, match="found 2 labelled cases, expected 260"):
         load(broken, MSD_HIPPOCAMPUS)
@@ -149,16 +210,17 @@ def test_apple_double_files_are_skipped(broken: Path) -> None:
     assert load(broken).numbers == [1, 2]
 
 
-def test_the_known_stray_label_is_clamped_with_a_warning(broken: Path) -> None:
+def test_the_known_stray_label_becomes_background_and_no_other_does(broken: Path) -> None:
     """nnU-Net's code notes a voxel of -2 in case 243 of the published archive; here case 1 plays its part."""
+    known = replace(PHANTOM_SPEC, known_bad_labels=frozenset({(1, -2)}))
     rewrite(broken / LABEL, put(-2, np.int16))
-    known = replace(PHANTOM_SPEC, known_bad_labels=frozenset({1}))
     loaded = load(broken, known)
     assert len(loaded.warnings) == 1 and "1 voxels with label values -2" in loaded.warnings[0]
     assert loaded.cases[1].label[3, 4, 5] == 0 and loaded.cases[1].label.max() == 2
-    rewrite(broken / LABEL, put(np.nan))
-    with pytest.raises(DataError, match="nan"):
-        load(broken, known)
+    for value in (np.nan, 3.7, 254):
+        rewrite(broken / LABEL, put(value))
+        with pytest.raises(DataError, match=f"label values {value:g}"):
+            load(broken, known)
 
 
 def test_a_case_holds_what_nibabel_reads(intact: Path) -> None:
@@ -188,6 +250,7 @@ def test_the_hash_follows_contents_and_not_compression(broken: Path) -> None:
 
 def test_scaled_volumes_and_nifti_2_are_read(broken: Path) -> None:
     voxels = np.asarray(nib.load(broken / LABEL).dataobj).astype(np.int16)
+    voxels += np.arange(voxels.size, dtype=np.int16).reshape(voxels.shape) % 50
     image = nib.Nifti1Image(voxels, nib.load(broken / IMAGE).affine)
     image.header.set_slope_inter(2.0, 10.0)
     nib.save(image, broken / IMAGE)
@@ -227,3 +290,4 @@ def test_the_real_volumes_pass_every_check(msd_dir: Path) -> None:
     assert (stored.count("uint8"), stored.count("float32")) == (55, 205)
     assert {case.image.dtype for case in loaded.cases.values()} == {np.dtype(np.float32)}
     assert len({case.sha256 for case in loaded.cases.values()}) == 260
+    assert loaded.sha256 == MSD_HIPPOCAMPUS.sha256 and not loaded.warnings

@@ -173,6 +173,21 @@ def test_an_impossible_value_is_refused_with_file_and_line(ws, name, column, val
         load.load(ws)
 
 
+def test_subjects_of_another_data_set_follow_its_own_rule(tmp_path):
+    """Task04's rule would refuse every odd case here; a case with two subjects is still refused."""
+    elsewhere = Workspace(tmp_path, "data-mine", "stored")
+    put(elsewhere, "unet2d", 0.88, edit=lambda scores: scores.assign(subject=scores["case"]))
+    frame = load.load(elsewhere)
+    assert (frame["subject"] == frame["case"]).all() and len(frame) == len(CASES) * 4
+    elsewhere = Workspace(tmp_path / "damaged", "data-mine", "stored")
+    put(elsewhere, "unet2d", 0.88, edit=lambda scores: scores.assign(subject=scores["case"]))
+    changed(elsewhere.artifacts / store.SCORES, 5, "subject", "9")
+    with pytest.raises(
+        ResultsError, match=r"scores.csv.gz, line 5 \(.*\): found subject 9, expected the subject of the"
+    ):
+        load.load(elsewhere)
+
+
 def test_a_missing_case_or_label_is_refused(ws):
     name = put(ws, "unet2d", 0.88, edit=lambda scores: scores.iloc[4:])
     with pytest.raises(ResultsError, match=f"found 7 cases of {name} with the label anterior, expected 8, its n in"):
@@ -188,6 +203,7 @@ def test_the_committed_tables_are_checked_in_a_tenth_of_a_second():
     started = time.perf_counter()
     load._check_rows(at / store.RUNS, table, ["run"])
     load._check_rows(at / store.SCORES, scores, ["run", "case", "label"])
+    load._check_subjects(at / store.SCORES, scores, True)
     load._check_coverage(at / store.SCORES, scores, table)
     took = time.perf_counter() - started
     assert took < 0.5, f"{took:.2f} s: five times what an idle core takes"

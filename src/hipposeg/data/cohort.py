@@ -1,14 +1,16 @@
-"""All labelled cases of a data set in memory: 260 crops take about 100 MB."""
+"""All labelled cases of a data set, in memory (260 crops take about 100 MB) or mapped from files (big volumes)."""
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 from hipposeg.data.locate import Source, case_numbers
 from hipposeg.data.read import Case, read_case
 from hipposeg.data.spec import DatasetSpec
-from hipposeg.files import sha256_bytes
+from hipposeg.files import replacing, sha256_bytes
 
 log = logging.getLogger(__name__)
 
@@ -48,13 +50,40 @@ class Cohort:
         return dict(sorted(people.items()))
 
 
-def load(source: Source) -> Cohort:
-    """Read every labelled case. Raises DataError at the first file that fails a check."""
+def load(source: Source, mapped: Path | None = None) -> Cohort:
+    """Read every labelled case.
+
+    mapped: folder for the voxels as plain arrays, from which they are read when needed; by default all stay in memory.
+
+    Raises DataError at the first file that fails a check.
+    """
+
+    def read(number: int) -> Case:
+        case = read_case(source.folder, source.spec, number)
+        return case if mapped is None else _mapped(case, mapped)
+
     numbers = case_numbers(source.folder, source.spec)
     with ThreadPoolExecutor(READERS) as pool:
-        cases = dict(zip(numbers, pool.map(lambda n: read_case(source.folder, source.spec, n), numbers), strict=True))
+        cases = dict(zip(numbers, pool.map(read, numbers), strict=True))
+    digest = sha256_bytes(*(f"{number}:{case.sha256}\n".encode() for number, case in cases.items()))
     warnings = tuple(warning for case in cases.values() for warning in case.warnings)
+    if source.spec.sha256 not in ("", digest):
+        warnings += (
+            f"{source.folder}: found other volumes than the published {source.spec.title} (SHA-256 {digest[:16]}, "
+            f"expected {source.spec.sha256[:16]}). Results cannot be compared with those of the published data set.",
+        )
     for warning in warnings:
         log.warning(warning)
-    digest = sha256_bytes(*(f"{number}:{case.sha256}\n".encode() for number, case in cases.items()))
     return Cohort(source.spec, source.folder, source.dataset, cases, warnings, digest)
+
+
+def _mapped(case: Case, folder: Path) -> Case:
+    """The same case with image and label read from .npy files when needed; the system drops them from memory."""
+    arrays = {}
+    for name in ("image", "label"):
+        path = folder / f"{case.sha256[:32]}.{name}.npy"
+        if not path.is_file():
+            with replacing(path) as temporary:
+                np.save(temporary, getattr(case, name))
+        arrays[name] = np.load(path, mmap_mode="r")
+    return replace(case, **arrays)

@@ -8,6 +8,7 @@
   Folds 2 and 3 swap the volumes.
 - `leak-slices`: every fifth slice of the volumes scored in leak-volumes 0 is scored. Fold 0 trains on their other
   slices, fold 1 on as many slices of other subjects.
+- `test`: of a data set with a test part of its own: that part is scored. All other kinds leave it out.
 """
 
 from collections.abc import Sequence
@@ -38,7 +39,8 @@ def make(spec: DatasetSpec, case_numbers: Sequence[int]) -> dict[str, list[Fold]
     Raises:
         DataError: fewer subjects than folds.
     """
-    cases = sorted(case_numbers)
+    kept = {number for number, entry in enumerate(spec.entries, start=1) if entry.test}
+    cases = sorted(set(case_numbers) - kept)
     subjects: dict[int, list[int]] = {}
     for case in cases:
         subjects.setdefault(spec.subject(case), []).append(case)
@@ -47,7 +49,19 @@ def make(spec: DatasetSpec, case_numbers: Sequence[int]) -> dict[str, list[Fold]
     grouped = _grouped(subjects)
     training = set(grouped[0]["train"])
     inner = _grouped({subject: cases for subject, cases in subjects.items() if cases[0] in training})
-    return {"grouped": grouped, "nnunet": _nnunet(cases), "dev": inner[:1], "inner": inner, **_leaking(subjects)}
+    made = {"grouped": grouped, "nnunet": _nnunet(cases), "dev": inner[:1], "inner": inner, **_leaking(subjects)}
+    return {**made, "test": [_fold(cases, sorted(kept))]} if kept else made
+
+
+def with_watched(fold: Fold, spec: DatasetSpec) -> Fold:
+    """The fold with a fifth of its training subjects as "watched": curves and stopping see them, training does not."""
+    subjects: dict[int, list[int]] = {}
+    for case in fold["train"]:
+        subjects.setdefault(spec.subject(case), []).append(case)
+    if len(subjects) < 2:
+        raise DataError(f"found {len(subjects)} training subjects, expected at least 2: one of them is to be watched")
+    inner = _grouped(subjects)[0]
+    return {**fold, "train": inner["train"], "watched": inner["scored"]}
 
 
 def _shuffled(subjects: dict[int, list[int]]) -> tuple[list[int], list[int]]:

@@ -3,6 +3,7 @@
 Imports neither torch nor nibabel: make calls it before every target, so it must return in a fraction of a second.
 """
 
+import json
 import os
 import re
 import shutil
@@ -81,12 +82,16 @@ def case_numbers(folder: Path, spec: DatasetSpec) -> list[int]:
     Raises:
         DataError: dataset.json disagrees with the description, or imagesTr and labelsTr with dataset.json.
     """
-    listing = _read_listing(folder)
+    if spec.entries:
+        return list(range(1, len(spec.entries) + 1))
+    listing = read_listing(folder)
     _check_listing(folder, listing, spec)
-    sides = {}
-    for side in ("image", "label"):
-        listed = [str(entry.get(side, "")).rsplit("/", 1)[-1] for entry in listing["training"]]
-        sides[side] = {name for name in listed if not name.startswith(".")}
+    sides = {
+        side: {listed_file(folder, entry, side).rsplit("/", 1)[-1] for entry in listing["training"]}
+        for side in ("image", "label")
+    }
+    for side in sides:
+        sides[side] = {name for name in sides[side] if not name.startswith(".")}
         inside = folder / f"{side}sTr"
         found = {path.name for path in inside.iterdir() if not path.name.startswith(".")} if inside.is_dir() else set()
         _compare(inside, found, sides[side])
@@ -113,7 +118,7 @@ def fingerprint(source: Source) -> str:
 
 def _valid(folder: Path, advice: str) -> Source:
     try:
-        if "phantom" in _read_listing(folder):
+        if "phantom" in read_listing(folder):
             raise DataError(f"{folder / 'dataset.json'}: found the synthetic phantom, expected the real data set.")
         case_numbers(folder, MSD_HIPPOCAMPUS)
     except DataError as error:
@@ -123,25 +128,54 @@ def _valid(folder: Path, advice: str) -> Source:
     return Source("msd", folder, MSD_HIPPOCAMPUS)
 
 
-def _read_listing(folder: Path) -> dict[str, Any]:
+def read_listing(folder: Path, training: bool = True) -> dict[str, Any]:
+    """dataset.json of a folder, with a list `training` unless the layout has none. Raises DataError."""
     path = folder / "dataset.json"
     if not path.is_file():
         raise DataError(f"{path}: found no such file, expected MSD's description of the data set.")
     try:
         listing = read_json(path)
     except DamagedError as error:
-        raise DataError(f"{path}: found a file that is not JSON ({error.__cause__}). Fetch it again.") from error
-    if not isinstance(listing, dict) or not isinstance(listing.get("training"), list):
-        raise DataError(f"{path}: found no list `training` of image and label files. Fetch it again.")
+        raise DataError(
+            f"{path}: found a file that is not JSON ({error.__cause__}), expected JSON. Fetch it again."
+        ) from error
+    if not isinstance(listing, dict):
+        raise DataError(f"{path}: found {json.dumps(listing)[:40]}, expected a JSON object. Fetch the file again.")
+    if training and not isinstance(listing.get("training"), list):
+        raise DataError(f"{path}: found no list `training`, expected image and label files. Fetch it again.")
     return listing
 
 
+def listed_file(folder: Path, entry: Any, side: str) -> str:
+    """The file of one side ("image" or "label") in an entry of the list `training`, with forward slashes."""
+    found = entry.get(side) if isinstance(entry, dict) else None
+    if not isinstance(found, str):
+        raise DataError(
+            f"{folder / 'dataset.json'}: found the entry {json.dumps(entry)[:80]} in `training`, expected an object "
+            f'with "image" and "label". Correct the entry, or fetch the file again.'
+        )
+    return found.replace("\\", "/")
+
+
+def mapping_of(folder: Path, listing: dict[str, Any], *names: str) -> dict[str, Any]:
+    """The first field of these names that dataset.json holds, a JSON object. Raises DataError for anything else."""
+    name = next((name for name in names if name in listing), names[0])
+    found = listing.get(name, {})
+    if not isinstance(found, dict):
+        raise DataError(
+            f"{folder / 'dataset.json'}: found `{name}` {json.dumps(found)[:80]}, expected an object, such as "
+            '{"0": "background", "1": "left"} for labels or {"0": "T1"} for channels. Correct that field.'
+        )
+    return found
+
+
 def _check_listing(folder: Path, listing: dict[str, Any], spec: DatasetSpec) -> None:
-    labels = {str(key): str(value).lower() for key, value in dict(listing.get("labels", {})).items()}
+    labels = {str(key): str(value).lower() for key, value in mapping_of(folder, listing, "labels").items()}
     wanted = {"0": "background", **{str(label.value): label.name.lower() for label in spec.labels}}
+    channels = len(mapping_of(folder, listing, "modality"))
     for what, found, expected, advice in (
-        ("labels", labels, wanted, "This is another data set."),
-        ("channels", len(dict(listing.get("modality", {}))), len(spec.channels), "This is another data set."),
+        ("labels", labels, wanted, "This is another data set: `hipposeg train --data` takes it."),
+        ("channels", channels, len(spec.channels), "This is another data set: `hipposeg train --data` takes it."),
         ("numTraining", listing.get("numTraining"), len(listing["training"]), "Fetch it again."),
     ):
         if found != expected:

@@ -114,8 +114,8 @@ def _write_case(
     stored_label = label[crop] if side.random() < 0.7 else label[crop].astype(np.float32)
     affine = np.diag([*spec.spacing, 1.0])
     affine[:3, 3] = 1.0
-    _write_nifti(folder / "imagesTr" / spec.file_name(case), image, affine)
-    _write_nifti(folder / "labelsTr" / spec.file_name(case), stored_label, affine)
+    write_nifti(folder / "imagesTr" / spec.file_name(case), image, affine)
+    write_nifti(folder / "labelsTr" / spec.file_name(case), stored_label, affine)
 
 
 def _tube(traits: np.ndarray, n_labels: int, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -179,7 +179,7 @@ def _acquire(
     return (np.rint(image * scanner["scale"] / 1.2 / scanner["step"]) * scanner["step"]).astype(np.float32)
 
 
-def _write_nifti(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
+def write_nifti(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
     """Write .nii.gz without a time stamp."""
     import nibabel as nib
 

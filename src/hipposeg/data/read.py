@@ -5,8 +5,11 @@ bad score. Each check raises a `DataError` that names the file, what was found, 
 """
 
 import io
+import re
 import zlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import product
 from math import prod
 from pathlib import Path
 from struct import unpack
@@ -14,11 +17,11 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from nibabel.affines import voxel_sizes
+from nibabel.affines import apply_affine, voxel_sizes
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 
-from hipposeg.data.spec import DataError, DatasetSpec
+from hipposeg.data.spec import DataError, DatasetSpec, Entry
 from hipposeg.files import gunzip, sha256_bytes
 
 SPACING_TOLERANCE_MM = 1e-3
@@ -29,7 +32,9 @@ SLACK_BYTES = 1 << 20  # behind the voxels, such as tags
 HEADER_BYTES = 1024  # more than any header has
 GZIP, MGH = b"\x1f\x8b", b"\0\0\0\1"  # how such files begin
 MGH_BYTES = {0: 1, 4: 2}  # of a voxel by MGH's code of its type; others have 4
-FETCH_AGAIN = "Fetch this file again, or delete the data folder and run `make data`."
+FETCH_AGAIN = "Fetch or export this file again (of Task04: delete the data folder and run `make data`)."
+# 8-bit masks stored as JPEG are grey near their border; this and above is foreground.
+MASK_THRESHOLD = 128
 
 
 @dataclass(frozen=True)
@@ -44,8 +49,8 @@ class Case:
         spacing: mm along X, Y, Z.
         stored_dtype: dtype of the image on disk.
         sha256: over voxels, shape, dtype, affine and label, independent of compression.
-        prefix: of the file name.
-        warnings: what was clamped.
+        name: as the data set names it, `hippocampus_001` by default for case 1.
+        warnings: what was clamped or looks unusual.
     """
 
     number: int
@@ -56,13 +61,11 @@ class Case:
     spacing: tuple[float, float, float]
     stored_dtype: str
     sha256: str
-    prefix: str = "hippocampus"
+    name: str = ""
     warnings: tuple[str, ...] = ()
 
-    @property
-    def name(self) -> str:
-        """`hippocampus_001` for case 1."""
-        return f"{self.prefix}_{self.number:03d}"
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", self.name or f"hippocampus_{self.number:03d}")
 
 
 def _problem(path: Path, found: str, expected: str, advice: str = FETCH_AGAIN) -> DataError:
@@ -70,63 +73,143 @@ def _problem(path: Path, found: str, expected: str, advice: str = FETCH_AGAIN) -
 
 
 def read_case(folder: Path, spec: DatasetSpec, case: int) -> Case:
-    """Read `imagesTr/<case>` and `labelsTr/<case>` below `folder`; anything wrong raises DataError.
+    """Read the image and label of a case below `folder`; anything wrong raises DataError.
 
-    Label values outside the description are clamped with a warning for cases that the description lists as known.
+    A stray label value that the description lists for the case becomes background, with a warning.
     """
-    path = folder / "imagesTr" / spec.file_name(case)
-    image, affine, spacing, stored = _read_image(path, spec)
-    label, warnings = _read_label(folder / "labelsTr" / spec.file_name(case), spec, case, image.shape[1:], affine)
+    entry = spec.entry(folder, case)
+    image, affine, spacing, stored = _read_image(entry.images, spec)
+    label, warnings = _read_label(entry.labels, spec, case, image.shape[1:], affine)
+    warnings += _check_content(entry, spec, image, label)
     header = repr((image.shape, stored)).encode()
     digest = sha256_bytes(header, _bytes(image, "<f4"), _bytes(affine, "<f8"), _bytes(label, "u1"))
-    return Case(case, spec.subject(case), image, label, affine, spacing, stored, digest, spec.prefix, warnings)
+    return Case(case, spec.subject(case), image, label, affine, spacing, stored, digest, entry.name, warnings)
 
 
-def _read_image(path: Path, spec: DatasetSpec) -> tuple[np.ndarray, np.ndarray, tuple[float, float, float], str]:
+def _read_image(
+    paths: Sequence[Path], spec: DatasetSpec
+) -> tuple[np.ndarray, np.ndarray, tuple[float, float, float], str]:
     """Image (float32, (C, X, Y, Z)), affine, spacing in mm and dtype on disk.
 
-    A file with several channels is 4-D with channels last, as in MSD's own 4-D tasks.
+    Several channels are one file each, on one grid, or a 4-D file with channels last, as in MSD's own 4-D tasks.
     """
-    stored, affine, spacing, dtype = _load(path)
-    image = _channels_first(path, stored, spec)
-    if not np.isfinite(image).all():
-        count = int(np.count_nonzero(~np.isfinite(image)))
-        raise _problem(path, f"{count} voxels that are NaN or infinite", "finite values")
-    for name, channel in zip(spec.channels, image, strict=True):
+    first, affine, spacing, dtype = _load(paths[0])
+    image = _channels_first(paths[0], first, spec if len(paths) == 1 else replace(spec, channels=spec.channels[:1]))
+    for path in paths[1:]:
+        voxels, other, _, _ = _load(path)
+        if voxels.shape != first.shape or not np.allclose(other, affine, atol=AFFINE_TOLERANCE_MM, rtol=0):
+            apart = f"shape {voxels.shape} and affine {other.round(3).tolist()}"
+            wanted = f"{first.shape} and {affine.round(3).tolist()}, the grid of {paths[0].name}"
+            raise _problem(path, apart, wanted, "Register the channels and resample them to one grid.")
+        image = np.concatenate([image, _channels_first(path, voxels, replace(spec, channels=spec.channels[:1]))])
+    owners = paths if len(paths) > 1 else [paths[0]] * len(image)
+    for name, channel, path in zip(spec.channels, image, owners, strict=True):
+        if not np.isfinite(channel).all():
+            count = int(np.count_nonzero(~np.isfinite(channel)))
+            raise _problem(path, f"{count} voxels that are NaN or infinite", "finite values")
         if channel.min() == channel.max():
             value = f"every voxel of channel {name} is {channel.flat[0]:g}"
             raise _problem(path, f"a constant image ({value})", "one with contrast")
     # Metrics in mm would be wrong otherwise.
+    advice = "Resample the volume to the expected spacing, or correct its header."
     for where, found in (("header", np.asarray(spacing)), ("affine", voxel_sizes(affine))):
-        if not np.allclose(found, spec.spacing, atol=SPACING_TOLERANCE_MM, rtol=0):
-            shown, wanted = (" x ".join(f"{size:g}" for size in sizes) for sizes in (found, spec.spacing))
-            advice = "Resample the volume to the expected spacing, or correct its header."
-            raise _problem(path, f"a voxel size of {shown} mm in the {where}", f"{wanted} mm", advice)
+        expected = spacing if spec.spacing is None else spec.spacing
+        if not np.allclose(found, expected, atol=SPACING_TOLERANCE_MM, rtol=0):
+            shown, wanted = (" x ".join(f"{size:g}" for size in sizes) for sizes in (found, expected))
+            raise _problem(paths[0], f"a voxel size of {shown} mm in the {where}", f"{wanted} mm", advice)
     return image, affine, spacing, dtype
 
 
 def _load(path: Path) -> tuple[np.ndarray, np.ndarray, tuple[float, ...], str]:
-    """Voxels (scaled), affine, header spacing of the first three axes, dtype name; reads the file to its last byte.
+    """Voxels (scaled), affine, header spacing of the first three axes, dtype name."""
+    if path.is_dir():
+        return _stacked(path)
+    if not path.is_file():
+        raise _problem(path, "no such file", "a volume")
+    if not path.name.endswith((".nii", ".nii.gz")):
+        return _load_itk(path)
+    voxels, affine, image = _load_nifti(path)
+    if voxels.dtype.kind not in "biuf":
+        raise _problem(path, f"voxels of type {voxels.dtype}", "real numbers", "Convert the file.")
+    spacing = tuple(float(size) for size in image.header.get_zooms()[:3])
+    return voxels, affine, spacing, image.get_data_dtype().newbyteorder("=").name
+
+
+def _load_nifti(path: Path) -> tuple[np.ndarray, np.ndarray, Any]:
+    """Voxels (scaled), affine and nibabel's image; reads the file to its last byte.
 
     nibabel alone stops at the last voxel and would miss a truncated end, which holds the gzip checksum.
     """
-    if not path.is_file():
-        raise _problem(path, "no such file", "a NIfTI volume")
     content = path.read_bytes()
     try:
         if content[:2] != GZIP and path.suffix == ".gz":
             raise _problem(path, "a file that is not gzip", ".nii.gz")
         image = parse(unpacked(content))
+        header_size = image.header.single_vox_offset
+        if image.dataobj.offset < header_size:
+            found = f"voxels that begin at byte {image.dataobj.offset}, inside the header (vox_offset)"
+            raise _problem(path, found, f"byte {header_size} or later")
         voxels = np.asarray(image.dataobj)
         affine = np.asarray(image.affine, dtype=np.float64)
     except (EOFError, OSError, zlib.error, ValueError, ImageFileError, HeaderDataError) as error:
         if isinstance(error, DataError):
             raise
         raise _problem(path, f"a truncated or damaged file ({error})", "a complete NIfTI volume") from error
-    if voxels.dtype.kind not in "biuf":
-        raise _problem(path, f"voxels of type {voxels.dtype}", "real numbers", "Convert the file.")
-    spacing = tuple(float(size) for size in image.header.get_zooms()[:3])
-    return voxels, affine, spacing, image.get_data_dtype().newbyteorder("=").name
+    sform, qform = (form(coded=True) for form in (image.header.get_sform, image.header.get_qform))
+    if sform[1] and qform[1]:
+        corners = np.array([*product(*((0, side - 1) for side in (*voxels.shape, 1, 1)[:3])), (0, 0, 0)])
+        apart = np.linalg.norm(apply_affine(sform[0], corners) - apply_affine(qform[0], corners), axis=1).max()
+        if apart > min(voxel_sizes(affine)):
+            raise _problem(
+                path, f"an sform and a qform that are up to {apart:.3g} mm apart", "two that agree to within a voxel",
+                "Delete the wrong one of them from the header (set its code to 0).",
+            )  # fmt: skip
+    return voxels, affine, image
+
+
+def _load_itk(path: Path) -> tuple[np.ndarray, np.ndarray, tuple[float, ...], str]:
+    """What `_load` returns of another format, such as NRRD or MetaImage; axes are as in NIfTI (RAS)."""
+    import SimpleITK
+
+    try:
+        image = SimpleITK.ReadImage(str(path))
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise _problem(path, f"a file that cannot be read ({reason})", "NIfTI, NRRD or MetaImage") from error
+    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
+        raise _problem(path, f"{image.GetDimension()} axes or a colour image", "a 3-D volume of one channel")
+    spacing = tuple(float(size) for size in image.GetSpacing())
+    affine = np.eye(4)
+    affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * spacing
+    affine[:3, 3] = image.GetOrigin()
+    voxels = SimpleITK.GetArrayFromImage(image).transpose()
+    return voxels, np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine, spacing, voxels.dtype.name
+
+
+def slice_files(folder: Path) -> list[Path]:
+    """The JPEG or PNG slices of a folder in the order of the numbers in their names. Raises DataError without any."""
+    found = [path for path in folder.iterdir() if path.suffix.lower() in (".jpg", ".jpeg", ".png")]
+    found = [path for path in found if not path.name.startswith(".")]
+    if not found:
+        raise _problem(folder, "no slice", "JPEG or PNG slices", "Copy the subject's slices there.")
+    # Not by text: slice 10 follows slice 9.
+    return sorted(found, key=lambda path: ([int(number) for number in re.findall(r"\d+", path.stem)], path.name))
+
+
+def _stacked(folder: Path) -> tuple[np.ndarray, np.ndarray, tuple[float, ...], str]:
+    """What `_load` returns of a folder with 8-bit slices of 1 mm: (columns, rows from below, slices)."""
+    from PIL import Image, UnidentifiedImageError
+
+    planes: list[np.ndarray] = []
+    for path in slice_files(folder):
+        try:
+            plane = np.asarray(Image.open(path).convert("L"))[::-1].T
+        except (UnidentifiedImageError, OSError) as error:
+            raise _problem(path, f"a truncated or damaged picture ({error})", "a complete JPEG or PNG") from error
+        if planes and plane.shape != planes[0].shape:
+            raise _problem(path, f"{plane.shape} pixels", f"{planes[0].shape}, as in the subject's first slice")
+        planes.append(plane)
+    return np.stack(planes, -1), np.eye(4), (1.0, 1.0, 1.0), "uint8"
 
 
 def unpacked(content: bytes) -> bytes:
@@ -188,26 +271,70 @@ def _channels_first(path: Path, voxels: np.ndarray, spec: DatasetSpec) -> np.nda
 
 
 def _read_label(
-    path: Path, spec: DatasetSpec, case: int, shape: tuple[int, ...], affine: np.ndarray
+    paths: Sequence[Path], spec: DatasetSpec, case: int, shape: tuple[int, ...], affine: np.ndarray
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The label as uint8 (X, Y, Z) and the warnings about values that were clamped."""
-    voxels, label_affine, _, _ = _load(path)
-    if voxels.shape != shape:
-        raise _problem(path, f"shape {voxels.shape}", f"{shape}, the shape of its image")
-    if not np.allclose(label_affine, affine, atol=AFFINE_TOLERANCE_MM, rtol=0):
-        worst = float(np.abs(label_affine - affine).max())
-        raise _problem(path, f"an affine that differs from its image's by up to {worst:g}", "the same affine")
-    highest = len(spec.labels)
-    allowed = np.isin(voxels, np.arange(highest + 1))
-    if allowed.all():
-        return np.ascontiguousarray(voxels, dtype=np.uint8), ()
-    wrong = voxels[~allowed]
-    values = ", ".join(f"{value:g}" for value in np.unique(wrong)[:5])
-    found = f"{path}: found {wrong.size} voxels with label values {values}, expected 0 to {highest}"
-    if case not in spec.known_bad_labels or not np.isfinite(wrong).all():
-        raise DataError(f"{found}. {FETCH_AGAIN}")
-    warning = f"{found}. The published archive is known for this; the values were clamped into that range."
-    return np.ascontiguousarray(np.clip(np.rint(voxels), 0, highest), dtype=np.uint8), (warning,)
+    """The label as uint8 (X, Y, Z), classes 1..K in the order of the description, and warnings about stray values.
+
+    Several folders of 8-bit masks (left and right) are joined first and thresholded then.
+    """
+    path, joined = paths[0], None
+    for path in paths:
+        voxels, label_affine, _, _ = _load(path)
+        if voxels.shape != shape:
+            raise _problem(path, f"shape {voxels.shape}", f"{shape}, the shape of its image")
+        if not np.allclose(label_affine, affine, atol=AFFINE_TOLERANCE_MM, rtol=0):
+            worst = float(np.abs(label_affine - affine).max())
+            raise _problem(path, f"an affine that differs from its image's by up to {worst:g}", "the same affine")
+        joined = voxels if joined is None else np.maximum(joined, voxels)
+    if path.is_dir():
+        joined = joined >= MASK_THRESHOLD
+    values = np.array([0, *spec.stored_values])
+    wrong = joined[~np.isin(joined, values)]
+    warnings: tuple[str, ...] = ()
+    if wrong.size:
+        shown = ", ".join(exactly(value) for value in np.unique(wrong)[:5])
+        wanted = f"0 to {len(spec.labels)}" if not spec.stored else f"0 and {', '.join(map(str, spec.stored))}"
+        found = f"{path}: found {wrong.size} voxels with label values {shown}, expected {wanted}"
+        known = [value for number, value in spec.known_bad_labels if number == case]
+        if not np.isin(wrong, known).all():
+            raise DataError(f"{found}. {FETCH_AGAIN}")
+        warnings = (f"{found}. The published archive is known for this; these voxels are taken as background.",)
+    label = np.zeros(shape, np.uint8)
+    for number, value in enumerate(spec.stored_values, start=1):
+        label[joined == value] = number
+    return label, warnings
+
+
+def exactly(value: np.generic) -> str:
+    """A voxel's value with all its digits: 0.9999999 is not 1."""
+    return np.format_float_positional(value, trim="-") if value.dtype.kind == "f" else str(value)
+
+
+def _check_content(entry: Entry, spec: DatasetSpec, image: np.ndarray, label: np.ndarray) -> tuple[str, ...]:
+    """Refuse an image and label that cannot be a case; return warnings about what is unusual.
+
+    Raises DataError if the image is a label map, if a class that must be there is missing, or if the share of
+    foreground is impossible.
+    """
+    path = entry.labels[0]
+    counts = np.bincount(label.ravel(), minlength=spec.n_classes)
+    there = np.flatnonzero(counts)
+    for channel in image:
+        # Few distinct values in a thin sample first: a real image has hundreds, and is not looked through.
+        if len(np.unique(channel.ravel()[:: max(1, label.size // 4096)])) <= spec.n_classes and all(
+            np.ptp(channel[label == value]) == 0 for value in there
+        ):
+            advice = "Put the scan in its place."
+            found = "an image that is constant in every class of its label"
+            raise _problem(entry.images[0], found, "a scan, not masks", advice)
+    share, (low, high) = 1 - counts[0] / label.size, spec.share
+    if share == 1 or not low <= share <= high:
+        wanted = f"{low:.2%} to {high:.2%}" if high < 1 else "some background"
+        raise _problem(path, f"{share:.2%} foreground", wanted, "Look at the label: it is not an outline of the scan.")
+    missing = [name for name, count in zip(spec.names, counts[1:], strict=True) if not count]
+    if missing and spec.complete:
+        raise _problem(path, f"no voxel of {', '.join(missing)}", f"every class ({', '.join(spec.names)})")
+    return () if share else (f"{path}: found no foreground; the case counts as one without the structure.",)
 
 
 def _bytes(array: np.ndarray, dtype: str) -> bytes:

@@ -28,6 +28,7 @@ class Model:
         guide: the model whose finished run of the same fold, seed and schedule teaches this one.
         published: open_clip's name of a model that is used as it is, without training.
         imagenet: segmentation-models-pytorch's name of an encoder whose published weights training starts from.
+        start: file with the weights that training starts from, as far as they fit.
         title: what it is, in words; by default its name.
     """
 
@@ -42,6 +43,7 @@ class Model:
     guide: str = ""
     published: str = ""
     imagenet: str = ""
+    start: str = ""
     title: str = ""
 
     def __post_init__(self) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass, replace
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from hipposeg import inference, metrics
@@ -11,7 +12,7 @@ from hipposeg.experiments.model import Model
 from hipposeg.experiments.zoo2d import ZOO_2D
 from hipposeg.experiments.zoo3d import VOLUME, ZOO_3D
 from hipposeg.experiments.zoo_clip import ZOO_CLIP
-from hipposeg.files import sha256_bytes, to_json
+from hipposeg.files import sha256_bytes, sha256_file, to_json
 from hipposeg.inference import Prep
 from hipposeg.models import encoders, published
 from hipposeg.training import loop
@@ -144,7 +145,7 @@ def run_key(run: RunSpec, data_sha256: str, fold: Fold) -> str:
     """
     model = run.definition
     parts = {
-        "run": asdict(run),
+        "run": {one.name: getattr(run, one.name) for one in fields(RunSpec)},
         "network": model.network,
         "prep": chosen(model.prep),
         "training": chosen(model.training(run.schedule)) if model.trains else {},
@@ -161,6 +162,8 @@ def run_key(run: RunSpec, data_sha256: str, fold: Fold) -> str:
         parts["checkpoint"] = published.digest(published.checkpoint(model.published))
     if model.imagenet:
         parts["imagenet"] = encoders.imagenet_digest(model.imagenet)
+    if model.start:
+        parts["start"] = sha256_file(Path(model.start))
     if model.family in ("clip", "guided"):
         parts["texts"] = captions.digest()
     return sha256_bytes(to_json(parts).encode())

@@ -192,7 +192,7 @@ def _make(run: RunSpec, cohort: Cohort, fold: Fold, ws: Workspace, machine: Mach
     files.write_csv(folder / SCORES, store.SCORE_COLUMNS, scores)
     shutil.rmtree(folder / "studies", ignore_errors=True)
     scored = {number: images[number] for number in fold["scored"]}
-    for hook in hooks():
+    for hook in hooks() if not model.prep.window else ():  # studies are of this project's own models and data
         hook(Finished(run, made.network, cohort, fold, scored, scores, machine, folder / "studies"))
     row = {
         "run": run.name, "model": run.model, "folds": run.folds, "fold": run.fold, "seed": run.seed,
@@ -229,7 +229,7 @@ def _publish(run: RunSpec, ws: Workspace) -> None:
 
 def keeps_masks(run: RunSpec, ws: Workspace) -> bool:
     """Whether a run is one of the few whose masks are kept; scores are kept of all."""
-    if ws.is_phantom:
+    if ws.is_phantom or run.definition.prep.window:
         return True
     if run.model == FLAGSHIP:
         return run.schedule in SERVING

@@ -1,6 +1,7 @@
 """Turn cases into training samples in memory."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,8 +11,12 @@ from hipposeg.data.cohort import Cohort
 from hipposeg.data.folds import Fold
 from hipposeg.data.grid import rescale, rescale_label
 from hipposeg.data.n4 import N4Params, n4_cohort
+from hipposeg.data.read import Case
+from hipposeg.files import replacing, sha256_bytes
 from hipposeg.inference import Prep
 from hipposeg.training.batches import Samples, seeded
+from hipposeg.training.loop import TrainConfig
+from hipposeg.training.patches import Patches, Volume
 from hipposeg.workspace import Workspace
 
 
@@ -51,6 +56,41 @@ def make_samples(
         targets.append(torch.from_numpy(np.ascontiguousarray(grid.slices(label.numpy(), prep.axis)))[inside][chosen])
     sides = [side for axis, side in enumerate(prep.spacing) if axis != prep.axis]
     return Samples(torch.cat(inputs), torch.cat(targets), cohort.spec.n_classes, tuple(sides))
+
+
+def make_patches(
+    images: dict[int, np.ndarray], cohort: Cohort, prep: Prep, cases: list[int], config: TrainConfig, folder: Path
+) -> Patches:  # fmt: skip
+    """Training cases from which patches (3D) or slices (2D) are drawn.
+
+    Cases in another spacing than the network's are resampled once and kept as files in `folder`.
+    """
+    volumes = []
+    for number in cases:
+        image, case = images[number], cohort.cases[number]
+        label = case.label
+        if not prep.takes(case.spacing):
+            image, label = _resampled(image, case, prep, cohort.spec.n_classes, folder)
+        volumes.append(Volume.of(image, label, cohort.spec.n_classes))
+    spacing = tuple(side for axis, side in enumerate(prep.spacing) if axis != prep.axis)
+    return Patches(
+        volumes, prep.size, prep.axis, prep.neighbours, cohort.spec.n_classes, spacing, config.patches,
+        config.channel_dropout,
+    )  # fmt: skip
+
+
+def _resampled(
+    image: np.ndarray, case: Case, prep: Prep, n_classes: int, folder: Path
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    name = sha256_bytes(case.sha256.encode(), repr((prep.spacing, [side % 2 for side in prep.size])).encode())[:32]
+    paths = [folder / f"{name}.{kind}.npy" for kind in ("image", "label")]
+    if not all(path.is_file() for path in paths):
+        found = rescale(image, case.spacing, prep.spacing, prep.size)[0]
+        label = rescale_label(case.label, case.spacing, prep.spacing, prep.size, n_classes)[0]
+        for path, array in zip(paths, (found, label), strict=True):
+            with replacing(path) as temporary:
+                np.save(temporary, array)
+    return tuple(np.load(path, mmap_mode="r") for path in paths)
 
 
 def shared(cohort: Cohort, cases: list[int], share: float, seed: int) -> list[int]:

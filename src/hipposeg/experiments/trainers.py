@@ -13,8 +13,8 @@ from hipposeg.data.cohort import Cohort
 from hipposeg.data.folds import Fold, scored_part
 from hipposeg.experiments import guidance
 from hipposeg.experiments.registry import RunSpec, members_of, needed_by
-from hipposeg.experiments.samples import make_samples, shared, training_slices
-from hipposeg.experiments.weights import finished, halve, initial, predict_with, whole_state
+from hipposeg.experiments.samples import make_patches, make_samples, shared, training_slices
+from hipposeg.experiments.weights import finished, halve, initial, predict_with, start_from, whole_state
 from hipposeg.inference import Predictor
 from hipposeg.models import atlas, cost
 from hipposeg.training import contrastive
@@ -67,8 +67,16 @@ def _train_network(
     """Train a network, or resume; its costs include the teacher's training, features and parameters."""
     model, spec = run.definition, cohort.spec
     config, network = model.training(run.schedule), initial(run, spec)
+    watched = fold.get("watched", fold["scored"])
+    if config.stop is not None and set(watched) & set(fold["scored"]):
+        raise ValueError("a training that stops by Dice must not see scored cases: give the fold `watched` cases")
+    told = start_from(network, Path(model.start)) if model.start else {}
     cases = shared(cohort, fold["train"], config.share, run.seed)
-    samples, kind = make_samples(images, cohort, model.prep, cases, training_slices(cohort, model.prep, fold)), Training
+    if model.prep.window:
+        samples = make_patches(images, cohort, model.prep, cases, config, work.parents[1] / "cache" / "resampled")
+    else:
+        samples = make_samples(images, cohort, model.prep, cases, training_slices(cohort, model.prep, fold))
+    kind = Training
     if config.loss in contrastive.LOSSES:
         samples, kind = guidance.captioned(samples, cohort, model.prep, cases), contrastive.Contrasting
     before = teachers_seconds(run, work.parent)
@@ -82,7 +90,7 @@ def _train_network(
         predict = predict_with(replace(model, prep=replace(model.prep, views=False)), network, machine)
         part, _ = scored_part(fold)
         rows = []
-        for number in fold["scored"]:
+        for number in watched:
             case = cohort.cases[number]
             found, true = predict(images[number], case.spacing)[part], case.label[part]
             rows.append(list(metrics.class_dice(found, true, spec).values()))
@@ -94,7 +102,7 @@ def _train_network(
     network, history, seconds = fit(training, samples, work, key, looks, run.name)
     halve(network)
     numbers = guidance.settle(network, run, cohort, cases)
-    numbers |= _costs(run, network, cohort, history[-1]["step"], len(samples.images))
+    numbers |= _costs(run, network, cohort, history[-1]["step"], len(samples)) | told
     return _result(run, network, machine, numbers, before + seconds)
 
 

@@ -83,6 +83,31 @@ def load(path: Path, run: RunSpec, spec: DatasetSpec, machine: Machine) -> nn.Mo
     return machine.place(network).eval()
 
 
+@torch.no_grad()
+def start_from(network: nn.Module, path: Path) -> dict[str, Any]:
+    """Copy the stored weights that have the name and shape of one of the network's; the others keep initial values.
+
+    Returns "started": fraction of the network's parameters that were copied, and "fresh": names of the others.
+
+    Raises ValueError if the file is none of safetensors, or if less than half of the parameters fit.
+    """
+    try:
+        stored = safetensors.torch.load(path.read_bytes())
+    except (OSError, safetensors.SafetensorError) as error:
+        raise ValueError(f"{path}: found no weights ({error}), expected a .safetensors file of a run") from error
+    own = network.state_dict()
+    fitting = {name: value for name, value in stored.items() if name in own and own[name].shape == value.shape}
+    sizes = {name: weight.numel() for name, weight in network.named_parameters()}
+    share = sum(size for name, size in sizes.items() if name in fitting) / sum(sizes.values())
+    if share < 0.5:
+        raise ValueError(
+            f"{path}: found weights of {share:.0%} of this network's parameters, expected at least half; start from a "
+            "run of the same model"
+        )
+    network.load_state_dict(fitting, strict=False)
+    return {"started": round(share, 4), "fresh": sorted(set(sizes) - set(fitting))}
+
+
 def state_in(folder: Path) -> dict[str, Any] | None:
     """The state of a finished run, from its folder in the cache; None if a file of the run is damaged or lost.
 

@@ -143,6 +143,7 @@ def _joined(ws: Workspace, _stamp: tuple[int, int]) -> pd.DataFrame:
             raise ResultsError(f"{ws.artifacts / name} lacks {missing[0]}, which {store.RUNS} lists; {_AGAIN}")
     _check_rows(ws.artifacts / store.RUNS, table, ["run"])
     _check_rows(ws.artifacts / store.SCORES, scores, ["run", "case", "label"])
+    _check_subjects(ws.artifacts / store.SCORES, scores, ws.has_pairs)
     _check_coverage(ws.artifacts / store.SCORES, scores, table)
     for run in table["run"]:
         if lacking := set(CONFIG_COLUMNS) - set(configs[run]):
@@ -167,8 +168,19 @@ def _check_rows(path: Path, table: pd.DataFrame, keys: list[str]) -> None:
         possible = values.between(low, high) & (values != np.inf)
         expected = f"{low} to {high}" if high < np.inf else f"a number of {low} or more"
         _refuse(path, table, column, ~possible & table[column].notna(), expected)
-    if "subject" in table:
-        _refuse(path, table, "subject", table["subject"] != pairs(table["case"]), "(case + 1) // 2, the subject rule")
+
+
+def _check_subjects(path: Path, scores: pd.DataFrame, paired: bool) -> None:
+    """Raise ResultsError, with file and line, unless subjects obey Task04's rule or, elsewhere, a case has one only.
+
+    paired: whether Task04's rule holds. Other data sets number their subjects by a rule that the tables do not hold.
+    """
+    if paired:
+        expected, words = pairs(scores["case"]), "(case + 1) // 2, the subject rule"
+    else:
+        expected = scores.groupby("case")["subject"].transform("first")
+        words = "the subject of the earlier rows of this case"
+    _refuse(path, scores, "subject", scores["subject"] != expected, words)
 
 
 def _check_coverage(path: Path, scores: pd.DataFrame, table: pd.DataFrame) -> None:

@@ -31,6 +31,18 @@ class Samples:
     spacing: tuple[float, ...]
     context: Tensor | None = None
 
+    def __len__(self) -> int:
+        """Samples of one epoch."""
+        return len(self.images)
+
+    def take(self, chosen: Tensor, seed: int, epoch: int, step: int) -> tuple[Tensor, Tensor]:
+        """Images (B, C, *S) and labels (B, *S) of the samples with these indices; `training.patches` draws them."""
+        return self.images[chosen], self.labels[chosen]
+
+    def finished(self, batch: Batch, seed: int, epoch: int, step: int) -> Batch:
+        """What is left to do with a batch after augmentation: here nothing."""
+        return batch
+
 
 def seeded(*parts: int | str) -> Generator:
     """A CPU generator whose stream depends on the parts alone, such as (seed, epoch, step)."""
@@ -46,7 +58,7 @@ def drawn(samples: Samples, seed: int, epoch: int, empty: float | None = None) -
     Raises:
         ValueError: `empty` requires a kind of sample that does not exist.
     """
-    count, generator = len(samples.images), seeded(seed, epoch, "order")
+    count, generator = len(samples), seeded(seed, epoch, "order")
     if empty is None:
         return torch.randperm(count, generator=generator)
     foreground = (samples.labels > 0).flatten(1).any(1)
@@ -80,8 +92,8 @@ def batches(
     order = drawn(samples, seed, epoch, empty)
     for step in range(max(1, len(order) // size)):
         chosen = order[step * size : (step + 1) * size]
-        images, labels = samples.images[chosen].to(device), samples.labels[chosen].to(device)
+        images, labels = (part.to(device) for part in samples.take(chosen, seed, epoch, step))
         batch = changed(images, labels, samples.n_classes, changes, seeded(seed, epoch, step))
         if samples.context is not None:
             batch = replace(batch, context=samples.context[chosen].to(device))
-        yield step, batch
+        yield step, samples.finished(batch, seed, epoch, step)

@@ -45,11 +45,13 @@ class TrainConfig:
         foreground_weight: class weight of each foreground class in the cross-entropy; background has 1.
         watch_every: epochs between two evaluations of the scored cases, for display only.
         augmentation: ranges of the random changes.
-        stop: unused; stored configurations list it.
+        stop: training ends when every class reaches this Dice on the watched cases, which are none of the scored then.
         schedule: of both rates, a name of `optimiser.SCHEDULES`.
         horizon: length of the schedule in trainings; above 1, training ends before the rates reach their minimum.
         empty: fraction of samples without foreground (`batches.drawn`); None keeps the natural one.
         share: fraction of the training subjects to learn from.
+        patches: samples an epoch that `training.patches` draws from volumes; 0 has every volume or slice once.
+        channel_dropout: probability that a channel of such a sample is set to its mean; one channel always stays.
     """
 
     epochs: int
@@ -64,11 +66,13 @@ class TrainConfig:
     foreground_weight: float = 1.0
     watch_every: int = 2
     augmentation: Augmentation | Classic = field(default_factory=Augmentation)
-    stop: None = None
+    stop: float | None = None
     schedule: str = "one-cycle"
     horizon: float = 1.0
     empty: float | None = None
     share: float = 1.0
+    patches: int = 0
+    channel_dropout: float = 0.0
 
 
 def forward(model: nn.Module, batch: Batch, spacing: tuple[float, ...]) -> Tensor | list[Tensor]:
@@ -111,7 +115,7 @@ class Training:
 
     def steps(self, samples: Samples) -> int:
         """Steps of one epoch."""
-        return max(1, len(samples.images) // self.config.batch)
+        return max(1, len(samples) // self.config.batch)
 
     def save(self, path: Path, key: str) -> None:
         """Write a checkpoint atomically."""
@@ -182,6 +186,13 @@ class Training:
         return self.average.module.eval()
 
 
+def reached(history: list[dict[str, Any]], stop: float | None) -> bool:
+    """Whether every class has reached the Dice `stop` at the last evaluation; a class that nobody has is left out."""
+    seen = history[-1].get("dice", {}) if history else {}
+    classes = [value for name, value in seen.items() if name != "mean" and value == value]
+    return stop is not None and bool(classes) and min(classes) >= stop
+
+
 def fit(
     training: Training, samples: Samples, folder: Path, key: str,
     watch: Callable[[nn.Module], dict[str, float]] | None = None, label: str = "training",
@@ -191,7 +202,7 @@ def fit(
     Args:
         training: network with initial weights, configuration, machine and seed.
         folder: receives checkpoint.pt and history.jsonl after every epoch.
-        watch: evaluates the scored cases for the history; no choice depends on it.
+        watch: evaluates cases for the history: class -> Dice, and "mean". No choice but `config.stop` depends on it.
 
     Returns:
         The averaged network in evaluation mode; the history, one dictionary per epoch; the seconds of training, without
@@ -214,6 +225,8 @@ def fit(
 
     with tqdm(total=config.epochs * per_epoch, initial=done * per_epoch, desc=label, mininterval=1, unit="step") as bar:
         for number in range(done + 1, config.epochs + 1):
+            if reached(training.history, config.stop):
+                break
             started = time.perf_counter()
             line = training.epoch(samples, number, bar)
             training.seconds += time.perf_counter() - started
