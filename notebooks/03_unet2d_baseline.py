@@ -266,7 +266,11 @@ print(f"loss {seen[0]:.2f} at first, {np.mean(seen[-5:]):.2f} after {len(seen)} 
 
 # %%
 display(Code(inspect.getsource(loop.Training.epoch), language="python"))
-display(pd.Series(vars(model.training("standard"))).drop(["augmentation", "stop"]).to_frame("value"))
+display(
+    pd.Series(vars(model.training("standard")))
+    .drop(["augmentation", "stop", "patches", "channel_dropout"])
+    .to_frame("value")
+)
 
 # %% [markdown]
 # ### What it learns, epoch by epoch
