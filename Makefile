@@ -70,7 +70,7 @@ page: $(READY) ## the page again from artifacts
 	@$(BIN)/hipposeg-lab page --profile $(PROFILE)
 
 test: lint ## lint and all tests but those of the whole path
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not whole"
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not whole"
 test-install: $(READY) ## the whole path: the wheel alone, every notebook and the page on the phantom, three as in Colab
 	@sh .ci/test-install.sh
 colab: $(READY) ## every notebook as in Google Colab, in an environment of its own (PROFILE=stored reads HIPPOSEG_DATA)
