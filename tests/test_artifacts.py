@@ -176,3 +176,10 @@ def test_no_machine_path_is_committed():
         content = path.read_bytes()
         content = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
         assert path.suffix in (".npz", ".webp", ".png") or not homes.search(content), path
+
+
+def test_the_readme_stays_short():
+    text = re.sub(r"```.*?```", "", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
+    assert len([word for word in text.split() if re.search(r"\w", word)]) <= 1200
+    rows = re.findall(r"^\|", text[text.index("| Model | Mean Dice") : text.index("Fold 0 of the folds")], re.MULTILINE)
+    assert len(rows) - 2 <= 8
