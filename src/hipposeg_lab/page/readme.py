@@ -83,4 +83,21 @@ def _notes(art: Artifacts, head: view.Headline) -> list[str]:
             f"Two idle cores of {kind['cpu']}: {show(kind['schedule_minutes'][kind['precision']], 'schedule')} minutes "
             f"to train the flagship, {seconds} s to segment a crop from a cold start."
         )
-    return [" ".join(lines), "Every run, comparison, claim of others and figure is on the page."]
+    return [" ".join(lines), *_claims(art), "", "The rest is on the page."]
+
+
+def _claims(art: Artifacts) -> list[str]:
+    """One line a published project: its first claim, and what its configuration scores by the rules of this project."""
+    found = {}
+    for row in art.rows("claims"):
+        found.setdefault(row["project"], row)
+    lines = [
+        f"- [{name}]({row['url']}): {show(row['claimed'], 'score')}"
+        f"{' on other data' if 'other data' in row['method'] else ''}, here {show(row['ours'], 'score')}"
+        for name, row in found.items()
+    ]
+    return (
+        ["", "Dice that published student projects report, and their configuration by these rules:", "", *lines]
+        if lines
+        else []
+    )
