@@ -75,5 +75,10 @@ def make(people: object, folder: Path) -> Served:
             running.train(run, people.cohort, people.folds, ws, MACHINE)
             weights = running.folder_of(run, ws) / running.WEIGHTS
             shutil.copy(weights, served.folder / f"{run.name}.safetensors")
-        shutil.copy(conformal.write(context, BLOBS.name), served.folder / card.NAME)
+        conformal.write(context, BLOBS.name)
+        runs = conformal.out_of_fold(context, BLOBS.name)
+        measured = conformal.measures(context, runs)
+        found = conformal.residuals(runs, measured, people.cohort.spec)
+        made = conformal.write_card(context, runs, found, measured.to_dict("records"))
+        shutil.copy(made, served.folder / card.NAME)
     return served

@@ -7,7 +7,16 @@ import pytest
 import torch
 from scipy.ndimage import map_coordinates
 
-from hipposeg.training.augmentation import Augmentation, Batch, Classic, augment, classic
+from hipposeg.training.augmentation import (
+    Augmentation,
+    Batch,
+    Classic,
+    augment,
+    centred_points,
+    classic,
+    sample,
+    shrunk_points,
+)
 from hipposeg.training.batches import seeded
 
 GEOMETRY = Augmentation(rotate=20, scale=0.2, shift=3, elastic=1.0, flip=0.5)
@@ -42,16 +51,16 @@ def test_images_and_soft_labels_equal_scipys_interpolation_at_the_points(shape):
     found = augment(images, labels, 3, GEOMETRY, seeded("map"))
     assert found.targets.shape == (4, 3, *shape) and found.targets.dtype == torch.float32
     centre = (np.array(shape).reshape(-1, *[1] * len(shape)) - 1) / 2
-    for sample in range(4):
-        where = found.points[sample].double().numpy() + centre
-        moved = [map_coordinates(c.double().numpy(), where, order=1, mode="grid-constant") for c in images[sample]]
-        assert np.allclose(found.images[sample].numpy(), moved, atol=1e-4)
+    for one in range(4):
+        where = found.points[one].double().numpy() + centre
+        moved = [map_coordinates(c.double().numpy(), where, order=1, mode="grid-constant") for c in images[one]]
+        assert np.allclose(found.images[one].numpy(), moved, atol=1e-4)
         # What comes from outside the box is background, so that the soft add up to 1 there as well.
         for k in range(3):
             soft = map_coordinates(
-                (labels[sample] == k).double().numpy(), where, order=1, mode="grid-constant", cval=float(k == 0)
+                (labels[one] == k).double().numpy(), where, order=1, mode="grid-constant", cval=float(k == 0)
             )
-            assert np.allclose(found.targets[sample, k].numpy(), soft, atol=1e-5)
+            assert np.allclose(found.targets[one, k].numpy(), soft, atol=1e-5)
     assert torch.allclose(found.targets.sum(1), torch.ones(4, *shape), atol=1e-6)
     assert found.targets.min() > -1e-6 and ((found.targets > 0.01) & (found.targets < 0.99)).any()
 
@@ -148,3 +157,31 @@ def test_the_generator_decides_and_torchs_own_is_left_alone():
     first, second, other = change(settings), change(settings), change(settings, seed=1)
     assert torch.equal(before, torch.random.get_rng_state())
     assert torch.equal(first.images, second.images) and not torch.equal(first.images, other.images)
+
+
+@pytest.mark.parametrize("sides", [(40, 56, 40), (48, 48)])
+@pytest.mark.parametrize("fraction", [-0.25, 0.0, 0.3, 0.6])
+def test_a_structure_loses_the_fraction_and_nothing_folds(sides, fraction):
+    """Volume of an ellipsoid against the fraction; far tissue, and a sample without a label, stay in place."""
+    dims = len(sides)
+    points = centred_points(sides)
+    radii = torch.tensor([10.0, 18.0, 11.0][:dims])
+    label = (((points - 1.0) / radii) ** 2).sum(-1) < 1
+    labels = torch.stack([label, torch.zeros_like(label)]).to(torch.uint8)
+    both = points.expand(2, *points.shape)
+    moved = shrunk_points(both, labels, torch.full((2,), fraction))
+    left = sample(labels[:1, None].float(), moved[:1]).sum() / label.sum()
+    assert left.item() == pytest.approx(1 - fraction, abs=0.01)
+    for axis in range(dims):
+        steps = moved[..., axis].diff(dim=axis + 1)
+        assert steps.min() > 0.2, "positions along an axis keep their order"
+    corner = (0,) * dims
+    assert torch.equal(moved[0][corner], points[corner]) and torch.equal(moved[1], points)
+
+
+def test_sizes_change_image_and_label_alike():
+    label = (centred_points((24, 24)).norm(dim=-1) < 7).to(torch.uint8)[None]
+    settings = Augmentation(shrink=(0.5, 0.5))
+    batch = augment(label[:, None].float(), label, 2, settings, seeded(0, "sizes"))
+    assert torch.equal(batch.images[:, 0], batch.targets[:, 1])
+    assert batch.targets[:, 1].sum() / label.sum() == pytest.approx(0.5, abs=0.02)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from hipposeg.experiments.registry import FLAGSHIP, FUSIONS, RunSpec, with_imagenet
+from hipposeg.experiments.registry import FLAGSHIP, FUSIONS, SCANS, RunSpec, with_imagenet
 from hipposeg.experiments.zoo2d import HEAD_GRID, SEARCH_GRID
 from hipposeg.experiments.zoo3d import EPOCHS
 from hipposeg.experiments.zoo_clip import SHARES
@@ -146,6 +146,7 @@ PLANNED: dict[str, tuple[RunSpec, ...]] = {
         # Float32 against bfloat16.
         *(RunSpec(model, seed=seed, hardware="fp32") for model in PRECISION for seed in SEEDS),
     ),
+    "08": tuple(RunSpec(SCANS, fold=fold) for fold in range(5)),
 }
 
 

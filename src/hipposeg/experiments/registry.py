@@ -41,6 +41,8 @@ MODELS: dict[str, Model] = {model.name: model for model in (ATLAS, *ZOO_2D, *ZOO
 
 # Best single network on `dev`, chosen before it was evaluated on a test fold.
 FLAGSHIP = "unet3d-fast"
+# Its successor, whose networks `hipposeg predict` uses.
+SCANS = "unet3d-scan"
 
 
 def with_imagenet(name: str, profile: str) -> str:

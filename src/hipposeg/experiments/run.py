@@ -27,7 +27,7 @@ from hipposeg import files
 from hipposeg.data.cohort import Cohort
 from hipposeg.data.folds import Fold
 from hipposeg.experiments import plan
-from hipposeg.experiments.registry import FLAGSHIP, RunSpec, configuration_of, needed_by, numerics_of, run_key
+from hipposeg.experiments.registry import FLAGSHIP, SCANS, RunSpec, configuration_of, needed_by, numerics_of, run_key
 from hipposeg.experiments.samples import images_of
 from hipposeg.experiments.trainers import trained
 from hipposeg.experiments.weights import STATE, WEIGHTS, state_in, whole_state
@@ -231,7 +231,7 @@ def keeps_masks(run: RunSpec, ws: Workspace) -> bool:
     """Whether a run is one of the few whose masks are kept; scores are kept of all."""
     if ws.is_phantom or run.definition.prep.window:
         return True
-    if run.model == FLAGSHIP:
+    if run.model in (FLAGSHIP, SCANS):
         return run.schedule in SERVING
     first = (run.fold, run.schedule) == (0, "standard") and run.folds in ("grouped", "nnunet")
     return run.model in WITH_MASKS and first and (run.seed == 0 or run.model in ALL_SEEDS)

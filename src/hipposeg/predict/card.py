@@ -1,6 +1,6 @@
 """The model card of the networks that `hipposeg predict` uses: which networks, widths of intervals, valid crops.
 
-`hipposeg-lab study conformal` computes a card from the flagship's runs on subjects that each network never saw. It
+`hipposeg-lab study card` computes a card from these networks' predictions for subjects that each never saw. It
 names the weights by hash, so intervals are never used with networks that they were not calibrated for.
 """
 
@@ -16,7 +16,7 @@ from hipposeg.metrics import UNION
 from hipposeg.predict.quality import RULES
 
 NAME = "card.json"
-REMEDY = "copy card and weights from one place, or compute a card with `hipposeg-lab study conformal`."
+REMEDY = "copy card and weights from one place, or compute a card with `hipposeg-lab study card`."
 # Card and weights of the package.
 PACKAGED = Path(str(resources.files("hipposeg.predict"))) / "weights"
 

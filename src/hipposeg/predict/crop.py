@@ -13,7 +13,7 @@ import numpy as np
 from scipy import ndimage
 
 from hipposeg.data.spec import DataError
-from hipposeg.experiments.registry import FLAGSHIP, MODELS
+from hipposeg.experiments.registry import MODELS, SCANS
 from hipposeg.predict.card import Boxes
 from hipposeg.predict.registration import BOXES, Located, own_axes, resampled
 from hipposeg.predict.scan import Scan
@@ -29,7 +29,7 @@ REACH_MM = (80, 75, 70)  # from between the hippocampi
 SIZE_MARGIN = 3
 SPACING_TOLERANCE_MM = 0.02
 # Largest rotation in augmentation.
-ROTATED_DEGREES = MODELS[FLAGSHIP].training("standard").augmentation.rotate
+ROTATED_DEGREES = MODELS[SCANS].training("standard").augmentation.rotate
 WHOLE_HEAD = (
     "Give the whole head instead, if you have it. A looser, tighter or shifted crop than the training set's changes "
     "the volumes."

@@ -1,6 +1,6 @@
 """The networks that `hipposeg predict` uses, and their prediction of one crop.
 
-The flagship's networks of all five grouped folds predict a crop, and their probabilities are averaged. The quantiles of
+The networks of all five grouped folds predict a crop, and their probabilities are averaged. The quantiles of
 the intervals come from each network alone, on subjects it never saw. An average of five usually has smaller errors than
 one of them, so its intervals are rather too wide than too narrow. This cannot be measured on the labelled volumes,
 because four of the five networks saw each of them.
@@ -128,9 +128,9 @@ def load_ensemble(
 
 
 def _parsed(name: str) -> RunSpec:
-    """The run of a name such as `unet3d-fast.grouped0.s0.standard`."""
+    """The run of a name such as `unet3d-scan.grouped0.s0.standard`."""
     found = re.fullmatch(r"(.+)\.(\D+)(\d+)\.s(\d+)\.([^.]+)\.?(.*)", name)
     if not found:
-        raise ValueError(f"{cards.NAME} names a run {name!r}; expected one such as unet3d-fast.grouped0.s0.standard")
+        raise ValueError(f"{cards.NAME} names a run {name!r}; expected one such as unet3d-scan.grouped0.s0.standard")
     model, folds, fold, seed, schedule, hardware = found.groups()
     return RunSpec(model, folds, int(fold), int(seed), schedule, hardware)

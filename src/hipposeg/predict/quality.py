@@ -1,6 +1,6 @@
 """Flag unusual predictions: a few measures of a mask, and limits from the predictions for unseen subjects.
 
-One in 200 of the flagship's predictions for subjects it never saw lies beyond a limit, on that side. So a flag means
+One in 200 of the networks' predictions for subjects they never saw lies beyond a limit, on that side. So a flag means
 "unlike the predictions for the data set's crops", such as those of a looser crop, a rotated or a mirrored one. A mask
 can be wrong without a flag.
 """

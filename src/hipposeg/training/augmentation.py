@@ -29,6 +29,8 @@ class Augmentation:
         noise: largest standard deviation of Gaussian noise, in units of the z-score.
         flip: probability of a flip along the sample's first axis.
         knots: voxels between control points of the elastic displacement.
+        shrink: fraction of its volume that the labelled structure loses, uniform from the first to the second value; a
+            negative one makes it grow (`shrunk_points`).
     """
 
     rotate: float = 0.0
@@ -41,6 +43,7 @@ class Augmentation:
     noise: float = 0.0
     flip: float = 0.0
     knots: int = 12
+    shrink: tuple[float, float] = (0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -127,6 +130,40 @@ def _source_points(shape: torch.Size, settings: Augmentation, generator: Generat
     return moved
 
 
+# Voxels between a structure and the sides of its crop: about the mean of the training set's, see `predict.crop`.
+MARGIN = 6.0
+
+
+def shrunk_points(points: Tensor, labels: Tensor, fractions: Tensor) -> Tensor:
+    """Where to sample so that the labelled structure loses a fraction of its volume, and the tissue around stretches.
+
+    Each axis is moved alone, linearly over the structure, which so keeps its shape; the displacement fades to zero at
+    MARGIN beyond the structure's old ends.
+
+    Args:
+        points: (B, *S, dims), positions in voxels from the centre.
+        labels: (B, *S); a sample without foreground stays as it is.
+        fractions: (B,), each below 1; a negative one makes the structure grow.
+
+    Returns:
+        Moved positions, of the same shape.
+    """
+    dims, moved = points.shape[-1], points.clone()
+    each = (-1, *[1] * dims)
+    factor = ((1 - fractions) ** (1 / dims)).view(each)
+    for axis in range(dims):
+        side = labels.shape[axis + 1]
+        there = (labels > 0).movedim(axis + 1, 1).flatten(2).any(2).float()  # (B, side)
+        low, high = there.argmax(1), side - there.flip(1).argmax(1)
+        half = ((high - low) / 2 * there.amax(1)).view(each)
+        away = points[..., axis] - ((low + high - side) / 2).view(each)
+        end, gap = factor * half, (1 - factor) * half
+        share = away.abs().minimum(end) / end.clamp(min=1e-6)
+        fade = (1 - (away.abs() - end).clamp(min=0) / (MARGIN + gap)).clamp(min=0)
+        moved[..., axis] += away.sign() * gap * share * fade
+    return moved
+
+
 def sample(values: Tensor, points: Tensor) -> Tensor:
     """Sample values (B, C, *S) at points (B, *S, dims) in voxels from the centre: linear, zero outside."""
     half = torch.tensor([side / 2 for side in values.shape[2:]])
@@ -142,7 +179,11 @@ def augment(images: Tensor, labels: Tensor, n_classes: int, settings: Augmentati
     batch, dims, device = images.shape[0], images.ndim - 2, images.device
     targets = one_hot(labels.long(), n_classes).movedim(-1, 1).float()
     points = _source_points(images.shape, settings, generator)
-    if settings.rotate or settings.scale or settings.shift or settings.elastic or settings.flip:
+    shrinks = settings.shrink != (0.0, 0.0)
+    if shrinks:
+        low, high = settings.shrink
+        points = shrunk_points(points, labels.cpu(), torch.rand(batch, generator=generator) * (high - low) + low)
+    if settings.rotate or settings.scale or settings.shift or settings.elastic or settings.flip or shrinks:
         images = sample(images, points)
         foreground = sample(targets[:, 1:], points)
         targets = torch.cat([1 - foreground.sum(1, keepdim=True), foreground], 1)

@@ -12,12 +12,13 @@ STUDIES = {one.name: one for one in _ALL}
 # Studies of one unit, which decide themselves what to keep: question, and file below artifacts.
 SINGLE = {
     "conformal": (conformal.QUESTION, conformal.INTERVALS),
+    "card": (placed.CARD, "studies/placed.csv"),
     "heads": (heads.QUESTION, f"studies/{heads.TABLE}"),
     "networks": (shown.QUESTION, shown.TABLE),
     "learning": (learning.QUESTION, learning.TABLE),
 }
 ALONE = {"heads": heads.update, "networks": shown.update}  # need no data
-WITH_DATA = {"conformal": conformal.update, "learning": learning.update}
+WITH_DATA = {"conformal": conformal.update, "card": placed.write_card, "learning": learning.update}
 NAMES = (*STUDIES, *SINGLE)
 
 

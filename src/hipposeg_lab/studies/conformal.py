@@ -4,14 +4,12 @@
 
 - conformal.csv: the interval of every volume, calibrated on the other four folds;
 - studies/conformal_coverage.csv: coverage and width of the intervals;
-- studies/conformal_measures.csv: the measures of `predict.quality` of every predicted mask;
-- card.json in `.work`: a model card as `hipposeg predict` reads it, calibrated on all five folds. The package's own
-  card belongs to the package's weights; it is replaced by hand, together with them.
+- studies/conformal_measures.csv: the measures of `predict.quality` of every predicted mask.
 
 Only the spread of predictions needs the networks. It is kept as long as the weights are the same.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import nibabel
@@ -112,13 +110,12 @@ def boxes(runs: Runs, cohort: Cohort) -> card.Boxes:
     return card.Boxes(smallest, largest, spacing, axes, (int(middle.min()), int(middle.max())))
 
 
-def write(context: Context, model: str = FLAGSHIP) -> Path:
-    """Write the three tables and the card, and return the path of the card."""
+def write(context: Context, model: str = FLAGSHIP) -> None:
+    """Write the three tables."""
     ws, spec = context.ws, context.cohort.spec
     runs = out_of_fold(context, model)
-    measured = measures(context, runs)
-    found = residuals(runs, measured, spec)
-    lower, upper, scales = coverage.across_folds(found, CHOSEN)
+    found = residuals(runs, measures(context, runs), spec)
+    lower, upper, _ = coverage.across_folds(found, CHOSEN)
     rows = [
         {"case": case, "label": label, "predicted": found.predicted[i, j], "lower": lower[i, j], "upper": upper[i, j]}
         for j, case in enumerate(found.case)
@@ -126,11 +123,21 @@ def write(context: Context, model: str = FLAGSHIP) -> Path:
     ]
     write_csv(ws.artifacts / INTERVALS, INTERVAL_COLUMNS, rows)
     write_csv(ws.artifacts / COVERAGE, coverage.COVERAGE_COLUMNS, coverage.coverage_rows(found))
+
+
+def write_card(context: Context, runs: Runs, found: Residuals, measured: Sequence[Mapping[str, float]]) -> Path:
+    """Write the card of these runs' networks to `.work`, as `hipposeg predict` reads it, and return its path.
+
+    The package's own card belongs to the package's weights; it is replaced by hand, together with them.
+
+    found: predicted volumes in the kind of crop that the intervals are for. measured: of the masks in published crops.
+    """
+    _, _, scales = coverage.across_folds(found, CHOSEN)
     subjects = np.unique(found.subject)
     scale, q = coverage.calibrated(found, subjects, CHOSEN, np.random.default_rng([SEED, N_FOLDS]))
-    path = ws.work / card.NAME
+    path = context.ws.work / card.NAME
     card.Card(
-        dataset=ws.dataset,
+        dataset=context.ws.dataset,
         runs={one.name: one.config["weights_sha256"] for one in runs.values()},
         level=LEVEL,
         scale=scale,
@@ -139,7 +146,7 @@ def write(context: Context, model: str = FLAGSHIP) -> Path:
         people=len(subjects),
         volumes=len(found.case),
         boxes=boxes(runs, context.cohort),
-        limits=quality.limits(measured.to_dict("records"), spec),
+        limits=quality.limits(measured, context.cohort.spec),
     ).write(path)
     return path
 
@@ -147,7 +154,7 @@ def write(context: Context, model: str = FLAGSHIP) -> Path:
 def update(context: Context) -> str:
     """Write the intervals; "made", or what is missing."""
     try:
-        print(f"  The card is {write(context)}; the package keeps its own.", flush=True)
+        write(context)
     except FileNotFoundError as error:
         return str(error)
     return "made"

@@ -1,14 +1,17 @@
 """Volumes from crops that the loop of whole heads placed, and of small hippocampi.
 
-Each case is predicted by the one network that never saw its subject, with test-time augmentation; the loop
-(`predict.crop.settle`) uses the same network without it. Two tables, one row a case, label and condition:
+Each case is predicted by the one network of `hipposeg predict` that never saw its subject, with test-time augmentation;
+the loop (`predict.crop.settle`) uses the same network without it. Two tables, one row a case, label and condition:
 
 - placed.csv: the published crop; the self-placed one, where the loop ends that starts from the published crop shifted
   by up to SHIFT voxels along each axis; and the published crop mirrored, as a right hippocampus lies in it. Published
   crops are all the image there is, so a self-placed one repeats the outermost voxels beyond them, which a whole head
   does not need.
 - shrunk.csv: hippocampi of every second subject that lost a known fraction of their volume (`warp`), in self-placed
-  crops, as in whole heads, and the smallest also in the published frame, which is loose around them.
+  crops, as in whole heads, and the smallest also in the published frame, which is loose around them; also by the
+  flagship, whose training has no such sizes.
+
+From the first one follows the card of these networks: intervals for self-placed crops.
 
 All scans come from one scanner; other scanners may have larger errors, and intervals that hold less often.
 """
@@ -24,12 +27,12 @@ from hipposeg import stats
 from hipposeg.data.folds import N_FOLDS
 from hipposeg.data.read import Case
 from hipposeg.data.spec import DatasetSpec
-from hipposeg.experiments.registry import FLAGSHIP, RunSpec
+from hipposeg.experiments.registry import FLAGSHIP, SCANS, RunSpec
 from hipposeg.metrics import UNION
-from hipposeg.predict import card
+from hipposeg.predict import card, quality
 from hipposeg.predict.crop import Box, Region, settle
 from hipposeg.predict.ensemble import Ensemble
-from hipposeg_lab.studies import coverage, warp
+from hipposeg_lab.studies import conformal, coverage, making, warp
 from hipposeg_lab.studies.coverage import CHOSEN, Residuals
 from hipposeg_lab.studies.making import Context, Rows, Study, Unit, network_of
 from hipposeg_lab.studies.sensitivity import scored
@@ -43,9 +46,9 @@ PUBLISHED, PLACED, MIRRORED = "published", "self-placed", "mirrored"
 FIXED, CYCLE, NOWHERE = "fixed", "cycle", "none"
 
 # cut: voxels of the published crop outside the self-placed one; padded: the reverse; lost: true voxels cut away.
-COLUMNS = ("fold", "case", "subject", "label", "crop", "true", "predicted", "dice")
+COLUMNS = ("run", "fold", "case", "subject", "label", "crop", "true", "predicted", "dice")
 PLACED_COLUMNS = (*COLUMNS, "spread", "steps", "end", "cut", "padded", "lost")
-SHRUNK_COLUMNS = (*COLUMNS[:5], "shrunk", *COLUMNS[5:])
+SHRUNK_COLUMNS = (*COLUMNS[:6], "shrunk", *COLUMNS[6:])
 
 
 def placed(image: np.ndarray, shift: Sequence[int], one: Ensemble) -> tuple[Box, int, str]:
@@ -98,7 +101,7 @@ def compared(mask: np.ndarray, low: Sequence[int], label: np.ndarray, spec: Data
 
 
 def of_crops(case: Case, one: Ensemble, mirrored: bool) -> list[dict[str, Any]]:
-    """Rows of placed.csv of one case, without its fold."""
+    """Rows of placed.csv of one case, without run and fold."""
     image = case.image[0]
     box, steps, end = placed(image, shift_of(case), one)
     both = np.minimum(box.high, image.shape) - np.maximum(box.low, 0)
@@ -118,7 +121,7 @@ def of_crops(case: Case, one: Ensemble, mirrored: bool) -> list[dict[str, Any]]:
 
 
 def of_sizes(case: Case, one: Ensemble) -> list[dict[str, Any]]:
-    """Rows of shrunk.csv of one case, without its fold."""
+    """Rows of shrunk.csv of one case, without run and fold."""
     rows = []
     for level in LEVELS:
         offset = np.random.default_rng([SEED, case.number, round(100 * level)]).uniform(-0.5, 0.5, 3)
@@ -147,12 +150,20 @@ def residuals(table: pd.DataFrame, crop: str) -> Residuals:
     return Residuals(labels, case, subject, fold, *volumes)
 
 
-def quantiles(table: pd.DataFrame, scale: str) -> dict[str, float]:
-    """The card's quantile of each label for self-placed crops, from all folds."""
-    found = residuals(table, PLACED)
-    rng = np.random.default_rng([coverage.SEED, N_FOLDS])
-    _, q = coverage.calibrated(found, np.unique(found.subject), scale, rng)
-    return {label: round(float(one), 6) for label, one in zip(found.labels, q, strict=True)}
+def write_card(context: Context, model: str = SCANS) -> str:
+    """Write the card of the model's networks, with intervals for self-placed crops; "made", or what is missing."""
+    table = making.read(context.ws, "placed")
+    if table is None:
+        return "placed.csv is missing; `hipposeg-lab study placed` computes it"
+    runs, spec = conformal.out_of_fold(context, model), context.cohort.spec
+    spread = table[table["crop"] == PUBLISHED].pivot(index="case", columns="label", values="spread")
+    measured = [
+        quality.measure(mask, context.cohort.cases[number].spacing, spread.loc[number], spec)
+        for one in runs.values()
+        for number, mask in one.masks.items()
+    ]
+    print(f"  The card is {conformal.write_card(context, runs, residuals(table, PLACED), measured)}", flush=True)
+    return "made"
 
 
 def coverages(table: pd.DataFrame) -> pd.DataFrame:
@@ -211,15 +222,22 @@ def biases(table: pd.DataFrame, crop: str = PLACED) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _unit(table: str, fold: int, made: Callable[[Context, Ensemble, RunSpec], list[dict[str, Any]]]) -> Unit:
+def of_model(table: pd.DataFrame, model: str) -> pd.DataFrame:
+    """The rows of one model's networks."""
+    return table[table["run"].str.startswith(f"{model}.")]
+
+
+def _unit(
+    table: str, fold: int, made: Callable[[Context, Ensemble, RunSpec], list[dict[str, Any]]], model: str = SCANS
+) -> Unit:
     """One fold's network on its test cases."""
-    run = RunSpec(FLAGSHIP, fold=fold)
+    run = RunSpec(model, fold=fold)
 
     def make(context: Context) -> Rows:
         one = Ensemble(card.read(), {run: network_of(context, run)}, context.machine)
-        return {table: [{"fold": str(fold), **row} for row in made(context, one, run)]}
+        return {table: [{"run": run.name, "fold": fold, **row} for row in made(context, one, run)]}
 
-    return Unit(str(fold), (run,), make)
+    return Unit(run.name, (run,), make)
 
 
 def _all_crops(context: Context, one: Ensemble, run: RunSpec) -> list[dict[str, Any]]:
@@ -232,6 +250,7 @@ def _all_sizes(context: Context, one: Ensemble, run: RunSpec) -> list[dict[str, 
     return [row for number in scored(context, run)[::2] for row in of_sizes(context.cohort.cases[number], one)]
 
 
+CARD = "Which intervals and limits belong to the networks of `hipposeg predict`?"
 CROPS = Study(
     "placed",
     "Do Dice and intervals hold in crops that the fixed-point loop placed?",
@@ -243,6 +262,6 @@ SIZES = Study(
     "shrunk",
     "Does the predicted volume follow a hippocampus that shrinks by a known fraction?",
     {"shrunk": SHRUNK_COLUMNS},
-    tuple(_unit("shrunk", fold, _all_sizes) for fold in range(N_FOLDS)),
+    tuple(_unit("shrunk", fold, _all_sizes, model) for model in (FLAGSHIP, SCANS) for fold in range(N_FOLDS)),
     {"version": 1, "shift": SHIFT, "seed": SEED, "levels": LEVELS, "loose": LOOSE_LEVELS, "every": 2},
 )

@@ -62,8 +62,7 @@ def test_every_interval_has_the_scale_and_a_score_of_its_own_label(served):
 
 def test_study_repeats_itself_without_predicting_again(served, monkeypatch):
     ws = served.context.ws
-    paths = [ws.work / card.NAME]
-    paths += [ws.artifacts / name for name in (conformal.INTERVALS, conformal.COVERAGE, conformal.MEASURES)]
+    paths = [ws.artifacts / name for name in (conformal.INTERVALS, conformal.COVERAGE, conformal.MEASURES)]
     before = [path.read_bytes() for path in paths]
     monkeypatch.setattr(conformal, "predict", lambda *_: pytest.fail("the weights are the same"))
     conformal.write(served.context, "blobs")
@@ -73,7 +72,7 @@ def test_study_repeats_itself_without_predicting_again(served, monkeypatch):
 def test_missing_runs_and_cards_say_what_makes_them(served, tmp_path):
     with pytest.raises(FileNotFoundError, match="hipposeg train --plan 04"):
         conformal.write(replace(served.context, ws=Workspace(tmp_path, "phantom", "smoke")), "blobs")
-    with pytest.raises(FileNotFoundError, match="hipposeg-lab study conformal"):
+    with pytest.raises(FileNotFoundError, match="hipposeg-lab study card"):
         card.read(tmp_path / card.NAME)
     (tmp_path / card.NAME).write_text("{}")
     with pytest.raises(ValueError, match="found no boxes, .*expected a card"):

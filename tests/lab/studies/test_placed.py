@@ -113,7 +113,6 @@ def test_coverage_and_loss_by_hand():
     # |true - predicted| / predicted is 0.1 / 1.1 in published crops; the interval is that times the volume, both ways.
     width = 2 * 0.1 / 1.1 * more.loc[more["crop"] == placed.PLACED, "predicted"].mean()
     assert rows.loc[(placed.PUBLISHED, placed.PLACED), "width"] == pytest.approx(width)
-    assert placed.quantiles(more, "volume") == {"union": 0.2}
     (lost,) = placed.losses(more).to_dict("records")
     assert lost["difference"] == pytest.approx(-0.15) and lost["high"] == pytest.approx(-0.15) and lost["volumes"] == 20
 
@@ -129,15 +128,16 @@ def test_slopes_and_biases_by_hand():
     assert bias["bias"].tolist() == pytest.approx([0, 0.05]) and bias["true"].tolist() == [1450, 725]
 
 
-def test_a_study_predicts_each_case_by_the_network_that_never_saw_it(served, tmp_path, monkeypatch):
-    monkeypatch.setattr(placed, "FLAGSHIP", "blobs")
+def test_a_study_predicts_each_case_by_the_network_that_never_saw_it(served, tmp_path):
     context = replace(served.context, ws=Workspace(tmp_path / "out", "phantom", "smoke"))
     shutil.copytree(served.context.ws.root, context.ws.root)
     few = [{**fold, "scored": fold["scored"][:2]} for fold in context.folds["grouped"]]
     context = replace(context, folds={**context.folds, "grouped": few})
     for study, made in ((placed.CROPS, placed._all_crops), (placed.SIZES, placed._all_sizes)):
-        study = replace(study, units=(placed._unit(study.name, 2, made),))
-        assert making.make(study, context) == {"2": "made"} and making.make(study, context) == {"2": "kept"}
+        unit = placed._unit(study.name, 2, made, "blobs")
+        study = replace(study, units=(unit,))
+        for state in ("made", "kept"):
+            assert making.make(study, context) == {unit.name: state}
     crops, sizes = making.read(context.ws, "placed"), making.read(context.ws, "shrunk")
     assert set(crops["case"]) == set(few[2]["scored"]) and (crops["fold"] == 2).all()
     masks = load.get(context.ws, "blobs.grouped2.s0.standard").masks
@@ -147,3 +147,25 @@ def test_a_study_predicts_each_case_by_the_network_that_never_saw_it(served, tmp
     both = plain.merge(crops, on=["case", "label", "crop"])
     assert (both["predicted_x"] == both["predicted_y"]).all() and len(both) == len(plain)
     assert crops.loc[crops["crop"] != placed.PLACED, "steps"].isna().all()
+    assert len(placed.of_model(crops, "blobs")) == len(crops) and not len(placed.of_model(crops, "blob"))
+
+
+def test_a_card_has_intervals_of_self_placed_crops(served, tmp_path):
+    """True volumes are 20 % larger in published crops, 50 % in self-placed ones."""
+    context = replace(served.context, ws=Workspace(tmp_path / "out", "phantom", "smoke"))
+    shutil.copytree(served.context.ws.root, context.ws.root)
+    assert "placed.csv is missing" in placed.write_card(context, "blobs")
+    rows = [
+        {"run": f"blobs.grouped{fold}.s0.standard", "fold": fold, "case": number, "label": label, "crop": crop,
+         "subject": context.cohort.cases[number].subject, "true": 1000 * (1 + error), "predicted": 1000, "spread": 20}
+        for fold, part in enumerate(context.folds["grouped"]) for number in part["scored"]
+        for label in ("anterior", "posterior", "union")
+        for crop, error in ((placed.PUBLISHED, 0.2), (placed.PLACED, 0.5))
+    ]  # fmt: skip
+    making.write(context.ws, "placed", pd.DataFrame(rows))
+    assert placed.write_card(context, "blobs") == "made"
+    made, before = card.read(context.ws.work / card.NAME), card.read(served.folder / card.NAME)
+    scale = {card.VOLUME: 1000, card.SPREAD: 20, card.CONSTANT: 1}[made.scale]
+    assert made.quantiles == pytest.approx(dict.fromkeys(("anterior", "posterior", "union"), 500 / scale))
+    assert (made.runs, made.boxes) == (before.runs, before.boxes)
+    assert made.limits["order"][0] == pytest.approx(before.limits["order"][0], abs=1e-5), "of masks in published crops"
