@@ -52,7 +52,7 @@ def estimation_mask(image: np.ndarray, params: N4Params) -> np.ndarray:
 
 
 def bias_field(image: np.ndarray, spacing: tuple[float, float, float], params: N4Params) -> np.ndarray:
-    """Estimate the multiplicative field of one channel: float32 (X, Y, Z), positive, with geometric mean 1 over the mask.
+    """Estimate the field of one channel: float32 factors (X, Y, Z) with geometric mean 1 over the mask.
 
     Raises:
         ValueError: negative intensities or an empty mask.
