@@ -14,9 +14,8 @@ from hipposeg.data.n4 import N4Params, n4_cohort
 from hipposeg.data.read import Case
 from hipposeg.files import replacing, sha256_bytes
 from hipposeg.inference import Prep
-from hipposeg.training.batches import Samples, seeded
+from hipposeg.training.batches import Patches, Samples, Volume, seeded
 from hipposeg.training.loop import TrainConfig
-from hipposeg.training.patches import Patches, Volume
 from hipposeg.workspace import Workspace
 
 
