@@ -156,12 +156,12 @@ def letters(ax: Axes, spec: DatasetSpec, axis: int, size: float = 9) -> None:
             _haloed(ax.text(x, y, text, ha=ha, va=va, color="white", fontsize=size, weight="bold"))
 
 
-def scale_bar(ax: Axes, length: float = 10.0, size: float = 8) -> None:
-    """A bar of `length` mm in the lower left corner of the slice that `ax` shows, where labels seldom lie."""
+def scale_bar(ax: Axes, size: float = 8) -> None:
+    """A bar of 10 mm in the lower left corner of the slice that `ax` shows, where labels seldom lie."""
     left, _, bottom, _ = ax.images[0].get_extent()
     x, y = left + 1.5, bottom + 1.8
-    _haloed(ax.plot([x, x + length], [y, y], color="white", linewidth=2.2, solid_capstyle="butt")[0])
-    _haloed(ax.text(x + length / 2, y + 0.7, f"{length:g} mm", color="white", fontsize=size, ha="center", va="bottom"))
+    _haloed(ax.plot([x, x + 10], [y, y], color="white", linewidth=2.2, solid_capstyle="butt")[0])
+    _haloed(ax.text(x + 5, y + 0.7, "10 mm", color="white", fontsize=size, ha="center", va="bottom"))
 
 
 def legend(fig: Figure, spec: DatasetSpec) -> None:
@@ -216,18 +216,17 @@ def three_plane(
     title: str = "",
     centre: Sequence[int] | None = None,
     spacing: tuple[float, float, float] = (1.0, 1.0, 1.0),
-    crosshair: bool = True,
 ) -> Figure:
     """Draw one case in three planes: a row for each mask (the name at its left), a column for each plane.
 
     image: (X, Y, Z). masks: name -> (X, Y, Z) label map, or None for a row without overlay. centre: the voxel that all
-    planes pass through (None takes, on each axis, the slice with most foreground in the first mask), with dotted lines
-    if `crosshair`. All panels share one scale in mm.
+    planes pass through, with dotted lines (None takes, on each axis, the slice with most foreground in the first mask).
+    All panels share one scale in mm.
     """
     first = next((mask for mask in masks.values() if mask is not None), None)
     centre = [fullest(first, axis, image.shape) for axis in range(3)] if centre is None else centre
     rows = [(CaseView(name, image, {name: mask}, spacing), centre) for name, mask in masks.items()]
-    fig = _planes(rows, spec, alpha=0.35, crosshair=crosshair)
+    fig = _planes(rows, spec, alpha=0.35, crosshair=True)
     for ax in fig.axes[3:]:
         ax.set_title("")
     heading(fig, title)
