@@ -8,7 +8,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from hipposeg.data import n4 as module
-from hipposeg.data.n4 import N4Params, bias_field, cache_path, n4, n4_cohort
+from hipposeg.data.n4 import N4Params, bias_field, cache_path, n4_cohort
 from hipposeg.data.read import Case
 
 pytest.importorskip("SimpleITK")

@@ -1,10 +1,5 @@
 """The phantom: deterministic, paired like the real data, and not solved by a threshold."""
 
-import hashlib
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
@@ -55,11 +50,6 @@ def test_no_threshold_solves_it(many):
     assert max(best) < 0.6 and np.mean(best) < 0.45
 
 
-def digest(folder):
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return hashlib.sha256(b"".join(path.name.encode() + path.read_bytes() for path in files)).hexdigest()
-
-
 def test_only_a_complete_phantom_of_the_same_parameters_is_current(tmp_path):
     assert not phantom.is_current(tmp_path, PHANTOM_SPEC, 1, 1)
     phantom.generate(tmp_path, n_subjects=1, seed=1)
@@ -67,10 +57,3 @@ def test_only_a_complete_phantom_of_the_same_parameters_is_current(tmp_path):
     listing = read_json(tmp_path / "dataset.json")
     write_json(tmp_path / "dataset.json", {**listing, "phantom": {**listing["phantom"], "version": 0}})
     assert not phantom.is_current(tmp_path, PHANTOM_SPEC, 1, 1)
-
-
-def test_smooth_fields_are_standardised_and_smooth():
-    values = np.stack([phantom.smooth_field(np.random.default_rng(seed), (30, 40, 20), 3.0) for seed in range(30)])
-    assert values.shape == (30, 30, 40, 20) and values.dtype == np.float32
-    assert abs(values.mean()) < 0.1 and values.std() == pytest.approx(1, abs=0.1)
-    assert np.abs(np.diff(values, axis=1)).mean() < 0.35

@@ -86,7 +86,7 @@ class Placement:
 def place(array: np.ndarray, size: Triple) -> tuple[np.ndarray, Placement]:
     """Pad or crop the last three axes to `size` voxels about the centre.
 
-    Where the difference is odd, the extra voxel is at the high end. After `zscore`, the 0 around it is the mean intensity.
+    Where the difference is odd, the extra voxel is at the high end; after `zscore`, 0 is the mean intensity.
     Returns the new array (..., *size) and the Placement whose `restore` inverts it.
     """
     placement = Placement(tuple(int(n) for n in array.shape[-3:]), tuple(int(n) for n in size))
