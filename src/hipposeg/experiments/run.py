@@ -304,7 +304,7 @@ def _train_network(
     if model.guide:
         guidance.guide(network, run, cohort, cases, work.parent)
     if getattr(network, "wants_context", False):
-        samples, seconds = guidance.with_context(network, samples, machine, work.parents[1] / "cache" / "context")
+        samples, seconds = guidance.with_context(network, samples, machine)
         before += seconds
 
     def watch(network: nn.Module) -> dict[str, float]:
