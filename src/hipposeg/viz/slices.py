@@ -227,8 +227,6 @@ def three_plane(
     centre = [fullest(first, axis, image.shape) for axis in range(3)] if centre is None else centre
     rows = [(CaseView(name, image, {name: mask}, spacing), centre) for name, mask in masks.items()]
     fig = _planes(rows, spec, alpha=0.35, crosshair=True)
-    for ax in fig.axes[3:]:
-        ax.set_title("")
     heading(fig, title)
     return fig
 
@@ -246,11 +244,7 @@ def quality(views: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
         centre = [fullest(mask, axis, image.shape) for axis in range(3)]
         rows.append((CaseView(f"{name}, scan", image, {"": None}), centre))
         rows.append((CaseView(name, image, {"": mask}), centre))
-    fig = _planes(rows, spec, alpha=0, crosshair=False)
-    for number, ax in enumerate(fig.axes):
-        if number // 3 % 2:
-            ax.set_title("")
-    return fig
+    return _planes(rows, spec, alpha=0, crosshair=False)
 
 
 def quality_png(views: Mapping[str, tuple[np.ndarray, np.ndarray]], dpi: int = 110) -> bytes:
@@ -265,8 +259,9 @@ def quality_png(views: Mapping[str, tuple[np.ndarray, np.ndarray]], dpi: int = 1
 
 
 def _planes(rows: Sequence[tuple[CaseView, Sequence[int]]], spec: DatasetSpec, alpha: float, crosshair: bool) -> Figure:
-    """Three planes through a voxel of each case, under their names; the case's title at the left."""
+    """Three planes through a voxel of each case, its title at the left; the planes are named over each new image."""
     fig, axes = panels([[plane_size(view.image, axis, view.spacing) for axis in range(3)] for view, _ in rows])
+    shown = None
     for row, (view, centre) in zip(axes, rows, strict=True):
         for axis, ax in enumerate(row):
             case_panel(ax, replace(view, index=centre[axis]), next(iter(view.masks)), spec, axis, alpha)
@@ -276,8 +271,10 @@ def _planes(rows: Sequence[tuple[CaseView, Sequence[int]]], spec: DatasetSpec, a
                 style = {"color": "white", "linewidth": 0.8, "alpha": 0.6, "linestyle": (0, (1, 3))}
                 ax.axvline(horizontal, **style)
                 ax.axhline(vertical, **style)
-            text = f"{plane_name(spec, axis)}, slice {centre[axis] + 1} of {view.image.shape[axis]}"
-            ax.set_title(text, fontsize=9, weight="normal")
+            if view.image is not shown:
+                text = f"{plane_name(spec, axis)}, slice {centre[axis] + 1} of {view.image.shape[axis]}"
+                ax.set_title(text, fontsize=9, weight="normal")
+        shown = view.image
         row[0].set_ylabel(view.title, fontsize=9)
         scale_bar(row[0])
     legend(fig, spec)
