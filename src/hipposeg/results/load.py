@@ -143,7 +143,7 @@ def _joined(ws: Workspace, _stamp: tuple[int, int]) -> pd.DataFrame:
             raise ResultsError(f"{ws.artifacts / name} lacks {missing[0]}, which {store.RUNS} lists; {_AGAIN}")
     _check_rows(ws.artifacts / store.RUNS, table, ["run"])
     _check_rows(ws.artifacts / store.SCORES, scores, ["run", "case", "label"])
-    _check_subjects(ws.artifacts / store.SCORES, scores, ws.has_pairs)
+    _check_subjects(ws.artifacts / store.SCORES, scores, ws.dataset in ("msd", "phantom"))
     _check_coverage(ws.artifacts / store.SCORES, scores, table)
     for run in table["run"]:
         if lacking := set(CONFIG_COLUMNS) - set(configs[run]):
