@@ -1,4 +1,4 @@
-"""The phantom: deterministic, paired like the real data, and not solved by a threshold."""
+"""The phantom: of the sizes of the real data, paired like them, and generated again where its parameters changed."""
 
 import numpy as np
 import pytest
@@ -36,18 +36,6 @@ def test_two_hippocampi_of_a_subject_are_alike_and_share_a_scan(many):
         assert steps[first] == pytest.approx(steps[second], rel=0.01)
     peaks = [case.image.max() for case in many.cases.values()]
     assert max(peaks) / min(peaks) > 100, "there is no common intensity scale"
-
-
-def test_no_threshold_solves_it(many):
-    best = []
-    for case in list(many.cases.values())[:20]:
-        order = np.argsort(case.image, axis=None, kind="stable")
-        inside = np.cumsum(case.label.ravel()[order] > 0)
-        edges = np.linspace(0, inside.size - 1, 80).astype(int)
-        low, high = np.meshgrid(edges, edges)
-        size, hits = high - low, inside[high] - inside[low]
-        best.append((2 * hits / (np.maximum(size, 0) + inside[-1]))[high > low].max())
-    assert max(best) < 0.6 and np.mean(best) < 0.45
 
 
 def test_only_a_complete_phantom_of_the_same_parameters_is_current(tmp_path):

