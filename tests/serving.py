@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hipposeg.experiments import RunSpec, trainers
+from hipposeg.experiments import RunSpec
 from hipposeg.experiments import run as running
 from hipposeg.experiments.model import Model, schedules
 from hipposeg.experiments.registry import MODELS
@@ -70,7 +70,7 @@ def make(people: object, folder: Path) -> Served:
     served.folder.mkdir()
     with pytest.MonkeyPatch.context() as patch:
         serve(patch)
-        patch.setattr(trainers, "fit", lambda training, *_: (training.model.eval(), [{"epoch": 1, "step": 1}], 0.0))
+        patch.setattr(running, "fit", lambda training, *_: (training.model.eval(), [{"epoch": 1, "step": 1}], 0.0))
         for run in (RunSpec(BLOBS.name, fold=fold) for fold in range(5)):
             running.train(run, people.cohort, people.folds, ws, MACHINE)
             weights = running.folder_of(run, ws) / running.WEIGHTS

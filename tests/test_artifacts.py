@@ -78,18 +78,6 @@ def test_columns_and_order_are_those_of_the_contract(runs, scores):
     assert places == sorted(set(places))
 
 
-def test_whole_numbers_have_no_decimals(runs, scores):
-    tables = {
-        store.RUNS: (runs, ("fold", "seed", "dims", "n", "threads", "params", "steps")),
-        store.SCORES: (scores, ("case", "subject")),
-        store.HISTORIES: (rows(AT / store.HISTORIES), ("epoch", "step")),
-    }
-    for name, (table, columns) in tables.items():
-        for column in columns:
-            assert all(row[column].isdecimal() for row in table), (name, column)
-        assert not {"nan", "NaN", "NA", "None"} & {value for row in table for value in row.values()}, name
-
-
 def test_archives_carry_no_clock():
     for path in [AT / store.SCORES, *sorted(AT.rglob("*.gz"))]:
         content = path.read_bytes()

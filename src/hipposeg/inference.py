@@ -20,8 +20,7 @@ from hipposeg.training.machine import Machine
 NUMERICS = 1
 
 Spacing = tuple[float, float, float]  # mm
-# (C, X, Y, Z) float32 and a spacing -> class probabilities (K, X, Y, Z) float32, or a mask (X, Y, Z) uint8.
-Evaluator = Callable[[np.ndarray, Spacing], np.ndarray]
+# (C, X, Y, Z) float32 and a spacing -> a mask (X, Y, Z) uint8, or class probabilities (K, X, Y, Z) float32.
 Predictor = Callable[[np.ndarray, Spacing], np.ndarray]
 BATCH = 48  # samples a forward pass
 OVERLAP = 0.5  # of neighbouring windows
@@ -220,7 +219,7 @@ def off_grid(
     return found
 
 
-def evaluator(model: nn.Module, prep: Prep, machine: Machine) -> Evaluator:
+def evaluator(model: nn.Module, prep: Prep, machine: Machine) -> Predictor:
     """A function from an image and its spacing to class probabilities on the image's grid.
 
     An image in another spacing is resampled, and its probabilities are interpolated back; an INR network is evaluated
@@ -238,7 +237,7 @@ def evaluator(model: nn.Module, prep: Prep, machine: Machine) -> Evaluator:
     return evaluate
 
 
-def predictor(*evaluators: Evaluator) -> Predictor:
+def predictor(*evaluators: Predictor) -> Predictor:
     """A function from an image and its spacing to the most probable class, by the mean over evaluators."""
 
     def predict(image: np.ndarray, spacing: Spacing) -> np.ndarray:

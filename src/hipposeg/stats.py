@@ -61,9 +61,9 @@ class Agreement:
     icc_consistency: float
 
 
-def signed(value: float, decimals: int = 4) -> str:
-    """A difference as text with its sign; what rounds to zero has none."""
-    text = f"{value:+.{decimals}f}"
+def signed(value: float) -> str:
+    """A difference as text with its sign and four decimals; what rounds to zero has no sign."""
+    text = f"{value:+.4f}"
     return text if float(text) else text[1:]
 
 

@@ -69,11 +69,6 @@ class Workspace:
         return self.dataset == "phantom"
 
     @property
-    def has_pairs(self) -> bool:
-        """Whether the cases are Task04's or the phantom's, of which (odd, odd + 1) are one subject."""
-        return self.dataset in ("msd", "phantom")
-
-    @property
     def artifacts(self) -> Path:
         """Committed and compared files."""
         return self.work / "artifacts" if self.is_phantom else self.root / "artifacts"

@@ -2,18 +2,16 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from sklearn.model_selection import KFold
 
 from hipposeg.data import folds
-from hipposeg.data.locate import case_numbers
 from hipposeg.data.spec import MSD_HIPPOCAMPUS, PHANTOM_SPEC, DataError
 from hipposeg.files import read_json, write_json
 from hipposeg.workspace import project_root
 
-# 170 subjects, 90 of them with two volumes, as in the data set.
-SYNTHETIC = [*range(1, 181), *range(202, 361, 2)]
+# Scored cases of the folds that nnU-Net made of the data set's 260 volumes, of 170 subjects.
+NNUNET = read_json(project_root() / "tests" / "nnunet_folds.json")["folds"]
 
 
 @pytest.fixture(scope="module")
@@ -21,14 +19,12 @@ def phantom(phantom_people):
     return phantom_people(10).cohort
 
 
-@pytest.fixture(params=["synthetic", "msd"])
-def numbers(request):
-    if request.param == "synthetic":
-        return SYNTHETIC
-    return case_numbers(request.getfixturevalue("msd_dir"), MSD_HIPPOCAMPUS)
+@pytest.fixture(scope="module")
+def numbers():
+    return sorted(case for fold in NNUNET for case in fold)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def made(numbers):
     return folds.make(MSD_HIPPOCAMPUS, numbers)
 
@@ -52,24 +48,13 @@ def test_each_case_is_scored_once_and_no_subject_is_on_both_sides(numbers, made)
         assert (len(people(fold["scored"])), len(fold["scored"])) == (34, 52)
 
 
-def test_nnunet_folds_are_those_of_scikit_learn(numbers, made):
+def test_nnunet_folds_are_those_of_scikit_learn_and_of_nnunet_and_leak(numbers, made):
     for fold, (train, scored) in zip(
         made["nnunet"], KFold(5, shuffle=True, random_state=12345).split(numbers), strict=True
     ):
         assert fold == {"train": [numbers[i] for i in train], "scored": [numbers[i] for i in scored]}
-
-
-def test_folds_are_those_that_nnunet_makes():
-    stored = read_json(project_root() / "tests" / "nnunet_folds.json")["folds"]
-    numbers = sorted(case for fold in stored for case in fold)
-    found = folds.make(MSD_HIPPOCAMPUS, numbers)["nnunet"]
-    assert len(numbers) == 260 and [fold["scored"] for fold in found] == stored
-
-
-def test_nnunet_folds_of_the_real_data_are_the_published_ones(msd_dir):
-    made = folds.make(MSD_HIPPOCAMPUS, case_numbers(msd_dir, MSD_HIPPOCAMPUS))["nnunet"]
-    assert made[0]["scored"][:6] == [17, 19, 33, 35, 37, 49]
-    leaked = [sum(not people([case]).isdisjoint(people(fold["train"])) for case in fold["scored"]) for fold in made]
+    assert [fold["scored"] for fold in made["nnunet"]] == NNUNET
+    leaked = [sum(not people([n]).isdisjoint(people(fold["train"])) for n in fold["scored"]) for fold in made["nnunet"]]
     assert leaked == [36, 33, 31, 26, 28]
 
 

@@ -1,6 +1,5 @@
 """The way to the network's grid and back, exact where nothing is cropped, and resampling about a common centre."""
 
-import nibabel as nib
 import numpy as np
 import pytest
 from scipy.ndimage import map_coordinates
@@ -42,10 +41,10 @@ def test_zscore_refuses_what_it_cannot_scale(value):
 @pytest.mark.parametrize("shape", [(31, 40, 24), (35, 50, 36), (43, 59, 47), (48, 64, 48), (1, 1, 1)])
 def test_round_trip_is_exact_when_nothing_is_cropped(shape):
     label = random_box(shape)
-    placed, placement = grid.place(label, SIZE, fill=9)
+    placed, placement = grid.place(label + 1, SIZE)
     assert placed.shape == SIZE and placed.dtype == label.dtype and not placement.cropped
-    assert (placed == 9).sum() == np.prod(SIZE) - label.size
-    assert np.array_equal(placement.restore(placed), label)
+    assert (placed == 0).sum() == np.prod(SIZE) - label.size
+    assert np.array_equal(placement.restore(placed), label + 1)
 
 
 def test_crop_keeps_the_centre_and_restore_fills_the_rest():
@@ -62,14 +61,6 @@ def test_bad_requests_say_what_was_expected():
         placement.restore(np.zeros((8, 8, 9)))
     with pytest.raises(ValueError, match="must be the new grid"):
         Resampling((4, 4, 4), (2, 2, 2), ONE, TWO).restore(np.zeros((3, 2, 2)))
-
-
-def test_every_real_volume_survives_the_round_trip(msd_dir):
-    for path in sorted((msd_dir / "labelsTr").glob("hippocampus_*.nii.gz")):
-        label = np.asarray(nib.load(path).dataobj)
-        placed, placement = grid.place(label, SIZE)
-        assert not placement.cropped, f"{path.name} with shape {label.shape} does not fit into {SIZE}"
-        assert np.array_equal(placement.restore(placed), label), path.name
 
 
 @pytest.mark.parametrize("native", [(35, 50, 36), (34, 51, 37), (31, 40, 24), (43, 59, 47)])

@@ -8,7 +8,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from hipposeg.data import n4 as module
-from hipposeg.data.n4 import N4Params, bias_field, cache_path, n4, n4_cohort
+from hipposeg.data.n4 import N4Params, bias_field, cache_path, n4_cohort
 from hipposeg.data.read import Case
 
 pytest.importorskip("SimpleITK")
@@ -53,8 +53,8 @@ def test_values_without_a_logarithm_are_refused(bad):
         bias_field(image, MM, FAST)
 
 
-def test_processes_change_no_byte_and_a_second_run_reads_the_cache(tmp_path, monkeypatch):
-    cohort = make_cohort(module.SMALLEST_POOL)
+def test_threads_change_no_byte_and_a_second_run_reads_the_cache(tmp_path, monkeypatch):
+    cohort = make_cohort(4)
     one = n4_cohort(cohort, FAST, tmp_path / "one", jobs=1)
     two = n4_cohort(cohort, FAST, tmp_path / "two", jobs=2)
     assert list(one) == list(two) == list(cohort.cases)

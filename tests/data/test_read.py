@@ -146,8 +146,8 @@ LAYOUT: dict[str, tuple[Callable[[Path], object], str]] = {
     "wrong count": (lambda f: edit(f, numTraining=3), "found numTraining 3, expected 2"),
     "labels as a list": (lambda f: edit(f, labels=["background", "x"]), r"found `labels` \[\"background\", \"x\"\]"),
     "labels null": (lambda f: edit(f, labels=None), "found `labels` null, expected an object"),
-    "channels as a text": (lambda f: edit(f, modality="MRI"), "found `modality` \"MRI\", expected an object"),
-    "entries as texts": (lambda f: edit(f, training=["a.nii.gz"], numTraining=1), "found the entry \"a.nii.gz\""),
+    "channels as a text": (lambda f: edit(f, modality="MRI"), 'found `modality` "MRI", expected an object'),
+    "entries as texts": (lambda f: edit(f, training=["a.nii.gz"], numTraining=1), 'found the entry "a.nii.gz"'),
     "entry without label": (lambda f: edit(f, training=[{"image": "a"}], numTraining=1), "found the entry"),
 }
 

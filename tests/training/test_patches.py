@@ -7,10 +7,9 @@ import torch
 from hipposeg.inference import Prep
 from hipposeg.models.unet import UNet
 from hipposeg.training.augmentation import Augmentation
-from hipposeg.training.batches import batches, seeded
+from hipposeg.training.batches import Patches, Volume, batches, seeded
 from hipposeg.training.loop import TrainConfig, Training, fit, reached
 from hipposeg.training.machine import Machine
-from hipposeg.training.patches import Patches, Volume
 
 MACHINE = Machine("cpu", "fp32", 1)
 

@@ -2,14 +2,12 @@
 
 import functools
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 from drawing import texts
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
-from same_bytes import saved_twice
 
 from hipposeg import stats
 from hipposeg.viz import intervals
@@ -137,15 +135,3 @@ def test_forest_refuses_what_it_cannot_draw():
         intervals.forest(rows.iloc[:0], MARGIN)
     with pytest.raises(ValueError, match="lacks the columns low, conclusion"):
         intervals.forest(rows.drop(columns=["low", "conclusion"]), MARGIN)
-
-
-def figures():
-    yield intervals.dots(table(), "Dice", line=("twin", 0.8))
-    yield intervals.dots(table(("only",), ("",)).drop(columns=["series", "panel", "low", "high"]), "Dice")
-    yield intervals.forest(compared(**FIVE), MARGIN)
-
-
-def test_every_figure_saves_to_the_same_bytes_twice(tmp_path):
-    first, second = saved_twice(figures, tmp_path)
-    assert first == second and len(first) == 3
-    assert not plt.get_fignums()

@@ -14,7 +14,7 @@ from PIL import Image
 from hipposeg.data.spec import MSD_HIPPOCAMPUS as SPEC
 from hipposeg.data.spec import Label
 from hipposeg.viz import slices
-from hipposeg.viz.style import preview
+from hipposeg.viz.style import preview, save_figure
 
 pytestmark = pytest.mark.usefixtures("house_style")
 
@@ -104,3 +104,10 @@ def test_preview_keeps_the_label_colours():
     for item in SPEC.labels:
         distance = np.abs(shown / 255 - to_rgb(item.colour)).max(-1)
         assert (distance < 0.03).sum() > 100, f"{item.name} has lost its colour"
+
+
+def test_a_figure_drawn_twice_gives_the_same_file(tmp_path):
+    image, label = volume()
+    for name in ("a.svg", "b.svg"):
+        save_figure(slices.three_plane(image, {"truth": label}, SPEC), tmp_path / name, phantom=False)
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()

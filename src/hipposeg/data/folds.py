@@ -155,7 +155,8 @@ def read_or_write(path: Path, cohort: Cohort) -> dict[str, list[Fold]]:
     try:
         found = read_json(path)
     except ValueError as error:
-        raise DataError(f"{path}: found a file that is not JSON ({error.__cause__}), expected folds. {advice}") from error
+        found = f"found a file that is not JSON ({error.__cause__}), expected folds"
+        raise DataError(f"{path}: {found}. {advice}") from error
     different = [key for key in content if not isinstance(found, dict) or found.get(key) != content[key]]
     if different:
         raise DataError(

@@ -68,10 +68,10 @@ class Placement:
         return tuple(slice(max(0, o), min(s, n + o))
                      for o, n, s in zip(self.offset, self.native, self.size, strict=True))  # fmt: skip
 
-    def apply(self, array: np.ndarray, fill: float = 0) -> np.ndarray:
-        """Place (..., *native) into a new array (..., *size) of the same dtype, `fill` around it."""
+    def apply(self, array: np.ndarray) -> np.ndarray:
+        """Place (..., *native) into a new array (..., *size) of the same dtype, 0 around it."""
         _check_space(array.shape, self.native, "the native shape")
-        out = np.full((*array.shape[:-3], *self.size), fill, dtype=array.dtype)
+        out = np.zeros((*array.shape[:-3], *self.size), dtype=array.dtype)
         out[(..., *self.inside_grid)] = array[(..., *self.inside_native)]
         return out
 
@@ -83,19 +83,14 @@ class Placement:
         return out
 
 
-def place(array: np.ndarray, size: Triple, fill: float = 0) -> tuple[np.ndarray, Placement]:
+def place(array: np.ndarray, size: Triple) -> tuple[np.ndarray, Placement]:
     """Pad or crop the last three axes to `size` voxels about the centre.
 
-    Where the difference is odd, the extra voxel is at the high end. After `zscore` a fill of 0 is the mean intensity.
+    Where the difference is odd, the extra voxel is at the high end; after `zscore`, 0 is the mean intensity.
     Returns the new array (..., *size) and the Placement whose `restore` inverts it.
     """
     placement = Placement(tuple(int(n) for n in array.shape[-3:]), tuple(int(n) for n in size))
-    return placement.apply(array, fill), placement
-
-
-def slices(array: np.ndarray, axis: int) -> np.ndarray:
-    """Move spatial axis `axis` (0, 1 or 2) of (..., X, Y, Z) to the front: (C, X, Y, Z) with axis 1 to (Y, C, X, Z)."""
-    return np.moveaxis(array, axis - 3, 0)
+    return placement.apply(array), placement
 
 
 def covering(native: Triple, spacing: Spacing, new_spacing: Spacing, like: Triple) -> Triple:

@@ -262,7 +262,7 @@ def _limited(response: Any, *_: Any, **__: Any) -> None:
 
 
 def _phantom() -> Source:
-    """The phantom, generated if it is missing or was made with other parameters; what came of an older one is dropped."""
+    """The phantom, generated if it is missing or of other parameters; what came of an older one is deleted."""
     from hipposeg.data import phantom
 
     ws = Workspace(output_root(), "phantom", "smoke")

@@ -7,11 +7,9 @@ change of tissue, so all parameters lean towards correcting too little. SimpleIT
 
 import io
 import os
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import partial
 from importlib.metadata import version
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +20,6 @@ from hipposeg.files import read_cached, sha256_bytes, to_json, write_cached
 
 # Raised by hand when the same parameters would give other voxels; older caches are then not read.
 VERSION = 1
-# Starting a process and importing SimpleITK in it costs more than a few volumes do.
-SMALLEST_POOL = 8
 
 
 @dataclass(frozen=True)
@@ -56,7 +52,7 @@ def estimation_mask(image: np.ndarray, params: N4Params) -> np.ndarray:
 
 
 def bias_field(image: np.ndarray, spacing: tuple[float, float, float], params: N4Params) -> np.ndarray:
-    """Estimate the multiplicative field of one channel: float32 (X, Y, Z), positive, with geometric mean 1 over the mask.
+    """Estimate the field of one channel: float32 factors (X, Y, Z) with geometric mean 1 over the mask.
 
     Raises:
         ValueError: negative intensities or an empty mask.
@@ -101,34 +97,25 @@ def cache_path(case: Case, params: N4Params, cache_dir: Path) -> Path:
 def n4_cohort(cohort: Cohort, params: N4Params, cache_dir: Path, jobs: int | None = None) -> dict[int, np.ndarray]:
     """Correct every case: case number -> float32 (C, X, Y, Z), in the cohort's order.
 
-    Cached cases are read; the rest is computed on `jobs` processes (all cores by default) and written as it finishes.
-    The bytes do not depend on the number of processes.
+    Cached cases are read; the rest is computed by `jobs` threads (one for each core by default), which SimpleITK lets
+    run side by side, and written as it finishes. The bytes do not depend on the number of threads.
     """
     from tqdm import tqdm
 
     done = {number: _cached(case, params, cache_dir) for number, case in cohort.cases.items()}
     missing = [case for number, case in cohort.cases.items() if done[number] is None]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    jobs = 1 if len(missing) < SMALLEST_POOL else min(jobs or cores, len(missing))
-    # Spawned, not forked: a fork would inherit locks of torch's and ITK's running threads.
-    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) if jobs > 1 else None
-    correct = partial(_corrected, params=params)
+    pool = ThreadPoolExecutor(jobs or cores)
     try:
-        found = pool.map(correct, missing) if pool else map(correct, missing)
-        bar = tqdm(found, "N4", len(missing), unit="volume", disable=not missing)
-        for case, image in zip(missing, bar, strict=True):
+        found = pool.map(lambda case: n4(case.image, case.spacing, params), missing)
+        for case, image in zip(missing, tqdm(found, "N4", len(missing), disable=not missing), strict=True):
             stream = io.BytesIO()
             np.save(stream, image)
             write_cached(cache_path(case, params, cache_dir), stream.getvalue())
             done[case.number] = image
     finally:
-        if pool:
-            pool.shutdown(cancel_futures=True)
+        pool.shutdown(cancel_futures=True)
     return done
-
-
-def _corrected(case: Case, params: N4Params) -> np.ndarray:
-    return n4(case.image, case.spacing, params)
 
 
 def _cached(case: Case, params: N4Params, cache_dir: Path) -> np.ndarray | None:

@@ -43,8 +43,8 @@ def is_current(folder: Path, spec: DatasetSpec, n_subjects: int, seed: int) -> b
 def generate(folder: Path, spec: DatasetSpec = PHANTOM_SPEC, n_subjects: int = 20, seed: int = 0) -> list[int]:
     """Write a phantom in MSD's layout.
 
-    Half of the subjects, drawn at random, have both hippocampi labelled (cases 2s - 1 and 2s), the others one. Any number
-    of classes and channels. dataset.json is written last and marks the phantom as complete. Returns the case numbers.
+    Half of the subjects, drawn at random, have both hippocampi labelled (cases 2s - 1 and 2s), the others one. Classes
+    and channels may be any. dataset.json is written last and marks the phantom as complete. Returns the case numbers.
     """
     order = np.random.default_rng(seed).permutation(n_subjects) + 1
     both = set(order[: (n_subjects + 1) // 2].tolist())

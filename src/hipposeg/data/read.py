@@ -35,6 +35,9 @@ MGH_BYTES = {0: 1, 4: 2}  # of a voxel by MGH's code of its type; others have 4
 FETCH_AGAIN = "Fetch or export this file again (of Task04: delete the data folder and run `make data`)."
 # 8-bit masks stored as JPEG are grey near their border; this and above is foreground.
 MASK_THRESHOLD = 128
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+# An NRRD header that says where left, front and top are.
+NRRD_SPACE = rb"(?mi)^space: *(ras|las|lps|(right|left)-(anterior|posterior)-superior)\s(?s:.*)^space directions:"
 
 
 @dataclass(frozen=True)
@@ -168,22 +171,46 @@ def _load_nifti(path: Path) -> tuple[np.ndarray, np.ndarray, Any]:
 
 
 def _load_itk(path: Path) -> tuple[np.ndarray, np.ndarray, tuple[float, ...], str]:
-    """What `_load` returns of another format, such as NRRD or MetaImage; axes are as in NIfTI (RAS)."""
-    import SimpleITK
-
+    """What `_load` returns of NRRD or MetaImage; a file without orientation counts as one in LPS."""
     try:
-        image = SimpleITK.ReadImage(str(path))
-    except RuntimeError as error:
+        voxels, affine, _ = read_itk(path, path.read_bytes())
+    except Exception as error:  # with a damaged header readers raise anything
         reason = str(error).strip().splitlines()[-1]
         raise _problem(path, f"a file that cannot be read ({reason})", "NIfTI, NRRD or MetaImage") from error
-    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
-        raise _problem(path, f"{image.GetDimension()} axes or a colour image", "a 3-D volume of one channel")
-    spacing = tuple(float(size) for size in image.GetSpacing())
-    affine = np.eye(4)
-    affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * spacing
-    affine[:3, 3] = image.GetOrigin()
-    voxels = SimpleITK.GetArrayFromImage(image).transpose()
-    return voxels, np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine, spacing, voxels.dtype.name
+    if voxels.ndim != 3:
+        raise _problem(path, f"{voxels.ndim} axes or a colour image", "a 3-D volume of one channel")
+    return voxels, affine, tuple(voxel_sizes(affine).tolist()), voxels.dtype.name
+
+
+def read_itk(path: Path, content: bytes) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Voxels of NRRD or MetaImage with the axes (X, Y, Z), affine (RAS), and whether the file stores the orientation.
+
+    Compressed data are unpacked first, because SimpleITK ignores damage in them. content: bytes of the file itself.
+    Raises ValueError if the header claims more voxels than a scan has, and whatever SimpleITK raises.
+    """
+    import SimpleITK as sitk  # noqa: N813
+
+    if nrrd := content.startswith(b"NRRD"):
+        header, data = (*re.split(rb"\r?\n\r?\n", content, maxsplit=1), b"")[:2]
+        name, oriented = re.search(rb"(?mi)^data ?file: *(\S+)", header), re.search(NRRD_SPACE, header)
+        sides, packed = rb"(?mi)^sizes: *([\d ]+)", rb"(?mi)^encoding: *gz"
+    else:
+        header, file, data = re.split(rb"ElementDataFile\s*=\s*(\S*).*?\n", content, maxsplit=1)
+        name, oriented = re.match(rb"(?i)(?!local$)(.+)", file), b"TransformMatrix" in header
+        sides, packed = rb"(?mi)^DimSize\s*=\s*([\d ]+)", rb"(?mi)^CompressedData\s*=\s*[t1]"
+    claimed = re.search(sides, header)
+    voxels = prod(map(int, claimed[1].split())) if claimed else 0
+    if voxels > MOST_VOXELS:
+        raise ValueError(f"its header claims {voxels} voxels, more than the {MOST_VOXELS} that a scan can have")
+    if re.search(packed, header):
+        data = (path.parent / name[1].decode()).read_bytes() if name else data
+        gunzip(data, 8 * voxels + SLACK_BYTES, zlib.MAX_WBITS | 32)  # either kind of compression
+    image = sitk.ReadImage(str(path), imageIO="NrrdImageIO" if nrrd else "MetaImageIO")
+    n, affine = image.GetDimension(), np.eye(4)
+    if n > 2:
+        affine[:3, :3] = np.reshape(image.GetDirection(), (n, n))[:3, :3] * image.GetSpacing()[:3]
+        affine[:3, 3] = image.GetOrigin()[:3]
+    return sitk.GetArrayFromImage(image).T, LPS_TO_RAS @ affine, bool(oriented)
 
 
 def slice_files(folder: Path) -> list[Path]:

@@ -5,11 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 from torch import nn
 
-from hipposeg import files
 from hipposeg.data import grid
 from hipposeg.data.captions import AXIS, GEOMETRIC, Facts, Measured, facts, measure, prompts, terciles
 from hipposeg.data.cohort import Cohort
@@ -69,29 +67,14 @@ def guide(network: GuidedUNet, run: RunSpec, cohort: Cohort, cases: list[int], r
     network.adopt(teacher, lambda kind: class_prompts(kind, run, cohort, cases), seeded(run.seed, "guide"))
 
 
-def with_context(network: GuidedUNet, samples: Samples, machine: Machine, cache: Path) -> tuple[Samples, float]:
-    """Add the frozen image tower's features (N, D) to the samples, computed once and cached.
-
-    The cached file is named by the tower's weights, the images and the machine's precision. It stores its own computing
-    time as well, so that every run that uses it has the same cost.
-
-    Returns:
-        The samples, and the seconds that the features took.
-    """
-    weights = safetensors.torch.save({n: v.cpu().contiguous() for n, v in network.tower.state_dict().items()})
-    name = files.sha256_bytes(weights, samples.images.numpy().tobytes(), repr(machine).encode())
-    path = cache / f"{name[:32]}.context"
-    if (content := files.read_cached(path)) is None:
-        started, parts = time.perf_counter(), []
-        tower = network.tower.to(machine.device).eval()
-        for part in samples.images.split(256):
-            with torch.inference_mode(), machine.autocast():
-                parts.append(tower(part.to(machine.device)).cpu())
-        seconds = torch.tensor(time.perf_counter() - started)
-        content = safetensors.torch.save({"context": torch.cat(parts), "seconds": seconds})
-        files.write_cached(path, content)
-    kept = safetensors.torch.load(content)
-    return replace(samples, context=kept["context"]), float(kept["seconds"])
+def with_context(network: GuidedUNet, samples: Samples, machine: Machine) -> tuple[Samples, float]:
+    """The samples with the frozen image tower's features (N, D), and the seconds that these took."""
+    started, parts = time.perf_counter(), []
+    tower = network.tower.to(machine.device).eval()
+    for part in samples.images.split(256):
+        with torch.inference_mode(), machine.autocast():
+            parts.append(tower(part.to(machine.device)).cpu())
+    return replace(samples, context=torch.cat(parts)), time.perf_counter() - started
 
 
 def settle(network: nn.Module, run: RunSpec, cohort: Cohort, cases: list[int]) -> dict[str, Any]:

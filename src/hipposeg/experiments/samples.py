@@ -14,9 +14,8 @@ from hipposeg.data.n4 import N4Params, n4_cohort
 from hipposeg.data.read import Case
 from hipposeg.files import replacing, sha256_bytes
 from hipposeg.inference import Prep
-from hipposeg.training.batches import Samples, seeded
+from hipposeg.training.batches import Patches, Samples, Volume, seeded
 from hipposeg.training.loop import TrainConfig
-from hipposeg.training.patches import Patches, Volume
 from hipposeg.workspace import Workspace
 
 
@@ -45,15 +44,15 @@ def make_samples(
             image, _ = rescale(image, spacing, prep.spacing, prep.size)
             label, _ = rescale_label(label, spacing, prep.spacing, prep.size, cohort.spec.n_classes)
         found, placement = prep.place(image)
-        label = torch.from_numpy(placement.apply(label))
+        label = placement.apply(label)
         if prep.axis is None:
             inputs.append(found)
-            targets.append(label[None])
+            targets.append(torch.from_numpy(label)[None])
             continue
         inside = placement.inside_grid[prep.axis]
         chosen = (only or {}).get(number, slice(None))
         inputs.append(found[inside][chosen])
-        targets.append(torch.from_numpy(np.ascontiguousarray(grid.slices(label.numpy(), prep.axis)))[inside][chosen])
+        targets.append(torch.from_numpy(np.moveaxis(label, prep.axis, 0).copy())[inside][chosen])
     sides = [side for axis, side in enumerate(prep.spacing) if axis != prep.axis]
     return Samples(torch.cat(inputs), torch.cat(targets), cohort.spec.n_classes, tuple(sides))
 

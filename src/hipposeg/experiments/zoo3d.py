@@ -49,15 +49,7 @@ def _gated(name: str, title: str, **options: object) -> Model:
 # the same in mm, so ranges in voxels are halved.
 _VOLUME_2MM = Prep(size=(24, 32, 24), spacing=(2.0, 2.0, 2.0))
 _INR = replace(UNET3D, weight_decay=0.01)  # more would shrink a SIREN's initial frequencies
-_INR_2MM = replace(
-    _INR,
-    augmentation=replace(
-        _INR.augmentation,
-        shift=_INR.augmentation.shift / 2,
-        elastic=_INR.augmentation.elastic / 2,
-        knots=_INR.augmentation.knots // 2,
-    ),
-)
+_INR_2MM = replace(_INR, augmentation=replace(AUGMENTATION_3D, shift=1.0, elastic=0.35, knots=6))
 
 
 def _inr(name: str, head: str, title: str, prep: Prep = _VOLUME_2MM, config: TrainConfig = _INR_2MM) -> Model:

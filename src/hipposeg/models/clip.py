@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, mse_loss, normalize, pad
 
+from hipposeg.models.unet import margins
+
 HIGHEST_SCALE = 100.0
 # Rows of the small text tower's table of tokens.
 VOCABULARY, END_OF_TEXT = 4096, 49407
@@ -44,7 +46,7 @@ class Tower(nn.Module):
             grey = interpolate((middle + 2) / 6, size=sides, mode="bilinear", align_corners=False).expand(-1, 3, -1, -1)
             mean, std = (images.new_tensor(v).view(1, 3, 1, 1) for v in (OPENAI_DATASET_MEAN, OPENAI_DATASET_STD))
             return (grey - mean) / std
-        return pad(images, _margins(images.shape[2:], sides))
+        return pad(images, margins(images.shape[2:], sides))
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, D) float32 of length 1."""
@@ -159,13 +161,7 @@ def _enlarged(patches: Tensor, sides: Sequence[int], tower: Tower) -> Tensor:
         return interpolate(patches, size=tuple(sides), mode="bilinear", align_corners=False)
     whole = interpolate(patches, size=tower.visual.image_size, mode="bilinear", align_corners=False)
     # Beyond the tower's image all classes are equal, and the background comes first.
-    return pad(whole, [-margin for margin in _margins(sides, tower.visual.image_size)])
-
-
-def _margins(sides: Sequence[int], wanted: Sequence[int]) -> list[int]:
-    """Padding about the middle as `pad` takes it, last axis first; negative margins crop."""
-    rooms = [most - side for side, most in zip(sides, wanted, strict=True)]
-    return [margin for room in reversed(rooms) for margin in (room // 2, room - room // 2)]
+    return pad(whole, [-margin for margin in margins(sides, tower.visual.image_size)])
 
 
 def _model(channels: int, embed: int) -> nn.Module:

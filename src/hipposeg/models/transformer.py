@@ -3,6 +3,8 @@
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from hipposeg.models.unet import margins
+
 
 class UNETR(nn.Module):
     """MONAI's UNETR for any sides divisible by 8: inputs are padded to its size and logits cut back.
@@ -31,8 +33,5 @@ class UNETR(nn.Module):
         sides = x.shape[2:]
         if any(side > most for side, most in zip(sides, self.size, strict=True)):
             raise ValueError(f"input sides {tuple(sides)} exceed {self.size}, which this UNETR was made for")
-        room = [most - side for side, most in zip(sides, self.size, strict=True)]
-        padding = [n for most in reversed(room) for n in (most // 2, most - most // 2)]
-        logits = self.net(pad(x, padding))
-        low = [most // 2 for most in room]
-        return logits[(..., *(slice(a, a + side) for a, side in zip(low, sides, strict=True)))]
+        room = margins(sides, self.size)
+        return pad(self.net(pad(x, room)), [-margin for margin in room])

@@ -22,6 +22,12 @@ def is_channels_last(x: Tensor) -> bool:
     return x.ndim in LAYOUTS and x.is_contiguous(memory_format=LAYOUTS[x.ndim]) and not x.is_contiguous()
 
 
+def margins(sides: Sequence[int], wanted: Sequence[int]) -> list[int]:
+    """Padding about the middle as torch's `pad` takes it, last axis first; negative margins crop."""
+    rooms = [most - side for side, most in zip(sides, wanted, strict=True)]
+    return [margin for room in reversed(rooms) for margin in (room // 2, room - room // 2)]
+
+
 class _ChannelsLastNorm(torch.autograd.Function):
     """Instance normalisation with few passes over memory: moments as plain sums, one multiply-add."""
 

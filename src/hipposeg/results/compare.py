@@ -34,23 +34,21 @@ def stacked(rows: pd.DataFrame, metric: str = "dice") -> tuple[np.ndarray, np.nd
     return table.to_numpy(float), subjects.to_numpy()
 
 
-def means(rows: pd.DataFrame, by: str = "model", metric: str = "dice") -> pd.DataFrame:
-    """Mean over cases and seeds of each group, with its 95 % interval over subjects and seeds.
+def means(rows: pd.DataFrame, by: str = "model") -> pd.DataFrame:
+    """Mean Dice over cases and seeds of each group, with its 95 % interval over subjects and seeds.
 
     Returns:
         Columns value, low, high and seeds; one row a group, in order of appearance.
     """
     found = {}
     for name, group in rows.groupby(by, sort=False):
-        values, subjects = stacked(group, metric)
+        values, subjects = stacked(group)
         found[name] = {**vars(interval(values, subjects)), "seeds": len(values)}
     return pd.DataFrame(list(found.values()), index=list(found), columns=["value", "low", "high", "seeds"])
 
 
-def differences(
-    rows: pd.DataFrame, reference: str, by: str = "model", metric: str = "dice", declared: int = 0
-) -> pd.DataFrame:
-    """Each group minus the reference, paired by case and seed, as one family of comparisons (Holm's adjustment).
+def differences(rows: pd.DataFrame, reference: str, by: str = "model", declared: int = 0) -> pd.DataFrame:
+    """Dice of each group minus the reference's, paired by case and seed, as one family (Holm's adjustment).
 
     rows: of one label. declared: number of planned comparisons, where some are not available yet.
 
@@ -67,8 +65,8 @@ def differences(
         elif set(group["case"]) != set(mine["case"]):
             found[name] = {"conclusion": "not compared: other cases"}
         else:
-            a, subjects = stacked(group, metric)
-            pair = paired(a, stacked(mine, metric)[0], subjects)
+            a, subjects = stacked(group)
+            pair = paired(a, stacked(mine)[0], subjects)
             words = conclusion(pair) or f"none: {pair.n_seeds} seed{'s' if pair.n_seeds > 1 else ''}"
             found[name] = {"difference": pair.difference, "low": pair.low, "high": pair.high, "seeds": pair.n_seeds,
                            "subjects": pair.n_subjects, "p_holm": pair.p_value, "conclusion": words}  # fmt: skip

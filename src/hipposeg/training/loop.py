@@ -50,7 +50,7 @@ class TrainConfig:
         horizon: length of the schedule in trainings; above 1, training ends before the rates reach their minimum.
         empty: fraction of samples without foreground (`batches.drawn`); None keeps the natural one.
         share: fraction of the training subjects to learn from.
-        patches: samples an epoch that `training.patches` draws from volumes; 0 has every volume or slice once.
+        patches: samples an epoch that `batches.Patches` draws from volumes; 0 has every volume or slice once.
         channel_dropout: probability that a channel of such a sample is set to its mean; one channel always stays.
     """
 

@@ -156,12 +156,12 @@ def letters(ax: Axes, spec: DatasetSpec, axis: int, size: float = 9) -> None:
             _haloed(ax.text(x, y, text, ha=ha, va=va, color="white", fontsize=size, weight="bold"))
 
 
-def scale_bar(ax: Axes, length: float = 10.0, size: float = 8) -> None:
-    """A bar of `length` mm in the lower left corner of the slice that `ax` shows, where labels seldom lie."""
+def scale_bar(ax: Axes, size: float = 8) -> None:
+    """A bar of 10 mm in the lower left corner of the slice that `ax` shows, where labels seldom lie."""
     left, _, bottom, _ = ax.images[0].get_extent()
     x, y = left + 1.5, bottom + 1.8
-    _haloed(ax.plot([x, x + length], [y, y], color="white", linewidth=2.2, solid_capstyle="butt")[0])
-    _haloed(ax.text(x + length / 2, y + 0.7, f"{length:g} mm", color="white", fontsize=size, ha="center", va="bottom"))
+    _haloed(ax.plot([x, x + 10], [y, y], color="white", linewidth=2.2, solid_capstyle="butt")[0])
+    _haloed(ax.text(x + 5, y + 0.7, "10 mm", color="white", fontsize=size, ha="center", va="bottom"))
 
 
 def legend(fig: Figure, spec: DatasetSpec) -> None:
@@ -216,20 +216,17 @@ def three_plane(
     title: str = "",
     centre: Sequence[int] | None = None,
     spacing: tuple[float, float, float] = (1.0, 1.0, 1.0),
-    crosshair: bool = True,
 ) -> Figure:
     """Draw one case in three planes: a row for each mask (the name at its left), a column for each plane.
 
     image: (X, Y, Z). masks: name -> (X, Y, Z) label map, or None for a row without overlay. centre: the voxel that all
-    planes pass through (None takes, on each axis, the slice with most foreground in the first mask), with dotted lines
-    if `crosshair`. All panels share one scale in mm.
+    planes pass through, with dotted lines (None takes, on each axis, the slice with most foreground in the first mask).
+    All panels share one scale in mm.
     """
     first = next((mask for mask in masks.values() if mask is not None), None)
     centre = [fullest(first, axis, image.shape) for axis in range(3)] if centre is None else centre
     rows = [(CaseView(name, image, {name: mask}, spacing), centre) for name, mask in masks.items()]
-    fig = _planes(rows, spec, alpha=0.35, crosshair=crosshair)
-    for ax in fig.axes[3:]:
-        ax.set_title("")
+    fig = _planes(rows, spec, alpha=0.35, crosshair=True)
     heading(fig, title)
     return fig
 
@@ -247,11 +244,7 @@ def quality(views: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
         centre = [fullest(mask, axis, image.shape) for axis in range(3)]
         rows.append((CaseView(f"{name}, scan", image, {"": None}), centre))
         rows.append((CaseView(name, image, {"": mask}), centre))
-    fig = _planes(rows, spec, alpha=0, crosshair=False)
-    for number, ax in enumerate(fig.axes):
-        if number // 3 % 2:
-            ax.set_title("")
-    return fig
+    return _planes(rows, spec, alpha=0, crosshair=False)
 
 
 def quality_png(views: Mapping[str, tuple[np.ndarray, np.ndarray]], dpi: int = 110) -> bytes:
@@ -266,8 +259,9 @@ def quality_png(views: Mapping[str, tuple[np.ndarray, np.ndarray]], dpi: int = 1
 
 
 def _planes(rows: Sequence[tuple[CaseView, Sequence[int]]], spec: DatasetSpec, alpha: float, crosshair: bool) -> Figure:
-    """Three planes through a voxel of each case, under their names; the case's title at the left."""
+    """Three planes through a voxel of each case, its title at the left; the planes are named over each new image."""
     fig, axes = panels([[plane_size(view.image, axis, view.spacing) for axis in range(3)] for view, _ in rows])
+    shown = None
     for row, (view, centre) in zip(axes, rows, strict=True):
         for axis, ax in enumerate(row):
             case_panel(ax, replace(view, index=centre[axis]), next(iter(view.masks)), spec, axis, alpha)
@@ -277,8 +271,10 @@ def _planes(rows: Sequence[tuple[CaseView, Sequence[int]]], spec: DatasetSpec, a
                 style = {"color": "white", "linewidth": 0.8, "alpha": 0.6, "linestyle": (0, (1, 3))}
                 ax.axvline(horizontal, **style)
                 ax.axhline(vertical, **style)
-            text = f"{plane_name(spec, axis)}, slice {centre[axis] + 1} of {view.image.shape[axis]}"
-            ax.set_title(text, fontsize=9, weight="normal")
+            if view.image is not shown:
+                text = f"{plane_name(spec, axis)}, slice {centre[axis] + 1} of {view.image.shape[axis]}"
+                ax.set_title(text, fontsize=9, weight="normal")
+        shown = view.image
         row[0].set_ylabel(view.title, fontsize=9)
         scale_bar(row[0])
     legend(fig, spec)
