@@ -177,16 +177,6 @@ def five_folds(art: Artifacts) -> list[FiveFolds]:
     ]
 
 
-def siblings(folds: dict[str, Any], name: str) -> list[tuple[int, int]]:
-    """For every fold of a split: test volumes whose subject is also in training, and all test volumes."""
-    found = []
-    for fold in folds.get(name, []):
-        trained = {MSD_HIPPOCAMPUS.subject(case) for case in fold["train"]}
-        shared = sum(MSD_HIPPOCAMPUS.subject(case) in trained for case in fold["scored"])
-        found.append((shared, len(fold["scored"])))
-    return found
-
-
 def cohort_size(folds: dict[str, Any]) -> tuple[int, int] | None:
     """Volumes and subjects of the whole cohort, from the folds file; None if it does not exist."""
     return (folds["n_cases"], folds["n_people"]) if {"n_cases", "n_people"} <= set(folds) else None
