@@ -25,7 +25,7 @@ from hipposeg.experiments.run import Finished
 from hipposeg.experiments.samples import shared
 from hipposeg.experiments.weights import predict_with
 from hipposeg.experiments.zoo_clip import SHARES
-from hipposeg.inference import Prep
+from hipposeg.inference import BATCH, Prep
 from hipposeg.metrics import MEAN
 from hipposeg.models.clip import Clip
 from hipposeg.results import compare, store
@@ -173,14 +173,14 @@ def lowest_loss(
 
 
 @torch.inference_mode()
-def similarity(network: nn.Module, prep: Prep, image: np.ndarray, machine: Machine, batch: int = 48) -> np.ndarray:
+def similarity(network: nn.Module, prep: Prep, image: np.ndarray, machine: Machine) -> np.ndarray:
     """Cosine of every voxel with each class: (K, X, Y, Z) float32, NaN outside the network's box.
 
     network: text-guided, or a CLIP, whose patches are enlarged linearly. image: (C, X, Y, Z) in the network's spacing.
     """
     volume, placement = prep.volume(image)
     parts = []
-    for part in prep.stack(volume).split(batch):
+    for part in prep.stack(volume).split(BATCH):
         with machine.autocast():
             parts.append(network.similarity(part.to(machine.device)).float().cpu())
     return placement.restore(prep.unstack(torch.cat(parts)).numpy(), np.nan)

@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from hipposeg import files
+from hipposeg import files, stats
 from hipposeg.data.cohort import Cohort
 from hipposeg.data.folds import Fold
 from hipposeg.experiments.registry import FLAGSHIP, RunSpec
@@ -148,6 +148,11 @@ def read(ws: Workspace, table: str) -> pd.DataFrame | None:
 def write(ws: Workspace, name: str, table: pd.DataFrame) -> None:
     """Write a table that a notebook computes, `artifacts/studies/<name>.csv`."""
     files.write_csv(path_of(ws, name), list(table.columns), table.to_dict("records"))
+
+
+def ends(name: str, found: stats.Interval) -> dict[str, float]:
+    """An interval as columns `name`, `name`_low and `name`_high."""
+    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
 
 
 def absent(study: str) -> str:
