@@ -9,6 +9,7 @@ from hipposeg.data import folds
 from hipposeg.data.spec import MSD_HIPPOCAMPUS
 from hipposeg.experiments.registry import RunSpec
 from hipposeg.files import read_json, write_json
+from hipposeg.models.unet import UNet
 from hipposeg.training.machine import Machine
 from hipposeg.training.optimiser import rate
 from hipposeg.workspace import Workspace, project_root
@@ -162,6 +163,14 @@ def test_peers_are_stopped_by_the_clock_and_looks_cost_nothing():
     assert stages == [0, 0, 1, 1], "the second stage ends a shortened schedule"
 
 
+def test_steps_and_predictions_are_timed_after_a_warm_up(monkeypatch):
+    peer = Clockwork()
+    monkeypatch.setattr(probes.time, "perf_counter", lambda: peer.now)
+    assert probes.step_seconds(peer, 20.0, least=2, warm_up=1) == [7, 7, 7] and peer.now == 28
+    peer.predict = lambda image: setattr(peer, "now", peer.now + image)
+    assert probes.predict_seconds(peer, [9, 1, 2]) == 2
+
+
 def test_bf16_peers_return_float32_losses_can_use():
     layer = torch.nn.Conv3d(1, 2, 3)
     system.in_bf16(layer)
@@ -203,6 +212,7 @@ def first_fold(phantom_people):
 
 
 def test_our_schedule_follows_the_clock_and_every_epoch_draws_all_samples(tmp_path, monkeypatch, first_fold):
+    monkeypatch.setattr(ours, "initial", lambda run, spec: UNet(3, 1, 3, (2, 4)))
     racer = ours.Ours(*first_fold, Workspace(tmp_path, "phantom", "smoke"), MACHINE, RunSpec("unet3d-fast"))
     seen, rates, train = [], [], racer.training.epoch
 
@@ -230,15 +240,14 @@ def test_models_that_train_alike_are_timed_once(tmp_path, monkeypatch, first_fol
     assert "unet2d" in timed and not any("imagenet" in model or model.startswith("search-") for model in timed)
     assert "unet2d-fusion" not in timed, "an ensemble trains nothing"
     monkeypatch.setattr(ours, "timed", lambda notebook: [RunSpec("unet3d-fast"), RunSpec("unet3d-short")])
-    monkeypatch.setattr(ours, "SECONDS", 0.01)
-    built, network = [], ours.initial
-    monkeypatch.setattr(ours, "initial", lambda run, spec: built.append(run.model) or network(run, spec))
+    rounds = iter(([0.1, 0.2], [0.6]))
+    monkeypatch.setattr(ours.probes, "step_seconds", lambda system, seconds: next(rounds))
     found = ours.model_times("03", *first_fold, Workspace(tmp_path, "phantom", "smoke"), MACHINE)["models"]
     fast, short = found["unet3d-fast"], found["unet3d-short"]
-    assert len(built) == ours.ROUNDS and fast["schedule_minutes"]["standard"] == short["schedule_minutes"]["standard"]
+    assert fast["step_s"] == 0.2, "the median of all rounds"
     config, people = RunSpec("unet3d-fast").definition.training("standard"), len(first_fold[1]["train"])
-    minutes = config.epochs * max(1, people // config.batch) * fast["step_s"] / 60
-    assert fast["schedule_minutes"]["standard"] == pytest.approx(minutes)
+    minutes = config.epochs * max(1, people // config.batch) * 0.2 / 60
+    assert fast["schedule_minutes"]["standard"] == short["schedule_minutes"]["standard"] == pytest.approx(minutes)
 
 
 def test_an_ensemble_takes_the_time_of_its_members():
