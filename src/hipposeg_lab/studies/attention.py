@@ -131,16 +131,10 @@ def study(
     Args:
         gated: control -> network, as `networks` returns them; TRAINED is required.
         prep: input of the networks.
-        images: case -> (C, X, Y, Z) float32.
+        images: case -> (C, X, Y, Z) float32, in the network's spacing.
         cohort: labels and subjects.
         machine: device and precision.
-
-    Raises:
-        ValueError: an image has other voxels than the network.
     """
-    for number in images:
-        if not prep.takes(spacing := cohort.cases[number].spacing):
-            raise ValueError(f"case {number} has voxels of {spacing} mm, the network works in {prep.spacing}")
     found = {
         control: {number: maps(network, prep, image, machine) for number, image in images.items()}
         for control, network in gated.items()

@@ -155,14 +155,6 @@ def ends(name: str, found: stats.Interval) -> dict[str, float]:
     return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
 
 
-def absent(study: str) -> str:
-    """Message for a study whose table is missing."""
-    return (
-        f"This analysis has no results for this data set: `hipposeg-lab study {study}` computes them, from runs that "
-        "`hipposeg train --plan 04` and `hipposeg train --plan 07` train."
-    )
-
-
 def _how(run: RunSpec) -> str:
     place = f"--folds {run.folds} --fold {run.fold} --seed {run.seed} --schedule {run.schedule}"
     hardware = f" --hardware {run.hardware}" if run.hardware else ""
