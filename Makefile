@@ -20,6 +20,8 @@ COPIES := $(shell ls "$(ARTIFACTS)/notebooks" "$(if $(PHANTOM),$(ARTIFACTS),$(OU
 TABLES := $(if $(PHANTOM),,$(wildcard $(addprefix $(ARTIFACTS)/,runs.csv bench/summary.json studies/*.json weights/*.json)))
 NOTHING = @[ -n "$$(find $(STAMPS) -type f -newer $(STAMPS)/began)" ] || echo "Nothing to do: $@ is up to date."
 
+# Where a shell forbids bytecode, each of the many processes would compile its packages again, for seconds.
+unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .NOTPARALLEL .DELETE_ON_ERROR .SUFFIXES .SECONDEXPANSION:
 .PHONY: help setup data all $(NUMBERS) smoke page test test-install colab lint verify bench speed battery lab sync lock clean FORCE

@@ -118,7 +118,7 @@ def wrong_numbers(page: Page, artifacts: Path) -> tuple[list[str], dict[str, int
 
     artifacts: the folder of the tables.
     """
-    rows.cache_clear(), objects.cache_clear()
+    rows.cache_clear(), objects.cache_clear(), ends.cache_clear()
     files = Files(artifacts)
     wrong, checked = [], dict.fromkeys(PLACES, 0)
     for attrs, text in page.data:
@@ -154,8 +154,8 @@ class Files:
         if end not in ("low", "high"):
             return self.values(run, label, column)
         group = self.scores[run, label].values()
-        numbers = [float(value(row, metric) or "nan") for row in group]
-        return [str(round(getattr(interval(numbers, [int(row["subject"]) for row in group]), end), 6))]
+        numbers = tuple(float(value(row, metric) or "nan") for row in group)
+        return [str(round(getattr(ends(numbers, tuple(int(row["subject"]) for row in group)), end), 6))]
 
     def runs(self, where: str) -> list[str]:
         run, column = where.split(":")
@@ -195,6 +195,10 @@ class Files:
     def values(self, run: str, label: str, column: str) -> list[str]:
         """A column of a run's cases, without empty fields."""
         return [found for row in self.scores[run, label].values() if (found := value(row, column))]
+
+
+# A page shows both ends of an interval, one after the other.
+ends = cache(interval)
 
 
 def value(row: dict[str, str], column: str) -> str:

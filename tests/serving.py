@@ -15,6 +15,7 @@ from hipposeg.experiments.registry import MODELS
 from hipposeg.experiments.zoo3d import UNET3D
 from hipposeg.inference import Prep
 from hipposeg.predict import card, ensemble
+from hipposeg.training.loop import Training
 from hipposeg.training.machine import Machine
 from hipposeg.workspace import Workspace
 from hipposeg_lab.studies import conformal
@@ -62,6 +63,11 @@ def serve(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ensemble, "this_machine", lambda: MACHINE)
 
 
+def untrained(training: Training, *_: object) -> tuple[nn.Module, list[dict[str, int]], float]:
+    """Stand in for `training.loop.fit`, and leave the initial weights."""
+    return training.model.eval(), [{"epoch": 1, "step": 1}], 0.0
+
+
 def make(people: object, folder: Path) -> Served:
     """The five runs, with their initial weights, and the study."""
     ws = Workspace(folder / "out", "phantom", "smoke")
@@ -70,7 +76,7 @@ def make(people: object, folder: Path) -> Served:
     served.folder.mkdir()
     with pytest.MonkeyPatch.context() as patch:
         serve(patch)
-        patch.setattr(running, "fit", lambda training, *_: (training.model.eval(), [{"epoch": 1, "step": 1}], 0.0))
+        patch.setattr(running, "fit", untrained)
         for run in (RunSpec(BLOBS.name, fold=fold) for fold in range(5)):
             running.train(run, people.cohort, people.folds, ws, MACHINE)
             weights = running.folder_of(run, ws) / running.WEIGHTS

@@ -12,6 +12,7 @@ from hipposeg.workspace import project_root
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="there is no make on this machine")
 
 STAND_IN = """#!/bin/sh
+[ -z "$PYTHONDONTWRITEBYTECODE" ] || exit 1
 echo "$*" >>calls
 [ -n "$HIPPOSEG_OUT" ] || HIPPOSEG_OUT=.
 dataset=$(cat dataset)
@@ -74,7 +75,7 @@ def project(tmp_path) -> Project:
 
 
 def test_all_runs_everything_in_order_and_then_nothing(project):
-    assert project.make("-j8", "all")[1] == ALL
+    assert project.make("-j8", "all", PYTHONDONTWRITEBYTECODE="1")[1] == ALL, "bytecode is kept"
     output, made = project.make("all")
     assert made == [] and output.strip() == "Nothing to do: all is up to date."
 

@@ -39,10 +39,9 @@ def stage_at(share: float) -> int:
 
 
 class DynUNet:
-    """The pipeline in training, a `system`. Its passes are the image and its seven mirror images."""
+    """The pipeline in training, a `system`."""
 
-    passes, volumes_per_step = 8, BATCH
-    plan = {"patch": PATCH, "batch": BATCH, "channels": CHANNELS}
+    volumes_per_step = BATCH
 
     def __init__(self, cohort: Cohort, fold: Fold, machine: Machine, bf16: bool) -> None:
         from monai.inferers import SlidingWindowInferer
@@ -92,7 +91,7 @@ class DynUNet:
         return self.cohort.cases[case].image
 
     @torch.inference_mode()
-    def predict(self, image: np.ndarray, mirrored: bool = True) -> np.ndarray:
+    def predict(self, image: np.ndarray) -> np.ndarray:
         """The mask, uint8 (X, Y, Z): foreground crop, normalisation, sliding window, mean over mirror images."""
         from monai.transforms import NormalizeIntensity
         from monai.transforms.utils import generate_spatial_bounding_box
@@ -103,7 +102,7 @@ class DynUNet:
         normalised = NormalizeIntensity(nonzero=True, channel_wise=True)(image[(slice(None), *box)].copy())
         inputs = torch.as_tensor(np.asarray(normalised))[None]
         found = self.window(inputs, self.network).softmax(1)
-        for axes in MIRRORED if mirrored else ():
+        for axes in MIRRORED:
             found += self.window(inputs.flip(axes), self.network).flip(axes).softmax(1)
         mask = np.zeros(image.shape[1:], dtype=np.uint8)
         mask[box] = found[0].argmax(0).numpy()

@@ -3,6 +3,7 @@
 import os
 import statistics
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,6 @@ TIMED_VOLUMES = 10
 QUICK_VOLUMES, QUICK_SECONDS, QUICK_STEPS, QUICK_COMMANDS = 3, 20.0, 3, 3
 # Seconds during which other load is looked for beforehand.
 LOOK = 2.0
-COUNTED = "training steps with the waiting for their data; loading, planning, preprocessing and scoring are not counted"
 
 
 class Contiguous(Machine):
@@ -108,7 +108,7 @@ def make_system(cell: Cell, people: Cohort, fold: Fold, machine: Machine) -> Any
 def speeds(system: Any, scored: list[int], kind: str) -> dict[str, Any]:
     """Seconds and operations of a training step, seconds of a volume's inference, and memory.
 
-    kind: "quick" takes fewer steps and volumes and leaves out the profile and predictions of one pass.
+    kind: "quick" takes fewer steps and volumes.
     """
     quick = kind == "quick"
     steps = probes.step_seconds(system, QUICK_SECONDS, QUICK_STEPS, 1) if quick else probes.step_seconds(system)
@@ -120,34 +120,23 @@ def speeds(system: Any, scored: list[int], kind: str) -> dict[str, Any]:
     step_s, gflop = statistics.median(steps), counter.get_total_flops() / 1e9
     found = {"step_s": step_s, "steps": len(steps), "step_gflop": gflop, "gflops": gflop / step_s}
     found |= {"volumes_per_step": system.volumes_per_step, "train_s_per_volume": step_s / system.volumes_per_step}
-    found |= {"plan": system.plan, "passes": system.passes}
     if isinstance(system, Ours):
         found["schedule_minutes"] = system.schedule_steps * step_s / 60
-    if not quick:
-        found["profile"], found["augmentation_share"] = probes.time_shares(system.step)
-    found["predict_s_per_volume"] = probes.predict_seconds(system, images)
-    if not quick and system.passes > 1:
-        found["predict_s_per_volume_unmirrored"] = probes.predict_seconds(system, images, mirrored=False)
-    return found | (probes.peak_memory() if quick else memory)
+    return found | memory | {"predict_s_per_volume": probes.predict_seconds(system, images)}
 
 
 def race(cell: Cell, system: Any, people: Cohort, scored: list[int]) -> dict[str, Any]:
     """Train for the given minutes and score every case after each of them."""
-
-    def look() -> dict[str, Any]:
-        return probes.peak_memory() | scores(system, people, scored)
-
+    look = partial(scores, system, people, scored)
     looks = train_by_clock(system, cell.minutes, cell.variant != "released", look, time.perf_counter)
-    return {"looks": looks, "counted": COUNTED, "plan": system.plan, "folds": "nnunet", "fold": 0}
+    return {"looks": looks, "folds": "nnunet", "fold": 0}
 
 
 def scores(system: Any, people: Cohort, scored: list[int]) -> dict[str, Any]:
     """Dice of every label with its interval over subjects, and of every case."""
-    started = time.perf_counter()
     predicted = {case: system.predict(system.loaded(case)) for case in scored}
-    spent = time.perf_counter() - started
     rows = pd.DataFrame(score_all(predicted, people))
     dice = {label: vars(interval(own["dice"], own["subject"])) for label, own in rows.groupby("label", sort=False)}
     cases = {str(case): own.set_index("label")["dice"].to_dict() for case, own in rows.groupby("case", sort=False)}
     subjects = {str(case): people.cases[case].subject for case in scored}
-    return {"dice": dice, "cases": cases, "subjects": subjects, "predict_all_s": spent}
+    return {"dice": dice, "cases": cases, "subjects": subjects}

@@ -77,9 +77,7 @@ def check_fold(theirs: Sequence[Sequence[str]], cohort: Cohort, ours: Fold) -> N
 
 
 class NNUNet:
-    """nnU-Net in training, a `system`; volumes_per_step is its plan's batch of patches, passes all mirror images."""
-
-    passes = 8
+    """nnU-Net in training, a `system`; volumes_per_step is its plan's batch of patches."""
 
     def __init__(self, cohort: Cohort, fold: Fold, work: Path, machine: Machine, cell: str, bf16: bool) -> None:
         torch.set_num_threads(machine.threads)
@@ -100,13 +98,10 @@ class NNUNet:
         check_fold(trainer.do_split(), cohort, fold)
         trainer.on_train_epoch_start()
         self.steps, self.share, self.cohort, self.volumes_per_step = 0, None, cohort, trainer.batch_size
-        found = trainer.configuration_manager
-        widths = found.network_arch_init_kwargs["features_per_stage"]
-        self.plan = {"patch": list(found.patch_size), "batch": found.batch_size, "channels": list(widths)}
         self.predictor = nnUNetPredictor(device=torch.device("cpu"), allow_tqdm=False)
         self.predictor.manual_initialization(
-            trainer.network, trainer.plans_manager, found, None, listing, type(trainer).__name__,
-            trainer.inference_allowed_mirroring_axes,
+            trainer.network, trainer.plans_manager, trainer.configuration_manager, None, listing,
+            type(trainer).__name__, trainer.inference_allowed_mirroring_axes,
         )  # fmt: skip
 
     def spend(self, share: float) -> None:
@@ -136,11 +131,10 @@ class NNUNet:
             )
         return voxels, properties
 
-    def predict(self, image: tuple[np.ndarray, dict[str, Any]], mirrored: bool = True) -> np.ndarray:
+    def predict(self, image: tuple[np.ndarray, dict[str, Any]]) -> np.ndarray:
         """The mask, uint8 (X, Y, Z): preprocessing, sliding window, mirroring and export as released."""
         self.trainer.network.eval()
         self.trainer.set_deep_supervision_enabled(False)
-        self.predictor.use_mirroring = mirrored
         self.predictor.list_of_parameters = [self.trainer.network.state_dict()]
         mask = self.predictor.predict_single_npy_array(image[0], dict(image[1]))
         return np.ascontiguousarray(np.asarray(mask).T, dtype=np.uint8)  # its readers give (Z, Y, X)

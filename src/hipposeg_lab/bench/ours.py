@@ -5,7 +5,6 @@ There each model runs alone, one after the other, with all threads of the machin
 speed of a shared machine varies. Models that train the same network with the same configuration are timed once.
 """
 
-import itertools
 import logging
 import statistics
 from dataclasses import replace
@@ -21,7 +20,7 @@ from hipposeg.experiments.samples import images_of, make_samples
 from hipposeg.experiments.weights import initial
 from hipposeg.experiments.zoo2d import SEARCH_GRID
 from hipposeg.files import to_json
-from hipposeg.inference import VIEWS, evaluator, predictor
+from hipposeg.inference import evaluator, predictor
 from hipposeg.training.batches import Samples, drawn
 from hipposeg.training.loop import TrainConfig, Training
 from hipposeg.training.machine import Machine
@@ -33,9 +32,9 @@ log = logging.getLogger(__name__)
 RUN = RunSpec(FLAGSHIP, "nnunet", 0, 0, "standard")
 # Steps of a schedule that follows the clock.
 PARTS = 1_000_000
-# Notebooks whose models are timed, for how many seconds in how many rounds, and predicted volumes.
+# Notebooks whose models are timed, for how many seconds in how many rounds.
 NOTEBOOKS = ("03", "04", "05")
-SECONDS, ROUNDS, VOLUMES = 10.0, 2, 4
+SECONDS, ROUNDS = 10.0, 2
 
 
 def configuration(run: RunSpec = RUN) -> dict[str, Any]:
@@ -46,13 +45,10 @@ def configuration(run: RunSpec = RUN) -> dict[str, Any]:
 
 
 class Ours:
-    """A model in training, a `system`. Its passes are the transformed copies of `inference`, without mirror images."""
-
-    plan: dict[str, Any] = {}
+    """A model in training, a `system`."""
 
     def __init__(self, cohort: Cohort, fold: Fold, ws: Workspace, machine: Machine, run: RunSpec = RUN) -> None:
         self.run, self.cohort, self.machine, self.prep = run, cohort, machine, run.definition.prep
-        self.passes = len(VIEWS) if self.prep.views else 1
         self.config: TrainConfig = run.definition.training(run.schedule)
         machine.prepare()
         self.images = images_of(cohort, self.prep, ws)
@@ -84,10 +80,9 @@ class Ours:
         """Image (C, X, Y, Z) and spacing in mm."""
         return self.images[case], self.cohort.cases[case].spacing
 
-    def predict(self, image: tuple[np.ndarray, tuple[float, float, float]], mirrored: bool = True) -> np.ndarray:
-        """The mask, uint8 (X, Y, Z); not `mirrored`: from one forward pass."""
-        prep = self.prep if mirrored else replace(self.prep, views=False)
-        return predictor(evaluator(self.training.average.module.eval(), prep, self.machine))(*image)
+    def predict(self, image: tuple[np.ndarray, tuple[float, float, float]]) -> np.ndarray:
+        """The mask, uint8 (X, Y, Z)."""
+        return predictor(evaluator(self.training.average.module.eval(), self.prep, self.machine))(*image)
 
     def close(self) -> None:
         """Nothing to end."""
@@ -109,28 +104,23 @@ def training_of(run: RunSpec) -> str:
 
 
 def model_times(notebook: str, people: Cohort, fold: Fold, ws: Workspace, machine: Machine) -> dict[str, Any]:
-    """Time the models of a notebook: `models`, name -> step_s, its rounds, predict_s_per_volume, all medians, and
-    schedule_minutes, schedule -> training time.
+    """Time the models of a notebook.
+
+    Returns:
+        `models`: name -> step_s, the median of all rounds, and schedule_minutes, schedule -> training time.
     """
-    runs, found = timed(notebook), {}
-    steps: dict[str, list[list[float]]] = {training_of(run): [] for run in runs}
-    for turn in range(ROUNDS):
-        for run in runs:
+    seconds: dict[str, list[float]] = {}
+    epoch: dict[str, int] = {}
+    for _ in range(ROUNDS):
+        for kind, run in {training_of(run): run for run in timed(notebook)}.items():
             system = Ours(people, fold, ws, machine, run)
-            if len(steps[training_of(run)]) == turn:
-                steps[training_of(run)].append(probes.step_seconds(system, SECONDS))
-            if turn:
-                continue
-            schedules = {name: made.epochs for name, made in run.definition.schedules.items() if name != "smoke"}
-            images = [system.loaded(case) for case in fold["scored"][:VOLUMES]]
-            found[run.model] = {
-                "schedule_minutes": {name: n * system.steps_per_epoch / 60 for name, n in schedules.items()},
-                "predict_s_per_volume": probes.predict_seconds(system, images),
-            }
-    for run in runs:
-        rounds, mine = steps[training_of(run)], found[run.model]
-        step_s = statistics.median(itertools.chain(*rounds))
-        mine |= {"step_s": step_s, "rounds": [statistics.median(one) for one in rounds]}
-        mine["schedule_minutes"] = {name: n * step_s for name, n in mine["schedule_minutes"].items()}
+            epoch[kind] = system.steps_per_epoch
+            seconds.setdefault(kind, []).extend(probes.step_seconds(system, SECONDS))
+    found = {}
+    for run in timed(notebook):
+        kind, schedules = training_of(run), run.definition.schedules.items()
+        step_s = statistics.median(seconds[kind])
+        minutes = {name: one.epochs * epoch[kind] * step_s / 60 for name, one in schedules if name != "smoke"}
+        found[run.model] = {"step_s": step_s, "schedule_minutes": minutes}
         log.info("%s: %.3f s a step", run.model, step_s)
     return {"models": found}

@@ -1,4 +1,4 @@
-"""What is timed and counted of any system: the machine's peak, steps, predictions, the command, memory, other load."""
+"""What is measured of any system: the machine's peak, steps, predictions, the command, memory, other load."""
 
 import os
 import statistics
@@ -6,31 +6,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.profiler import ProfilerActivity, profile
 
 from hipposeg.files import sha256_file
 from hipposeg.predict import card
-from hipposeg.training.batches import AUGMENTING
 
 # Sizes of the matrix products, and seconds for each.
 PEAK = {"sizes": (512, 1024, 2048, 4096), "seconds": 1.0}
 # Commands whose median is the predictor's time.
 RUNS = 5
-# Kind of operation -> parts of the names in torch's profile; an operation counts for the first kind that has it.
-KINDS = {
-    "convolution, backward": ("convolution_backward",),
-    "convolution, forward": ("convolution",),
-    "norms": ("batch_norm", "instance_norm"),
-    "activations and softmax": ("leaky_relu", "softmax", "nll_loss", "cross_entropy"),
-    "resampling": ("grid_sampler", "upsample", "avg_pool"),
-    "matrix products": ("aten::mm", "aten::addmm", "aten::bmm", "einsum"),
-}
-OTHER = "copies, sums and the rest"
 
 
 def matmul_gflops(size: int, dtype: torch.dtype, seconds: float) -> float:
@@ -46,14 +34,11 @@ def matmul_gflops(size: int, dtype: torch.dtype, seconds: float) -> float:
 
 
 @torch.inference_mode()
-def peak(precisions: Sequence[str], sizes: Sequence[int], seconds: float) -> dict[str, Any]:
-    """The machine's measured peak: best of several sizes in each precision, in GFLOP/s, and every size's own."""
-    found: dict[str, Any] = {}
-    for name in precisions:
-        dtype = {"bf16": torch.bfloat16, "fp32": torch.float32}[name]
-        by_size = {str(size): matmul_gflops(size, dtype, seconds) for size in sizes}
-        found |= {f"{name}_gflops": max(by_size.values()), f"{name}_by_size": by_size}
-    return found
+def peak(precisions: Sequence[str], sizes: Sequence[int], seconds: float) -> dict[str, float]:
+    """The machine's measured peak in each precision, in GFLOP/s: the best of several sizes."""
+    dtypes = {name: {"bf16": torch.bfloat16, "fp32": torch.float32}[name] for name in precisions}
+    return {f"{name}_gflops": max(matmul_gflops(size, dtype, seconds) for size in sizes)
+            for name, dtype in dtypes.items()}  # fmt: skip
 
 
 def predictor_configuration() -> dict[str, Any]:
@@ -94,36 +79,14 @@ def step_seconds(system: Any, seconds: float = 60.0, least: int = 5, warm_up: in
     return found
 
 
-def predict_seconds(system: Any, images: Sequence[Any], mirrored: bool = True) -> float:
+def predict_seconds(system: Any, images: Sequence[Any]) -> float:
     """Median seconds from an image in memory to its mask, after one volume to warm up."""
     seconds = []
     for image in (images[0], *images):
         started = time.perf_counter()
-        system.predict(image, mirrored)
+        system.predict(image)
         seconds.append(time.perf_counter() - started)
     return statistics.median(seconds[1:])
-
-
-def kind_of(name: str) -> str:
-    """The kind of an operation, by its name in torch's profile."""
-    return next((kind for kind, parts in KINDS.items() if any(part in name for part in parts)), OTHER)
-
-
-def time_shares(step: Callable[[], None], steps: int = 3) -> tuple[dict[str, float], float]:
-    """Kind of operation -> its share of the processor time of a few training steps, adding up to 1; and augmentation's.
-
-    Time that an operation spends in others is theirs; augmentation is made of many kinds, so its share is of another
-    cut. Loader processes are not seen, so a peer's augmentation is 0.
-    """
-    with profile(activities=[ProfilerActivity.CPU]) as found:
-        for _ in range(steps):
-            step()
-    totals, augmenting = dict.fromkeys((*KINDS, OTHER), 0.0), 0.0
-    for event in found.key_averages():
-        totals[kind_of(event.key)] += event.self_cpu_time_total
-        augmenting += event.cpu_time_total if event.key == AUGMENTING else 0.0
-    whole = sum(totals.values())
-    return {kind: total / whole for kind, total in totals.items()}, augmenting / whole
 
 
 def peak_memory() -> dict[str, float]:

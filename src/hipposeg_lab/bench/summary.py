@@ -12,9 +12,8 @@ from hipposeg.files import read_json, write_json
 from hipposeg.stats import paired
 
 NAME = "summary.json"
-RATIOS = ("train_s_per_volume", "predict_s_per_volume", "peak_mb")
-SPEEDS = ("predict_s_per_volume_unmirrored", "step_s", "step_gflop", "volumes_per_step", "gflops", "passes", "profile",
-          "augmentation_share", "schedule_minutes")  # fmt: skip
+RATIO = "train_s_per_volume"  # what kinds of CPU are compared by
+SPEEDS = (RATIO, "predict_s_per_volume", "peak_mb", "step_gflop", "volumes_per_step")
 # What is measured in float32 on every kind of CPU: name in `kinds` -> the cell's system.
 IN_FP32 = {"ours": "ours-fp32", "ours-contiguous": "ours-contiguous", "nnunet": "nnunet", "dynunet": "dynunet"}
 PEERS = ("nnunet-shortened", "nnunet-released", "dynunet-shortened", "dynunet-released")
@@ -52,10 +51,15 @@ def write(folder: Path) -> dict[str, Any]:
     return summary
 
 
-def idle_minutes(summary: dict[str, Any], schedule: str = "standard") -> dict[str, float]:
-    """Model -> minutes of its training with a schedule, measured on an idle machine; of an ensemble, of its members."""
-    found = {model: cost["schedule_minutes"].get(schedule) for model, cost in summary.get("models", {}).items()}
-    found = {model: minutes for model, minutes in found.items() if minutes is not None}
+def standard_minutes(summary: dict[str, Any]) -> dict[str, float]:
+    """Model -> minutes of its standard schedule, measured on an idle machine."""
+    found = {model: cost["schedule_minutes"].get("standard") for model, cost in summary.get("models", {}).items()}
+    return {model: minutes for model, minutes in found.items() if minutes is not None}
+
+
+def idle_minutes(summary: dict[str, Any]) -> dict[str, float]:
+    """`standard_minutes`, and for each ensemble the minutes of all its members."""
+    found = standard_minutes(summary)
     ensembles = {name: model.members for name, model in MODELS.items() if model.members}
     whole = {name: members for name, members in ensembles.items() if set(members) <= set(found)}
     return found | {name: sum(found[member] for member in members) for name, members in whole.items()}
@@ -72,16 +76,18 @@ def summarise(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
     for cell in found.values():
         settings += [] if cell["setting"] in settings else [cell["setting"]]
     timed = [cell for cell in found.values() if cell["kind"] == "models" and not disturbed(cell)]
-    costs = {model: cost for cell in timed for model, cost in cell["models"].items()}
     looks = [cell.get(when) for cell in found.values() for when in LOOKS]
-    busy = max((share for share in looks if share is not None), default=None)
-    summary = {"settings": settings, "busy": busy, "models": costs}
     scan, table = found.get("predict"), race(found)
-    summary |= {"predict_s": scan["median_s"]} if scan and not disturbed(scan) else {}
-    shown = {minutes: {name: _kept(row, ("dice", "train_s", "steps", "peak_mb")) for name, row in rows.items()}
-             for minutes, rows in table.items()}  # fmt: skip
-    claims = {minutes: made for minutes, rows in table.items() if (made := claim(rows))}
-    return {**summary, "throughput": throughput(found), "race": shown, "claims": claims}
+    return {
+        "settings": settings,
+        "busy": max((share for share in looks if share is not None), default=None),
+        "models": {model: cost for cell in timed for model, cost in cell["models"].items()},
+        **({"predict_s": scan["median_s"]} if scan and not disturbed(scan) else {}),
+        "throughput": throughput(found),
+        "race": {minutes: {name: _kept(row, ("dice", "train_s", "steps")) for name, row in rows.items()}
+                 for minutes, rows in table.items()},
+        "claims": {minutes: made for minutes, rows in table.items() if (made := claim(rows))},
+    }  # fmt: skip
 
 
 def _kept(row: dict[str, Any], keys: Sequence[str]) -> dict[str, Any]:
@@ -98,9 +104,9 @@ def kind(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Speeds of one kind of CPU, from its cells; None if not measured.
 
     Returns:
-        cpu, in words; precision (its default); threads; peak_gflops in float32; first_s and further_s, seconds of the
-        predictor's command; schedule_minutes, precision -> training time of the flagship in minutes; systems, name ->
-        step_s, predict_s_per_volume, share_of_peak and times_ours (ratios of both times a volume), in float32.
+        cpu, in words; precision (its default); threads; first_s and further_s, seconds of the predictor's command;
+        schedule_minutes, precision -> training time of the flagship in minutes; systems, name -> step_s, share_of_peak
+        and times_ours (ratio of the time to train on a volume), in float32.
     """
     setting, peak = next(iter(found.values()))["setting"], found.get("peak", {}).get("fp32_gflops")
     predicted = found.get("quick.predict") or found.get("predict", {})
@@ -108,17 +114,15 @@ def kind(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
     measured = {name: cell for name, cell in measured.items() if cell}
     ours, systems = measured.get("ours", {}), {}
     for name, cell in measured.items():
-        systems[name] = _kept(cell, ("step_s", "predict_s_per_volume"))
-        systems[name]["share_of_peak"] = cell["gflops"] / peak if peak else None
+        systems[name] = {"step_s": cell["step_s"], "share_of_peak": cell["gflops"] / peak if peak else None}
         if ours:
-            both = ("train_s_per_volume", "predict_s_per_volume")
-            systems[name]["times_ours"] = {key: cell[key] / ours[key] for key in both}
+            systems[name]["times_ours"] = {RATIO: cell[RATIO] / ours[RATIO]}
     minutes = {"fp32": ours["schedule_minutes"]} if ours.get("schedule_minutes") else {}
     costs = summarise(found)["models"].get(FLAGSHIP, {}).get("schedule_minutes", {})
     minutes |= {setting["precision"]: costs["standard"]} if "standard" in costs else {}
     return {
         "cpu": in_brief(setting), **{name: setting.get(name) for name in ("precision", "threads")},
-        "peak_gflops": peak, "first_s": predicted.get("median_s"), "further_s": predicted.get("further_s"),
+        "first_s": predicted.get("median_s"), "further_s": predicted.get("further_s"),
         "schedule_minutes": minutes, "systems": systems,
     }  # fmt: skip
 
@@ -129,14 +133,13 @@ def disturbed(cell: dict[str, Any]) -> bool:
 
 
 def throughput(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """System -> its numbers, its fraction of the measured bf16 peak, and its ratios to ours (`times_ours`)."""
+    """System -> its SPEEDS, and its fraction of the measured bf16 peak."""
+    peak = found.get("peak", {}).get("bf16_gflops")
     systems = {cell["system"]: cell for cell in found.values() if cell["kind"] == "throughput"}
-    peak, ours, table = found.get("peak", {}).get("bf16_gflops"), systems.get("ours"), {}
-    for name, cell in systems.items():
-        table[name] = _kept(cell, (*RATIOS, *SPEEDS))
-        table[name]["share_of_bf16_peak"] = cell["gflops"] / peak if peak else None
-        table[name] |= {"times_ours": {key: cell[key] / ours[key] for key in RATIOS}} if ours else {}
-    return table
+    return {
+        name: _kept(cell, SPEEDS) | {"share_of_bf16_peak": cell["gflops"] / peak if peak else None}
+        for name, cell in systems.items()
+    }
 
 
 def race(found: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -155,8 +158,7 @@ def claim(rows: dict[str, Any]) -> dict[str, Any] | None:
     Returns:
         difference: ours minus the peer's, mean over subjects, with its interval; one seed each. idle: nothing else ran
         during any of them. ahead: the whole interval is above 0, ours kept to the training time, and the machine was
-        idle. higher: the same for the difference alone. None unless ours and all PEERS were measured on one machine
-        with the same versions.
+        idle. None unless ours and all PEERS were measured on one machine with the same versions.
     """
     settings = [row["setting"] for row in rows.values()]
     if not {"ours", *PEERS} <= set(rows) or any(one != settings[0] for one in settings):
@@ -171,11 +173,10 @@ def claim(rows: dict[str, Any]) -> dict[str, Any] | None:
     a, b = (np.array([row["cases"][case]["mean"] for case in cases], dtype=float) for row in (ours, peer))
     found = paired(a, b, [ours["subjects"][case] for case in cases])
     within = ours["train_s"] <= 60 * ours["minutes"] * (1 + TOLERANCE)
-    fair = within and all(row["idle"] for row in rows.values())
+    idle = all(row["idle"] for row in rows.values())
     return {
-        "stronger": stronger, "of": sorted(PEERS), "difference": found.difference, "low": found.low, "high": found.high,
-        "ahead": found.low > 0 and fair, "higher": found.difference > 0 and fair, "seeds": found.n_seeds,
-        "within_budget": within, "idle": all(row["idle"] for row in rows.values()),
+        "stronger": stronger, "difference": found.difference, "low": found.low, "high": found.high,
+        "ahead": found.low > 0 and within and idle, "within_budget": within, "idle": idle,
     }  # fmt: skip
 
 
@@ -190,11 +191,11 @@ def in_words(summary: dict[str, Any]) -> str:
     if len(summary["settings"]) > 1:
         lines.append("The cells are of several machines or versions; `make bench` measures the outdated ones again.")
     for minutes, made in summary["claims"].items():
-        side = "better than" if made["ahead"] else "higher than" if made["higher"] else "not better than"
+        side = "better than" if made["ahead"] else "not better than"
         reach = f"{made['difference']:+.4f} Dice, 95 % interval {made['low']:+.4f} to {made['high']:+.4f}"
         late = "" if made["within_budget"] else "; ours trained for longer"
         late += "" if made["idle"] else "; the machine was not idle"
         lines.append(f"{minutes} minutes: ours {side} {made['stronger']} ({reach}, one seed{late})")
-    return "\n".join(
-        lines if summary["claims"] else [*lines, "No training time has results of ours and all peers yet."]
-    )
+    if not summary["claims"]:
+        lines.append("No training time has results of ours and all peers yet.")
+    return "\n".join(lines)

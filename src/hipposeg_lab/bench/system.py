@@ -1,10 +1,9 @@
 """What benchmarked systems share: an interface, bf16 for peers, and the loop that trains for a given time.
 
 A system, ours or a peer's, has `step()`, one training step with the waiting for its data; `spend(share)`, which sets
-rates for a training that ends at share 1; `loaded(case)`, a test case as its predictor takes it; `predict(image,
-mirrored=True)`, from that to a mask uint8 (X, Y, Z) on the native grid, `mirrored` being the peers' default; `close()`,
-which ends its workers; `volumes_per_step`, the volumes of a step (or patches, which are about as large here); `passes`,
-the forward passes of a prediction; and `plan`, its patch, batch and widths.
+rates for a training that ends at share 1; `loaded(case)`, a test case as its predictor takes it; `predict(image)`, from
+that to a mask uint8 (X, Y, Z) on the native grid, with test-time augmentation; `close()`, which ends its workers; and
+`volumes_per_step`, the volumes of a step (or patches, which are about as large here).
 """
 
 from collections.abc import Callable, Sequence

@@ -40,21 +40,13 @@ NOTE = "height of a box: square root of its side; width: logarithm of its channe
 
 @dataclass(frozen=True)
 class Stage:
-    """A block of a U-Net, or its input.
+    """A block of a U-Net, or its input."""
 
-    Attributes:
-        name: path of the module.
-        channels: of its first output.
-        sides: of that output in voxels.
-        parameters: trainable ones.
-        reads: places of the stages whose output it gets.
-    """
-
-    name: str
-    channels: int
-    sides: tuple[int, ...]
-    parameters: int = 0
-    reads: tuple[int, ...] = ()
+    name: str  # path of the module
+    channels: int  # of its first output
+    sides: tuple[int, ...]  # of that output in voxels
+    parameters: int = 0  # trainable ones
+    reads: tuple[int, ...] = ()  # places of the stages whose output it gets
 
     @property
     def role(self) -> str:

@@ -17,7 +17,7 @@ PAPER = "#f1f3f5"
 
 
 def grid(
-    views: Sequence[slices.CaseView], spec: DatasetSpec, title: str = "", *, columns: int, bare: bool = False
+    views: Sequence[slices.CaseView], spec: DatasetSpec, title: str, *, columns: int, bare: bool = False
 ) -> Figure:
     """Draw cases as a grid in one scale, filled row by row, each by the sagittal slice with most of its first mask.
 
@@ -40,7 +40,7 @@ def grid(
         cell[0].set_title(view.title, fontsize=9, weight="normal")
     slices.letters(fig.axes[0], spec, 0, size=7)
     slices.scale_bar(fig.axes[0], size=7)
-    slices.heading(fig, f"{title} ({slices.plane_name(spec, 0)} slices)" if title else "")
+    slices.heading(fig, f"{title} ({slices.plane_name(spec, 0)} slices)")
     slices.legend(fig, spec)
     return fig
 
@@ -64,17 +64,14 @@ def _sheet(cells: int, columns: int, each: int, field: np.ndarray) -> tuple[Figu
     return fig, axes
 
 
-def browse(
-    image: np.ndarray, masks: Mapping[str, np.ndarray], spec: DatasetSpec, title: str = "", *,
-    spacing: tuple[float, float, float] = (1.0, 1.0, 1.0),
-) -> Any:  # fmt: skip
+def browse(image: np.ndarray, masks: Mapping[str, np.ndarray], spec: DatasetSpec, title: str) -> Any:
     """Return `three_plane` under three sliders, one for each axis, for Jupyter; they count from 1, as the titles do."""
     import ipywidgets as widgets
     from IPython.display import display
 
     def draw(**shown: int) -> None:
         centre = [number - 1 for number in shown.values()]
-        figure = slices.three_plane(image, masks, spec, title, centre, spacing=spacing)
+        figure = slices.three_plane(image, masks, spec, title, centre)
         display(figure)
         plt.close(figure)
 

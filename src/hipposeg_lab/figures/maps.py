@@ -32,15 +32,12 @@ class MapView:
 
 
 def maps(
-    views: Sequence[MapView], spec: DatasetSpec, title: str = "", axis: int = 0, *,
-    what: str = "share of the skip that the gate lets through", limits: tuple[float, float] = (0, 1),
-    part: int | None = None,
-) -> Figure:  # fmt: skip
+    views: Sequence[MapView], spec: DatasetSpec, title: str, axis: int = 0, *, what: str, limits: tuple[float, float]
+) -> Figure:
     """Draw a row for each case, in the slice with most hippocampus: the image, then each map over it.
 
-    All panels have the true outline, all maps one scale of colours, between `limits`. part: value of a label; the slice
-    is then the one that holds most of it. title: over the figure, the plane's name is added. what: beside the colours.
-    Raises ValueError if the views differ in their maps' names.
+    All panels have the true outline, all maps one scale of colours, between `limits`. title: over the figure, the
+    plane's name is added. what: beside the colours. Raises ValueError if the views differ in their maps' names.
     """
     names = list(views[0].maps)
     if any(list(view.maps) != names for view in views):
@@ -49,7 +46,7 @@ def maps(
         [[slices.plane_size(view.image, axis, view.spacing)] * (1 + len(names)) for view in views]
     )
     for row, view in zip(axes, views, strict=True):
-        index = slices.fullest(view.label if part is None else view.label == part, axis, view.image.shape)
+        index = slices.fullest(view.label, axis, view.image.shape)
         case = slices.CaseView("", view.image, {"truth": view.label}, view.spacing, index)
         for ax, name in zip(row, (None, *names), strict=True):
             slices.case_panel(ax, case, "truth", spec, axis, alpha=0)
@@ -71,7 +68,7 @@ def maps(
     bar.set_label(what, fontsize=9)
     bar.ax.tick_params(labelsize=8)
     bar.ax.grid(False)
-    slices.heading(fig, f"{title} ({slices.plane_name(spec, axis)} slices)" if title else "")
+    slices.heading(fig, f"{title} ({slices.plane_name(spec, axis)} slices)")
     slices.legend(fig, spec)
     return fig
 

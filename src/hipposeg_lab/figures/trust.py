@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hipposeg.data.spec import DatasetSpec
@@ -13,6 +14,7 @@ from hipposeg.viz.style import INK, MUTED, WIDTH, line_style
 MARKERS = "osD^vP*X"
 MEAN = "mean"
 TOP = "predicted class"
+ACROSS = 4  # panels in a row
 # Columns and ends of what `severity` draws.
 DICE, DIFFERENCE = ("dice", "low", "high"), ("difference", "difference_low", "difference_high")
 
@@ -33,12 +35,8 @@ def severity(
     """
     rows = table[table["label"] == MEAN]
     names = list(dict.fromkeys(rows["run"]))
-    across = min(4, len(panels))
-    lines = -(-len(panels) // across)
-    fig, axes = plt.subplots(
-        lines, across, figsize=(WIDTH, 0.9 + 2.7 * lines), squeeze=False, sharey=margin is not None
-    )
-    for ax, (change, (title, xlabel)) in zip(axes.flat, panels.items(), strict=False):
+    fig, axes = _panels(len(panels), 0.9, sharey=margin is not None)
+    for ax, (change, (title, xlabel)) in zip(axes, panels.items(), strict=True):
         if margin is not None:
             ax.axhspan(-margin, margin, color=BAND, linewidth=0, zorder=0)
             ax.axhline(0, color=INK, linewidth=1)
@@ -52,12 +50,19 @@ def severity(
                 ends = (found[end] for end in columns[1:])
                 ax.fill_between(found["severity"], *ends, color=style["color"], alpha=0.13, linewidth=0)
         ax.set(title=title, xlabel=xlabel)
-    for ax in axes.flat[len(panels) :]:
-        ax.remove()
-    for ax in axes[:, 0]:
+    for ax in axes[::ACROSS]:
         ax.set_ylabel("mean Dice" if columns == DICE else "difference in mean Dice")
-    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=min(4, len(names)))
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=min(4, len(names)))
     return fig
+
+
+def _panels(count: int, margin: float, **shared: bool) -> tuple[Figure, list[Axes]]:
+    """A figure of `count` panels, ACROSS in a row; margin: inches above and below them."""
+    lines = -(-count // ACROSS)
+    fig, axes = plt.subplots(lines, min(ACROSS, count), figsize=(WIDTH, margin + 2.7 * lines), squeeze=False, **shared)
+    for ax in axes.flat[count:]:
+        ax.remove()
+    return fig, list(axes.flat[:count])
 
 
 def reliability(before: pd.DataFrame, after: pd.DataFrame, errors: pd.DataFrame, spec: DatasetSpec) -> Figure:
@@ -67,10 +72,8 @@ def reliability(before: pd.DataFrame, after: pd.DataFrame, errors: pd.DataFrame,
     ece_after. Below the diagonal the network is overconfident.
     """
     methods = list(dict.fromkeys(before["method"]))
-    across = min(4, len(methods))
-    lines = -(-len(methods) // across)
-    fig, axes = plt.subplots(lines, across, figsize=(WIDTH, 0.5 + 2.7 * lines), squeeze=False, sharex=True, sharey=True)
-    for ax, method in zip(axes.flat, methods, strict=False):
+    fig, axes = _panels(len(methods), 0.5, sharex=True, sharey=True)
+    for ax, method in zip(axes, methods, strict=True):
         ax.plot([0, 1], [0, 1], color=MUTED, linewidth=1)
         for name, colour in [*((label.name, label.colour) for label in spec.labels), (TOP, INK)]:
             for table, dash, mark in ((before, "-", "o"), (after, ":", None)):
@@ -82,12 +85,10 @@ def reliability(before: pd.DataFrame, after: pd.DataFrame, errors: pd.DataFrame,
             text = f"ECE {row['ece_before']:.3f} \N{RIGHTWARDS ARROW} {row['ece_after']:.3f}"
             ax.text(0.97, 0.05, text, ha="right", transform=ax.transAxes, fontsize=8.5)
         ax.set(aspect="equal", xlim=(0, 1), ylim=(0, 1))
-    for ax in axes.flat[len(methods) :]:
-        ax.remove()
-    for ax in axes[:, 0]:
+    for ax in axes[::ACROSS]:
         ax.set_ylabel("share that is correct")
-    for ax in axes.flat[max(0, len(methods) - across) : len(methods)]:
+    for ax in axes[-ACROSS:]:
         ax.set_xlabel("predicted probability")
         ax.tick_params(labelbottom=True)
-    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return fig

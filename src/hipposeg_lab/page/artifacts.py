@@ -41,29 +41,17 @@ class Picture:
 
 @dataclass(frozen=True, eq=False)
 class Artifacts:
-    """Everything below artifacts/ that the page shows. A part that has not been written yet is empty.
-
-    Attributes:
-        ws: the workspace.
-        results: rows of `results.load`; runs trained on this machine take the place of those that they repeat.
-        facts: notebook, such as "01_exploration" -> the numbers it recorded.
-        pictures: notebook -> its figures, in the order of the notebook.
-        folds: content of the folds file.
-        studies: name -> rows of the table, for those of STUDIES and COMPARISONS that exist.
-        bench: summary of the benchmark.
-        explorer: index that `studies.explorer` wrote.
-        executed: executed notebooks.
-    """
+    """Everything below artifacts/ that the page shows. A part that has not been written yet is empty."""
 
     ws: Workspace
-    results: pd.DataFrame
-    facts: dict[str, dict[str, Any]]
-    pictures: dict[str, tuple[Picture, ...]]
-    folds: dict[str, Any]
-    studies: dict[str, tuple[Row, ...]]
-    bench: dict[str, Any]
-    explorer: dict[str, Any]
-    executed: tuple[Path, ...]
+    results: pd.DataFrame  # of `results.load`; runs trained on this machine stand in for those that they repeat
+    facts: dict[str, dict[str, Any]]  # notebook, such as "01_exploration" -> the numbers it recorded
+    pictures: dict[str, tuple[Picture, ...]]  # notebook -> its figures, in the order of the notebook
+    folds: dict[str, Any]  # content of the folds file
+    studies: dict[str, tuple[Row, ...]]  # name -> rows of the table, for those of STUDIES and COMPARISONS that exist
+    bench: dict[str, Any]  # summary of the benchmark
+    explorer: dict[str, Any]  # index that `studies.explorer` wrote
+    executed: tuple[Path, ...]  # executed notebooks
 
     def done(self, notebook: str) -> bool:
         """Whether the notebook has run to its end (`finish` writes its facts last)."""

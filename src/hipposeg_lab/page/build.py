@@ -6,6 +6,7 @@ code or by the pages. The same artifacts and source give the same bytes; the pag
 
 import logging
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -73,15 +74,21 @@ def build(ws: Workspace, source: str | None = None) -> Path:
 
 def render(page: str, context: dict[str, Any]) -> str:
     """The HTML of one of the pages in STYLES."""
-    environment = Environment(
+    style = {"css": inlined("css", STYLES[page]), "js": inlined("js", SCRIPTS[page])}
+    return _environment().get_template(f"{page}.html.j2").render(context | style)
+
+
+@cache
+def _environment() -> Environment:
+    """The templates, each compiled once, and what they call."""
+    made = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, lstrip_blocks=True
     )  # fmt: skip
-    environment.filters["codes"] = _codes
-    environment.filters["pretty"] = lambda value: files.to_json(value).rstrip()
-    environment.filters["percent"] = lambda value: round(100 * value, 2)
-    style = {"css": inlined("css", STYLES[page]), "js": inlined("js", SCRIPTS[page])}
-    tools = {"num": number, "span": span, "scored": scored, "show": show, "thin": THIN}
-    return environment.get_template(f"{page}.html.j2").render(context | style | tools)
+    made.filters["codes"] = _codes
+    made.filters["pretty"] = lambda value: files.to_json(value).rstrip()
+    made.filters["percent"] = lambda value: round(100 * value, 2)
+    made.globals |= {"num": number, "span": span, "scored": scored, "show": show, "thin": THIN}
+    return made
 
 
 def _codes(text: str) -> Markup:

@@ -16,6 +16,7 @@ from hipposeg.metrics import MEAN
 from hipposeg.results import tables
 from hipposeg.results.load import ATLAS
 from hipposeg.stats import EQUIVALENCE_MARGIN
+from hipposeg_lab.bench import summary
 from hipposeg_lab.page import view, viewer, words
 from hipposeg_lab.page.artifacts import Artifacts, Row, study_file
 from hipposeg_lab.page.pictures import Figure, address, figure
@@ -40,7 +41,6 @@ def page_context(art: Artifacts, page: Path) -> dict[str, Any]:
     cases = viewer.case_rows(tables.out_of_fold(art.results, FLAGSHIP))
     missing = absent(art) | (set() if cases else {"cases"})
     return {
-        "ws": art.ws,
         "phantom": phantom,
         "people": "synthetic subjects" if phantom else "people",
         "primary_words": "fold {1} of the {0} folds".format(*view.PRIMARY),
@@ -78,7 +78,7 @@ def page_context(art: Artifacts, page: Path) -> dict[str, Any]:
 
 def bench_context(art: Artifacts) -> dict[str, Any]:
     """Names of the benchmark: training times, speeds by kind of CPU, and the race."""
-    minutes = standard_minutes(art.bench)
+    minutes = summary.standard_minutes(art.bench)
     return {
         "flagship_minutes": minutes.get(FLAGSHIP),
         "minutes_rows": mean_minutes(art.results, minutes),
@@ -147,15 +147,14 @@ def versions(art: Artifacts, rows: list[RunRow]) -> list[tuple[str, str]]:
 
 
 def leaks(folds: dict[str, Any]) -> list[tuple[str, list[tuple[int, int]]]]:
-    """Siblings in training (see `view.siblings`), for the usual split and for ours."""
+    """Of each fold of the usual split and of ours: test volumes whose subject is in training, and all test volumes."""
+
+    def siblings(fold: dict[str, list[int]]) -> tuple[int, int]:
+        trained = set(map(MSD_HIPPOCAMPUS.subject, fold["train"]))
+        return sum(MSD_HIPPOCAMPUS.subject(case) in trained for case in fold["scored"]), len(fold["scored"])
+
     names = (("nnunet", "by volume (the usual five folds)"), ("grouped", "by subject (ours)"))
-    return [(text, view.siblings(folds, name)) for name, text in names if folds.get(name)]
-
-
-def standard_minutes(bench: dict[str, Any]) -> dict[str, float]:
-    """Model -> minutes of its standard schedule, as the benchmark measured it on an idle machine."""
-    found = {model: cost["schedule_minutes"].get("standard") for model, cost in bench.get("models", {}).items()}
-    return {model: minutes for model, minutes in found.items() if minutes is not None}
+    return [(text, list(map(siblings, folds[name]))) for name, text in names if folds.get(name)]
 
 
 def mean_minutes(frame: pd.DataFrame, minutes: dict[str, float]) -> list[tuple[str, float, float, int]]:

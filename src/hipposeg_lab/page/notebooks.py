@@ -8,26 +8,26 @@ from hipposeg import files
 from hipposeg_lab.page.artifacts import Artifacts, ReportError, visible
 
 MAX_BYTES = 2_000_000
+# Options of nbconvert: cells and inputs that a reader does not need, by tag, and the cell that prepares Colab.
+LEFT_OUT = {
+    "TagRemovePreprocessor": {
+        "enabled": True,
+        "remove_cell_tags": ["injected-parameters", "remove-cell"],
+        "remove_input_tags": ["hide-input"],
+    },
+    "RegexRemovePreprocessor": {"patterns": [r'[\s\S]*"google\.colab" in sys\.modules']},
+}
 # What would be fetched, such as the badge of Colab, goes.
 REMOTE = re.compile(r'(<a [^>]*>\s*)?<img\b[^>]*\bsrc="(?!data:)[^"]*"[^>]*>(?(1)\s*</a>)')
 
 
 def body(path: Path) -> str:
     """The cells of an executed notebook as HTML that loads nothing."""
-    import nbformat
     from nbconvert import HTMLExporter
     from traitlets.config import Config
 
-    notebook = nbformat.read(path, as_version=4)
-    hidden = ("injected-parameters", "remove-cell")
-    notebook.cells = [
-        cell
-        for cell in notebook.cells
-        if not set(hidden) & set(cell.metadata.get("tags", ())) and '"google.colab" in sys.modules' not in cell.source
-    ]
-    without_input = {"TagRemovePreprocessor": {"enabled": True, "remove_input_tags": {"hide-input"}}}
-    exporter = HTMLExporter(template_name="basic", config=Config(without_input))
-    return REMOTE.sub("", exporter.from_notebook_node(notebook)[0])
+    exporter = HTMLExporter(template_name="basic", config=Config(LEFT_OUT))
+    return REMOTE.sub("", exporter.from_filename(str(path))[0])
 
 
 def write(art: Artifacts, folder: Path, rendered: Callable[[str, str], str]) -> None:

@@ -36,15 +36,15 @@ KINDS: dict[str, tuple[float, int, str, bool]] = {
 POSITIVE = ("minutes", "schedule", "seconds", "times", "p")
 
 
-def grouped(digits: str) -> str:
-    """Put a thin space between thousands from five digits on: `10 000`, but `1715`."""
-    whole, dot, rest = digits.partition(".")
-    return (f"{int(whole):,}".replace(",", THIN) if len(whole) > 4 else whole) + dot + rest
+def rounded(value: float, decimals: int) -> Decimal:
+    """Round the decimal number that was written (not its nearest binary one), halves to even."""
+    return Decimal(repr(value)).quantize(Decimal(1).scaleb(-decimals), rounding=ROUND_HALF_EVEN)
 
 
-def rounded(value: float, decimals: int) -> str:
-    """Round the decimal number that was written (not its nearest binary one), halves to even, without grouping."""
-    return str(Decimal(repr(value)).quantize(Decimal(1).scaleb(-decimals), rounding=ROUND_HALF_EVEN))
+def written(value: Decimal) -> str:
+    """Digits with a minus, and thin spaces between thousands from five digits on: `10 000`, but `1715`."""
+    digits = f"{abs(value):,f}" if abs(value) >= 10_000 else f"{abs(value):f}"
+    return (MINUS if value < 0 else "") + digits.replace(",", THIN)
 
 
 def show(value: Any, kind: str = "auto") -> str:
@@ -62,24 +62,21 @@ def show(value: Any, kind: str = "auto") -> str:
     if kind == "auto":
         return automatic(value)
     factor, decimals, after, signed = KINDS[kind]
-    digits = rounded(value * factor if factor != 1 else value, decimals)
-    if kind in POSITIVE and float(digits) == 0:
+    found = rounded(value * factor if factor != 1 else value, decimals)
+    if kind in POSITIVE and not found:
         return f"under {Decimal(1).scaleb(-decimals)}"
-    negative = digits.startswith("-") and float(digits) != 0
-    digits = grouped(digits.lstrip("-"))
-    sign = MINUS if negative else "+" if signed and float(digits.replace(THIN, "")) else ""
-    return sign + digits + after
+    return ("+" if signed and found > 0 else "") + written(found) + after
 
 
 def automatic(value: float) -> str:
     """Four significant digits, integers whole, no exponent within a million and a ten-thousandth."""
     if isinstance(value, int) or float(value).is_integer():
-        return (MINUS if value < 0 else "") + grouped(str(abs(int(value))))
+        return written(Decimal(int(value)))
     if not 1e-4 <= abs(value) < 1e6:
         return f"{value:.3g}".replace("-", MINUS)
     decimals = min(6, max(0, 3 - math.floor(math.log10(abs(value)))))
-    digits = rounded(abs(float(value)), decimals)
-    return (MINUS if value < 0 else "") + grouped(digits.rstrip("0").rstrip(".") if decimals else digits)
+    text = written(rounded(float(value), decimals))
+    return text.rstrip("0").rstrip(".") if decimals else text
 
 
 def interval(low: Any, high: Any, kind: str) -> str:

@@ -22,15 +22,12 @@ VENDOR = Path(__file__).parent / "vendor"
 
 
 @dataclass(frozen=True)
-class Figure:
+class Figure(Picture):
     """A figure ready for a template. width and height in CSS pixels keep the page from jumping while it loads."""
 
-    slug: str
     src: str
     width: int
     height: int
-    caption: str
-    alt: str
 
     @property
     def wide(self) -> bool:
@@ -59,7 +56,7 @@ def figure(picture: Picture, page: Path) -> Figure:
             size = None
     if not size:
         raise ReportError(f"{path.name} is not a PNG file or an SVG with a viewBox; save the figure again")
-    return Figure(picture.slug, address(path, page), round(size[0]), round(size[1]), picture.caption, picture.alt)
+    return Figure(**vars(picture), src=address(path, page), width=round(size[0]), height=round(size[1]))
 
 
 def webp(image: Any) -> str:

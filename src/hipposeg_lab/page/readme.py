@@ -6,9 +6,9 @@ from pathlib import Path
 from hipposeg import files
 from hipposeg.experiments.registry import FLAGSHIP, MODELS
 from hipposeg.workspace import Workspace
+from hipposeg_lab.bench import summary
 from hipposeg_lab.page import view
 from hipposeg_lab.page.artifacts import Artifacts, ReportError, load
-from hipposeg_lab.page.context import standard_minutes
 from hipposeg_lab.page.numbers import interval, show
 from hipposeg_lab.studies.published import PUBLISHED
 
@@ -61,7 +61,7 @@ def _five_folds(art: Artifacts) -> list[str]:
 
 def _table(art: Artifacts, rows: list[view.RunRow]) -> list[str]:
     """Mean Dice, parameters and training time of the main runs; times are the benchmark's, from one idle machine."""
-    minutes, cells = standard_minutes(art.bench), []
+    minutes, cells = summary.standard_minutes(art.bench), []
     for row in rows:
         atlas = row.run.is_atlas
         parameters = "none" if atlas else show(row.run.config["params"], "millions")

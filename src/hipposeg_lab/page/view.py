@@ -23,19 +23,12 @@ CLIP = "clip"  # family of models that compare slices with text and do not segme
 
 @dataclass(frozen=True)
 class RunRow:
-    """A finished run in the table of the page.
-
-    Attributes:
-        run: the run.
-        scores: (label, column) -> mean over cases, such as ("mean", "dice"), or an end of its interval ("dice_low").
-        train_s: seconds of training; None on a page that must not hold times.
-        is_main: whether it is one of the runs of the notebooks' main sections.
-    """
+    """A finished run in the table of the page."""
 
     run: load.Run
-    scores: dict[tuple[str, str], float]
-    train_s: float | None
-    is_main: bool
+    scores: dict[tuple[str, str], float]  # (label, column) -> mean over cases, or an end of its interval ("dice_low")
+    train_s: float | None  # seconds of training; None on a page that must not hold times
+    is_main: bool  # whether it is one of the runs of the notebooks' main sections
 
     @property
     def name(self) -> str:
@@ -111,21 +104,13 @@ def _rows(art: Artifacts, frame: pd.DataFrame, is_main: bool) -> list[RunRow]:
 
 @dataclass(frozen=True)
 class Headline:
-    """The answer: a run on the primary fold beside the image-free atlas.
+    """The answer: a run on the primary fold beside the image-free atlas."""
 
-    Attributes:
-        best: the flagship, or the highest mean Dice where the flagship is missing.
-        atlas: the atlas's run.
-        n_runs: number of networks.
-        n_subjects: number of test subjects.
-        by_score: whether `best` was picked for its score.
-    """
-
-    best: RunRow
+    best: RunRow  # the flagship, or the highest mean Dice where the flagship is missing
     atlas: RunRow | None
-    n_runs: int
-    n_subjects: int
-    by_score: bool
+    n_runs: int  # number of networks
+    n_subjects: int  # number of test subjects
+    by_score: bool  # whether `best` was picked for its score
 
 
 def headline(art: Artifacts, rows: list[RunRow]) -> Headline | None:
@@ -142,23 +127,14 @@ def headline(art: Artifacts, rows: list[RunRow]) -> Headline | None:
 
 @dataclass(frozen=True)
 class FiveFolds:
-    """Every volume scored by a network trained without its fold: rows of studies/folds.csv, and their places in it.
+    """Every volume scored by a network trained without its fold: rows of studies/folds.csv, and their places in it."""
 
-    Attributes:
-        folds: "grouped" or "nnunet".
-        text: what kind of folds these are.
-        row: the flagship's mean Dice with its interval.
-        index: place of the row.
-        atlas: mean Dice of the image-free atlas on the same volumes, if it was scored on them.
-        atlas_index: place of its row.
-    """
-
-    folds: str
-    text: str
-    row: Row
-    index: int
-    atlas: Row | None
-    atlas_index: int
+    folds: str  # "grouped" or "nnunet"
+    text: str  # what kind of folds these are
+    row: Row  # the flagship's mean Dice with its interval
+    index: int  # place of the row
+    atlas: Row | None  # mean Dice of the image-free atlas on the same volumes, if it was scored on them
+    atlas_index: int  # place of its row
 
 
 def five_folds(art: Artifacts) -> list[FiveFolds]:
@@ -175,16 +151,6 @@ def five_folds(art: Artifacts) -> list[FiveFolds]:
         for kind, text in kinds.items()
         if (FLAGSHIP, kind) in places
     ]
-
-
-def siblings(folds: dict[str, Any], name: str) -> list[tuple[int, int]]:
-    """For every fold of a split: test volumes whose subject is also in training, and all test volumes."""
-    found = []
-    for fold in folds.get(name, []):
-        trained = {MSD_HIPPOCAMPUS.subject(case) for case in fold["train"]}
-        shared = sum(MSD_HIPPOCAMPUS.subject(case) in trained for case in fold["scored"])
-        found.append((shared, len(fold["scored"])))
-    return found
 
 
 def cohort_size(folds: dict[str, Any]) -> tuple[int, int] | None:

@@ -7,9 +7,8 @@ At most eight models are named, in words. The scatter is drawn with HTML and CSS
 import base64
 import gzip
 import json
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from hipposeg.metrics import MEAN, UNION
 from hipposeg.results import load
 from hipposeg.results.tables import cases_by_rule
 from hipposeg_lab.page.artifacts import Artifacts, ReportError, file_in
-from hipposeg_lab.page.numbers import MINUS, show
+from hipposeg_lab.page.numbers import show
 from hipposeg_lab.page.view import LABELS
 from hipposeg_lab.page.words import MODELS
 
@@ -136,16 +135,11 @@ class Scale:
 
 def scale(title: str, values: Sequence[float]) -> Scale:
     """A linear axis that holds all values, its ends on ticks (1, 2 or 5 times a power of ten)."""
-    low, high = min(values), max(values)
-    raw = ((high - low) or 1) / 5
-    power = 10 ** math.floor(math.log10(raw))
-    step = next(power * m for m in (1, 2, 5, 10) if raw <= power * m * 1.0001)
-    first = math.floor(low / step + 1e-9)
-    last = max(math.ceil(high / step - 1e-9), first + 1)
-    places = max(0, -math.floor(math.log10(step) + 1e-9))
-    bare = Scale(title, first * step, last * step)
-    ticks = tuple((f"{i * step:.{places}f}".replace("-", MINUS), bare.at(i * step)) for i in range(first, last + 1))
-    return Scale(title, bare.low, bare.high, ticks)
+    from matplotlib.ticker import MaxNLocator
+
+    at = MaxNLocator(nbins=5, steps=[1, 2, 5, 10]).tick_values(min(values), max(values)).tolist()
+    bare = Scale(title, at[0], at[-1])
+    return replace(bare, ticks=tuple((show(tick), bare.at(tick)) for tick in at))
 
 
 def scatter(rows: Sequence[dict[str, Any]], here: frozenset[int]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from hipposeg.data.cohort import Cohort
 from hipposeg.experiments.registry import RunSpec
 from hipposeg.experiments.run import Finished
 from hipposeg.experiments.weights import initial
-from hipposeg.inference import Prep
+from hipposeg.inference import BATCH, Prep
 from hipposeg.results import compare
 from hipposeg.training.machine import Machine
 
@@ -48,7 +48,7 @@ Maps = dict[int, np.ndarray]
 
 
 @torch.inference_mode()
-def maps(network: nn.Module, prep: Prep, image: np.ndarray, machine: Machine, batch: int = 48) -> Maps:
+def maps(network: nn.Module, prep: Prep, image: np.ndarray, machine: Machine) -> Maps:
     """Compute a gated network's maps on the image's own grid.
 
     Args:
@@ -56,7 +56,6 @@ def maps(network: nn.Module, prep: Prep, image: np.ndarray, machine: Machine, ba
         prep: its input.
         image: (C, X, Y, Z) float32 in the network's spacing.
         machine: device and precision.
-        batch: samples in a forward pass.
 
     Returns:
         Voxel size of a map in voxels of the image (1, 2, 4) -> (X, Y, Z) float32 from 0 to 1, finest first, repeated to
@@ -64,7 +63,7 @@ def maps(network: nn.Module, prep: Prep, image: np.ndarray, machine: Machine, ba
     """
     volume, placement = prep.volume(image)
     parts = []
-    for part in prep.stack(volume).split(batch):
+    for part in prep.stack(volume).split(BATCH):
         with machine.autocast():
             parts.append([found.float().cpu() for found in network.maps(part.to(machine.device))])
     made = {}
@@ -132,16 +131,10 @@ def study(
     Args:
         gated: control -> network, as `networks` returns them; TRAINED is required.
         prep: input of the networks.
-        images: case -> (C, X, Y, Z) float32.
+        images: case -> (C, X, Y, Z) float32, in the network's spacing.
         cohort: labels and subjects.
         machine: device and precision.
-
-    Raises:
-        ValueError: an image has other voxels than the network.
     """
-    for number in images:
-        if not prep.takes(spacing := cohort.cases[number].spacing):
-            raise ValueError(f"case {number} has voxels of {spacing} mm, the network works in {prep.spacing}")
     found = {
         control: {number: maps(network, prep, image, machine) for number, image in images.items()}
         for control, network in gated.items()

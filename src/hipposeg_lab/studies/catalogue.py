@@ -9,16 +9,14 @@ from hipposeg_lab.studies import conformal, heads, leaks, learning, making, plac
 
 _ALL = (leaks.STUDY, sensitivity.BOX, sensitivity.ROBUSTNESS, uncertainty.STUDY, placed.CROPS, placed.SIZES)
 STUDIES = {one.name: one for one in _ALL}
-# Studies of one unit, which decide themselves what to keep: question, and file below artifacts.
+# Studies of one unit, which decide themselves what to keep: question, file below artifacts, and what updates it.
 SINGLE = {
-    "conformal": (conformal.QUESTION, conformal.INTERVALS),
-    "card": (placed.CARD, "studies/placed.csv"),
-    "heads": (heads.QUESTION, f"studies/{heads.TABLE}"),
-    "networks": (shown.QUESTION, shown.TABLE),
-    "learning": (learning.QUESTION, learning.TABLE),
+    "conformal": (conformal.QUESTION, conformal.INTERVALS, conformal.update),
+    "card": (placed.CARD, "studies/placed.csv", placed.write_card),
+    "heads": (heads.QUESTION, f"studies/{heads.TABLE}", lambda context: heads.update(context.ws)),
+    "networks": (shown.QUESTION, shown.TABLE, lambda context: shown.update(context.ws)),
+    "learning": (learning.QUESTION, learning.TABLE, learning.update),
 }
-ALONE = {"heads": heads.update, "networks": shown.update}  # need no data
-WITH_DATA = {"conformal": conformal.update, "card": placed.write_card, "learning": learning.update}
 NAMES = (*STUDIES, *SINGLE)
 
 
@@ -35,17 +33,16 @@ def run(source: Source, ws: Workspace, names: Sequence[str], everything: bool, l
     data, complete = cohort.load(source), True
     context = making.context_of(ws, data, folds.read_or_write(ws.folds, data))
     for name in NAMES if everything or not names else dict.fromkeys(names):
-        study = STUDIES.get(name)
-        print(f"{name}: {study.question if study else SINGLE[name][0]}", flush=True)
-        if study is None:
-            state = "kept" if (ws.artifacts / SINGLE[name][1]).is_file() else "to make"
-            if not listing:
-                state = ALONE[name](ws) if name in ALONE else WITH_DATA[name](context)
-            states = {"all": state}
+        question, file, update = SINGLE.get(name) or (STUDIES[name].question, "", None)
+        print(f"{name}: {question}", flush=True)
+        if update and listing:
+            states = {"all": "kept" if (ws.artifacts / file).is_file() else "to make"}
+        elif update:
+            states = {"all": update(context)}
         elif listing:
-            states = {unit.name: making.state_of(study, unit, context) for unit in study.units}
+            states = {unit.name: making.state_of(STUDIES[name], unit, context) for unit in STUDIES[name].units}
         else:
-            states = making.make(study, context, lambda text: print(text, flush=True))
+            states = making.make(STUDIES[name], context, lambda text: print(text, flush=True))
         for unit, state in states.items():
             print(f"  {unit:<30} {state}", flush=True)
         complete &= set(states.values()) <= {"kept", "made", "to make"}

@@ -25,7 +25,7 @@ from hipposeg.experiments.run import Finished
 from hipposeg.experiments.samples import shared
 from hipposeg.experiments.weights import predict_with
 from hipposeg.experiments.zoo_clip import SHARES
-from hipposeg.inference import Prep
+from hipposeg.inference import BATCH, Prep
 from hipposeg.metrics import MEAN
 from hipposeg.models.clip import Clip
 from hipposeg.results import compare, store
@@ -124,9 +124,8 @@ def hook(finished: Finished) -> None:
     subjects = {number: cohort.cases[number].subject for number in images}
     found = retrieved(look(network, model.prep, images, cohort, trained, finished.machine), subjects)
     dice, cosines = transfer(network, run, images, cohort, trained, finished.machine)
-    for name, table in ((RETRIEVAL, found), (TRANSFER, dice)):
+    for name, table in ((RETRIEVAL, found), (TRANSFER, dice), (COSINES, cosines)):
         files.write_csv(finished.folder / f"{name}.csv", list(table.columns), table.to_dict("records"))
-    cosines.to_csv(finished.folder / f"{COSINES}.csv", index=False)
 
 
 def read(ws: Workspace, name: str, rows: pd.DataFrame) -> pd.DataFrame:
@@ -173,27 +172,25 @@ def lowest_loss(
 
 
 @torch.inference_mode()
-def similarity(network: nn.Module, prep: Prep, image: np.ndarray, machine: Machine, batch: int = 48) -> np.ndarray:
+def similarity(network: nn.Module, prep: Prep, image: np.ndarray, machine: Machine) -> np.ndarray:
     """Cosine of every voxel with each class: (K, X, Y, Z) float32, NaN outside the network's box.
 
     network: text-guided, or a CLIP, whose patches are enlarged linearly. image: (C, X, Y, Z) in the network's spacing.
     """
     volume, placement = prep.volume(image)
     parts = []
-    for part in prep.stack(volume).split(batch):
+    for part in prep.stack(volume).split(BATCH):
         with machine.autocast():
             parts.append(network.similarity(part.to(machine.device)).float().cpu())
     return placement.restore(prep.unstack(torch.cat(parts)).numpy(), np.nan)
 
 
-def examples(
-    cohort: Cohort, prep: Prep, trained: list[int], number: int, count: int = 8
-) -> list[tuple[np.ndarray, np.ndarray, str]]:
-    """Evenly spaced slices of a training case, posterior to anterior: image (X, Z), label (X, Z), caption."""
+def examples(cohort: Cohort, prep: Prep, trained: list[int], number: int) -> list[tuple[np.ndarray, np.ndarray, str]]:
+    """Eight evenly spaced slices of a training case, posterior to anterior: image (X, Z), label (X, Z), caption."""
     case, said = cohort.cases[number], guidance.training_facts(cohort, prep, trained)[number]
     _, placement = prep.volume(case.image)
     first, words, found = placement.inside_native[AXIS].start, np.random.default_rng(number), []
-    for at in np.linspace(0, len(said) - 1, count).round().astype(int):
+    for at in np.linspace(0, len(said) - 1, 8).round().astype(int):
         image, label = (np.take(part, first + at, AXIS) for part in (case.image[0], case.label))
         found.append((image, label, caption(said[at], words)))
     return found

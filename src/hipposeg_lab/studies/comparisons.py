@@ -61,9 +61,6 @@ FAMILIES = (
     Family("3D against 2D", "unet2d", ("unet3d",)),
 )
 
-# The models of notebook 05 -> the same network without attention.
-WITHOUT = {f"attention{kind}": f"unet{kind[:2]}" for kind in ("2d", "2d-constant", "3d", "3d-constant")}
-WITHOUT |= {"scse2d": "unet2d-mobilenetv3"}
 # The group of notebook 05: pairs with a reference each, the first minus the second.
 ATTENTION = "attention"
 PAIRS = (

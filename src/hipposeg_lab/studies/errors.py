@@ -150,11 +150,12 @@ def study(runs: Sequence[Run], wrong: Mapping[str, pd.DataFrame], cohort: Cohort
         tissue = {"position": _true_volume(cases, cohort), "distance": np.full(len(DISTANCES), np.nan)}
         for by, names in (("position", POSITIONS), ("distance", DISTANCES)):
             sums = table.groupby([bins[by], "kind", "case"])["mm3"].sum()
-            for index, name in enumerate(names):
-                for kind in KINDS:
-                    here = sums.loc[index, kind] if (index, kind) in sums.index.droplevel(2) else pd.Series(dtype=float)
-                    found = vars(interval(here.reindex(cases).fillna(0.0).to_numpy(), subjects.to_numpy())).values()
-                    rows.append((run.name, by, name, kind, *found, subjects.nunique(), tissue[by][index]))
+            every = pd.MultiIndex.from_product([range(len(names)), KINDS, cases])
+            each = sums.reindex(every, fill_value=0.0).to_numpy().reshape(len(names), len(KINDS), len(cases))
+            for name, volume, by_kind in zip(names, tissue[by], each, strict=True):
+                for kind, values in zip(KINDS, by_kind, strict=True):
+                    found = vars(interval(values, subjects.to_numpy())).values()
+                    rows.append((run.name, by, name, kind, *found, subjects.nunique(), volume))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 

@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from hipposeg import files
+from hipposeg import files, stats
 from hipposeg.data.cohort import Cohort
 from hipposeg.data.folds import Fold
 from hipposeg.experiments.registry import FLAGSHIP, RunSpec
@@ -150,12 +150,9 @@ def write(ws: Workspace, name: str, table: pd.DataFrame) -> None:
     files.write_csv(path_of(ws, name), list(table.columns), table.to_dict("records"))
 
 
-def absent(study: str) -> str:
-    """Message for a study whose table is missing."""
-    return (
-        f"This analysis has no results for this data set: `hipposeg-lab study {study}` computes them, from runs that "
-        "`hipposeg train --plan 04` and `hipposeg train --plan 07` train."
-    )
+def ends(name: str, found: stats.Interval) -> dict[str, float]:
+    """An interval as columns `name`, `name`_low and `name`_high."""
+    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
 
 
 def _how(run: RunSpec) -> str:

@@ -21,7 +21,7 @@ from hipposeg.experiments.registry import FLAGSHIP, RunSpec
 from hipposeg.inference import Evaluator, evaluator
 from hipposeg_lab.studies import changes
 from hipposeg_lab.studies.changes import Change
-from hipposeg_lab.studies.making import Context, Rows, Study, Unit, network_of
+from hipposeg_lab.studies.making import Context, Rows, Study, Unit, ends, network_of
 
 COLUMNS = (
     "run", "change", "severity", "unit", "label", "dice", "low", "high", "subjects",
@@ -72,8 +72,8 @@ def summary(run: str, found: pd.DataFrame) -> list[dict[str, Any]]:
             lost = stats.interval((table[severity] - table[0.0]).to_numpy(), subjects)
             rows.append({
                 "run": run, "change": change, "severity": severity, "unit": unit, "label": label, "dice": mean.value,
-                "low": mean.low, "high": mean.high, "subjects": len(set(subjects)), "difference": lost.value,
-                "difference_low": lost.low, "difference_high": lost.high, "volumes": len(table),
+                "low": mean.low, "high": mean.high, "subjects": len(set(subjects)), **ends("difference", lost),
+                "volumes": len(table),
             })  # fmt: skip
     return rows
 

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from hipposeg.stats import agreement, correlation, interval
+from hipposeg_lab.studies.making import ends
 
 NAMES = ("true", "predicted", "difference", "error", "dice")
 COLUMNS = (
@@ -57,9 +58,10 @@ def _row(run: str, label: str, table: pd.DataFrame) -> dict[str, Any]:
     sides["difference"] = gap["predicted"], gap["true"]
     found = {f"r_{name}": correlation(*(side.to_numpy() for side in both)) for name, both in sides.items()}
     found["true_second_minus_first"] = interval(gap["true"].to_numpy(), gap.index.to_numpy())
-    row: dict[str, Any] = {"run": run, "label": label, "subjects": len(table)}
-    for name, one in found.items():
-        row |= {name: one.value, f"{name}_low": one.low, f"{name}_high": one.high}
     limits = agreement(gap["predicted"].to_numpy(), gap["true"].to_numpy())
-    row |= {"difference_sd_true": gap["true"].std(), "difference_bias": limits.bias}
-    return row | {"difference_low": limits.low, "difference_high": limits.high}
+    return {
+        "run": run, "label": label, "subjects": len(table),
+        **{column: value for name, one in found.items() for column, value in ends(name, one).items()},
+        "difference_sd_true": gap["true"].std(), "difference_bias": limits.bias, "difference_low": limits.low,
+        "difference_high": limits.high,
+    }  # fmt: skip

@@ -22,7 +22,7 @@ from hipposeg.inference import probabilities
 from hipposeg.training.batches import seeded
 from hipposeg_lab.studies import calibration, detection
 from hipposeg_lab.studies.calibration import TOP, Voxels
-from hipposeg_lab.studies.making import Context, Rows, Study, Unit, network_of
+from hipposeg_lab.studies.making import Context, Rows, Study, Unit, ends, network_of
 
 RELIABILITY = ("method", "label", "bin", "confidence", "accuracy", "voxels")
 TABLES = {
@@ -132,11 +132,6 @@ def calibrated(name: str, voxels: Sequence[Voxels], others: Sequence[Voxels], la
                 means = {"confidence": confidence / voxel, "accuracy": hits / voxel} if voxel else {}
                 rows[table].append({"method": name, "label": label, "bin": number, **means, "voxels": int(voxel)})
     return rows
-
-
-def ends(name: str, found: stats.Interval) -> dict[str, float]:
-    """An interval as columns `name`, `name`_low and `name`_high."""
-    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
 
 
 def detected(name: str, cases: Sequence[dict[str, Any]]) -> Rows:

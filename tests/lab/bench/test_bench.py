@@ -9,6 +9,7 @@ from hipposeg.data import folds
 from hipposeg.data.spec import MSD_HIPPOCAMPUS
 from hipposeg.experiments.registry import RunSpec
 from hipposeg.files import read_json, write_json
+from hipposeg.models.unet import UNet
 from hipposeg.training.machine import Machine
 from hipposeg.training.optimiser import rate
 from hipposeg.workspace import Workspace, project_root
@@ -32,7 +33,7 @@ def look(minutes, dice, train_s=None):
     subjects = {case: (int(case) + 1) // 2 for case in values}
     spent = 60 * minutes if train_s is None else train_s
     return {"minutes": minutes, "train_s": spent, "steps": 9, "dice": {"mean": mean}, "cases": values,
-            "subjects": subjects, "peak_mb": 100.0}  # fmt: skip
+            "subjects": subjects}  # fmt: skip
 
 
 def finished(kind, system_name="", **more):
@@ -49,7 +50,6 @@ def speed(kind, step_s, volumes, predict_s, gflop, **more):
 @pytest.fixture
 def made_up(out):
     """A folder of a finished benchmark with invented numbers."""
-    speeds = {name: {"system": name, "busy_before": 0.2, "peak_mb": 1000.0} for name in ("ours", "nnunet")}
     races = {
         "ours.5": [look(5, 0.88)], "ours.15": [look(15, 0.885, train_s=1000)],
         "nnunet-shortened.5": [look(5, 0.84)], "nnunet-shortened.15": [look(15, 0.86)],
@@ -61,8 +61,7 @@ def made_up(out):
         "peak": finished("peak", bf16_gflops=200.0),
         "predict": finished("predict", median_s=6.5),
         "models.04": finished("models", "04", models={"unet3d": {"step_s": 0.3}}),
-        "throughput.ours": speed("throughput", 0.5, 1, 0.5, 50.0, **speeds["ours"]),
-        "throughput.nnunet": speed("throughput", 2.0, 1, 2.0, 50.0, **speeds["nnunet"]),
+        "throughput.ours": speed("throughput", 0.5, 1, 0.5, 50.0, system="ours", busy_before=0.2),
         **{f"race.{name}": finished("race", name.split(".")[0], looks=looks) for name, looks in races.items()},
     }
     for name, cell in content.items():
@@ -123,17 +122,16 @@ def test_finished_cells_are_skipped_and_outdated_ones_run_again(out, monkeypatch
 
 def test_kinds_of_cpus_stand_side_by_side_with_ratios_of_each(out):
     below = out / "a-cpu-fp32"
-    write_json(out / "peak.json", finished("peak", fp32_gflops=400.0))
+    write_json(out / "peak.json", finished("peak"))
     write_json(below / "peak.json", finished("peak", fp32_gflops=150.0))
     write_json(below / "quick.predict.json", finished("quick", "predict", median_s=9.0, further_s=3.0))
     write_json(below / "quick.ours-fp32.json", speed("quick", 0.5, 2, 0.6, 60.0, schedule_minutes=14.0))
     write_json(below / "quick.nnunet.json", speed("quick", 18.0, 9, 3.0, 1000.0))
     whole, small = summary.write(out)["kinds"]
-    assert (whole["peak_gflops"], whole["systems"], whole["schedule_minutes"]) == (400.0, {}, {})
+    assert (whole["first_s"], whole["systems"], whole["schedule_minutes"]) == (None, {}, {})
     assert (small["first_s"], small["further_s"], small["schedule_minutes"]) == (9.0, 3.0, {"fp32": 14.0})
     assert small["systems"]["ours"]["share_of_peak"] == pytest.approx(120 / 150)
-    ratios = small["systems"]["nnunet"]["times_ours"]
-    assert ratios == pytest.approx({"train_s_per_volume": 8.0, "predict_s_per_volume": 5.0})
+    assert small["systems"]["nnunet"]["times_ours"] == pytest.approx({"train_s_per_volume": 8.0})
 
 
 class Clockwork:
@@ -165,6 +163,14 @@ def test_peers_are_stopped_by_the_clock_and_looks_cost_nothing():
     assert stages == [0, 0, 1, 1], "the second stage ends a shortened schedule"
 
 
+def test_steps_and_predictions_are_timed_after_a_warm_up(monkeypatch):
+    peer = Clockwork()
+    monkeypatch.setattr(probes.time, "perf_counter", lambda: peer.now)
+    assert probes.step_seconds(peer, 20.0, least=2, warm_up=1) == [7, 7, 7] and peer.now == 28
+    peer.predict = lambda image: setattr(peer, "now", peer.now + image)
+    assert probes.predict_seconds(peer, [9, 1, 2]) == 2
+
+
 def test_bf16_peers_return_float32_losses_can_use():
     layer = torch.nn.Conv3d(1, 2, 3)
     system.in_bf16(layer)
@@ -191,7 +197,7 @@ def test_the_predictor_is_timed_as_a_command(monkeypatch, tmp_path):
 
 def test_peak_memory_and_other_load_are_plausible():
     found = probes.peak(("bf16", "fp32"), sizes=(64, 96), seconds=0.01)
-    assert found["bf16_gflops"] > 0 and found["fp32_gflops"] == max(found["fp32_by_size"].values()) > 0
+    assert found["bf16_gflops"] > 0 and found["fp32_gflops"] > 0
     assert 20 < probes.peak_memory()["peak_mb"] < 1e6
     # 100 s of two processors: 150 s busy, of which 120 s were the cell's own; 15 % of all went to others.
     assert probes.others_share((0, 0, 0), (200, 150, 120)) == 0.15
@@ -206,6 +212,7 @@ def first_fold(phantom_people):
 
 
 def test_our_schedule_follows_the_clock_and_every_epoch_draws_all_samples(tmp_path, monkeypatch, first_fold):
+    monkeypatch.setattr(ours, "initial", lambda run, spec: UNet(3, 1, 3, (2, 4)))
     racer = ours.Ours(*first_fold, Workspace(tmp_path, "phantom", "smoke"), MACHINE, RunSpec("unet3d-fast"))
     seen, rates, train = [], [], racer.training.epoch
 
@@ -233,22 +240,22 @@ def test_models_that_train_alike_are_timed_once(tmp_path, monkeypatch, first_fol
     assert "unet2d" in timed and not any("imagenet" in model or model.startswith("search-") for model in timed)
     assert "unet2d-fusion" not in timed, "an ensemble trains nothing"
     monkeypatch.setattr(ours, "timed", lambda notebook: [RunSpec("unet3d-fast"), RunSpec("unet3d-short")])
-    monkeypatch.setattr(ours, "SECONDS", 0.01)
-    monkeypatch.setattr(ours, "VOLUMES", 1)
+    rounds = iter(([0.1, 0.2], [0.6]))
+    monkeypatch.setattr(ours.probes, "step_seconds", lambda system, seconds: next(rounds))
     found = ours.model_times("03", *first_fold, Workspace(tmp_path, "phantom", "smoke"), MACHINE)["models"]
     fast, short = found["unet3d-fast"], found["unet3d-short"]
-    assert fast["schedule_minutes"]["standard"] == short["schedule_minutes"]["standard"]
-    assert len(fast["rounds"]) == ours.ROUNDS and min(fast["rounds"]) <= fast["step_s"] <= max(fast["rounds"])
+    assert fast["step_s"] == 0.2, "the median of all rounds"
     config, people = RunSpec("unet3d-fast").definition.training("standard"), len(first_fold[1]["train"])
-    minutes = config.epochs * max(1, people // config.batch) * fast["step_s"] / 60
-    assert fast["schedule_minutes"]["standard"] == pytest.approx(minutes) and fast["predict_s_per_volume"] > 0
+    minutes = config.epochs * max(1, people // config.batch) * 0.2 / 60
+    assert fast["schedule_minutes"]["standard"] == short["schedule_minutes"]["standard"] == pytest.approx(minutes)
 
 
 def test_an_ensemble_takes_the_time_of_its_members():
     minutes = {"unet2d": 1, "unet2d-axis0": 2, "unet2d-axis2": 4}
     members = {"models": {name: {"schedule_minutes": {"standard": at}} for name, at in minutes.items()}}
     idle = summary.idle_minutes(members)
-    assert idle["unet2d-fusion"] == 7 and idle["unet2d+views"] == 1 and not summary.idle_minutes(members, "S")
+    assert idle["unet2d-fusion"] == 7 and idle["unet2d+views"] == 1
+    assert summary.standard_minutes(members) == minutes, "the page names what was measured"
 
 
 def test_summary_compares_with_the_stronger_peer(made_up):
@@ -256,14 +263,12 @@ def test_summary_compares_with_the_stronger_peer(made_up):
     assert found == read_json(made_up / "summary.json") == summary.write(made_up), "its own file is no cell"
     assert list(summary.read(made_up.parents[1])["race"]) == ["5", "15"] and summary.read(made_up) == {}
     first, second = found["claims"]["5"], found["claims"]["15"]
-    assert first["stronger"] == "nnunet-shortened" and first["of"] == sorted(summary.PEERS)
+    assert first["stronger"] == "nnunet-shortened"
     assert first["difference"] == pytest.approx(0.04) and first["within_budget"]
     assert first["ahead"], "what disturbed a throughput cell did not disturb the race"
     assert second["stronger"] == "nnunet-released" and not second["ahead"] and not second["within_budget"]
     assert list(found["race"]) == ["5", "15"] and "cases" not in found["race"]["5"]["ours"]
-    speeds = found["throughput"]
-    assert speeds["nnunet"]["times_ours"]["train_s_per_volume"] == 4
-    assert speeds["ours"]["share_of_bf16_peak"] == pytest.approx(0.5)
+    assert found["throughput"]["ours"]["share_of_bf16_peak"] == pytest.approx(0.5)
     assert found["models"] == {"unet3d": {"step_s": 0.3}} and found["predict_s"] == 6.5
     busy = {name: read_json(made_up / f"{name}.json") | {"busy_during": 0.3} for name in ("models.04", "predict")}
     disturbed = summary.summarise(busy)

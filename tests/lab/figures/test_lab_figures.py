@@ -59,14 +59,14 @@ def test_grid_shows_every_case_in_one_scale(bare, each):
     else:  # outlines without a fill
         assert all(image.get_array()[..., 3].max() == 0 for ax in fig.axes for image in ax.images[1:])
     with pytest.raises(ValueError, match="no cases"):
-        gallery.grid([], SPEC, columns=3)
+        gallery.grid([], SPEC, "Cases", columns=3)
 
 
 def test_sliders_show_the_slice_that_they_name(monkeypatch):
     image, label = volume()
     shown = []
     monkeypatch.setattr(gallery.slices, "three_plane", lambda *args, **_: shown.append(args[4]) or plt.figure())
-    widget = gallery.browse(image, {"truth": label}, SPEC)
+    widget = gallery.browse(image, {"truth": label}, SPEC, "Case")
     sliders = widget.children[:3]
     assert [(one.min, one.max) for one in sliders] == [(1, side) for side in image.shape]
     widget.f(**{one.description: one.max for one in sliders})
@@ -103,6 +103,9 @@ def test_strips_before_and_after_share_a_window_and_show_the_outline_before():
     assert np.concatenate(dotted[5][0].get_segments()).min(0).tolist() == corner.tolist()
 
 
+SCALE = {"what": "cosine", "limits": (-1, 1)}
+
+
 def mapped():
     image, label = volume()
     half = np.where(label > 0, 0.9, 0.2)
@@ -112,7 +115,7 @@ def mapped():
 
 
 def test_maps_lie_on_the_image_in_one_scale_of_colours():
-    fig = maps.maps(mapped(), SPEC, "Attention", limits=(-1, 1), what="cosine")
+    fig = maps.maps(mapped(), SPEC, "Attention", **SCALE)
     panels = [ax for ax in fig.axes if ax.images]
     assert all(len(ax.collections) == 2 for ax in panels)  # the two parts' outlines
     with_maps = [ax for ax in panels if ax.images[-1].get_cmap().name == maps.MAP]
@@ -123,15 +126,15 @@ def test_maps_lie_on_the_image_in_one_scale_of_colours():
     assert with_maps[0].images[-1].get_array().mask[:, 0].all(), "NaN is drawn"
     assert fig.axes[-1].get_xlabel() == "cosine" and fig.axes[-1].get_xlim() == (-1, 1)
     one = mapped()[0]
-    drawn = maps.maps([one], SPEC, axis=1, part=2).axes[0].images[0].get_array()
-    assert np.allclose(drawn, one.image[:, int(np.argmax((one.label == 2).sum((0, 2))))].T)
+    drawn = maps.maps([one], SPEC, "Attention", 1, **SCALE).axes[0].images[0].get_array()
+    assert np.allclose(drawn, one.image[:, int(np.argmax((one.label > 0).sum((0, 2))))].T)
     other = maps.MapView("c", one.image, one.label, {"4 mm": one.image})
     with pytest.raises(ValueError, match="4 mm"):
-        maps.maps([one, other], SPEC)
+        maps.maps([one, other], SPEC, "Attention", **SCALE)
 
 
 def test_layouts_are_the_same_twice():
-    for draw in (lambda: gallery.grid(views(5), SPEC, columns=3), lambda: maps.maps(mapped(), SPEC)):
+    for draw in (lambda: gallery.grid(views(5), SPEC, "", columns=3), lambda: maps.maps(mapped(), SPEC, "", **SCALE)):
         assert pixels(draw()) == pixels(draw())
 
 

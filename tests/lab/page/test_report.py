@@ -4,6 +4,7 @@ import base64
 import gzip
 import json
 import re
+import shutil
 from html import unescape
 from itertools import pairwise
 from pathlib import Path
@@ -39,10 +40,16 @@ def filled(ws: Workspace) -> Workspace:
     return ws
 
 
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What every `ws` is a copy of."""
+    return fill(Workspace(tmp_path_factory.mktemp("original"), "msd", "standard")).root
+
+
 @pytest.fixture
-def ws(tmp_path: Path) -> Workspace:
+def ws(tmp_path: Path, original: Path) -> Workspace:
     """A filled workspace that pretends to be the real data's, without studies, benchmark and explorer."""
-    return fill(Workspace(tmp_path, "msd", "standard"))
+    return Workspace(shutil.copytree(original, tmp_path, dirs_exist_ok=True), "msd", "standard")
 
 
 @pytest.fixture(scope="module")

@@ -66,10 +66,12 @@ def test_claims_take_the_nearest_model_and_its_twin():
 
 
 def test_models_of_attention_differ_from_their_reference_in_the_network_alone():
+    without = {f"attention{kind}": f"unet{kind[:2]}" for kind in ("2d", "2d-constant", "3d", "3d-constant")}
+    without |= {"scse2d": "unet2d-mobilenetv3"}
     own = [model for model in MODELS.values() if model.notebook == "05"]
-    assert {model.name for model in own} == set(comparisons.WITHOUT)
+    assert {model.name for model in own} == set(without)
     for model in own:
-        plain = MODELS[comparisons.WITHOUT[model.name]]
+        plain = MODELS[without[model.name]]
         assert (model.prep, model.dims, model.network != plain.network) == (plain.prep, plain.dims, True)
         assert all(plain.schedules[name] == training for name, training in model.schedules.items())
     assert {name for pair in comparisons.PAIRS for name in pair} == {run.model for run in plan.declared("05")}
