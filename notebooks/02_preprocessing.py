@@ -79,7 +79,7 @@ spec, cases = session.spec, session.cohort.cases
 # ## 1. One scale for all intensities
 #
 # An MR scanner has no unit. A network that got the stored numbers would first have to learn which scanner it looks at. The **z-score** subtracts
-# the mean of a crop and divides by its standard deviation (SD). It needs no mask and no label. By hand, then by the code that every model of this series uses:
+# the mean of a crop and divides by its standard deviation (SD). It needs no mask and no label. By hand, then by the code that every model uses:
 
 # %%
 case = cases[min(cases)]
@@ -392,7 +392,7 @@ session.claim(
     35 < mean.loc[1, "missed"] < 65
     and mean.loc[3, "missed"] > mean.loc[1, "missed"]
     and mean.loc[3, "found"] > 2 * mean.loc[1, "found"],
-    f"""**In crops this small N4 cannot tell a bias field from tissue.** With one level it misses {mean.loc[1, "missed"]:.0f} % of a planted field.
+    f"""**In crops this small N4 does not separate a bias field from tissue.** With one level it misses {mean.loc[1, "missed"]:.0f} % of a planted field.
 With three it misses {mean.loc[3, "missed"]:.0f} %, while the field that it finds in the original grows from {mean.loc[1, "found"]:.0f} % to
 {mean.loc[3, "found"]:.0f} %: that is tissue, mistaken for a field.""",
 )

@@ -211,8 +211,8 @@ for name, output in {"untrained network": network(x).detach(), "only background"
 #
 # Two hundred volumes are few. Each time a slice is used it is changed at random, and its label is moved along. The label becomes **soft**:
 # a pixel can be half hippocampus, so a border can lie between two pixels. A rotation is a matrix, a grid of points to sample at, and linear
-# interpolation. The package samples its other changes in the same way. Slices are never mirrored: all volumes have one orientation (notebook
-# 01), so a mirrored slice looks like no scan to come.
+# interpolation. The package samples its other changes in the same way. Slices are never flipped: all crops have one orientation (appendix
+# A0), so no new scan looks like a flipped slice.
 
 # %%
 index = torch.tensor([fullest])  # the same slice, as a batch of one
@@ -348,8 +348,8 @@ print(name, f"{sum(weight.numel() for weight in other.parameters()):,} parameter
 # %% [markdown]
 # ## 8. The result
 #
-# Dice of both parts on the 52 test volumes of `grouped` fold 0, with 95 % intervals over subjects. The image-free atlas of notebook 01 stands
-# for what the position in the crop gives away. Below, three cases by rule, ranked by the plain U-Net: the best, the median, the worst.
+# Dice of both parts on the 52 test volumes of `grouped` fold 0, with 95 % intervals over subjects. The image-free atlas of notebook 01
+# shows what the position in the crop gives away. Below, three cases by rule, ranked by the plain U-Net: the best, the median, the worst.
 
 # %%
 runs = {

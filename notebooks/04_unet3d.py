@@ -23,7 +23,7 @@
 # **What you will learn**
 # - what a 3D convolution computes, and when voxels are too thick for it;
 # - how a volume passes through the 3D U-Net, and how far the network looks;
-# - how test-time augmentation works, and why a mirror image is a trap here;
+# - how test-time augmentation works, and why left-right flips do harm here;
 # - how to compare 2D with 3D, and what to do with an inconclusive answer;
 # - how the flagship, the network that `hipposeg predict` uses, compares with nnU-Net at equal training time.
 #
@@ -268,18 +268,18 @@ average[:, 0] = 1 - average[:, 1:].sum(1)  # outside of a copy is background
 print("Dice of single copies:", *(f"{scored(copy)[1]:.3f}" for copy in copies))
 
 # %% [markdown]
-# The cell also tries another kind of copy: the scan mirrored left to right, its prediction mirrored back. Averaging over mirror
-# images is the usual test-time augmentation, in nnU-Net for example. But all volumes of this data set have one orientation (notebook 01), and
-# this network has never seen a mirror image.
+# The cell above also tries another kind of copy: the scan flipped left to right, its prediction flipped back. Averaging over flips is the
+# usual test-time augmentation, in nnU-Net for example. But all crops of this data set have one orientation (appendix A0), and this network
+# was trained without flips.
 
 # %%
-named = {"one prediction": once, "mean of eight copies": average, "mirrored": mirrored}
+named = {"one prediction": once, "mean of eight copies": average, "flipped": mirrored}
 views = []
 for name, probability in named.items():
     mask, dice = scored(probability)
     views.append(slices.CaseView(f"{name}, Dice {dice:.3f}", case.image[0], {"": mask}, case.spacing))
 views.append(slices.CaseView("expert", case.image[0], {"": case.label}, case.spacing))
-fig = slices.row_of_cases(views, spec, "Small moves change little, a mirror image much")
+fig = slices.row_of_cases(views, spec, "Small shifts change little, a left-right flip much")
 session.save(fig, "copies", case=case.number)
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
@@ -298,9 +298,9 @@ session.claim(
     and mirror["unet3d"] < -0.2
     and mirror["unet3d+flip"] > -0.005
     and flips["conclusion"] == "equivalent",
-    f"""**Eight moved copies add {moved["difference"]:.4f} Dice** to the same network on `dev` (95 % interval {moved["low"]:.4f} to
-{moved["high"]:.4f}, one seed). **A mirror image costs {-mirror["unet3d"]:.2f}.** A network that is trained with flips predicts mirror images as
-well as the scans as stored, and on the latter it is equivalent to the network without flips.""",
+    f"""**Eight transformed copies add {moved["difference"]:.4f} Dice** to the same network on `dev` (95 % interval {moved["low"]:.4f} to
+{moved["high"]:.4f}, one seed). **A left-right flip costs {-mirror["unet3d"]:.2f}.** A network that is trained with flips predicts flipped
+scans as well as stored ones, and on stored ones it is equivalent to the network without flips.""",
 )
 
 # %% [markdown]
@@ -337,7 +337,7 @@ session.save(slices.row_of_cases(views, spec, "Largest gain, median, largest los
 
 # %% [markdown]
 # A 2D network decides each slice for itself. Do its slices line up? The measure is the area in which the class changes from one coronal slice to
-# the next, averaged over a volume. The experts' labels have such jumps, too, so theirs is the mark.
+# the next, averaged over a volume. The experts' labels have such jumps, too, so theirs are the reference.
 
 
 # %%
@@ -405,7 +405,7 @@ session.save(fig, "folds", flagship=flagship.name)
 # %%
 if found_bench:
     fig = bench.race(found_bench["race"])
-    slices.heading(fig, "Five minutes of ours beat thirty of the others")
+    slices.heading(fig, "Five minutes of the flagship beat thirty of the others")
     session.save(fig, "race")
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
@@ -424,8 +424,7 @@ thirty {claims["difference"]["30"]:.3f} (one seed each; the whole intervals are 
 )
 
 # %% [markdown]
-# This is what such a mask looks like. The surface of the flagship's median case, by outcome: grey is right; cubes are wrong voxels. In Jupyter, a
-# second picture can be turned.
+# The surface of the flagship's median case, by outcome: grey is right; cubes are wrong voxels. In Jupyter, a second picture can be rotated.
 
 # %%
 case = cohort.cases[tables.cases_by_rule(fast.values())["median"]]
@@ -450,7 +449,7 @@ session.claim(
 
 1. The 3D network looks along the hippocampus, far beyond the slices that the 2D network gets. In Dice this does not show.
 2. A few minutes of training reach the accuracy that nnU-Net publishes after a thousand epochs.
-3. Moved copies at prediction are a small gain for free. Mirror images are a trap for a network that never saw one.
+3. Averaging over transformed copies is a small gain that needs no training. Left-right flips harm a network that was trained without them.
 
 Larger or anisotropic scans, or more subjects (a narrower interval), could change the first answer.""",
 )
@@ -492,8 +491,8 @@ else:
 #
 # </details>
 #
-# **2. Test-time augmentation.** Write a function of a network and a volume that averages the network's output for the volume and for its mirror
-# image along the last axis, mirrored back.
+# **2. Test-time augmentation.** Write a function of a network and a volume that averages the network's output for the volume and for its flip
+# along the last axis, flipped back.
 
 # %% tags=["exercise"]
 my_average = None  # your function of (network, volume)
@@ -506,7 +505,7 @@ else:
     found = my_average(lopsided, tissue)
     assert torch.allclose(my_average(torch.nn.Identity(), tissue), tissue), "a network that copies its input"
     assert torch.allclose(my_average(lopsided, tissue.flip(-1)), found.flip(-1), atol=1e-6), "now it is symmetric"
-    assert not torch.allclose(found, lopsided(tissue)), "the mirror image takes part"
+    assert not torch.allclose(found, lopsided(tissue)), "the flip takes part"
     print("correct")
 
 # %% [markdown]
@@ -517,7 +516,7 @@ else:
 #     return (network(volume) + network(volume.flip(-1)).flip(-1)) / 2
 # ```
 #
-# Section 5 shows what this does to a network that never saw a mirror image.
+# Section 5 shows what this does to a network that was trained without flips.
 #
 # </details>
 #

@@ -81,8 +81,8 @@ primary = found.query("label == 'mean' and folds == 'grouped' and fold == 0 and 
 # %% [markdown]
 # ## 1. Minutes and Dice
 #
-# Each model's standard schedule, alone on an idle machine (two cores of an Intel Xeon, bfloat16), and its mean Dice on the test subjects. An
-# ensemble takes the minutes of its members. Networks with coordinate heads at 2 mm are left out; section 6 has them.
+# Each model's standard schedule, alone on an idle machine (two cores of an Intel Xeon, bfloat16), and its mean Dice on the test subjects. The
+# time of an ensemble is that of all its networks together. Networks with coordinate heads at 2 mm are left out; section 6 has them.
 
 
 # %%
@@ -163,7 +163,7 @@ family = next(one for one in comparisons.FAMILIES if one.title == "3D, equal ste
 variants = compare.by_family(found, "unet3d", {"Minus the plain 3D U-Net": family.models}, schedule)
 if len(variants):
     fig = intervals.forest(variants.rename(index=words, level=1), stats.EQUIVALENCE_MARGIN)
-    slices.heading(fig, "Only the transformer and plain AdamW lose")
+    slices.heading(fig, "Only the transformer and plain AdamW are worse")
     session.save(fig, "variants")
 
 # %% [markdown]
@@ -277,7 +277,7 @@ earlier flagship, which trains half as long again, it gains {held["grouped"]:+.4
 # ## 5. Rounding, precision and seeds
 #
 # A training does not repeat to the digit on another machine: another number of threads or another processor adds in another order, rounds
-# elsewhere, and ends in other weights. Eight runs were trained twice with the same seed. How far do they move, beside another seed?
+# elsewhere, and ends in other weights. Eight runs were trained twice with the same seed. How far apart are they, compared with another seed?
 
 # %%
 path = session.ws.artifacts / "studies" / "rounding.csv"
@@ -304,7 +304,7 @@ precise[["difference", "low", "high", "conclusion"]].rename(index=words)
 like = rounding.dropna().mean().reindex(rounding.columns)
 session.claim(
     (precise["conclusion"] == "equivalent").all() and 0.5 < like.iloc[0] / like.iloc[1] < 2,
-    f"""**Rounding acts like one more seed:** it moves the mean Dice by {like.iloc[0]:.4f} on average, another seed by {like.iloc[1]:.4f}. **Float32 and
+    f"""**Rounding acts like one more seed:** it changes the mean Dice by {like.iloc[0]:.4f} on average, another seed by {like.iloc[1]:.4f}. **Float32 and
 bfloat16 are equivalent.** So tables compare Dice across machines, and no conclusion rests on one seed; times are compared within one machine.""",
 )
 

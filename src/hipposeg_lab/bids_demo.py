@@ -29,7 +29,7 @@ def rotated(head: scan.Scan, degrees: np.ndarray) -> np.ndarray:
 
 
 def make(heads: Path, out: Path, count: int) -> None:
-    """Write `count` scans, the last of which ends in its middle, one subject each, and every fourth with a session."""
+    """Write `count` scans, the last one cut off in its middle, one subject each, and every fourth with a session."""
     paths = sorted(path for path in heads.glob("*.nii.gz") if "_ref_" not in path.name)
     drawn = np.random.default_rng(0)
     write_json(out / "dataset_description.json", {"Name": "rotated heads", "BIDSVersion": "1.10.0"})

@@ -39,7 +39,7 @@ def stage_at(share: float) -> int:
 
 
 class DynUNet:
-    """The pipeline in training, a `system`. Its passes are the image and its seven mirror images."""
+    """The pipeline in training, a `system`. Its passes are the image and its seven flips."""
 
     passes, volumes_per_step = 8, BATCH
     plan = {"patch": PATCH, "batch": BATCH, "channels": CHANNELS}
@@ -93,7 +93,7 @@ class DynUNet:
 
     @torch.inference_mode()
     def predict(self, image: np.ndarray, mirrored: bool = True) -> np.ndarray:
-        """The mask, uint8 (X, Y, Z): foreground crop, normalisation, sliding window, mean over mirror images."""
+        """The mask, uint8 (X, Y, Z): foreground crop, normalisation, sliding window, mean over flips."""
         from monai.transforms import NormalizeIntensity
         from monai.transforms.utils import generate_spatial_bounding_box
 

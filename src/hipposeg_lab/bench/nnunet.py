@@ -77,7 +77,7 @@ def check_fold(theirs: Sequence[Sequence[str]], cohort: Cohort, ours: Fold) -> N
 
 
 class NNUNet:
-    """nnU-Net in training, a `system`; volumes_per_step is its plan's batch of patches, passes all mirror images."""
+    """nnU-Net in training, a `system`; volumes_per_step is its plan's batch of patches, passes all flips."""
 
     passes = 8
 

@@ -46,7 +46,7 @@ def configuration(run: RunSpec = RUN) -> dict[str, Any]:
 
 
 class Ours:
-    """A model in training, a `system`. Its passes are the transformed copies of `inference`, without mirror images."""
+    """A model in training, a `system`. Its passes are the transformed copies of `inference`, without flips."""
 
     plan: dict[str, Any] = {}
 

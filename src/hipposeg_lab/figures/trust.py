@@ -85,7 +85,7 @@ def reliability(before: pd.DataFrame, after: pd.DataFrame, errors: pd.DataFrame,
     for ax in axes.flat[len(methods) :]:
         ax.remove()
     for ax in axes[:, 0]:
-        ax.set_ylabel("share that is correct")
+        ax.set_ylabel("fraction that is correct")
     for ax in axes.flat[max(0, len(methods) - across) : len(methods)]:
         ax.set_xlabel("predicted probability")
         ax.tick_params(labelbottom=True)

@@ -137,7 +137,7 @@ def study(
         machine: device and precision.
 
     Raises:
-        ValueError: an image has other voxels than the network.
+        ValueError: the voxel sizes of an image and of the network differ.
     """
     for number in images:
         if not prep.takes(spacing := cohort.cases[number].spacing):
