@@ -107,6 +107,10 @@ session.save(fig, "where")
 # %% [markdown]
 # ## 2. One scan
 #
+# `session` has read the data set. `session.cohort.cases` maps a case number to a case with `image` (channel, X, Y, Z), `label` (X, Y, Z) and
+# `spacing` in mm; `spec` has the names, values and colours of the labels. `session.save` shows a figure with its caption; `session.claim` prints a
+# finding, and fails if the numbers contradict it.
+#
 # Each file of the data set is a **crop** around one hippocampus, in the NIfTI format: an array of voxels, the size of a voxel in mm, and the
 # **affine**, a matrix that maps voxel indices to mm. A second file of the same name holds the label map that experts drew. A volume in mm³ is
 # a number of voxels times the volume of one.
@@ -264,8 +268,8 @@ data set does not say so. Appendix A0 finds the same pairs in the images, by a f
 # %% [markdown]
 # So the rule is `subject = (case + 1) // 2`. How many test volumes have the contralateral hippocampus in training? Count it for a random split
 # by volume, the usual way, and for one by subject. Below is the code that makes the five **folds** of this project, `grouped`: subjects are
-# shuffled once and dealt out like cards, and each fold is the test set of a network that is trained on the other four. Choices between models
-# were made on `dev`, subjects cut from the training part of fold 0, so that the test set of a fold decides nothing.
+# shuffled once and dealt out like cards, and each fold is the test set of a network that is trained on the other four. `session.folds` holds
+# each fold as two lists of case numbers, `train` and `scored` (the test cases). Choices between models were made on `dev`, subjects cut from the training part of fold 0, so that the test set of a fold decides nothing.
 
 # %%
 subject = {n: (n + 1) // 2 for n in cases}
@@ -378,7 +382,8 @@ session.facts(margin_sd=margins.std(axis=0, ddof=1).tolist(), centre_sd_mm=offse
 
 # %% [markdown]
 # Turn this into a score. The **image-free atlas** stretches every training label map to one size, averages them, stretches the mean to a test
-# crop, and takes the most frequent class at each voxel. It ignores the image, so its score is what the crop alone gives away. By hand, on
+# crop, and takes the most frequent class at each voxel. Class numbers cannot be averaged, so each label map first becomes one map of 0 and 1 for
+# each class (`one_hot`). `session.run` loads the finished run of a model: its scores (`values`) and its masks. It ignores the image, so its score is what the crop alone gives away. By hand, on
 # fold 0, then by the package's code, which must agree:
 
 # %%

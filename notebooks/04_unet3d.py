@@ -111,7 +111,7 @@ for thickness in thicknesses:
     for number in fold["scored"]:
         truth = torch.from_numpy(cohort.cases[number].label).long()
         shares = F.one_hot(truth, spec.n_classes).movedim(-1, 0)[None].float()
-        merged = F.avg_pool3d(shares, (1, thickness, 1), ceil_mode=True).argmax(1)[0]  # the most frequent class
+        merged = F.avg_pool3d(shares, (1, thickness, 1), ceil_mode=True).argmax(1)[0]  # also a last, thinner slice
         stretched = merged.repeat_interleave(thickness, dim=1)[:, : truth.shape[1]]
         both = [((stretched == item.value), (truth == item.value)) for item in spec.labels]
         scores.append([float(2 * (a & b).sum() / (a.sum() + b.sum())) for a, b in both])
@@ -131,8 +131,7 @@ session.save(fig, "thickness")
 #
 # One sample is now a whole crop, padded or cropped about its centre to one size. Neighbouring slices are no channels any more but an axis.
 # There are far fewer samples, and each is far larger: a batch holds two volumes instead of 32 slices. The class is that of notebook 03 with
-# `dims=3`; each stage halves all three sides. The second cell checks that no hippocampus is lost where a crop is larger than that size, and
-# shows one sample, the one that holds most hippocampus.
+# `dims=3`; each stage halves all three sides. The second cell shows the sample with most hippocampus.
 
 # %%
 images = {number: case.image for number, case in cohort.cases.items()}
@@ -150,12 +149,6 @@ for name, one in {"2D": flat, "3D": network}.items():
     print(name, f"{sum(weight.numel() for weight in one.parameters()):,} parameters")
 
 # %%
-larger, lost = 0, 0
-for case in cohort.cases.values():
-    larger += bool(np.greater(case.label.shape, model.prep.size).any())
-    _, placement = model.prep.place(case.image)
-    lost += int((case.label > 0).sum() - (placement.apply(case.label) > 0).sum())
-print(larger, "of", len(cohort.cases), "crops are larger than the grid; voxels of hippocampus lost:", lost)
 largest = int((train.labels > 0).flatten(1).sum(1).argmax())
 image, label = train.images[largest, 0].numpy(), train.labels[largest].numpy()
 fig = slices.three_plane(image, {"image": None, "label": label}, spec, "A sample is a whole crop", spacing=spec.spacing)
@@ -222,7 +215,7 @@ does not get.** So the third dimension is used. A gradient shows use; whether th
 #
 # The loop, the loss and the optimisers are those of notebook 03. Augmentation works on volumes, about all three axes, and is weaker. The flagship
 # is the same network with three changes that were chosen on `dev`: a longer schedule that stops before the learning rate reaches zero,
-# class weight 1 instead of 2, and test-time augmentation. An epoch is one pass through the training data.
+# class weight 1 instead of 2, and test-time augmentation (section 5).
 
 # %%
 fast = session.run(registry.FLAGSHIP)
@@ -244,7 +237,8 @@ session.save(fig, "curves")
 #
 # Strided convolutions are sensitive to sub-stride shifts: move the crop by a voxel, and the mask changes a little. So the flagship predicts eight
 # copies of a scan, each rotated by a few degrees and shifted by a few voxels, moves the probabilities back, and averages them. No training is
-# needed. Typed out for the median case of the plain 3D network:
+# needed. `inference.moved` samples a copy as the rotation in section 4 of notebook 03 does, and with `back=True` undoes it. For the median case of
+# the plain 3D network:
 
 
 # %%

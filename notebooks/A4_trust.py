@@ -120,7 +120,7 @@ if have:
         contralateral["conclusion"] == "equivalent" and slices_seen["conclusion"] == "better",
         f"""**The contralateral hippocampus adds nothing that matters, other slices of the test volume do.** The first changes Dice by
 {contralateral["difference"]:+.4f} ({contralateral["low"]:+.4f} to {contralateral["high"]:+.4f}), the second by {slices_seen["difference"]:+.4f}
-({slices_seen["low"]:+.4f} to {slices_seen["high"]:+.4f}). A larger network or a longer schedule remembers more.""",
+({slices_seen["low"]:+.4f} to {slices_seen["high"]:+.4f}). A larger network or a longer schedule may remember more.""",
     )
 
 # %% [markdown]
