@@ -148,7 +148,7 @@ print(tuple(small.shape), "->", tuple(smooth.shape))
 print(f"voxel (4, 4, 4): {by_hand:.4f} by hand, {smooth[0, 0, 4, 4, 4]:.4f} by PyTorch")
 
 # %% [markdown]
-# A layer has many such kernels, and each makes one output image, a **channel**. Two more steps follow. *Instance normalisation* scales each channel
+# A layer has many such kernels. Each sums over all images of its input and makes one image of the output, a **channel**. Two more steps follow. *Instance normalisation* scales each channel
 # to mean 0 and standard deviation 1, which keeps training stable. *LeakyReLU* keeps positive values and shrinks negative ones to a hundredth;
 # without such a non-linearity, two convolutions in a row could do no more than one.
 #
@@ -339,7 +339,7 @@ else:
 # </details>
 #
 # **2. A layer.** The U-Net above halves the resolution by a maximum over two voxels along each axis. Write `my_down`, a layer that learns how to halve it:
-# a convolution with a stride, then the same normalisation and non-linearity as in `block`.
+# a convolution with a **stride** of 2, which computes every second voxel, then the same normalisation and non-linearity as in `block`.
 
 # %% tags=["exercise"]
 my_down = None  # your function: number of input channels, number of output channels -> nn.Module
