@@ -18,14 +18,14 @@
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/hipposeg/hipposeg/blob/main/notebooks/00_quickstart.ipynb)
 #
 # **Question.** What does it take to segment the hippocampus with a network? Everything is typed out here: reading, the U-Net, the loss, the
-# training loop, the Dice score and a picture. From this project come only the place of the data and the saving of figures.
+# training loop, the Dice score and a picture. From this project come only the folder of the data and the saving of figures (`session`).
 #
 # **What you will learn**
 # - how to read an MRI scan and its label map;
-# - how a U-Net is built, and how its tensors change on the way through;
+# - what a network computes, what a loss and a gradient are, and how a U-Net is built;
 # - how a training loop works, and how to score its result on subjects that the network never saw.
 #
-# No knowledge of MRI is needed; words such as *voxel* and *Dice* are in the [glossary](GLOSSARY.md).
+# Python with numpy is enough; no knowledge of MRI or of networks is needed. Words such as *voxel* and *Dice* are in the [glossary](GLOSSARY.md).
 #
 # - **Reads:** the data set.
 # - **Writes:** `figures/00_*`, `facts/00_quickstart.json`.
@@ -82,7 +82,8 @@ print(len(files), "scans; the first:", files[0].name)
 print("shape", image.shape, "voxel size in mm", np.array(scan.header.get_zooms()), "labels", np.unique(truth))
 
 # %% [markdown]
-# A slice through the middle, without and with the experts' outlines. Bright is tissue, dark is fluid: the scan is T1-weighted.
+# A slice through the middle, seen from the front (*coronal*), without and with the experts' outlines. Bright is tissue, dark is fluid: the scan
+# is T1-weighted.
 
 
 # %%
@@ -104,7 +105,8 @@ session.save(fig, "one-scan")
 # ## 2. All scans as tensors
 #
 # MRI intensities have no unit, so each scan is scaled to mean 0 and standard deviation 1. Crops differ in size; all are padded to one size whose sides
-# the network can halve.
+# the network can halve. A **tensor** is PyTorch's array. Networks take several scans at once and several images of each, so two axes come first:
+# scan and channel. These scans have one channel.
 #
 # **Split by subject.** An odd case number and the next one belong to one person (notebook 01 shows the evidence). If one of them is in the
 # training set, the other is no fair test. So every fifth subject is held out with both.
@@ -125,13 +127,34 @@ def load(path):
 images, truths = map(torch.stack, zip(*map(load, files)))
 subjects = np.array([(int(path.name.split("_")[1].split(".")[0]) + 1) // 2 for path in files])
 test = subjects % 5 == 0
-print("images", tuple(images.shape), "labels", tuple(truths.shape), "training", (~test).sum(), "test", test.sum())
+print("images", tuple(images.shape), "labels", tuple(truths.shape))
+print("scans for training", (~test).sum(), "for testing", test.sum())
 
 # %% [markdown]
-# ## 3. A U-Net
+# ## 3. From a convolution to a U-Net
+#
+# A network is a function with many adjustable numbers, its **weights**. This one maps a scan to three numbers for each voxel, one for each class; the
+# class with the largest number is the prediction. Training changes the weights until predictions match the labels.
+#
+# Its main operation is the **convolution**: each output voxel is a weighted sum of the 3 x 3 x 3 voxels around it, with the same 27 weights
+# everywhere. Other weights find other things: edges, bright spots, smooth tissue. With equal weights it is a mean over the neighbourhood. Here is
+# one voxel by hand, and the same by PyTorch; `padding=1` adds a border of zeros, so the size stays.
+
+# %%
+small, kernel = images[:1, :, 10:20, 10:20, 10:20], torch.full((1, 1, 3, 3, 3), 1 / 27)
+smooth = F.conv3d(small, kernel, padding=1)
+by_hand = (small[0, 0, 3:6, 3:6, 3:6] * kernel[0, 0]).sum()
+print(tuple(small.shape), "->", tuple(smooth.shape))
+print(f"voxel (4, 4, 4): {by_hand:.4f} by hand, {smooth[0, 0, 4, 4, 4]:.4f} by PyTorch")
+
+# %% [markdown]
+# A layer has many such kernels. Each sums over all images of its input and makes one image of the output, a **channel**. Two more steps follow. *Instance normalisation* scales each channel
+# to mean 0 and standard deviation 1, which keeps training stable. *LeakyReLU* keeps positive values and shrinks negative ones to a hundredth;
+# without such a non-linearity, two convolutions in a row could do no more than one.
 #
 # A U-Net first halves the resolution step by step, so that each voxel sees a larger part of the image (the encoder), and then doubles it again
-# (the decoder). At each resolution the decoder also receives what the encoder had there (skip connections), or fine borders would be lost.
+# (the decoder). Halving (`max_pool3d`) takes the largest of 2 x 2 x 2 voxels; a *transposed convolution* learns how to double. At each resolution
+# the decoder also receives what the encoder had there (skip connections), or fine borders would be lost. `forward` is what `network(x)` computes.
 
 
 # %%
@@ -165,7 +188,7 @@ class UNet(nn.Module):
 
 
 # %% [markdown]
-# A scan on its way through: each stage of the encoder halves the sides and doubles the channels.
+# The weights start at random. A scan on its way through: each stage of the encoder halves the sides and doubles the channels.
 
 # %%
 network = UNet()
@@ -180,9 +203,35 @@ print("output", tuple(network(images[:1]).shape), "one channel for each class")
 # %% [markdown]
 # ## 4. Loss and training
 #
-# Cross-entropy scores each voxel alone. The hippocampus fills a few percent of a crop, so the soft Dice loss is added, which counts overlap and is
-# the same for small and large structures. The loop takes a scan at random, predicts, computes the loss, and moves the weights against its
-# gradient. The learning rate rises and falls once.
+# The three numbers of a voxel are called **logits**. The *softmax* turns them into probabilities that add up to 1. The **loss** is the number that
+# training lowers. *Cross-entropy* is minus the logarithm of the probability of the true class: 0 if the network is sure and right, large if it is
+# sure and wrong.
+#
+# How does training know which way to change a weight? PyTorch records how the loss was computed. `backward` uses the record to compute the
+# derivative of the loss with respect to each weight, the **gradient**. A step moves each weight a little against it; how far is the **learning
+# rate**. Here with one voxel, and with one weight whose loss is smallest at 1:
+
+# %%
+logits, true_class = torch.tensor([[2.0, 1.0, -1.0]]), torch.tensor([0])
+probability = logits.softmax(1)
+print("probabilities", probability.numpy().round(2))
+print(f"cross-entropy {F.cross_entropy(logits, true_class):.3f}, by hand {-probability[0, 0].log():.3f}")
+weight = torch.tensor(3.0, requires_grad=True)
+for _ in range(4):
+    loss = (weight - 1) ** 2
+    loss.backward()
+    print(f"weight {weight.item():.2f} loss {loss.item():.2f} gradient {weight.grad.item():.2f}")
+    with torch.no_grad():  # the step itself is not recorded
+        weight -= 0.2 * weight.grad
+    weight.grad = None  # or the next gradient is added to this one
+
+# %% [markdown]
+# Cross-entropy scores each voxel alone. The hippocampus fills a few percent of a crop, so the **soft Dice loss** is added: one minus twice the overlap
+# over the sum of both sizes (section 5), with probabilities in place of a mask. It is the same for small and large structures. Its target has one
+# map of 0 and 1 for each class (`one_hot`).
+#
+# The loop takes a scan at random, predicts, computes the loss, and steps. AdamW is a rule for steps that adapts the learning rate to each weight;
+# the schedule lets the rate rise and fall once.
 
 
 # %%
@@ -190,7 +239,8 @@ def loss_of(logits, truth):
     """Cross-entropy plus one minus the mean soft Dice of both parts."""
     probability = logits.softmax(1)
     target = F.one_hot(truth, 3).movedim(-1, 1).float()
-    both, sizes = (probability * target).sum((0, 2, 3, 4)), (probability + target).sum((0, 2, 3, 4))
+    both = (probability * target).sum((0, 2, 3, 4))  # over all axes but the class
+    sizes = (probability + target).sum((0, 2, 3, 4))
     return F.cross_entropy(logits, truth) + 1 - (2 * both / sizes)[1:].mean()
 
 
@@ -212,7 +262,8 @@ print("loss", round(losses[0], 2), "->", round(np.mean(losses[-10:]), 2))
 # %% [markdown]
 # ## 5. Dice on subjects that the network never saw
 #
-# Dice is twice the overlap over the sum of both sizes: 1 is a perfect match, 0 none at all.
+# Dice is twice the overlap over the sum of both sizes: 1 is a perfect match, 0 none at all. Each voxel gets the class with the largest logit
+# (`argmax`); `no_grad` turns the recording off, which saves memory.
 
 
 # %%
@@ -288,7 +339,7 @@ else:
 # </details>
 #
 # **2. A layer.** The U-Net above halves the resolution by a maximum over two voxels along each axis. Write `my_down`, a layer that learns how to halve it:
-# a convolution with a stride, then the same normalisation and non-linearity as in `block`.
+# a convolution with a **stride** of 2, which computes every second voxel, then the same normalisation and non-linearity as in `block`.
 
 # %% tags=["exercise"]
 my_down = None  # your function: number of input channels, number of output channels -> nn.Module

@@ -107,12 +107,16 @@ session.save(fig, "where")
 # %% [markdown]
 # ## 2. One scan
 #
+# `session` has read the data set. `session.cohort.cases` maps a case number to a case with `image` (channel, X, Y, Z), `label` (X, Y, Z) and
+# `spacing` in mm; `spec` has the names, values and colours of the labels. `session.save` shows a figure with its caption; `session.claim` prints a
+# finding, and fails if the numbers contradict it.
+#
 # Each file of the data set is a **crop** around one hippocampus, in the NIfTI format: an array of voxels, the size of a voxel in mm, and the
 # **affine**, a matrix that maps voxel indices to mm. A second file of the same name holds the label map that experts drew. A volume in mm³ is
 # a number of voxels times the volume of one.
 #
 # A slice is the array at one index of one axis. Letters mark directions: P and A (back and front), I and S (bottom and top). The files do not
-# record which side is left, so no figure of this project marks it. Dotted lines mark where the other two planes cut.
+# record which side of the head a crop is from, so no figure marks left and right. Dotted lines mark where the other two planes cut.
 
 # %%
 number = min(cases)
@@ -144,9 +148,9 @@ else:
 # %% [markdown]
 # ## 3. All scans
 #
-# One row for each case: the volume of each part, the share of background, the brightest voxel. Three things matter later. Background fills
-# nearly all of a crop, so the share of correct voxels is a useless score: a prediction of nothing would be almost perfect. The crops differ
-# in size. And intensities have no unit: the brightest voxel of one file may be thousands of times that of another (notebook 02).
+# One row for each case: the volume of each part, the percentage of background, the brightest voxel. Three things matter later. Background
+# fills nearly all of a crop, so the fraction of correct voxels is a useless score: a prediction of nothing would be almost perfect. The crops
+# differ in size. And intensities have no unit: the brightest voxel of one file may be thousands of times that of another (notebook 02).
 
 # %%
 rows = {}
@@ -176,7 +180,7 @@ session.facts(**{f"volume_{name}": {"mean": means[name], "sd": table[name].std()
 # %% [markdown]
 # Which cases to show? A hand-picked example shows what its author likes. The rule here: **sort by volume, take evenly spaced ranks**, so that
 # the smallest, the median and the largest are among them. Each case is drawn twice, because an outline hides the border that it claims. Look at
-# the bare slice first, and guess.
+# the bare slice first, and decide where you would draw it.
 
 # %%
 ordered = table["whole"].sort_values(kind="stable").index
@@ -191,7 +195,7 @@ session.save(
 
 # %% [markdown]
 # Slices hide the shape. Here are the smallest, the median and the largest case as surfaces, in one scale. Smoothing removes the steps of the
-# voxels; it is the same for every label map in this series, of an expert or of a network. In Jupyter the last picture is a scene to turn.
+# voxels; it is the same for the label maps of experts and of networks in all notebooks. In Jupyter the last picture can be rotated.
 
 # %%
 three = dict(zip(("smallest", "median", "largest"), chosen[[0, 4, 8]]))
@@ -199,7 +203,7 @@ if reason := surface.problem():
     session.say(f"**No surface here.** {reason}")
 else:
     labels = {f"{rank}: case {n:03d}": cases[n].label for rank, n in three.items()}
-    title = "A thick front part, and a thin one that curves up behind"
+    title = "A thick front part, and a thin back part that curves up"
     session.save(surface.figure(labels, spec, spec.spacing, title), "surface")
     if not headless():
         display(surface.show(cases[three["median"]].label, spec, spec.spacing))
@@ -207,7 +211,7 @@ else:
 # %% [markdown]
 # ## 4. Most subjects appear twice
 #
-# Each file is one hippocampus, and nothing says whose. But a person has two. If a random split puts one into training and the other into the
+# Each file is one hippocampus, and no file records whose. But a person has two. If a random split puts one into training and the other into the
 # test set, the network is tested on a person whom it has seen. This is a **leak**.
 #
 # **Suspicion.** Perhaps the two hippocampi of a subject have consecutive case numbers. Then the volumes of such pairs must agree, since the two
@@ -264,8 +268,8 @@ data set does not say so. Appendix A0 finds the same pairs in the images, by a f
 # %% [markdown]
 # So the rule is `subject = (case + 1) // 2`. How many test volumes have the contralateral hippocampus in training? Count it for a random split
 # by volume, the usual way, and for one by subject. Below is the code that makes the five **folds** of this project, `grouped`: subjects are
-# shuffled once and dealt out like cards, and each fold is the test set of a network that is trained on the other four. Choices between models
-# were made on `dev`, subjects cut from the training part of fold 0, so that the test set of a fold decides nothing.
+# shuffled once and dealt out like cards, and each fold is the test set of a network that is trained on the other four. `session.folds` holds
+# each fold as two lists of case numbers, `train` and `scored` (the test cases). Choices between models were made on `dev`, subjects cut from the training part of fold 0, so that the test set of a fold decides nothing.
 
 # %%
 subject = {n: (n + 1) // 2 for n in cases}
@@ -321,19 +325,19 @@ if worth.is_file():
     )
     session.claim(
         whole["conclusion"] == "equivalent" and sliced["conclusion"] == "better",
-        f"""What is the leak worth? Networks that were trained with and without it tell (three seeds each): {whole["difference"]:+.3f} Dice for the
-contralateral hippocampus, which does not matter here, and {sliced["difference"]:+.3f} for other slices of the test volume, which does. This
-could not be known before it was measured, and a split by subject costs nothing.""",
+        f"""What is the leak worth? Networks trained with it and without it differ by {whole["difference"]:+.3f} Dice for the contralateral hippocampus,
+which does not matter here, and by {sliced["difference"]:+.3f} for other slices of the test volume, which does (three seeds each). A split by
+subject avoids both and costs nothing.""",
     )
 
 # %% [markdown]
 # ## 5. The Dice score
 #
-# The score of this series is **Dice**: twice the overlap of two masks over the sum of their sizes. It is 1 for a perfect
+# The score in all notebooks is **Dice**: twice the overlap of two masks over the sum of their sizes. It is 1 for a perfect
 # match and 0 without any overlap, and background does not count. Three lines are enough. `metrics.dice` of the package adds what happens if
 # both masks are empty.
 #
-# Here are some scores, on the scan of section 2: for a prediction of nothing, of the whole crop, and of the truth moved by one voxel along the
+# Here are some scores, on the scan of section 2: for a prediction of nothing, of the whole crop, and of the truth shifted by one voxel along the
 # first axis. The last score is the best that intensities alone can give: of all ranges of intensity, chosen with the truth at hand, take the one
 # with the highest Dice, and call every voxel in it hippocampus.
 
@@ -378,7 +382,8 @@ session.facts(margin_sd=margins.std(axis=0, ddof=1).tolist(), centre_sd_mm=offse
 
 # %% [markdown]
 # Turn this into a score. The **image-free atlas** stretches every training label map to one size, averages them, stretches the mean to a test
-# crop, and takes the most frequent class at each voxel. It never reads an image, so its score is what the crop alone gives away. By hand, on
+# crop, and takes the most frequent class at each voxel. Class numbers cannot be averaged, so each label map first becomes one map of 0 and 1 for
+# each class (`one_hot`). `session.run` loads the finished run of a model: its scores (`values`) and its masks. It ignores the image, so its score is what the crop alone gives away. By hand, on
 # fold 0, then by the package's code, which must agree:
 
 # %%
@@ -418,7 +423,7 @@ for mask, colour in ((case.label, style.SERIES[2]), (answers[n], style.ERROR)):
 axes[3].set_title(f"case {n:03d}, Dice {scores[n]:.2f}", weight="normal")
 for ax in axes:
     ax.axis("off")
-slices.heading(fig, "A mean of labels finds a hippocampus in a scan that it never saw")
+slices.heading(fig, "A mean of labels outlines a hippocampus without reading the scan")
 session.save(fig, "atlas", n=n)
 
 # %%
@@ -426,7 +431,7 @@ windows = np.mean([best_window(cases[n]) for n in fold["scored"]])
 network = session.results.query(
     "model == 'unet3d-fast' and folds == 'grouped' and fold == 0 and schedule == 'standard'"
 )
-bars = {"prediction of nothing": 0, "best range of intensities": windows, "atlas, image never read": scores.mean()}
+bars = {"prediction of nothing": 0, "best range of intensities": windows, "image-free atlas": scores.mean()}
 bars["3D U-Net (notebook 04)"] = network[network["label"] == "union"]["dice"].mean()
 fig, ax = plt.subplots(figsize=(style.WIDTH, 2.3))
 drawn = ax.barh(list(bars), list(bars.values()), color=[style.MUTED, style.MUTED, style.ERROR, style.SERIES[0]])
@@ -443,12 +448,12 @@ session.save(fig, "baselines")
 session.claim(
     0.5 < scores.mean() / bars["3D U-Net (notebook 04)"] < 1 and windows < 0.5 * scores.mean(),
     f"""**The crop gives away {100 * scores.mean() / bars["3D U-Net (notebook 04)"]:.0f} % of a network's score.** Without reading an image the atlas reaches {scores.mean():.2f}; the best range of
-intensities, chosen with the truth, reaches {windows:.2f}; a network {bars["3D U-Net (notebook 04)"]:.2f}. In the tables of this series, which
-average over both parts instead of scoring the whole, the atlas has {result.mean():.3f} and stands in the first row.""",
+intensities, chosen with the truth, reaches {windows:.2f}; a network {bars["3D U-Net (notebook 04)"]:.2f}. The tables of
+later notebooks average over both parts instead of scoring the whole; there the atlas has {result.mean():.3f} and is the first row.""",
 )
 
 # %% [markdown]
-# Read every score as a gain over the atlas. No score of this series holds for a crop that was placed by other means, such as a
+# Read every score as a gain over the atlas. No score here holds for a crop that was placed by other means, such as a
 # detector: there, position would not give the answer away (appendix A4 moves the crops; notebook 08 starts from a whole head).
 
 # %% [markdown]

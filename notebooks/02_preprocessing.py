@@ -79,7 +79,7 @@ spec, cases = session.spec, session.cohort.cases
 # ## 1. One scale for all intensities
 #
 # An MR scanner has no unit. A network that got the stored numbers would first have to learn which scanner it looks at. The **z-score** subtracts
-# the mean of a crop and divides by its standard deviation (SD). It needs no mask and no label. By hand, then by the code that every model of this series uses:
+# the mean of a crop and divides by its standard deviation (SD). It needs no mask and no label. By hand, then by the code that every model uses:
 
 # %%
 case = cases[min(cases)]
@@ -120,9 +120,9 @@ another. After z-scoring, all medians lie between {after.min():+.2f} and {after.
 # ## 2. One size, by padding or cropping
 #
 # A batch needs crops of one size, with sides that a U-Net can halve several times. A crop is put in the **centre** of a larger grid; the rest is
-# filled with 0, which after z-scoring is the mean of the crop. Only the shape decides where it goes, so the same code runs on a scan without a
-# label. The way back is an index: cut out what was put in. The class `Placement` of the package does the same, and also crops where a volume is
-# larger than the grid. It remembers both shapes, so that `restore` inverts `apply`.
+# filled with 0, which after z-scoring is the mean of the crop. Where a crop is longer than the grid, the same formula gives a negative start: that
+# many voxels are cut off. Only the shape decides where it goes, so the same code runs on a scan without a
+# label. The way back is an index: cut out what was put in. The class `Placement` of the package does the same. It remembers both shapes, so that `restore` inverts `apply`.
 
 # %%
 SIZE = (48, 64, 48)
@@ -139,7 +139,7 @@ assert np.array_equal(placed, padded) and np.array_equal(placement.restore(place
 
 # %% [markdown]
 # A smaller grid saves time, because a network computes every voxel of it, and it cuts voxels off the largest crops. What is lost, over all cases?
-# The second grid is that of the networks in notebooks 03 and 04.
+# The second grid is that of the networks in notebooks 03 and 04; a model of the package keeps its preparation in `prep`.
 
 # %%
 table, whole = {}, sum((one.label > 0).sum() for one in cases.values())
@@ -295,7 +295,9 @@ both = [np.mean([with_both(one.label, axis) for one in cases.values()]) for axis
 
 # %% [markdown]
 # A sagittal slice shows the whole length of the hippocampus and the border between its parts, so axis 0 looks like the better choice. The
-# runs of notebook 03 decide: the same network, trained with three seeds across each axis.
+# runs of notebook 03 decide: the same network, trained three times (three **seeds**, the numbers from which the random weights follow) across each
+# axis. The table compares them with slices across axis 1: the difference in mean Dice and the ends of its 95 % interval, which notebook 07
+# computes. *Worse* means that the whole interval is below zero, *inconclusive* that it includes zero and is wide.
 
 # %%
 planes = compare.by_family(session.results, "unet2d", {"axis": ["unet2d-axis0", "unet2d-axis2"]}, "standard")
@@ -392,7 +394,7 @@ session.claim(
     35 < mean.loc[1, "missed"] < 65
     and mean.loc[3, "missed"] > mean.loc[1, "missed"]
     and mean.loc[3, "found"] > 2 * mean.loc[1, "found"],
-    f"""**In crops this small N4 cannot tell a bias field from tissue.** With one level it misses {mean.loc[1, "missed"]:.0f} % of a planted field.
+    f"""**In crops this small N4 does not separate a bias field from tissue.** With one level it misses {mean.loc[1, "missed"]:.0f} % of a planted field.
 With three it misses {mean.loc[3, "missed"]:.0f} %, while the field that it finds in the original grows from {mean.loc[1, "found"]:.0f} % to
 {mean.loc[3, "found"]:.0f} %: that is tissue, mistaken for a field.""",
 )

@@ -80,24 +80,15 @@ model = registry.MODELS["unet2d"]
 # %% [markdown]
 # ## 1. From a volume to a batch of slices
 #
-# A 2D network works on one slice at a time. Crops differ in size and brightness, so each is scaled to mean 0 and standard deviation 1,
-# padded or cropped about its centre to one grid, and cut into coronal slices (across axis 1). The slice before and the slice after become
-# further input channels, as red, green and blue are channels of a photograph. So the network sees a little of the third dimension at
-# almost no cost.
+# Notebook 02 turned a volume into slices by hand: scaled to mean 0 and standard deviation 1, padded or cropped about its centre to one grid, and
+# cut across axis 1 (coronal), each slice with its two neighbours as further channels. `model` is the package's configuration of the 2D network,
+# and `model.prep` does all of that.
 
 # %%
 case = cohort.cases[fold["train"][0]]
-image = case.image.astype(float)  # (1, X, Y, Z)
-scaled = (image - image.mean()) / image.std()
-packaged, placement = model.prep.place(case.image)  # what the package makes of the same scan
-placed = placement.apply(scaled)  # padded or cropped
-coronal = torch.from_numpy(placed)[0].movedim(1, 0)  # one slice for each place along axis 1
-before = torch.cat([coronal[:1], coronal[:-1]])
-after = torch.cat([coronal[1:], coronal[-1:]])
-stacked = torch.stack([before, coronal, after], dim=1)
-for name, array in {"scan": image, "on the network's grid": placed, "slices": stacked}.items():
-    print(f"{name:22}", tuple(array.shape))
-print("equal to the package's:", torch.allclose(stacked.float(), packaged, atol=1e-4))
+stacked, placement = model.prep.place(case.image)
+print("scan", case.image.shape, "on the grid", placement.apply(case.image).shape)
+print("slices", tuple(stacked.shape), "(slice, channel, X, Z)")
 
 # %% [markdown]
 # All slices of all training volumes stay in memory as one tensor. Only subjects of the training part of `grouped` fold 0 are in it; no test
@@ -136,9 +127,9 @@ session.save(fig, "slice-shares", percent=100 * empty)
 # %% [markdown]
 # ## 2. A U-Net, by hand
 #
-# The building block is two 3 x 3 convolutions. Each is followed by **instance normalisation**, which scales every channel of every image to
-# mean 0 and standard deviation 1 (so a brighter scan changes little), and by **LeakyReLU**, which keeps positive values and shrinks negative
-# ones to a hundredth. A stride of 2 halves the resolution; a **transposed convolution** doubles it again. Then `torch.cat` puts the fine
+# The building block is two 3 x 3 convolutions, each followed by **instance normalisation** and **LeakyReLU** as in notebook 00. Normalisation
+# removes any constant that a convolution adds (so `bias=False`); with `affine=True` the network learns a new mean and standard deviation. A
+# **stride** of 2 computes every second pixel, which halves the resolution; a **transposed convolution** doubles it again. Then `torch.cat` puts the fine
 # features from before the halving beside the coarse ones. This is the **skip connection**; without it, borders would be blurred.
 
 
@@ -210,9 +201,9 @@ for name, output in {"untrained network": network(x).detach(), "only background"
 # ## 4. Augmentation
 #
 # Two hundred volumes are few. Each time a slice is used it is changed at random, and its label is moved along. The label becomes **soft**:
-# a pixel can be half hippocampus, so a border can lie between two pixels. A rotation is a matrix, a grid of points to sample at, and linear
-# interpolation. The package samples its other changes in the same way. Slices are never mirrored: all volumes have one orientation (notebook
-# 01), so a mirrored slice looks like no scan to come.
+# a pixel can be half hippocampus, so a border can lie between two pixels. A rotation is a matrix (2 x 3, for volumes 3 x 4), a grid of points to
+# sample at, and linear interpolation. Points outside of the slice give 0 in every class, so background is set to what is missing to 1. The package samples its other changes in the same way. Slices are never flipped: all crops have one orientation (appendix
+# A0), so no new scan looks like a flipped slice.
 
 # %%
 index = torch.tensor([fullest])  # the same slice, as a batch of one
@@ -222,6 +213,7 @@ matrix = torch.tensor([[[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.c
 points = F.affine_grid(matrix, (1, 1, *label.shape[1:]), align_corners=False)
 turned = F.grid_sample(image, points, align_corners=False)
 soft = F.grid_sample(F.one_hot(label.long(), spec.n_classes).movedim(-1, 1).float(), points, align_corners=False)
+soft[:, 0] = 1 - soft[:, 1:].sum(1)
 
 recipe = model.training("standard").augmentation
 groups = {"rotation": ["rotate"], "scale and shift": ["scale", "shift"], "elastic deformation": ["elastic"]}
@@ -258,10 +250,10 @@ for step in range(5 if session.ws.is_phantom else 40):
 print(f"loss {seen[0]:.2f} at first, {np.mean(seen[-5:]):.2f} after {len(seen)} steps")
 
 # %% [markdown]
-# The package trains with the same loop. It adds a learning rate that rises and falls (`one-cycle`), a limit on the gradient's length,
-# seeds for each step (so a killed training resumes to the same weights), a second optimiser, and a running average of the weights.
-# **Muon** trains the weight matrices with updates whose directions all have the same size; AdamW trains the rest. The average over the last
-# steps is what is scored, never the best epoch. The configuration was chosen on `dev`, subjects cut from the training part, before any test
+# The package trains with the same loop. It adds a learning rate that rises and falls (`one-cycle`), a limit on the gradient's length
+# (`clip_grad_norm_`), seeds for each step (so a killed training resumes to the same weights), a second optimiser, and a running average of the
+# weights: after each step, `average += (weights - average) * (1 - decay)`. **Muon** makes the update of a weight matrix orthogonal, so all its
+# directions have the same size; AdamW trains the rest. The average is what is scored, never the best epoch. The configuration was chosen on `dev`, subjects cut from the training part, before any test
 # fold was scored.
 
 # %%
@@ -348,8 +340,8 @@ print(name, f"{sum(weight.numel() for weight in other.parameters()):,} parameter
 # %% [markdown]
 # ## 8. The result
 #
-# Dice of both parts on the 52 test volumes of `grouped` fold 0, with 95 % intervals over subjects. The image-free atlas of notebook 01 stands
-# for what the position in the crop gives away. Below, three cases by rule, ranked by the plain U-Net: the best, the median, the worst.
+# Dice of both parts on the 52 test volumes of `grouped` fold 0, with 95 % intervals over subjects. The image-free atlas of notebook 01
+# shows what the position in the crop gives away. Below, three cases by rule, ranked by the plain U-Net: the best, the median, the worst.
 
 # %%
 runs = {

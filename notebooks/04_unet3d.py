@@ -23,7 +23,7 @@
 # **What you will learn**
 # - what a 3D convolution computes, and when voxels are too thick for it;
 # - how a volume passes through the 3D U-Net, and how far the network looks;
-# - how test-time augmentation works, and why a mirror image is a trap here;
+# - how test-time augmentation works, and why left-right flips do harm here;
 # - how to compare 2D with 3D, and what to do with an inconclusive answer;
 # - how the flagship, the network that `hipposeg predict` uses, compares with nnU-Net at equal training time.
 #
@@ -111,7 +111,7 @@ for thickness in thicknesses:
     for number in fold["scored"]:
         truth = torch.from_numpy(cohort.cases[number].label).long()
         shares = F.one_hot(truth, spec.n_classes).movedim(-1, 0)[None].float()
-        merged = F.avg_pool3d(shares, (1, thickness, 1), ceil_mode=True).argmax(1)[0]  # the most frequent class
+        merged = F.avg_pool3d(shares, (1, thickness, 1), ceil_mode=True).argmax(1)[0]  # also a last, thinner slice
         stretched = merged.repeat_interleave(thickness, dim=1)[:, : truth.shape[1]]
         both = [((stretched == item.value), (truth == item.value)) for item in spec.labels]
         scores.append([float(2 * (a & b).sum() / (a.sum() + b.sum())) for a, b in both])
@@ -131,8 +131,7 @@ session.save(fig, "thickness")
 #
 # One sample is now a whole crop, padded or cropped about its centre to one size. Neighbouring slices are no channels any more but an axis.
 # There are far fewer samples, and each is far larger: a batch holds two volumes instead of 32 slices. The class is that of notebook 03 with
-# `dims=3`; each stage halves all three sides. The second cell checks that no hippocampus is lost where a crop is larger than that size, and
-# shows one sample, the one that holds most hippocampus.
+# `dims=3`; each stage halves all three sides. The second cell shows the sample with most hippocampus.
 
 # %%
 images = {number: case.image for number, case in cohort.cases.items()}
@@ -150,12 +149,6 @@ for name, one in {"2D": flat, "3D": network}.items():
     print(name, f"{sum(weight.numel() for weight in one.parameters()):,} parameters")
 
 # %%
-larger, lost = 0, 0
-for case in cohort.cases.values():
-    larger += bool(np.greater(case.label.shape, model.prep.size).any())
-    _, placement = model.prep.place(case.image)
-    lost += int((case.label > 0).sum() - (placement.apply(case.label) > 0).sum())
-print(larger, "of", len(cohort.cases), "crops are larger than the grid; voxels of hippocampus lost:", lost)
 largest = int((train.labels > 0).flatten(1).sum(1).argmax())
 image, label = train.images[largest, 0].numpy(), train.labels[largest].numpy()
 fig = slices.three_plane(image, {"image": None, "label": label}, spec, "A sample is a whole crop", spacing=spec.spacing)
@@ -222,7 +215,7 @@ does not get.** So the third dimension is used. A gradient shows use; whether th
 #
 # The loop, the loss and the optimisers are those of notebook 03. Augmentation works on volumes, about all three axes, and is weaker. The flagship
 # is the same network with three changes that were chosen on `dev`: a longer schedule that stops before the learning rate reaches zero,
-# class weight 1 instead of 2, and test-time augmentation. An epoch is one pass through the training data.
+# class weight 1 instead of 2, and test-time augmentation (section 5).
 
 # %%
 fast = session.run(registry.FLAGSHIP)
@@ -244,7 +237,8 @@ session.save(fig, "curves")
 #
 # Strided convolutions are sensitive to sub-stride shifts: move the crop by a voxel, and the mask changes a little. So the flagship predicts eight
 # copies of a scan, each rotated by a few degrees and shifted by a few voxels, moves the probabilities back, and averages them. No training is
-# needed. Typed out for the median case of the plain 3D network:
+# needed. `inference.moved` samples a copy as the rotation in section 4 of notebook 03 does, and with `back=True` undoes it. For the median case of
+# the plain 3D network:
 
 
 # %%
@@ -268,18 +262,18 @@ average[:, 0] = 1 - average[:, 1:].sum(1)  # outside of a copy is background
 print("Dice of single copies:", *(f"{scored(copy)[1]:.3f}" for copy in copies))
 
 # %% [markdown]
-# The cell also tries another kind of copy: the scan mirrored left to right, its prediction mirrored back. Averaging over mirror
-# images is the usual test-time augmentation, in nnU-Net for example. But all volumes of this data set have one orientation (notebook 01), and
-# this network has never seen a mirror image.
+# The cell above also tries another kind of copy: the scan flipped left to right, its prediction flipped back. Averaging over flips is the
+# usual test-time augmentation, in nnU-Net for example. But all crops of this data set have one orientation (appendix A0), and this network
+# was trained without flips.
 
 # %%
-named = {"one prediction": once, "mean of eight copies": average, "mirrored": mirrored}
+named = {"one prediction": once, "mean of eight copies": average, "flipped": mirrored}
 views = []
 for name, probability in named.items():
     mask, dice = scored(probability)
     views.append(slices.CaseView(f"{name}, Dice {dice:.3f}", case.image[0], {"": mask}, case.spacing))
 views.append(slices.CaseView("expert", case.image[0], {"": case.label}, case.spacing))
-fig = slices.row_of_cases(views, spec, "Small moves change little, a mirror image much")
+fig = slices.row_of_cases(views, spec, "Small shifts change little, a left-right flip much")
 session.save(fig, "copies", case=case.number)
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
@@ -298,9 +292,9 @@ session.claim(
     and mirror["unet3d"] < -0.2
     and mirror["unet3d+flip"] > -0.005
     and flips["conclusion"] == "equivalent",
-    f"""**Eight moved copies add {moved["difference"]:.4f} Dice** to the same network on `dev` (95 % interval {moved["low"]:.4f} to
-{moved["high"]:.4f}, one seed). **A mirror image costs {-mirror["unet3d"]:.2f}.** A network that is trained with flips predicts mirror images as
-well as the scans as stored, and on the latter it is equivalent to the network without flips.""",
+    f"""**Eight transformed copies add {moved["difference"]:.4f} Dice** to the same network on `dev` (95 % interval {moved["low"]:.4f} to
+{moved["high"]:.4f}, one seed). **A left-right flip costs {-mirror["unet3d"]:.2f}.** A network that is trained with flips predicts flipped
+scans as well as stored ones, and on stored ones it is equivalent to the network without flips.""",
 )
 
 # %% [markdown]
@@ -337,7 +331,7 @@ session.save(slices.row_of_cases(views, spec, "Largest gain, median, largest los
 
 # %% [markdown]
 # A 2D network decides each slice for itself. Do its slices line up? The measure is the area in which the class changes from one coronal slice to
-# the next, averaged over a volume. The experts' labels have such jumps, too, so theirs is the mark.
+# the next, averaged over a volume. The experts' labels have such jumps, too, so theirs are the reference.
 
 
 # %%
@@ -405,7 +399,7 @@ session.save(fig, "folds", flagship=flagship.name)
 # %%
 if found_bench:
     fig = bench.race(found_bench["race"])
-    slices.heading(fig, "Five minutes of ours beat thirty of the others")
+    slices.heading(fig, "Five minutes of the flagship beat thirty of the others")
     session.save(fig, "race")
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
@@ -424,8 +418,7 @@ thirty {claims["difference"]["30"]:.3f} (one seed each; the whole intervals are 
 )
 
 # %% [markdown]
-# This is what such a mask looks like. The surface of the flagship's median case, by outcome: grey is right; cubes are wrong voxels. In Jupyter, a
-# second picture can be turned.
+# The surface of the flagship's median case, by outcome: grey is right; cubes are wrong voxels. In Jupyter, a second picture can be rotated.
 
 # %%
 case = cohort.cases[tables.cases_by_rule(fast.values())["median"]]
@@ -450,7 +443,7 @@ session.claim(
 
 1. The 3D network looks along the hippocampus, far beyond the slices that the 2D network gets. In Dice this does not show.
 2. A few minutes of training reach the accuracy that nnU-Net publishes after a thousand epochs.
-3. Moved copies at prediction are a small gain for free. Mirror images are a trap for a network that never saw one.
+3. Averaging over transformed copies is a small gain that needs no training. Left-right flips harm a network that was trained without them.
 
 Larger or anisotropic scans, or more subjects (a narrower interval), could change the first answer.""",
 )
@@ -492,8 +485,8 @@ else:
 #
 # </details>
 #
-# **2. Test-time augmentation.** Write a function of a network and a volume that averages the network's output for the volume and for its mirror
-# image along the last axis, mirrored back.
+# **2. Test-time augmentation.** Write a function of a network and a volume that averages the network's output for the volume and for its flip
+# along the last axis, flipped back.
 
 # %% tags=["exercise"]
 my_average = None  # your function of (network, volume)
@@ -506,7 +499,7 @@ else:
     found = my_average(lopsided, tissue)
     assert torch.allclose(my_average(torch.nn.Identity(), tissue), tissue), "a network that copies its input"
     assert torch.allclose(my_average(lopsided, tissue.flip(-1)), found.flip(-1), atol=1e-6), "now it is symmetric"
-    assert not torch.allclose(found, lopsided(tissue)), "the mirror image takes part"
+    assert not torch.allclose(found, lopsided(tissue)), "the flip takes part"
     print("correct")
 
 # %% [markdown]
@@ -517,7 +510,7 @@ else:
 #     return (network(volume) + network(volume.flip(-1)).flip(-1)) / 2
 # ```
 #
-# Section 5 shows what this does to a network that never saw a mirror image.
+# Section 5 shows what this does to a network that was trained without flips.
 #
 # </details>
 #

@@ -77,7 +77,7 @@ spec, cohort = session.spec, session.cohort
 # ## 1. A gate, step by step
 #
 # A U-Net hands its fine encoder features to the decoder everywhere in the image. Most of an image is not the hippocampus, and the coarse
-# stages already know roughly where it is. An **attention gate** (Oktay et al. 2018) uses that: it computes a weight between 0 and 1 for
+# stages already locate it roughly. An **attention gate** (Oktay et al. 2018) uses that: it computes a weight between 0 and 1 for
 # each place and multiplies the skip connection by it. Here is the computation on random features: a skip connection of 16 channels and a
 # decoder feature of 32 channels at half its resolution.
 
@@ -92,7 +92,7 @@ weight = gates.doubled(score.sigmoid())  # between 0 and 1, at the resolution of
 print("score", tuple(score.shape), "weight", tuple(weight.shape), "gated skip", tuple((skip * weight).shape))
 
 # %% [markdown]
-# Nothing tells a gate to look at the hippocampus. Only the segmentation loss trains it, and the layers behind it can undo any constant
+# No label says where a gate should open. Only the segmentation loss trains it, and the layers behind it can undo any constant
 # factor, so only differences between places mean something. This suggests a control: a gate with the same layers and parameters that
 # averages its score over the slice before the sigmoid. It can do everything that a gate does, except choose places.
 
@@ -185,7 +185,7 @@ session.save(fig, "maps")
 # A yellow hippocampus on blue ground is what the method promises. But every hippocampus of this data set lies in the middle of its crop, so a
 # yellow blob in the middle is no finding. Two controls separate the two explanations: the same network before training, which has learned
 # nothing, and the weights of **another subject's case**. Both crops lie in the middle of the grid, so these weights can be put over this
-# image. They have never seen it.
+# image, from which they were not computed.
 
 
 # %%
@@ -214,7 +214,7 @@ session.save(fig, "controls")
 # %% [markdown]
 # ## 3. How much of it follows the image?
 #
-# The measure is the mean weight inside the true hippocampus divided by the mean weight in the rest of the crop. One trap: slices also differ
+# The measure is the mean weight inside the true hippocampus divided by the mean weight in the rest of the crop. One pitfall: slices also differ
 # *from each other*. A gate that opens the middle slices as a whole gets a ratio above 1 without ever choosing a place. So each slice is
 # divided by its own mean first. The constant gate then has a ratio of 1 by construction.
 
@@ -229,7 +229,7 @@ for name, each in shown.items():
     print(f"{name}: inside / outside {ratio:.2f}, within each slice {within:.2f}")
 
 # %% [markdown]
-# The same for all test cases and gates, with intervals over subjects. The computation stands in `hipposeg_lab.studies.attention`.
+# The same for all test cases and gates, with intervals over subjects. The computation is in `hipposeg_lab.studies.attention`.
 
 # %%
 ratios = pd.read_csv(session.ws.artifacts / "studies" / "attention.csv.gz")
@@ -262,7 +262,7 @@ interval ({coarsest["low"]:+.2f} to {coarsest["high"]:+.2f}) includes zero.""",
 )
 
 # %% [markdown]
-# Does every training find the same habit? Each dot is the mean ratio of one seed.
+# Do gates open in the same places after every training? Each dot is the mean ratio of one seed.
 
 # %%
 every = ratios[ratios["control"] == attention.TRAINED]
@@ -281,8 +281,8 @@ ax.set_xticks([0.5, 1, 2, 5, 10], ["0.5", "1", "2", "5", "10"])
 session.save(fig, "seeds")
 
 # %% [markdown]
-# Seeds differ, also in the direction: the loss does not ask for one habit. A picture of one network's gates is about that network. And a map
-# is a by-product of training, no explanation of the prediction (Jain and Wallace 2019; Adebayo et al. 2018). Whether gates are of use is
+# No: seeds differ, even in whether a gate is more open inside or outside, because several patterns give the same loss. A map of gates describes
+# one network. It is a by-product of training, not an explanation of the prediction (Jain and Wallace 2019; Adebayo et al. 2018). Whether gates are of use is
 # another question.
 
 # %% [markdown]
@@ -301,14 +301,16 @@ ax.hist(difference, bins=25, color=style.SERIES[0])
 ax.axvspan(low, high, color=style.SERIES[1], alpha=0.3, label="95 % interval of the mean")
 ax.axvline(0, color=style.INK, linestyle="--")
 ax.set(
-    xlabel="Dice with gates minus Dice without", ylabel="subjects", title="Gates move single subjects, hardly the mean"
+    xlabel="Dice with gates minus Dice without",
+    ylabel="subjects",
+    title="Gates change single subjects, hardly the mean",
 )
 ax.legend()
 session.save(fig, "differences", mean=difference.mean(), low=low, high=high)
 
 # %% [markdown]
-# One seed of each network may be lucky. Every network was trained with three seeds, and each gated one is compared with two others: without
-# gates, and with constant gates. Only if it is better than both does choosing places help. Attention is said to help with small structures,
+# One seed of each network may be a lucky one. So every network was trained with three seeds, and each gated one is compared with two others: without
+# gates, and with constant gates. Only if it is better than both does choosing places help. Attention is expected to help with small structures,
 # so the third of the volumes with the smallest hippocampus is also compared by itself. A second kind of attention is included: **scSE** (Roy
 # et al. 2018) weights channels and places of each decoder stage; segmentation-models-pytorch provides it for the MobileNetV3 network of
 # notebook 03.
@@ -329,7 +331,7 @@ reaches a difference of {stats.EQUIVALENCE_MARGIN:g}. On the smallest third the 
 
 # %% [markdown]
 # Why not? The crops were cut around the hippocampus, so it lies in the middle and fills much of a slice. Gates were made to find a small organ in a
-# wide field of view. Here, finding it is done before the network begins.
+# wide field of view. Here it was found before the network began.
 
 # %% [markdown]
 # ## What we learned

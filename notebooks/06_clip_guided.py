@@ -17,7 +17,7 @@
 # <!-- colab -->
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/hipposeg/hipposeg/blob/main/notebooks/06_clip_guided.ipynb)
 #
-# **Question.** A model that knows images and text tells a network what the classes are called. Does the network segment better? In short: no.
+# **Question.** A model trained on images and texts gives a network a vector for the name of each class. Does the network segment better? In short: no.
 # Class vectors made from text are no better than the same vectors rotated at random, or than vectors that the network learns by itself.
 #
 # **"CLIP" here is our own HippoCLIP.** The weights of published CLIPs cannot be had in this project, so a small CLIP was trained on
@@ -133,7 +133,7 @@ print("similarity matrix", tuple(similarity.shape), "of cosines, a row for each 
 
 # %% [markdown]
 # Slice *i* belongs to caption *i*, so the diagonal should be large and the rest small. The **contrastive loss** (InfoNCE) turns each row into
-# probabilities over captions and asks for the own caption, and each column into probabilities over slices and asks for the own slice. Cosines
+# probabilities over captions and each column into probabilities over slices; it is the mean cross-entropy of the matching pairs. Cosines
 # lie between -1 and 1, so they are multiplied by a learned scale first (section 5 shows why).
 
 
@@ -145,14 +145,14 @@ def info_nce(image_vectors, text_vectors, scale):
 
 
 ours, package = info_nce(image_vectors, text_vectors, network.scale), network.loss(some, tokens)
-print(f"loss by hand {ours:.6f}, of the package {package:.6f}, of guessing {np.log(len(some)):.6f}")
+print(f"loss by hand {ours:.6f}, of the package {package:.6f}, by chance {np.log(len(some)):.6f}")
 assert torch.isclose(ours, package, atol=1e-5)
 
 # %% [markdown]
 # ## 3. Watch it learn
 #
-# Eighty steps, typed out, with the package's optimisers (Muon for matrices, AdamW for the rest). No class is ever named: what the captions tell
-# apart, the space has to tell apart.
+# Eighty steps, typed out, with the package's optimisers (Muon for matrices, AdamW for the rest). No class label is used: the vectors
+# must separate what the captions separate.
 
 # %%
 before = similarity.detach()
@@ -171,7 +171,7 @@ with torch.no_grad():
 fig, axes = plt.subplots(1, 3, figsize=(style.WIDTH, 3), width_ratios=(1.3, 1, 1))
 axes[0].plot(losses, color=style.SERIES[0])
 axes[0].axhline(np.log(32), color=style.MUTED, linestyle="--")
-axes[0].set(title="The loss falls below guessing", xlabel="step", ylabel="contrastive loss")
+axes[0].set(title="The loss falls below chance", xlabel="step", ylabel="contrastive loss")
 for ax, cosines, title in zip(
     axes[1:], (before, after), ("Before: no order", "After: like goes with like"), strict=True
 ):
@@ -182,8 +182,8 @@ fig.colorbar(axes[2].images[0], ax=axes[2], label="cosine")
 session.save(fig, "learning")
 
 # %% [markdown]
-# Slices are sorted by content. The light blocks along the diagonal are slices with similar captions: after so few steps the towers have found which
-# parts a slice contains, and not yet which slice is which.
+# Slices are sorted by content. The light blocks along the diagonal are slices with similar captions: after so few steps the vectors show which
+# parts a slice contains, but not yet which slice it is.
 #
 # HippoCLIP is this network, trained for eight epochs with augmentation. Its test is **retrieval in subjects that it never saw**: rank the captions of all
 # other test subjects' slices for a given slice, and the other way round. A hit has the same facts. Two baselines keep this honest: *chance*, and the
@@ -195,7 +195,7 @@ queries = clip_study.read(session.ws, clip_study.RETRIEVAL, hippoclip.rows)
 hits = retrieval.summary(queries)
 rows = hits[hits["what"] != "rank"].rename(columns={"direction": "panel", "source": "series"})
 rows = rows.assign(row=[f"in the first {what.removeprefix('recall')}" for what in rows["what"]])
-fig = intervals.dots(rows, "share of queries with a hit")
+fig = intervals.dots(rows, "fraction of queries with a hit")
 slices.heading(fig, "HippoCLIP finds more than a nearest neighbour in raw pixels")
 session.save(fig, "retrieval", cases=queries["case"].nunique())
 share = hits[hits["what"] == "recall10"].set_index(["direction", "source"])["value"][retrieval.IMAGE_TO_TEXT]
@@ -255,7 +255,7 @@ for name, part in {
 
 # %% [markdown]
 # The project's second part is **fusion**: the frozen image tower's vector of the whole slice is projected, repeated over the bottleneck and merged, so
-# that each pixel knows what the tower saw. Both parts together, as the package runs them:
+# that each pixel also receives the vector of the whole slice. Both parts together, as the package runs them:
 
 # %%
 parts = (guided.GuidedUNet.features, guided.GuidedUNet.forward)
@@ -264,7 +264,7 @@ display(Code("\n".join(map(inspect.getsource, parts)), language="python"))
 # %% [markdown]
 # ## 5. Why a scale?
 #
-# A cosine lies between -1 and 1, so bare cosines can never be sure of anything. Three class vectors in a plane, at 120 degrees from each other,
+# A cosine lies between -1 and 1, so a softmax of bare cosines never comes close to 0 or 1. Three class vectors in a plane, at 120 degrees from each other,
 # are the best case: a perfect pixel has cosines 1, -1/2 and -1/2.
 
 # %%
@@ -297,10 +297,10 @@ assert changed < 1e-3
 # in the space of language cannot matter to what this network is able to learn. Only the **angles** between classes can, and angles can be had
 # without language. Fusion is learned as well, so an alignment of text and image tower cannot matter either. That suggests the controls.
 #
-# ## 7. What the controls say
+# ## 7. What the controls show
 #
-# Each control differs from the guided network in one thing, and was trained with three seeds, on the same slices in the same order. All of them are
-# compared with the guided network, so *worse* means that something useful was lost.
+# Each control differs from the text-guided network in one thing, and was trained with three seeds, on the same slices in the same order. All of them are
+# compared with the text-guided network, so *worse* means that something useful was lost.
 
 # %%
 controls = {
@@ -322,7 +322,7 @@ judged = comparisons.table(planned)
 judged = judged[judged["reference"] == "clip2d-guided"]
 found = judged.set_index([judged["family"].str.removeprefix("CLIP, "), "model"])
 if len(found):
-    shown, axis = found.rename(index=controls, level=1), "mean Dice, control minus guided network"
+    shown, axis = found.rename(index=controls, level=1), "mean Dice, control minus text-guided network"
     fig = intervals.forest(shown, stats.EQUIVALENCE_MARGIN, axis, sort=False)
     slices.heading(fig, "Controls without text do as well as the text")
     session.save(fig, "controls")
@@ -342,7 +342,7 @@ session.claim(
     len(rows) > 0
     and at["clip2d-unguided"] == "inconclusive"
     and at["clip2d-fixed-scale"] == at["clip2d-unrelated"] == "worse",
-    f"""**Guidance as a whole is not shown to help either.** The plain U-Net differs from the guided one by {rows["difference"].get("clip2d-unguided", 0):+.4f}
+    f"""**Guidance as a whole is not shown to help either.** The plain U-Net differs from the text-guided one by {rows["difference"].get("clip2d-unguided", 0):+.4f}
 ({rows["low"].get("clip2d-unguided", 0):+.4f} to {rows["high"].get("clip2d-unguided", 0):+.4f}): inconclusive. What does matter is geometry. Cosines without a scale cost
 {-rows["difference"].get("clip2d-fixed-scale", 0):.3f}, and three words that HippoCLIP never read, whose vectors nearly coincide, cost {-rows["difference"].get("clip2d-unrelated", 0):.3f}.""",
 )
@@ -353,9 +353,11 @@ session.claim(
 # %%
 tower = sum(weight.numel() for weight in head.tower.parameters())
 print(
-    f"plain U-Net {plain.config['params']:,} parameters; guided {led.config['params']:,}, of which {tower:,} are the frozen tower"
+    f"plain U-Net {plain.config['params']:,} parameters; text-guided {led.config['params']:,}, of which {tower:,} are the frozen tower"
 )
-print(f"steps of the guided network {led.config['steps']:,}, after {hippoclip.config['steps']:,} steps of its teacher")
+print(
+    f"steps of the text-guided network {led.config['steps']:,}, after {hippoclip.config['steps']:,} steps of its teacher"
+)
 
 # %% [markdown]
 # ## What we learned
@@ -368,18 +370,18 @@ session.claim(
 
 1. HippoCLIP learns to match slices and captions of new subjects, better than raw pixels do.
 2. In a head of cosines only the angles between class vectors can matter, and controls without text do as well as the text.
-3. A guided network reaches {led.mean():.3f} Dice and a plain one {plain.mean():.3f}, one seed each; over three seeds the difference is inconclusive.
+3. A text-guided network reaches {led.mean():.3f} Dice and a plain one {plain.mean():.3f}, one seed each; over three seeds the difference is inconclusive.
 
-A CLIP that has read radiology reports could change this conclusion, because it might know what labels do not say. Ours cannot: its
-captions are its labels.""",
+A CLIP trained on radiology reports could change this conclusion, because reports hold more than labels do. HippoCLIP cannot: its captions
+are made from labels.""",
 )
 
 # %% [markdown]
 # ## Limits
 #
-# - HippoCLIP knows a few templates. A word that no caption contains means nothing to it.
+# - HippoCLIP was trained on a few templates. A word that no caption contains has no meaning for it.
 # - The training configuration is that of the plain network; nothing was tuned for guidance.
-# - One fold. The crops were cut around the truth, so a slice's place in its crop already tells much of what a caption says.
+# - One fold. The crops were cut around the truth, so a slice's place in its crop already gives away much of its caption.
 # - Few labels, a tower trained on numbers, and three dimensions are in [appendix A3](A3_clip_controls.ipynb), with the same answer.
 #
 # ## Exercises
@@ -392,7 +394,7 @@ one_way = None  # your function of (image_vectors, text_vectors, scale)
 # %%
 if one_way is not None:
     vectors = torch.nn.functional.normalize(torch.arange(12.0).view(4, 3).sin(), dim=-1)
-    assert torch.isclose(one_way(vectors, vectors.flip(0), 0.0), torch.tensor(4.0).log()), "without scale: guessing"
+    assert torch.isclose(one_way(vectors, vectors.flip(0), 0.0), torch.tensor(4.0).log()), "without scale: chance"
     assert one_way(torch.eye(4), torch.eye(4), 50.0) < 1e-6 < one_way(torch.eye(4), torch.eye(4).flip(0), 50.0)
 print("right" if one_way is not None else "not yet written")
 

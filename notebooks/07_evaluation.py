@@ -111,7 +111,7 @@ for name, ours, package, other in (
     assert np.allclose((ours, package), other)
 
 # %% [markdown]
-# Overlap says nothing about distance. For that, take the **surface** of a mask: its voxels that have a neighbour outside. For each surface voxel
+# Overlap does not measure distance. For that, take the **surface** of a mask: its voxels that have a neighbour outside. For each surface voxel
 # of one mask, find the nearest surface voxel of the other, in mm; then the same the other way round.
 #
 # - **HD95** is the 95th percentile of these distances, the larger of both directions. The maximum, called Hausdorff distance, would depend on one voxel.
@@ -146,13 +146,13 @@ assert all(np.isclose(by_hand[name], by_monai[name]) for name in ("hd95", "msd")
 # %% [markdown]
 # ### What each measure overlooks
 #
-# Four errors, made on purpose: the mask moved by one voxel, one layer peeled off, a stray piece far away, and an end missing.
+# Four errors, made on purpose: the mask shifted by one voxel, one layer peeled off, a stray piece far away, and an end missing.
 
 # %%
 stray, short = truth.copy(), truth.copy()
 stray[1:6, 1:5, 1:5], short[:11] = True, False
 made = {
-    "moved by one voxel": np.roll(truth, 1, 2),
+    "shifted by one voxel": np.roll(truth, 1, 2),
     "one layer too thin": ndimage.binary_erosion(truth),
     "a stray piece": stray,
     "an end missing": short,
@@ -177,7 +177,7 @@ session.save(fig, "measures")
 # A run is scored once, right after its prediction, and its scores are kept in `scores.csv.gz`. On the real data a class mean above `0.92`
 # would stop everything: human raters agree less, so such a score means that ground truth is in the input. The runs below were trained on
 # four folds and predict the fifth, fold 0 of the grouped folds. In detail we look at the flagship, the model that `hipposeg predict` uses. It was
-# chosen on `dev` before it was scored here; figures call it *3D U-Net (ours)*. Our Dice of its median case:
+# chosen on `dev` before it was scored here; figures call it *Flagship*. Dice of its median case:
 
 # %%
 everything = session.results
@@ -186,7 +186,7 @@ scores = scores[scores["family"] != "clip"]  # HippoCLIP compares slices with ca
 runs = load.runs(scores, session.ws)
 by_model = {run.model: run for run in runs}
 atlas, flagship = by_model[load.ATLAS], by_model[registry.FLAGSHIP]
-named = {run.name: words.MODELS.get(run.model, run.model) for run in runs}
+named = {run.name: words.short(run.config["title"]) for run in runs}
 number = tables.cases_by_rule(flagship.values())["median"]
 for part in spec.labels:
     mine = dice(flagship.masks[number] == part.value, cases[number].label == part.value)
@@ -261,7 +261,7 @@ fig.legend(loc="outside right upper")
 session.save(fig, "paired")
 
 # %% [markdown]
-# One training of each model says little: another seed may reverse the difference. So planned comparisons use three seeds, and their
+# One training of each model is weak evidence: another seed may reverse the difference. So planned comparisons use three seeds, and their
 # intervals draw seeds as well as subjects. If the interval excludes zero, one model is *better* or *worse*. If it contains zero, that is
 # **no proof of equality**; it may just be wide. Equality needs its own test: a margin below which a difference does not matter, fixed beforehand
 # (here `0.005` Dice). Only if the whole interval lies within the margin are two models *equivalent*.
@@ -290,7 +290,7 @@ reference, {counts["worse"]} *worse*, {counts["equivalent"]} *equivalent* and {c
 # ## 5. All models, and a baseline that ignores the image
 #
 # The crops of this data set were cut around the hippocampus, so its position gives much of the answer away. The **image-free atlas** shows how
-# much: it stretches the mean training label map to the crop and never looks at the image. Every score has to be read as a distance from it.
+# much: it stretches the mean training label map to the crop and ignores the image. Compare every score with it.
 
 # %%
 results = tables.summary(scores, spec)
@@ -324,7 +324,7 @@ listed = {
 }
 for (model, folds), found in by_fold[by_fold["part"] == "all"].groupby(["model", "folds"]):
     means = found.set_index("label")["dice"].to_dict()
-    listed[words.MODELS[model], protocols[folds]] = [
+    listed[words.short(registry.MODELS[model].title), protocols[folds]] = [
         numbers.show(means[label], "score") for label in (*spec.names, "mean")
     ]
 compared = pd.DataFrame.from_dict(listed, orient="index", columns=[*spec.names, "mean"])
@@ -371,8 +371,8 @@ session.claim(
     weak < 0.5 < 0.9 < good and abs(bias) < 10 and min(too_much) > 100,
     f"""**The flagship measures volume, the atlas does not.** The flagship's bias is {bias:+.0f} mm³, and a single volume may be off by {low_limit:+.0f} to
 {high_limit:+.0f} mm³, where the standard deviation between hippocampi is {spread:.0f} mm³. The other networks draw {min(too_much):.0f} to
-{max(too_much):.0f} mm³ too much, with nearly the same Dice. The atlas knows the size of the crop alone: its
-volumes are off by {off:+.0f} mm³ on average and by {least:+.0f} to {most:+.0f} mm³ in single cases, so it cannot tell large from small.""",
+{max(too_much):.0f} mm³ too much, with nearly the same Dice. The atlas depends on the size of the crop alone: its
+volumes are off by {off:+.0f} mm³ on average and by {least:+.0f} to {most:+.0f} mm³ in single cases, so it does not separate large from small.""",
 )
 
 # %% [markdown]
@@ -469,7 +469,7 @@ session.claim(
     ours["IoU"] < flagship.mean() < 0.9 < 0.99 < ours["surface Dice at 2 mm, called Dice"] and nothing > 0.65,
     f"""**The flagship's masks score from {min(ours.values()):.2f} to {max(ours.values()):.3f}, depending on the scoring.** Empty masks
 score {nothing:.2f} when slices are pooled with the background. Generous scoring also hides differences: the distance between flagship and atlas
-shrinks from {gap["Dice of each part, their mean (ours)"]:.2f} to {gap["surface Dice at 2 mm, called Dice"]:.2f}. Before believing a score, ask over
+shrinks from {gap["Dice of each part, their mean (ours)"]:.2f} to {gap["surface Dice at 2 mm, called Dice"]:.2f}. Before believing a score, check over
 what it was averaged, what an absent class counts, and what had to be known.""",
 )
 
@@ -499,7 +499,7 @@ else:
 |---|---|
 | Do scores rest on the contralateral hippocampus in training? | No: with it, Dice changes by {leak["difference"]:+.4f}, which is equivalent. |
 | Do intervals of volumes keep their promise of 90 %? | Yes: they contain {100 * held["coverage"]:.1f} % of true volumes. |
-| Is a voxel's probability right as often as it says? | Yes: the mean gap near the border is {gap:.3f}. |
+| Are voxels right as often as their probability states? | Yes: the mean gap near the border is {gap:.3f}. |
 | Does it matter if a crop ends 3 voxels earlier or later? | No: Dice changes by {moved.abs().max():.4f} at most. |
 | Does it matter if a scan is mirrored? | Very much: Dice falls by {-turned.max():.2f} to {-turned.min():.2f}. |""",
     )

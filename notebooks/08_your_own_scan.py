@@ -17,7 +17,7 @@
 # <!-- colab -->
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/hipposeg/hipposeg/blob/main/notebooks/08_your_own_scan.ipynb)
 #
-# **Question.** The networks of this series saw nothing but crops around one hippocampus. How do they segment a whole head, and how does
+# **Question.** The networks were trained on crops around one hippocampus alone. How do they segment a whole head, and how does
 # a user notice that they failed? In short: registration and the prediction itself place the crops, and disagreeing networks show a failure.
 #
 # **What you will learn**
@@ -78,7 +78,7 @@ networks = load_ensemble()
 #
 # Set `my_scan` to a T1-weighted scan of a whole head: NIfTI, MGZ, NRRD, MetaImage, or a folder with a DICOM series. In Colab, upload it
 # first (the folder symbol on the left); nothing leaves the machine that runs this notebook. While `my_scan` is empty, the MNI152 template
-# stands in for a person: an average of many registered heads at 1 mm, without skull, and therefore smooth.
+# replaces a person: an average of many registered heads at 1 mm, without skull, and therefore smooth.
 
 # %%
 my_scan = ""
@@ -129,7 +129,7 @@ ax.legend()
 session.save(fig, "information")
 
 # %% [markdown]
-# The registration tells where to look, and how large the head is. It need not be exact: the next section starts 17 mm off on purpose. The boxes
+# The registration gives the place of the hippocampi and the size of the head. It need not be exact: the next section starts 17 mm off on purpose. The boxes
 # show where the template has each hippocampus, on the middle of the head at 1 mm.
 
 # %%
@@ -161,7 +161,7 @@ session.save(fig, "starting-crops")
 # The networks learned from crops with nearly constant margins, and a crop's place and size change what they predict (appendix A4). So the
 # crop is cut anew around the predicted mask, with the margins of the training set, until predicting in it leaves it where it is. All
 # training crops are left hippocampi, so the right one is mirrored. Such a crop is a **fixed point**: predicting changes nothing. One of the five
-# networks predicts (`networks.first`), and only the largest connected piece of its mask counts. Here the first crop is moved by a centimetre
+# networks predicts (`networks.first`), and only the largest connected piece of its mask counts. Here the first crop is shifted by a centimetre
 # along each axis.
 
 # %%
@@ -292,7 +292,7 @@ session.save(result.show(), "result")
 # %% [markdown]
 # ## 5. Images that must not pass
 #
-# A network always predicts something. Three signals tell good answers from bad ones: the five networks agree, the crop ends near the place
+# A network always predicts something. Three signals separate good predictions from bad ones: the five networks agree, the crop ends near the place
 # where the template has a hippocampus, and the volumes lie in the range of the training set. The first signal is the mean Dice between the
 # networks' masks. Watch it while noise is added to the crop:
 
@@ -338,12 +338,12 @@ with pd.option_context("display.max_colwidth", None):
 passed = [row for row in rows if row["status"] == "ok"]
 session.claim(
     bool(my_scan) or (result.status != "refused" and not passed and shift <= 1 and agreement[-1] < agreement[0]),
-    f"""**A whole head is segmented by looking three times: registration finds the place, the prediction moves the crop, and five networks vote.
-Their disagreement shows a failure.**
+    f"""**A whole head is segmented in three steps: registration finds the place, the prediction moves the crop, and the probabilities of five networks
+are averaged. Disagreement of the networks shows a failure.**
 
 1. Registration finds a head's hippocampi well enough to start.
 2. The crop's final place follows from the prediction: two starts 17 mm apart end {shift} voxels apart.
-3. The networks always answer. {len(rows) - len(passed)} of {len(rows)} spoiled scans were flagged or refused.
+3. The networks always predict something. {len(rows) - len(passed)} of {len(rows)} spoiled scans were flagged or refused.
 
 Scans with lesions, motion or strong atrophy could change this conclusion: none was tried.""",
 )

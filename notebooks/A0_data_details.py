@@ -72,7 +72,7 @@ spec, cases = session.spec, session.cohort.cases
 #
 # Similar volumes might also come from a common age group or site. So we need something that differs between scans of one scanner. A scanner stores
 # integers. Whoever prepared the files multiplied many scans by a factor of their own, and the factor is still there: it is the **gap** between
-# neighbouring intensities. Two crops of one scan must share it.
+# neighbouring intensities. Two crops of one scan must have the same gap.
 
 # %%
 rows = {}
@@ -164,7 +164,7 @@ session.save(fig, "orientation")
 # %% [markdown]
 # ## 3. The border between the parts is one flat cut
 #
-# Where does the anterior part end? Here are cases by the share of the anterior part in the volume, at evenly spaced ranks, with outlines only, so that the
+# Where does the anterior part end? Here are cases sorted by the fraction of the volume that is anterior, at evenly spaced ranks, with outlines only, so that the
 # tissue at the border stays in view.
 
 # %%
@@ -217,7 +217,7 @@ The original scans with their headers could change the first two, the experts' p
 #
 # - The gap can be checked only where both files of a pair store fractions; integers always have a gap of 1.
 # - Odd cases may be left or right: the data show that one side was mirrored, not which.
-# - Whether the share of a part differs because people do or because experts do cannot be told from these data.
+# - The anterior fraction differs between cases. These data do not show whether people or experts cause that.
 #
 # ## Exercises
 #
@@ -245,7 +245,7 @@ else:
 #
 # </details>
 #
-# **2. Mirrored or not?** Write `mirrored`, which tells whether a mask fits another one better after a flip along axis 0.
+# **2. Mirrored or not?** Write `mirrored`, which returns whether a mask fits another one better after a flip along axis 0.
 
 # %% tags=["exercise"]
 mirrored = None  # your function: two boolean masks of one shape -> True or False

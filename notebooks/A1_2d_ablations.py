@@ -191,7 +191,7 @@ tables.readable_differences(pd.concat(steps)).rename(index=words, level=-1)
 # ## 4. Slicing directions, and all of them together
 #
 # Each direction has its own blind spot: what lies between two slices. Networks that cut in different directions have different ones, so their
-# mean probability may be better than each. It costs three trainings. Test-time augmentation (eight moved copies, notebook 04) costs eight predictions.
+# mean probability may be better than each. It costs three trainings. Test-time augmentation (eight transformed copies, notebook 04) costs eight predictions.
 
 # %%
 names = {
@@ -295,7 +295,7 @@ at_edge = {cells["lr"].max()} == set(cells["lr"][list(search.finalists)])
 session.facts(search_gain=best["difference"].tolist())
 session.claim(
     (best["low"] > 0).all() and abs(head) < 0.001 and at_edge,
-    f"""**A search pays for the ready-made encoder:** on the folds that did not choose them, its finalists are {best["difference"].min():.4f} and
+    f"""**A search improves the ready-made encoder:** on the folds that did not choose them, its finalists are {best["difference"].min():.4f} and
 {best["difference"].max():.4f} better than the configuration in use (one seed). Both have the largest rate and the smallest batch of the grid, so
 the best may lie beyond it; no successor was trained. **A coordinate head gains nothing** ({stats.signed(head)}), whatever its width.""",
 )
@@ -308,7 +308,7 @@ session.claim(
     not opposite.any() and (best["low"] > 0).all(),
     """**Which choices matter for the 2D network? Augmentation, slicing direction, empty slices and the network; not the loss.**
 
-1. A short training is a fair judge of large effects and a poor one of augmentation.
+1. A short training shows large effects, and misses that of augmentation.
 2. The mean of three directions is the only clear gain by the standard schedule.
 3. A search found a larger gain for the MobileNetV3 model than any change of the plain U-Net.
 

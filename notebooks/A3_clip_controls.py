@@ -121,13 +121,13 @@ display(angles.assign(**{"mean Dice": dice}).style.format(precision=3, na_rep=""
 session.claim(
     alone.idxmax() == captions.GEOMETRIC and alone.max() < 0.2 < dice["image-free atlas"],
     f"""**Text alone does not segment.** The best set of prompts, in the form of the captions, reaches a Dice of {alone.max():.2f}; the atlas, which ignores the
-image, {dice["image-free atlas"]:.2f}. A patch is five voxels wide, and the towers learned to tell slices apart, not patches. Words that no caption contains
+image, {dice["image-free atlas"]:.2f}. A patch is five voxels wide, and the towers learned to distinguish slices, not patches. Words that no caption contains
 have cosines of about 1: to this tower they are one word.""",
 )
 
 # %% [markdown]
-# Where does text alone see the classes? Each patch's cosine with the class vectors, for the best, the median and the worst test case; and below, each
-# pixel's cosine in the trained guided network, whose logits these maps are.
+# Where does text alone find the classes? Each patch's cosine with the class vectors, for the best, the median and the worst test case; and below, each
+# pixel's cosine in the trained text-guided network, whose logits these maps are.
 
 
 # %%
@@ -154,7 +154,7 @@ if None in networks.values():
     session.say("Pictures are left out whose weights are not on this machine; the profile `standard` trains them.")
 
 # %% [markdown]
-# The guided networks use the prompts in the form of captions. That choice may not be made on test subjects; it was planned, and checked on `dev`, with a
+# The text-guided networks use the prompts in the form of captions. That choice may not be made on test subjects; it was planned, and checked on `dev`, with a
 # HippoCLIP trained on the other training subjects:
 
 # %%
@@ -169,7 +169,7 @@ session.claim(
 # ## 3. The lowest loss that cosines allow
 #
 # The student project's loss stayed at `0.7975`. Is that geometry? The lowest possible loss can be computed: all pixels of a class get the one
-# embedding that is best for the loss, found by descent (`clip_study.lowest_loss`), in a batch that has the training slices' average share of each class.
+# embedding that is best for the loss, found by descent (`clip_study.lowest_loss`), in a batch that has the training slices' average fraction of each class.
 
 # %%
 labels = samples.make_samples(images, cohort, prep, fold["train"]).labels  # as the loss meets them, with their margins
@@ -209,7 +209,7 @@ fixed = load.runs(plan.finished(planned, [registry.RunSpec("clip2d-fixed-scale")
 fig, ax = plt.subplots(figsize=(style.WIDTH, 4))
 for index, (name, floor) in enumerate(floors.items()):
     ax.plot(scales, floor, label=name, **style.line_style(index))
-for run, text in zip((led, *fixed), ("guided network", "control with scale 1"), strict=False):
+for run, text in zip((led, *fixed), ("text-guided network", "control with scale 1"), strict=False):
     ax.plot(run.config["scale"], run.history[-1]["loss"], "D", color=style.INK)
     ax.annotate(
         text, (run.config["scale"], run.history[-1]["loss"]), xytext=(8, 6), textcoords="offset points", fontsize=9
@@ -226,7 +226,7 @@ ax.legend()
 session.save(fig, "lowest-loss")
 
 # %% [markdown]
-# The student's loss was another one: a Dice of all classes, background included, pooled over the batch. Of its class vectors one cosine is known.
+# The student project had another loss: a Dice of all classes, background included, pooled over the batch. Of its class vectors one cosine is known.
 # With that loss, and all cosines set to that value:
 
 # %%
@@ -236,7 +236,7 @@ stuck = fixed[0].history[-1]["loss"] if fixed else float("nan")
 session.claim(
     0 < stuck - floor < 0.1 and abs(students - clip_study.STUDENTS_LOSS) < 0.02,
     f"""**Without a scale, training stops where geometry stops it.** Our control ends at a loss of {stuck:.2f}; the lowest possible one is {floor:.2f}. The lowest
-loss of the student's kind is {students:.3f} on our slices, where the classes' shares may differ; its training stayed at {clip_study.STUDENTS_LOSS}.""",
+loss of the student's kind is {students:.3f} on our slices, where the classes' fractions may differ; its training stayed at {clip_study.STUDENTS_LOSS}.""",
 )
 
 # %% [markdown]
@@ -260,17 +260,17 @@ if len(towers) and len(solid):
 # %% [markdown]
 # ## 5. Few labels
 #
-# Guidance is said to help where labels are few. Both networks learn from 5, 10, 20 and 50 % of the training subjects, in as many steps; the smaller sets
-# are part of the larger ones. Each HippoCLIP is trained on the same few subjects, since a teacher that knew more would bring their labels in.
+# Guidance is expected to help where labels are few. Both networks learn from 5, 10, 20 and 50 % of the training subjects, in as many steps; the smaller sets
+# are part of the larger ones. Each HippoCLIP is trained on the same few subjects, since a teacher trained on more subjects would bring their labels in.
 
 # %%
 curve, apart = clip_study.by_share(planned), clip_study.share_differences(planned)
 if len(apart):
-    curve["series"] = curve["series"].map({"clip2d-guided": "guided", "clip2d-unguided": "plain"})
+    curve["series"] = curve["series"].map({"clip2d-guided": "text-guided", "clip2d-unguided": "plain"})
     fig = intervals.dots(curve, "mean Dice (bars: 95 % interval over subjects and seeds)")
     slices.heading(fig, "More subjects help; guidance is not shown to")
     session.save(fig, "shares")
-    fig = intervals.forest(apart, stats.EQUIVALENCE_MARGIN, "mean Dice, guided minus plain", sort=False)
+    fig = intervals.forest(apart, stats.EQUIVALENCE_MARGIN, "mean Dice, text-guided minus plain", sort=False)
     slices.heading(fig, "Every interval includes zero")
     session.save(fig, "share-differences")
     session.claim(
@@ -322,9 +322,9 @@ Published weights that have seen other images and texts could change this; they 
 # %% [markdown]
 # ## Limits
 #
-# - The lowest loss assumes one embedding a class. For cross-entropy it bounds every network; for Dice it is a guide.
+# - The lowest loss assumes one embedding a class. For cross-entropy it bounds every network; for Dice it is an approximation.
 # - With few subjects, three draws are few, and the teachers also had fewer negatives in a batch.
-# - Equal steps are not equal cost: a teacher has to be trained first, and its tower looks at every slice.
+# - Equal steps are not equal cost: a teacher has to be trained first, and its tower is run on every slice.
 #
 # ## Exercises
 #

@@ -25,7 +25,7 @@
 # - which changes of a scan or a crop a network tolerates;
 # - what calibration is, by computing it, and how one temperature mends it;
 # - how conformal prediction gives a volume an interval with a promise, in five lines;
-# - where along the hippocampus errors lie, and what twelve ways of scoring make of the same masks.
+# - where along the hippocampus errors lie, and which scores twelve ways of scoring give the same masks.
 #
 # For readers of notebook [07](07_evaluation.ipynb); words are in the [glossary](GLOSSARY.md).
 #
@@ -78,7 +78,7 @@ everything = session.results
 main = {run.model: run for run in load.runs(plan.finished(everything, plan.main(session.ws.profile)), session.ws)}
 shown = [main[model] for model in comparisons.SHOWN]
 flagship = main[registry.FLAGSHIP]
-named = {run.name: words.MODELS[run.model] for run in shown}
+named = {run.name: words.short(run.config["title"]) for run in shown}
 
 # %% [markdown]
 # Sections 1 to 6 need trained networks, so `hipposeg-lab study` computed their tables once. Where a data set has none, such as the phantom, the
@@ -100,8 +100,8 @@ if not have:
 # %% [markdown]
 # ## 1. What is a leak worth?
 #
-# Most subjects appear twice in this data set, and the usual folds split by volume. So a network has often met the contralateral hippocampus of a
-# test subject. Where slices are split at random, it has met the test volume itself. Two networks are trained on equally many volumes of equally
+# Most subjects appear twice in this data set, and the usual folds split by volume. So a network was often trained on the contralateral hippocampus of a
+# test subject. Where slices are split at random, it was trained on the test volume itself. Two networks are trained on equally many volumes of equally
 # many subjects, with the same steps and seeds, and scored on the same volumes. The *clean* one saw nothing of the test subjects. The *leaking*
 # one saw their contralateral hippocampus (3D U-Net), or four of five slices of the test volume (2D U-Net, scored on the fifth).
 
@@ -120,7 +120,7 @@ if have:
         contralateral["conclusion"] == "equivalent" and slices_seen["conclusion"] == "better",
         f"""**The contralateral hippocampus adds nothing that matters, other slices of the test volume do.** The first changes Dice by
 {contralateral["difference"]:+.4f} ({contralateral["low"]:+.4f} to {contralateral["high"]:+.4f}), the second by {slices_seen["difference"]:+.4f}
-({slices_seen["low"]:+.4f} to {slices_seen["high"]:+.4f}). A larger network or a longer schedule remembers more.""",
+({slices_seen["low"]:+.4f} to {slices_seen["high"]:+.4f}). A larger network or a longer schedule may remember more.""",
     )
 
 # %% [markdown]
@@ -195,7 +195,7 @@ if have:
 # ## 4. Are the probabilities right?
 #
 # A network is **calibrated** if of all voxels with a probability of 80 %, 80 % are right. Sort voxels into bins by probability; in each bin compare
-# the mean probability with the share that is right. The mean gap is the **expected calibration error** (ECE). Below, outcomes are drawn with
+# the mean probability with the fraction that is right. The mean gap is the **expected calibration error** (ECE). Below, outcomes are drawn with
 # known probabilities, which are then made overconfident. One number mends that: dividing the logarithm of the odds by a **temperature**.
 
 # %%
@@ -255,7 +255,7 @@ flagship's is {best["ece_before"]:.3f}. Averaging over mirrored copies, without 
 # ## 5. Does uncertainty find the bad volumes?
 #
 # Three measures: *entropy* near the predicted border, the loss of Dice that the probabilities themselves predict (*expected*), and how much the
-# members of an ensemble *disagree*. The AUROC is the chance that a volume of the worst quarter is more uncertain than another one; one half is guessing.
+# members of an ensemble *disagree*. The AUROC is the chance that a volume of the worst quarter is more uncertain than another one; one half is chance.
 
 # %%
 if have:
@@ -277,9 +277,9 @@ if have:
     session.claim(
         (mine["auroc_low"] < 0.5).all() and (expected["auroc_low"] > 0.5).any(),
         f"""**For the flagship, no: its uncertainty is not shown to find its bad volumes.** The best of its measures has an AUROC of {mine["auroc"].max():.2f}, whose
-interval ({mine.loc[mine["auroc"].idxmax(), "auroc_low"]:.2f} to {mine.loc[mine["auroc"].idxmax(), "auroc_high"]:.2f}) includes guessing. Leaving the most
+interval ({mine.loc[mine["auroc"].idxmax(), "auroc_low"]:.2f} to {mine.loc[mine["auroc"].idxmax(), "auroc_high"]:.2f}) includes chance. Leaving the most
 uncertain fifth to a person would raise the mean Dice of the others from {risk.loc[1]:.3f} to {risk.loc[kept]:.3f}. With {(expected["auroc_low"] > 0.5).sum()} of
-{len(expected)} other ways to predict, the expected loss does better than guessing. There are few bad volumes here, and no tumour or motion.""",
+{len(expected)} other ways to predict, the expected loss is better than chance. There are few bad volumes here, and no tumour or motion.""",
     )
 
 # %% [markdown]
@@ -346,7 +346,7 @@ if have:
     rows = shares[shares["group"].isin(groups)]
     rows = rows.assign(row=rows["group"].map(groups), series=rows["label"].map(titles))
     colours = {label.name: label.colour for label in spec.labels} | {"whole": style.INK}
-    xlabel = "share of true volumes inside their interval"
+    xlabel = "fraction of true volumes inside their interval"
     fig = intervals.dots(rows, xlabel, colours, line=("promised", coverage.LEVEL))
     slices.heading(fig, "The promise is kept, for small and for large volumes")
     session.save(fig, "coverage")
@@ -437,7 +437,7 @@ differences correlate with {one["r_difference"]:.2f} ({one["r_difference_low"]:.
 # ## 8. Where along the hippocampus?
 #
 # From its anterior to its posterior end the true hippocampus is cut into ten parts of equal length. Above: wrong tissue in the average volume. Below:
-# the same as a share of the true tissue there.
+# the same as a fraction of the true tissue there.
 
 # %%
 wrong = {run.name: errors.of_run(run, session.cohort) for run in shown}
@@ -460,7 +460,7 @@ two fifths of the length. One part is taken for the other only at the plane betw
 # %% [markdown]
 # ## 9. Twelve ways to score the same masks
 #
-# Each way was found in a paper or a published project. The table shows what it makes of the flagship's masks; where masks of several seeds are
+# Each way was found in a paper or a published project. The table shows the score that it gives the flagship's masks; where masks of several seeds are
 # stored, as for the plain networks, `studies/inflation.csv` has their means.
 
 # %%
@@ -479,7 +479,7 @@ display(table.assign(**{"what is done": described}).style.format(precision=4, na
 #
 # ### What five projects report
 #
-# The projects that this series learned from, each with its headline score, what its own files say about it, and our model of the same
+# The projects that these notebooks learned from, each with its headline score, what that score is by its own files, and our model of the same
 # kind. Fair scores of C are estimates. The data of D and E are different ones, and all splits are by volume or slice: nothing is ranked here.
 
 # %%
@@ -499,7 +499,7 @@ session.facts(practices=len(mine) - 1, masks_reach=float(mine["shown"].max()))
 session.claim(
     mine.loc["pooled-nothing", "shown"] > 0.65 and mine["difference"].drop("pooled-nothing").idxmax() == "nsd2",
     f"""**Surface Dice at 2 mm, printed as Dice, adds most to a real prediction: {mine.loc["nsd2", "difference"]:+.3f}.** An empty prediction scores
-{mine.loc["pooled-nothing", "shown"]:.3f} when slices are pooled with the background. How good the projects' networks are, their scores do not tell.""",
+{mine.loc["pooled-nothing", "shown"]:.3f} when slices are pooled with the background. The projects' scores do not show how good their networks are.""",
 )
 
 # %% [markdown]

@@ -92,7 +92,7 @@ class DynUNet:
 
     @torch.inference_mode()
     def predict(self, image: np.ndarray) -> np.ndarray:
-        """The mask, uint8 (X, Y, Z): foreground crop, normalisation, sliding window, mean over mirror images."""
+        """The mask, uint8 (X, Y, Z): foreground crop, normalisation, sliding window, mean over flips."""
         from monai.transforms import NormalizeIntensity
         from monai.transforms.utils import generate_spatial_bounding_box
 

@@ -1,6 +1,6 @@
 """Diagram of a U-Net, drawn from the network itself: it runs once, and what each stage reads is recorded.
 
-Rows are resolutions, the finest on top; stages stand in the order in which they run. A box is as high as its output's
+Rows are resolutions, the finest on top; stages are in the order in which they run. A box is as high as its output's
 side (square root) and as wide as its channels (logarithm), with its name, output shape and parameters above it.
 """
 
@@ -161,7 +161,7 @@ def _draw(ax: Axes, stage: Stage, box: Bbox) -> None:
 
 
 def _course(source: Bbox, target: Bbox, boxes: Sequence[Bbox]) -> list[tuple[float, float]]:
-    """Corners of an arrow: along the row, behind what stands between, or round one corner."""
+    """Corners of an arrow: along the row, behind what lies between, or round one corner."""
     if source.y0 == target.y0:
         between = any(box.y0 == source.y0 and source.x0 < box.x0 < target.x0 for box in boxes)
         y = source.y0 + source.height * (0.78 if between else 0.5)

@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from hipposeg.viz.style import SERIES, WIDTH
 
 # One colour a code base; a released version is dashed, one with shortened schedule and bf16 is solid.
-NAMES = {"ours": "ours", "nnunet": "nnU-Net v2", "dynunet": "MONAI DynUNet"}
+NAMES = {"ours": "Flagship", "nnunet": "nnU-Net v2", "dynunet": "MONAI DynUNet"}
 COLOURS = dict(zip(NAMES, SERIES, strict=False))
-# From here on systems that are close to each other can be told apart.
+# From here on systems that are close to each other can be distinguished.
 UPPER = 0.8
 
 

@@ -82,7 +82,7 @@ def strips(
 ) -> Figure:
     """Draw rows of slices, one grey window a row, under label maps or soft labels; images of one shape, 1 mm pixels.
 
-    Soft labels (K, h, v), background first, on the same or a coarser grid: a class's colour is as opaque as its share.
+    Soft labels (K, h, v), background first, on the same or a coarser grid: a class's opacity is its fraction.
     axis: that the slices are cut across, for letters on the first one. before: the first panel's grey window serves the
     row, and its outline is dotted in white on the others, so that changes of contrast and place show. Raises
     ValueError without panels and for shapes that differ.
@@ -117,7 +117,7 @@ def strips(
 
 
 def mixed(shares: np.ndarray, spec: DatasetSpec) -> np.ndarray:
-    """Mix the classes' colours by share, (K, h, v) -> (v, h, 4) RGBA, opaque by all that is not background."""
+    """Mix the classes' colours by fraction, (K, h, v) -> (v, h, 4) RGBA, opaque by all that is not background."""
     foreground = np.moveaxis(np.clip(shares[1:], 0, 1), 0, -1).transpose(1, 0, 2)  # (v, h, classes)
     total = foreground.sum(-1, keepdims=True)
     colours = np.array([to_rgb(item.colour) for item in spec.labels])

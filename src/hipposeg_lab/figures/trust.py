@@ -86,7 +86,7 @@ def reliability(before: pd.DataFrame, after: pd.DataFrame, errors: pd.DataFrame,
             ax.text(0.97, 0.05, text, ha="right", transform=ax.transAxes, fontsize=8.5)
         ax.set(aspect="equal", xlim=(0, 1), ylim=(0, 1))
     for ax in axes[::ACROSS]:
-        ax.set_ylabel("share that is correct")
+        ax.set_ylabel("fraction that is correct")
     for ax in axes[-ACROSS:]:
         ax.set_xlabel("predicted probability")
         ax.tick_params(labelbottom=True)

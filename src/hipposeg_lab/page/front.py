@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from hipposeg.experiments.registry import FLAGSHIP
+from hipposeg.results.load import ATLAS
 from hipposeg_lab.page import viewer, words
 from hipposeg_lab.page.artifacts import Artifacts, Row
 from hipposeg_lab.page.pictures import VENDOR, places, webp
-from hipposeg_lab.page.view import FiveFolds
+from hipposeg_lab.page.view import CLASSES, FiveFolds
 from hipposeg_lab.studies.published import PUBLISHED
 
 # Practices of the inflation study that the front page draws, from an empty prediction upwards.
@@ -30,6 +32,8 @@ def front_context(art: Artifacts, shared: dict[str, Any]) -> dict[str, Any]:
         "still": still(art),
         "usual": next((one for one in shared["five_folds"] if one.folds == "nnunet"), None),
         "fair": next((one for one in shared["five_folds"] if one.folds == "grouped"), None),
+        "by_part": by_part(art),
+        "short": words.short,
         "compared": compared,
         "step_s": cpu["systems"].get("nnunet", {}).get("step_s"),
         "places": [] if art.ws.is_phantom else places(),
@@ -55,6 +59,14 @@ def pulled(rows: list[Row]) -> bool:
     with np.errstate(invalid="ignore", divide="ignore"):  # equal volumes have none
         found = np.corrcoef([[row[name] for row in rows] for name in ("volume_true", "volume_bias")])
     return bool(found[0, 1] < -0.3)
+
+
+def by_part(art: Artifacts) -> list[tuple[str, str, int, Row]]:
+    """(model, part, place in folds.csv, row) over five folds by subject, atlas and flagship; empty without one."""
+    places = {(row["model"], row["label"]): (at, row) for at, row in enumerate(art.rows("folds"))
+              if (row["folds"], row["part"]) == ("grouped", "all")}  # fmt: skip
+    wanted = [(model, part) for part in CLASSES for model in (ATLAS, FLAGSHIP)]
+    return [(*one, *places[one]) for one in wanted] if places.keys() >= set(wanted) else []
 
 
 def compared(folds: FiveFolds) -> str:

@@ -43,11 +43,11 @@ def _lines(art: Artifacts) -> list[str]:
     head = view.headline(art, rows)
     if head is None:
         return ["No network has been scored yet: run `make all`."]
-    return [*_five_folds(art), *_table(art, rows), "", *_notes(art, head)]
+    return [*_five_folds(art), _fold(art, head), "", *_table(art, rows), "", *_notes(art)]
 
 
 def _five_folds(art: Artifacts) -> list[str]:
-    """One line per kind of folds of which every volume has been scored, and what nnU-Net reports."""
+    """One line for each kind of folds with a score for every volume, and what nnU-Net reports."""
     lines = [
         f"- all {one.row['volumes']} volumes, {one.text}: **{show(one.row['dice'], 'score')}** "
         f"({interval(one.row['low'], one.row['high'], 'score')})"
@@ -72,11 +72,16 @@ def _table(art: Artifacts, rows: list[view.RunRow]) -> list[str]:
     return [*heads, *cells]
 
 
-def _notes(art: Artifacts, head: view.Headline) -> list[str]:
-    """What the table holds, and the times of each kind of CPU that the benchmark measured."""
+def _fold(art: Artifacts, head: view.Headline) -> str:
+    """Which volumes the table's scores are of."""
     who = "synthetic subjects of the phantom" if art.ws.is_phantom else "subjects that no network saw"
     count = f"{show(head.best.run.config['n'], 'count')} volumes of {show(head.n_subjects, 'count')} {who}"
-    lines = [f"Fold {view.PRIMARY[1]} of the folds split by subject: {count}."]
+    return f"All models, on the first of the folds split by subject ({count}):"
+
+
+def _notes(art: Artifacts) -> list[str]:
+    """The times of each kind of CPU that the benchmark measured, and what others report."""
+    lines = []
     for kind in art.bench.get("kinds", ()):
         seconds = show(kind["first_s"], "times")
         lines.append(
@@ -96,8 +101,5 @@ def _claims(art: Artifacts) -> list[str]:
         f"{' on other data' if 'other data' in row['method'] else ''}, here {show(row['ours'], 'score')}"
         for name, row in found.items()
     ]
-    return (
-        ["", "Dice that published student projects report, and their configuration by these rules:", "", *lines]
-        if lines
-        else []
-    )
+    title = "Dice that published student projects report, and their configuration on that fold by these rules:"
+    return ["", title, "", *lines] if lines else []

@@ -16,13 +16,14 @@ import numpy as np
 import pandas as pd
 
 from hipposeg.data.spec import MSD_HIPPOCAMPUS
+from hipposeg.experiments.registry import MODELS
 from hipposeg.metrics import MEAN, UNION
 from hipposeg.results import load
 from hipposeg.results.tables import cases_by_rule
 from hipposeg_lab.page.artifacts import Artifacts, ReportError, file_in
 from hipposeg_lab.page.numbers import show
 from hipposeg_lab.page.view import LABELS
-from hipposeg_lab.page.words import MODELS
+from hipposeg_lab.page.words import short
 
 # Columns of the metrics table: column of `results.load`, and how it is written.
 METRICS = (
@@ -30,12 +31,15 @@ METRICS = (
     ("volume_bias", "bias"),
 )  # fmt: skip
 MOST_MODELS = 8
+# Ends of axis 0. The files do not record the side, but all crops are stored like a left hippocampus in RAS axes: their
+# mean correlates with the left of the MNI head by 0.70, with its reflection by 0.09. So the low end is lateral.
+SIDES = ("lateral", "medial")
 # The row "mean" averages two scores; a mean of two parts' volumes is the volume of nothing.
 NOT_OF_MEAN = ("volume_true", "volume_predicted", "volume_bias")
 
 
 def payload(art: Artifacts, learning: dict[str, Any]) -> str:
-    """Everything that the explorer's script reads, as JSON that may stand inside a script element; "" without files.
+    """Everything that the explorer's script reads, as JSON for a script element; "" without files.
 
     learning: what the function of this name returns.
     """
@@ -56,12 +60,11 @@ def payload(art: Artifacts, learning: dict[str, Any]) -> str:
             | {"scores": texts, "words": [words.get((run.name, case["case"])) or "" for run in runs]}
             | parts
         )
-    models = [
-        {"mask": 1 + at, "words": MODELS.get(run.model, run.model), "text": run.config["title"]}
-        for at, run in zip(kept, runs, strict=True)
-    ]
+    titles = [run.config["title"] for run in runs]
+    models = [{"mask": 1 + at, "title": one, "name": short(one)} for at, one in zip(kept, titles, strict=True)]
     labels = [{"name": label.name, "colour": label.colour} for label in MSD_HIPPOCAMPUS.labels]
-    content = {"models": models, "labels": labels, "rows": LABELS, "cases": cases, "ends": index["ends"]}
+    content = {"models": models, "labels": labels, "rows": LABELS, "cases": cases}
+    content["ends"] = index["ends"] if art.ws.is_phantom else [SIDES, *index["ends"][1:]]
     content |= {"planes": index["planes"], "rules": cases_by_rule(runs[0].values()), "learning": learning}
     return json.dumps(content, sort_keys=True, separators=(",", ":")).replace("<", "\\u003c")
 
@@ -77,7 +80,7 @@ def learning(art: Artifacts) -> dict[str, Any]:
         dice = [show(float(value), "score") for value in kept["dice"]]
     if case not in {one["case"] for one in art.explorer.get("cases", ())}:
         return {}  # the phantom's explorer has other cases
-    return {"case": case, "epochs": epochs, "dice": dice, "masks": masks, "words": MODELS["unet2d"]}
+    return {"case": case, "epochs": epochs, "dice": dice, "masks": masks, "name": MODELS["unet2d"].title}
 
 
 def _base64(folder: Path, name: str) -> str:

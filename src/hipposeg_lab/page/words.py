@@ -22,5 +22,14 @@ class Chapter:
 _DATA = tomllib.loads((Path(__file__).parent / "templates" / "words.toml").read_text(encoding="utf-8"))
 CHAPTERS = tuple(Chapter(**one) for one in _DATA["chapters"])
 CHANGES, FASHIONS, EFFECTS, LEAKING = (_DATA[name] for name in ("changes", "fashions", "effects", "leaking"))
-MODELS, RACERS, GROUPS, WIDTHS = (_DATA[name] for name in ("models", "racers", "groups", "widths"))
+RACERS, GROUPS, WIDTHS = (_DATA[name] for name in ("racers", "groups", "widths"))
 PRACTICES, LEAKS = _DATA["practices"], _DATA["leaks"]
+
+
+def short(title: str) -> str:
+    """The name in a model's title: `Flagship` of "Flagship: 3D U-Net trained ...", the whole title if it has no colon.
+
+    A colon inside parentheses does not count.
+    """
+    name, colon, _ = title.partition(": ")
+    return name if colon and "(" not in name else title

@@ -1,7 +1,7 @@
 """Does uncertainty find the bad cases? Rank correlation, area under the ROC curve, and risk against coverage.
 
 A case's uncertainty is computed from its probabilities alone. It is judged by the Dice of the same prediction: whether
-uncertain cases have a low Dice (Spearman), whether the worst quarter can be told from the rest (AUROC), and the mean
+uncertain cases have a low Dice (Spearman), whether they separate the worst quarter from the rest (AUROC), and the mean
 Dice that is left when the most uncertain cases are handed to a person (Geifman and El-Yaniv 2017, arXiv:1705.08500).
 """
 
@@ -53,7 +53,7 @@ def spearman(uncertainty: np.ndarray, dice: np.ndarray) -> float:
 
 
 def auroc(uncertainty: np.ndarray, bad: np.ndarray) -> float:
-    """Chance that a bad case is more uncertain than another one; 0.5 is guessing. NaN if all or none are bad."""
+    """Chance that a bad case is more uncertain than another one; 0.5 is chance. NaN if all or none are bad."""
     from scipy.stats import mannwhitneyu
 
     if bad.all() or not bad.any():

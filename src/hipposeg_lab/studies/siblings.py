@@ -1,6 +1,6 @@
 """Both hippocampi of a subject, measured by one network: do predicted differences agree with the true ones?
 
-The files do not say which of a subject's two volumes is left and which is right, so they are "first" and "second" by
+The files do not record which of a subject's two volumes is left and which is right, so they are "first" and "second" by
 case number. What a user needs is their difference, an asymmetry. Errors that both sides share cancel out in it, errors
 of each side alone add up; so a network may measure each side well and the difference badly.
 """

@@ -204,5 +204,5 @@ def test_race_draws_every_system_at_its_training_time():
     rows = {"ours": {"train_s": 300, "dice": dice}, "nnunet-released": {"train_s": 310, "dice": dice}}
     fig = bench.race({"5": rows, "15": rows})
     (legend,) = fig.legends
-    assert [text.get_text() for text in legend.get_texts()] == ["ours", "nnU-Net v2, released"]
+    assert [text.get_text() for text in legend.get_texts()] == ["Flagship", "nnU-Net v2, released"]
     assert fig.axes[0].lines[0].get_ydata().tolist() == [0.8, 0.8]

@@ -141,8 +141,8 @@ def test_an_address_opens_what_it_names(lab: Page) -> None:
 
 def test_the_explorer_shows_cases_and_models(viewer: Page) -> None:
     text, scores = viewer.locator("#v-text"), viewer.locator("#v-scores tbody")
-    expect(text).to_contain_text("the median of 2D U-Net")
-    assert viewer.locator("#v-rules").inner_text().startswith("By Dice of 2D U-Net:")
+    expect(text).to_contain_text("the median of The model unet2d")
+    assert viewer.locator("#v-rules").inner_text().startswith("By Dice of The model unet2d:")
     first = drawing(viewer, "[data-axis='0'] canvas")
     viewer.click("#v-after")
     expect(text).not_to_contain_text("median")
@@ -152,11 +152,11 @@ def test_the_explorer_shows_cases_and_models(viewer: Page) -> None:
     assert drawing(viewer, "[data-axis='0'] canvas") == first
     for rule in ("best", "worst"):
         viewer.click(f"#v-rules button >> text={rule}")
-        expect(text).to_contain_text(f"the {rule} of 2D U-Net")
+        expect(text).to_contain_text(f"the {rule} of The model unet2d")
         assert viewer.locator("#v-rules [aria-pressed=true]").count() == 1
     before = scores.text_content()
     viewer.select_option("#v-model", index=1)
-    expect(text).to_contain_text("Atlas that ignores the image: Dice")
+    expect(text).to_contain_text("The model atlas-no-image: Dice")
     assert scores.text_content() != before
     viewer.locator("#plot-cases .dot[data-case='5']").click()
     expect(text).to_contain_text("Case 005")

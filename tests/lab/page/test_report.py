@@ -15,7 +15,7 @@ import pytest
 from fake_artifacts import LABELS, fill, fill_explorer, fill_series, fill_studies, png, put
 from page_numbers import PLACES, Page, expected, wrong_numbers
 
-from hipposeg.experiments.registry import RunSpec
+from hipposeg.experiments.registry import FLAGSHIP, MODELS, RunSpec
 from hipposeg.files import sha256_bytes, write_json, write_text
 from hipposeg.results.load import ATLAS
 from hipposeg.workspace import Workspace, project_root
@@ -114,7 +114,12 @@ def test_the_atlas_is_beside_every_score(whole: tuple[Workspace, Page, Page], ws
         assert "atlas" in html.split(f'id="{table}"')[1].split("</table>")[0].lower(), table
     for text in ('id="claims"', 'id="published"'):
         assert "atlas" in html.split(text)[1].split("</p>")[0], text
-    assert "Atlas that ignores the image" in whole[1].html
+    assert "Image-free atlas" in whole[1].html
+
+
+def test_one_name_for_a_model() -> None:
+    names = {one: front.words.short(MODELS[one].title) for one in (FLAGSHIP, ATLAS, "clip2d-guided")}
+    assert names == {FLAGSHIP: "Flagship", ATLAS: "Image-free atlas", "clip2d-guided": MODELS["clip2d-guided"].title}
 
 
 def test_the_explorer_carries_files_and_scores_as_they_are(ws: Workspace) -> None:
@@ -125,9 +130,10 @@ def test_the_explorer_carries_files_and_scores_as_they_are(ws: Workspace) -> Non
         for part, end in (("image", "webp"), ("masks", "gz")):
             stored = ws.artifacts / "explorer" / f"{case['case']:03d}.{end}"
             assert base64.b64decode(case[part]) == stored.read_bytes()
-    assert [(model["mask"], model["words"]) for model in found["models"]] == [
-        (1, "2D U-Net"), (2, "Atlas that ignores the image"),
+    assert [(model["mask"], model["title"]) for model in found["models"]] == [
+        (1, "The model unet2d"), (2, f"The model {ATLAS}"),
     ]  # fmt: skip
+    assert found["ends"] == [["lateral", "medial"], ["P", "A"], ["I", "S"]]
     for model, dice in enumerate((0.8835, 0.7075)):
         shown = {row: texts[0] for row, texts in zip(found["rows"], found["cases"][0]["scores"][model], strict=True)}
         assert shown["mean"] == expected(str(round(dice + 0.02, 6)), "score")
@@ -409,7 +415,7 @@ def test_readme_block_follows_the_artifacts(ws: Workspace, tmp_path: Path) -> No
     assert readme.current_block(path) == readme.expected_block(ws)
     assert "| 2D U-Net on coronal slices | 0.884 | 0.48\u202fM | n/a |" in text
     assert text.index("Image-free atlas") < text.index("| 2D U-Net on coronal slices ") and "scSE" not in text
-    assert "4 volumes of 3 subjects that no network saw" in text
+    assert "split by subject (4 volumes of 3 subjects that no network saw):" in text
     path.write_text(f"# Title\n{readme.BEGIN}\n")
     with pytest.raises(ReportError, match="0 results blocks"):
         readme.update(path, ws)

@@ -12,7 +12,7 @@ from serving import untrained
 from hipposeg import metrics, stats
 from hipposeg.data.locate import Source
 from hipposeg.data.spec import PHANTOM_SPEC
-from hipposeg.experiments import RunSpec, trainers
+from hipposeg.experiments import RunSpec
 from hipposeg.experiments.registry import MODELS
 from hipposeg.experiments.run import folder_of, train
 from hipposeg.inference import probabilities

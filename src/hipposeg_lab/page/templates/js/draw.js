@@ -6,13 +6,14 @@ if (Volumes.index && document.getElementById("draw")) {
 
   const paint = () => {
     const { volume } = Explorer, { width, height, index } = slice;
-    const place = Slices.fit(canvas, width, height), paper = canvas.getContext("2d");
+    const place = Object.assign(Slices.fit(canvas, width, height), slice), paper = canvas.getContext("2d");
     Slices.grey(paper, volume, width, height, index, place);
     if (done) {
       const tints = Volumes.index.labels.map(({ colour }) => rgb(colour));
       Slices.paint(paper, width, height, place, 0.4, (h, v) => tints[volume.masks[0][index(h, v)] - 1]);
       Slices.outlines(paper, network(), width, height, index, place);
     }
+    Slices.directions(paper, place);
     const at = ([h, v]) => [place.left + h * place.scale, place.top + (height - v) * place.scale];
     paper.strokeStyle = "#fff";
     paper.lineWidth = 2 * place.ratio;

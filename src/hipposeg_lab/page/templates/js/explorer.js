@@ -73,10 +73,10 @@ if (Volumes.index && document.getElementById("viewer")) {
     }));
     const rule = Object.entries(rules).find(([, at]) => at === one.case);
     const [mean, whole] = [found[rows.indexOf("mean")], found[rows.indexOf("union")]];
-    by("v-text").textContent = `Case ${numbered(number)}${rule ? `, the ${rule[0]} of ${models[0].words}` : ""}. ` +
-      `${models[model].words}: Dice ${mean[0]}, volume ${whole[4]} mm³ (expert ${whole[3]}). ${one.words[model]}`;
-    if (lesson) by("v-text").textContent = `Case ${numbered(number)}. ${learning.words} after epoch ${lesson.epoch} of its training: mean Dice ${lesson.dice}.`;
-    by("v-model").title = models[model].text;
+    by("v-text").textContent = `Case ${numbered(number)} of the first fold${rule ? `, the ${rule[0]} of ${models[0].name}` : ""}. ` +
+      `${models[model].name}: Dice ${mean[0]}, volume ${whole[4]} mm³ (expert ${whole[3]}). ${one.words[model]}`;
+    if (lesson) by("v-text").textContent = `Case ${numbered(number)} of the first fold. ${learning.name} after epoch ${lesson.epoch} of its training: mean Dice ${lesson.dice}.`;
+    by("v-model").title = models[model].title;
     for (const button of by("v-rules").querySelectorAll("button")) button.setAttribute("aria-pressed", String(Number(button.value) === one.case));
   };
 
@@ -109,8 +109,8 @@ if (Volumes.index && document.getElementById("viewer")) {
   const redraw = () => { if (Explorer.volume) { drawSlices(); showScores(); setTimeout(drawSurface); } };
 
   cases.forEach((_, number) => by("v-case").add(new Option(numbered(number), number)));
-  models.forEach(({ words }, index) => by("v-model").add(new Option(words, index)));
-  by("v-rules-of").textContent = `By Dice of ${models[0].words}:`;
+  models.forEach(({ title }, index) => by("v-model").add(new Option(title, index)));
+  by("v-rules-of").textContent = `By Dice of ${models[0].name}:`;
   for (const [rule, number] of Object.entries(rules)) {
     const button = Object.assign(document.createElement("button"), { type: "button", textContent: rule, value: number });
     button.addEventListener("click", () => choose(cases.findIndex((one) => one.case === number)));
@@ -123,7 +123,7 @@ if (Volumes.index && document.getElementById("viewer")) {
   for (const id of ["v-truth", "v-mask", "v-wrong"]) by(id).addEventListener("change", redraw);
   by("v-opacity").addEventListener("input", () => { if (Explorer.volume) drawSlices(); });
 
-  // Back from the lesson to the chosen model; the slider stands at the end of the training.
+  // Back from the lesson to the chosen model; the slider returns to the end of the training.
   const forget = () => {
     Explorer.lesson = null;
     if (by("v-epoch")) by("v-epoch").value = by("v-epoch").max;

@@ -1,4 +1,4 @@
-// Scatter plots: the dot that is pointed at, touched, or reached with the arrow keys says what it is.
+// Scatter plots: the dot that is pointed at, touched, or reached with the arrow keys shows its values.
 for (const plot of document.querySelectorAll("[data-plot]")) {
   const dots = [...plot.querySelectorAll("[data-tip]")];
   const area = plot.querySelector(".plot-area");

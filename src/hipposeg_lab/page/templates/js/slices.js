@@ -28,10 +28,11 @@ const Slices = {
       return a === b ? null : rgb(!b ? COLOUR.missed : !a ? COLOUR.extra : COLOUR.swap);
     });
     if (show.mask) this.outlines(paper, mask, width, height, index, place);
-    this.furniture(paper, axis, cross, place, place.ratio);
+    this.crosshair(paper, cross, place);
+    this.directions(paper, place);
   },
 
-  // The canvas at the screen's resolution, and where a slice of this size stands in it.
+  // The canvas at the screen's resolution, and where a slice of this size is in it.
   fit(canvas, width, height) {
     const ratio = window.devicePixelRatio || 1;
     canvas.width = Math.round(canvas.clientWidth * ratio);
@@ -90,8 +91,8 @@ const Slices = {
     });
   },
 
-  // Orientation letters, and dotted lines where the other two planes cut.
-  furniture(paper, axis, cross, { left, top, scale, width, height, across, up }, ratio) {
+  // Dotted lines where the other two planes cut.
+  crosshair(paper, cross, { left, top, scale, ratio, width, height, across, up }) {
     paper.strokeStyle = "rgb(255 255 255 / .45)";
     paper.lineWidth = ratio;
     paper.setLineDash([ratio, 3 * ratio]);
@@ -101,16 +102,20 @@ const Slices = {
     paper.moveTo(left, y); paper.lineTo(left + width * scale, y);
     paper.stroke();
     paper.setLineDash([]);
+  },
+
+  // The names of the four directions, inside the slice's borders.
+  directions(paper, { left, top, scale, ratio, width, height, across, up }) {
     paper.font = `700 ${13 * ratio}px system-ui, sans-serif`;
-    paper.textAlign = "center";
     paper.textBaseline = "middle";
     paper.lineWidth = 3 * ratio;
     paper.strokeStyle = "rgb(0 0 0 / .7)";
     paper.fillStyle = "#fff";
-    const inset = 11 * ratio, [low, high] = [Volumes.index.ends[across], Volumes.index.ends[up]];
-    const middle = [left + (width * scale) / 2, top + (height * scale) / 2];
-    for (const [text, tx, ty] of [[low[0], left + inset, middle[1]], [low[1], left + width * scale - inset, middle[1]],
-      [high[1], middle[0], top + inset], [high[0], middle[0], top + height * scale - inset]]) {
+    const [low, high] = [Volumes.index.ends[across], Volumes.index.ends[up]], inset = 5 * ratio, line = 11 * ratio;
+    const right = left + width * scale, bottom = top + height * scale, [x, y] = [(left + right) / 2, (top + bottom) / 2];
+    for (const [text, align, tx, ty] of [[low[0], "left", left + inset, y], [low[1], "right", right - inset, y],
+      [high[1], "center", x, top + line], [high[0], "center", x, bottom - line]]) {
+      paper.textAlign = align;
       paper.strokeText(text, tx, ty);
       paper.fillText(text, tx, ty);
     }
