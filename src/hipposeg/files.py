@@ -12,7 +12,7 @@ import shutil
 import time
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,9 @@ def reading(path: Path, kind: str) -> Iterator[None]:
     """Turn whatever readers raise on a damaged file into a DamagedError; kind: what the file should be."""
     try:
         yield
-    except (ValueError, EOFError, RecursionError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile) as error:
+    except (
+        ValueError, EOFError, RecursionError, csv.Error, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile
+    ) as error:  # fmt: skip
         found = str(error) or type(error).__name__
         raise DamagedError(
             f"{path}: found a damaged file ({found}), expected {kind}. Restore it with git, or delete it and run the "
@@ -100,6 +102,24 @@ def read_cached(path: Path, digest: str | None = None) -> bytes | None:
         return content
     log.warning("%s is damaged (its content is not what was written) and counts as missing", path)
     return None
+
+
+def cached_arrays(paths: Sequence[Path], make: Callable[[], Sequence[Any]]) -> tuple[Any, ...]:
+    """Arrays in .npy files, whose voxels are read when they are needed.
+
+    make: computes them, if one of the files is missing or is not as it was written; then all are written. Each file has
+    its SHA-256 in another beside it.
+    """
+    import numpy as np
+
+    beside = {path: path.with_name(f"{path.name}.sha256") for path in paths}
+    digests = {path: one.read_text(errors="replace") if one.is_file() else "none" for path, one in beside.items()}
+    if any(read_cached(path, digests[path]) is None for path in paths):
+        for path, array in zip(paths, make(), strict=True):
+            with replacing(path) as temporary:
+                np.save(temporary, array)
+            write_text(beside[path], sha256_file(path))
+    return tuple(np.load(path, mmap_mode="r") for path in paths)
 
 
 def plain(value: Any) -> Any:

@@ -18,13 +18,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TextIO
 
+from filelock import FileLock
+
 from hipposeg.data.spec import DataError
-from hipposeg.files import printable, write_csv, write_json, write_text
+from hipposeg.files import printable, reading, write_csv, write_json, write_text
 from hipposeg.predict.ensemble import Ensemble, Volume, load_ensemble
 from hipposeg.predict.scan import save_labels
 from hipposeg.predict.segment import CHECK, OK, REFUSED, SIDES, Result, segment
 
-TABLE = "volumes.csv"
+TABLE, LOCK = "volumes.csv", ".volumes.lock"
 FAILED = "failed"  # an error of this machine, such as a full disk
 ENDS = ("mm3", "low", "high")  # of a volume and its interval
 PARTS = ("anterior", "posterior", "total", *(f"{s}{part}" for s in SIDES for part in ("_anterior", "_posterior", "")))
@@ -66,7 +68,7 @@ class Folder:
         table = self.path / TABLE
         if not table.exists():
             return {}
-        with table.open(newline="", encoding="utf-8", errors="backslashreplace") as stream:
+        with reading(table, "a table"), table.open(newline="", encoding="utf-8", errors="backslashreplace") as stream:
             reader = csv.DictReader(stream)
             if tuple(reader.fieldnames or ()) == COLUMNS:
                 return {row["image"]: row for row in reader}
@@ -92,6 +94,7 @@ class Folder:
 
     def blocked(self, image: Path) -> str:
         """Why a scan's files may not be written, and what to do; "" if they may."""
+        self.rows |= self._earlier_rows()  # of another process
         for path in self.files(image):
             if path.resolve() in self.inputs:
                 return f"{path} is an input of this call and is not replaced. Name another folder with -o."
@@ -145,8 +148,10 @@ class Folder:
     def _add(self, image: Path, name: str, status: str, reasons: str, more: dict[str, str]) -> None:
         key = as_key(image)
         row = {"image": key, "name": name, "status": status, "reasons": as_cell(reasons)}
-        self.rows[key] = dict.fromkeys(COLUMNS, "") | row | more
-        write_csv(self.path / TABLE, COLUMNS, list(self.rows.values()))
+        with FileLock(self.path / LOCK):
+            self.rows |= self._earlier_rows()  # of another process
+            self.rows[key] = dict.fromkeys(COLUMNS, "") | row | more
+            write_csv(self.path / TABLE, COLUMNS, list(self.rows.values()))
 
 
 def label_table(names: dict[int, str]) -> str:

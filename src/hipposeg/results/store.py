@@ -170,10 +170,7 @@ def _with(table: pd.DataFrame, run: str, rows: pd.DataFrame) -> pd.DataFrame:
 
 def changed_here(ws: Workspace) -> list[str]:
     """Names of runs that this machine trained again and whose mean Dice differs from the published tables'."""
-    path = ws.artifacts / REPRODUCED
-    if not path.is_file():
-        return []
-    found = pd.read_csv(path)
+    found = read_table(ws.artifacts / REPRODUCED, ("run", "difference"))
     return found.loc[found["difference"].abs() > 0, "run"].tolist()
 
 
