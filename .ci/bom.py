@@ -1,4 +1,4 @@
-"""Write sbom.cdx.json: the packages of requirements.lock with versions and licences (CycloneDX 1.6). `make bom` runs it.
+"""Write sbom.cdx.json: the packages of requirements.lock with their licences (CycloneDX 1.6). `make bom` runs it.
 
 Licences are those that the installed packages state; one for another system states none here.
 """
