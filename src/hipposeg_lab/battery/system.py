@@ -49,7 +49,7 @@ REFUSED = (
     ("serve -o {}/file", "", {}),
 )
 # Imported once; the processes of `start` have them from their beginning.
-PRELOADED = ["distributed", "monai.metrics", "pandas", "papermill", "pytest", "safetensors.torch", "scipy.stats"]
+PRELOADED = ["distributed", "hipposeg_lab.battery", "monai.metrics", "papermill", "pytest", "scipy.stats"]
 
 
 def environment(folder: Path) -> dict[str, str]:
