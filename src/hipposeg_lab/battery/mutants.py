@@ -121,6 +121,7 @@ def _test(module: str, source: str) -> None:
     for name in [name for name in sys.modules if name.split(".")[0] == "hipposeg"]:
         del sys.modules[name]
     os.chdir(project_root())
+    os.environ.pop("HIPPOSEG_OUT", None)
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(quiet, 1), os.dup2(quiet, 2)
     tests = [f"tests/{name}" for name in MODULES[module]]
