@@ -88,7 +88,7 @@ bench: .venv/.stamp-bench ## accuracy for equal time, and speed, beside nnU-Net 
 	@$(BIN)/hipposeg-lab bench
 speed: .venv/.stamp-bench ## speed of this CPU in float32, beside nnU-Net v2 and DynUNet (ten minutes, idle machine)
 	@$(BIN)/hipposeg-lab bench --quick
-battery: $(READY) ## damage caches, tables and scans, fill the disk, kill trainings; writes studies/battery.csv (an hour)
+battery: $(READY) ## try damage, kills and small bugs; writes studies/battery.csv and two more; goes on where it stopped (hours)
 	@$(BIN)/hipposeg-lab battery
 
 lab: $(READY) ## JupyterLab on the notebooks

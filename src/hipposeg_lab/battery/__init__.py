@@ -1,7 +1,7 @@
 """What can break, tried: damaged files, a system that refuses, kills, other surroundings, and bugs put into the code.
 
-`make battery` runs it. A seed gives the same trials again; those that are done wait in `.work/battery/` and are not
-repeated, so a stopped battery goes on. A trial of the first table ends in one of five ways:
+`make battery` runs it. A seed gives the same trials again; those that are done on the present sources wait in
+`.work/battery/` and are not repeated, so a stopped battery goes on. A trial of the first table ends in one of five ways:
 
 - clear: an error or a warning names the file;
 - harmless: the result is that of the undamaged file, or of a run that nothing disturbed;
@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from hipposeg import files
+from hipposeg.workspace import source_hash
 from hipposeg_lab.battery import damage, determinism, mutants, system
 from hipposeg_lab.battery.damage import OUTCOMES, SILENT, TRACEBACK
 
@@ -66,7 +67,7 @@ def run(
 
     Args:
         artifacts: an artifacts folder.
-        work: the trials that are done are kept there, one file a seed.
+        work: the trials that are done are kept there, one file for each seed and state of the sources.
         seed: of the damage, the moments of kills, and the sample of mutants.
         count: trials of each kind of damage.
         killed: kills of a training, and of a smoke run.
@@ -78,7 +79,7 @@ def run(
     Returns:
         1 if a trial was silent or ended in a traceback, else 0.
     """
-    until, path = time.monotonic() + 60 * minutes, work / f"{seed}.json"
+    until, path = time.monotonic() + 60 * minutes, work / f"{seed}-{source_hash()[:16]}.json"
     done: dict[str, list[Any]] = json.loads(files.read_cached(path) or b"{}")
     with tempfile.TemporaryDirectory() as name:
         every = parts(Path(name), seed, count, killed, changed)
