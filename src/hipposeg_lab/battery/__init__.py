@@ -1,7 +1,8 @@
 """What can break, tried: damaged files, a system that refuses, kills, other surroundings, and bugs put into the code.
 
-`make battery` runs it. A seed gives the same trials again; those that are done on the present sources wait in
-`.work/battery/` and are not repeated, so a stopped battery goes on. A trial of the first table ends in one of five ways:
+`make battery` runs it. A seed gives the same trials again. Those that are done on the present sources wait in
+`.work/battery/` and are not repeated, so a stopped battery goes on. A trial of the first table ends in one of five
+ways:
 
 - clear: an error or a warning names the file;
 - harmless: the result is that of the undamaged file, or of a run that nothing disturbed;
