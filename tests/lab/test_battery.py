@@ -78,16 +78,16 @@ def careless() -> int:
 def test_kills_find_a_half_file(tmp_path, monkeypatch, step, outcome):
     monkeypatch.setattr(system, "PRELOADED", ["hipposeg_lab.battery", "pytest"])
     monkeypatch.setattr(system, "KILLED", {"it": (step,)})
-    monkeypatch.setattr(system, "_whole", lambda *_: (system.finish(tmp_path / "whole", (step,))[0], 0.4))
-    (tmp_path / "whole").mkdir()
-    found = [one for seed in range(3) for one in system.kills(tmp_path, "it", np.random.default_rng(seed), 0)]
+    found = []
+    for seed in range(3):
+        found += system.kills(tmp_path, tmp_path / "kept", "it", np.random.default_rng(seed), 0)
     assert len(found) >= 3 and outcome in found and set(found) <= {damage.HARMLESS, outcome}
 
 
 def test_surroundings_are_compared_with_the_first(tmp_path, monkeypatch):
     made = {"first-train": {"a": "1", "b": "2"}, "0": {"a": "1", "b": "2"}, "1": {"a": "1", "c": "2"}}
-    monkeypatch.setattr(determinism, "_made", lambda folder, command, where: made[folder.name])
-    (same,), (other,) = (determinism.trial(tmp_path, None, number) for number in (0, 1))
+    monkeypatch.setattr(determinism, "_made", lambda folder, *_: made[folder.name])
+    (same,), (other,) = (determinism.trial(tmp_path, tmp_path, None, number) for number in (0, 1))
     assert (same["surroundings"], same["files"], same["same"], same["differing"]) == ("nothing differs", 2, 2, "")
     assert (other["command"], other["same"], other["differing"]) == ("train", 0, "b c")
 

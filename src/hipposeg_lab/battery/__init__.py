@@ -48,14 +48,15 @@ class Part:
     trial: Callable[[np.random.Generator, int], list[Any]]
 
 
-def parts(folder: Path, seed: int, count: int, killed: int, changed: int) -> list[Part]:
-    """All parts; arguments as of `run`. What they need is made in `folder` when their first trial begins."""
+def parts(folder: Path, kept: Path, seed: int, count: int, killed: int, changed: int) -> list[Part]:
+    """All parts; arguments as of `run`. What they need is made in `folder`, or once in `kept`, by their first trial."""
     found = [Part(TABLE, one, count, partial(damage.trial, folder, one)) for one in damage.KINDS]
     found.append(Part(TABLE, "a system that refuses", len(system.REFUSED), partial(system.refused, folder)))
-    found.append(Part(TABLE, "two trainings at once", system.PAIRS, partial(system.at_once, folder)))
-    found += [Part(TABLE, f"kills of {one}", killed, partial(system.kills, folder, one)) for one in system.KILLED]
+    found.append(Part(TABLE, "two trainings at once", system.PAIRS, partial(system.at_once, folder, kept)))
+    for one in system.KILLED:
+        found.append(Part(TABLE, f"kills of {one}", killed, partial(system.kills, folder, kept, one)))
     cells = determinism.CELLS
-    found.append(Part(DETERMINISM, "determinism", len(cells), partial(determinism.trial, folder)))
+    found.append(Part(DETERMINISM, "determinism", len(cells), partial(determinism.trial, folder, kept)))
     chosen = mutants.sample(changed, seed)
     return [*found, Part(MUTANTS, "mutants", len(chosen), partial(mutants.trial, chosen))]
 
@@ -68,7 +69,7 @@ def run(
 
     Args:
         artifacts: an artifacts folder.
-        work: the trials that are done are kept there, one file for each seed and state of the sources.
+        work: the trials that are done are kept there, in a folder for each seed and state of the sources.
         seed: of the damage, the moments of kills, and the sample of mutants.
         count: trials of each kind of damage.
         killed: kills of a training, and of a smoke run.
@@ -80,10 +81,12 @@ def run(
     Returns:
         1 if a trial was silent or ended in a traceback, else 0.
     """
-    until, path = time.monotonic() + 60 * minutes, work / f"{seed}-{source_hash()[:16]}.json"
+    until, kept = time.monotonic() + 60 * minutes, work / f"{seed}-{source_hash()[:16]}"
+    kept.mkdir(parents=True, exist_ok=True)
+    path = kept / "done.json"
     done: dict[str, list[Any]] = json.loads(files.read_cached(path) or b"{}")
     with tempfile.TemporaryDirectory() as name:
-        every = parts(Path(name), seed, count, killed, changed)
+        every = parts(Path(name), kept, seed, count, killed, changed)
         for part in [one for one in every if only in one.name]:
             found = done.setdefault(part.name, [])
             try:

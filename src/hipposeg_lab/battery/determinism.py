@@ -1,15 +1,15 @@
 """Training and prediction in other surroundings, compared byte for byte with the first."""
 
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from hipposeg import files
+from hipposeg.data import phantom
 from hipposeg.data.spec import PHANTOM_SPEC
 from hipposeg.reproduce import compared_files
 from hipposeg.workspace import Workspace
@@ -50,21 +50,19 @@ PREDICTED = {
 CELLS = [("train", name) for name in OTHERS] + [("predict", name) for name in (*OTHERS, *PREDICTED)]
 
 
-def trial(folder: Path, _: np.random.Generator, number: int) -> list[dict[str, Any]]:
+def trial(folder: Path, kept: Path, _: np.random.Generator, number: int) -> list[dict[str, Any]]:
     """The row of one of CELLS: how many files are the same, and the names of the others."""
     command, name = CELLS[number]
-    first, found = _first(folder, command), _made(folder / f"{number}", command, (OTHERS | PREDICTED)[name])
+    noted = kept / f"first-{command}.json"
+    if not noted.exists():
+        files.write_json(noted, _made(folder / f"first-{command}", kept, command, FIRST))
+    first, found = files.read_json(noted), _made(folder / f"{number}", kept, command, (OTHERS | PREDICTED)[name])
     differing = sorted(path for path in first | found if first.get(path) != found.get(path))
     return [{"command": command, "surroundings": name, "files": len(first), "same": len(first) - len(differing),
              "differing": " ".join(differing)}]  # fmt: skip
 
 
-@cache
-def _first(folder: Path, command: str) -> dict[str, str]:
-    return _made(folder / f"first-{command}", command, FIRST)
-
-
-def _made(folder: Path, command: str, where: Surroundings) -> dict[str, str]:
+def _made(folder: Path, kept: Path, command: str, where: Surroundings) -> dict[str, str]:
     """Run a command below a new folder; name -> hash of each file that it leaves."""
     work, out = folder / where.inside, folder / where.inside / "out"
     work.mkdir(parents=True)
@@ -73,7 +71,7 @@ def _made(folder: Path, command: str, where: Surroundings) -> dict[str, str]:
         calls = [["-c", "from hipposeg_lab.battery import system; system.train()"]]
         found = Workspace(out, "phantom", "smoke").artifacts
     else:
-        scans = _scans(folder.parent, where.scans)
+        scans = _scans(kept / where.scans)
         chosen = [str(scans[place]) for place in where.order]
         size = len(chosen) // where.calls
         calls = [[*PREDICT, *chosen[n * size : (n + 1) * size], "-o", str(out)] for n in range(where.calls)]
@@ -87,12 +85,8 @@ def _made(folder: Path, command: str, where: Surroundings) -> dict[str, str]:
     return compared_files(found)
 
 
-@cache
-def _scans(folder: Path, name: str) -> list[Path]:
-    """Some crops of the phantom, in a folder of this name."""
-    made = Workspace(folder / "first-train" / "out", "phantom", "smoke").work / "data"
-    if not made.exists():
-        _first(folder, "train")
-    names = [PHANTOM_SPEC.file_name(number) for number in range(1, SCANS + 1)]
-    (folder / name).mkdir()
-    return [Path(shutil.copy(next(made.glob(f"*/imagesTr/{one}")), folder / name / one)) for one in names]
+def _scans(folder: Path) -> list[Path]:
+    """Some crops of a phantom."""
+    if not folder.exists():
+        phantom.generate(folder, PHANTOM_SPEC, SCANS, seed=4)
+    return [folder / "imagesTr" / PHANTOM_SPEC.file_name(number) for number in range(1, SCANS + 1)]
