@@ -32,7 +32,7 @@ class Surroundings:
     calls: int = 1
 
 
-FIRST = Surroundings({"PYTHONHASHSEED": "0", "TZ": "UTC", "LC_ALL": "C.UTF-8"})
+FIRST = Surroundings({"HIPPOSEG_THREADS": "1", "PYTHONHASHSEED": "0", "TZ": "UTC", "LC_ALL": "C.UTF-8"})
 OTHERS = {
     "nothing differs": FIRST,
     "two threads": Surroundings({"HIPPOSEG_THREADS": "2", "OMP_NUM_THREADS": "2"}),
