@@ -19,6 +19,9 @@ from typing import Any
 
 log = logging.getLogger(__name__)
 
+# How a cell begins that a spreadsheet takes for a formula, and may run.
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
 
 class DamagedError(ValueError):
     """A file that is not what it should be. The message names it, its cause is what a reader found."""
@@ -206,6 +209,17 @@ def gunzip(content: bytes, most: int, wbits: int = 31) -> bytes:
 def printable(text: str) -> str:
     """A text without what moves a terminal's cursor, clears it or reorders letters; line ends stay."""
     return "".join(one if one == "\n" or one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
+def as_utf8(text: str) -> str:
+    """A text without what UTF-8 cannot store: bytes of a file name in another encoding become escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def as_cell(text: str) -> str:
+    """A text that is one line, steers no terminal and is no formula to a spreadsheet."""
+    text = printable(as_utf8(text)).replace("\n", " ")
+    return "'" * text.startswith(FORMULA) + text
 
 
 def smaller_png(content: bytes) -> bytes:

@@ -21,7 +21,7 @@ from typing import Any, TextIO
 from filelock import FileLock
 
 from hipposeg.data.spec import DataError
-from hipposeg.files import printable, reading, write_csv, write_json, write_text
+from hipposeg.files import FORMULA, as_cell, as_utf8, printable, reading, write_csv, write_json, write_text
 from hipposeg.predict.ensemble import Ensemble, Volume, load_ensemble
 from hipposeg.predict.scan import save_labels
 from hipposeg.predict.segment import CHECK, OK, REFUSED, SIDES, Result, segment
@@ -32,8 +32,6 @@ ENDS = ("mm3", "low", "high")  # of a volume and its interval
 PARTS = ("anterior", "posterior", "total", *(f"{s}{part}" for s in SIDES for part in ("_anterior", "_posterior", "")))
 COLUMNS = ("image", "status", "name", *(f"{part}_{end}" for part in PARTS for end in ENDS), "asymmetry",
            "intracranial_ml", "agreement", "reasons")  # fmt: skip
-# How a cell begins that a spreadsheet takes for a formula, and may run.
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 ENDINGS = ("_dseg.nii.gz", "_dseg.tsv", "_volumes.json", "_qc.html", "_dseg.dcm")
 SUFFIXES = (".nii.gz", ".nii", ".mgz", ".mgh", ".nrrd", ".mha", ".mhd", ".dcm")
 DISCLAIMER = (
@@ -188,21 +186,10 @@ def as_key(image: Path) -> str:
     return as_utf8(os.path.abspath(image))
 
 
-def as_utf8(text: str) -> str:
-    """A text without what UTF-8 cannot store: bytes of a file name in another encoding become escapes."""
-    return text.encode("utf-8", "backslashreplace").decode()
-
-
 def harmless(name: str) -> str:
     """A name of files, without what steers a terminal, that is no formula to a spreadsheet."""
     name = "".join(one if one.isprintable() else "_" for one in name)
     return "_" * name.startswith(FORMULA) + name
-
-
-def as_cell(text: str) -> str:
-    """A text that is one line, steers no terminal and is no formula to a spreadsheet."""
-    text = printable(as_utf8(text)).replace("\n", " ")
-    return "'" * text.startswith(FORMULA) + text
 
 
 def picture(result: Result) -> bytes:
