@@ -77,6 +77,7 @@ KILLED = {
 }
 MOST_KILLS = 10  # of one training or smoke run
 PAIRS = 10  # of trainings at once
+MOST_S = 1800  # of one command
 BOTH = (train, partial(train, 1))
 
 
@@ -84,7 +85,7 @@ def hipposeg(folder: Path, words: str, limit: str = "", **settings: str) -> subp
     """Run a command in a shell, with more settings in the environment of `folder`."""
     line = f"{limit} exec '{sys.executable}' -m hipposeg.cli {words}"
     env = environment(folder) | settings
-    return subprocess.run(["bash", "-c", line], env=env, capture_output=True, text=True, check=False)
+    return subprocess.run(["bash", "-c", line], env=env, capture_output=True, text=True, check=False, timeout=MOST_S)
 
 
 def refused(folder: Path, _: np.random.Generator, number: int) -> list[str]:
@@ -120,15 +121,15 @@ def start(function: Callable[..., None], *args: Any) -> BaseProcess:
     return process
 
 
-def _steps(folder: Path, steps: Sequence[Step]) -> None:
-    """In a process of its own: run the steps that have not ended in an earlier call."""
+def _steps(folder: Path, steps: Sequence[Step], place: int = 0) -> None:
+    """In a process of its own, one of several: run the steps that have not ended in an earlier call."""
     os.setsid()
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(quiet, 1), os.dup2(quiet, 2)
     os.environ.clear()
     os.environ.update(environment(folder))
     for number, step in enumerate(steps):
-        ended = folder / f"ended{number}"
+        ended = folder / f"ended{place}.{number}"
         if not ended.exists():
             if step():
                 sys.exit(1)
@@ -137,7 +138,7 @@ def _steps(folder: Path, steps: Sequence[Step]) -> None:
 
 def finish(folder: Path, *several: Sequence[Step]) -> list[Path]:
     """Run sequences of steps to their end, at once; returns the folder of artifacts, or nothing if one failed."""
-    processes = [start(_steps, folder, steps) for steps in several]
+    processes = [start(_steps, folder, steps, place) for place, steps in enumerate(several)]
     for process in processes:
         process.join()
     failed = any(process.exitcode for process in processes)
