@@ -18,11 +18,11 @@ FEW = 6
 
 @pytest.fixture(scope="module")
 def at(tmp_path_factory):
-    return tmp_path_factory.mktemp("battery")
+    return tmp_path_factory.mktemp("battery"), tmp_path_factory.mktemp("kept")
 
 
 def outcomes(at, kind, count=FEW, seed=1):
-    return [damage.trial(at, kind, np.random.default_rng([seed, n]), n)[0] for n in range(count)]
+    return [damage.trial(*at, kind, np.random.default_rng([seed, n]), n)[0] for n in range(count)]
 
 
 @pytest.mark.parametrize("kind", damage.KINDS)
@@ -38,7 +38,7 @@ def test_a_check_that_is_gone_is_noticed(at, monkeypatch):
             return None
         return path.read_bytes() if digest else path.read_bytes().partition(b"\n")[2]
 
-    damage.targets(at)
+    damage.targets(*at)
     monkeypatch.setattr(files, "read_cached", believing)
     monkeypatch.setattr(damage.weights, "read_cached", believing)
     monkeypatch.setattr(load, "_check_rows", lambda *_: None)

@@ -50,7 +50,7 @@ class Part:
 
 def parts(folder: Path, kept: Path, seed: int, count: int, killed: int, changed: int) -> list[Part]:
     """All parts; arguments as of `run`. What they need is made in `folder`, or once in `kept`, by their first trial."""
-    found = [Part(TABLE, one, count, partial(damage.trial, folder, one)) for one in damage.KINDS]
+    found = [Part(TABLE, one, count, partial(damage.trial, folder, kept, one)) for one in damage.KINDS]
     found.append(Part(TABLE, "a system that refuses", len(system.REFUSED), partial(system.refused, folder)))
     found.append(Part(TABLE, "two trainings at once", system.PAIRS, partial(system.at_once, folder, kept)))
     for one in system.KILLED:

@@ -2,6 +2,7 @@
 
 import gzip
 import logging
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from hipposeg.workspace import Workspace
 
 OUTCOMES = CLEAR, HARMLESS, ACCEPTED, SILENT, TRACEBACK = ("clear", "harmless", "accepted", "silent", "traceback")
 RUN = RunSpec("unet2d", schedule="smoke", hardware="fp32")
+PEOPLE, SEED = 6, 4  # of the phantom
 # Impossible values of scores.csv.gz by column.
 IMPOSSIBLE = {
     "dice": ("1.5", "-0.1", "inf", "x"), "nsd1": ("1.01", "-1"), "hd95": ("-0.5", "inf"), "volume_true": ("-1", "?"),
@@ -99,9 +101,9 @@ class Target:
         return self.path.read_bytes(), self.use()
 
 
-def trial(folder: Path, kind: str, rng: np.random.Generator, number: int) -> list[str]:
+def trial(folder: Path, kept: Path, kind: str, rng: np.random.Generator, number: int) -> list[str]:
     """Damage one of the files of a kind, let the program use it, and make it whole again; returns the outcome."""
-    among = targets(folder)[kind]
+    among = targets(folder, kept)[kind]
     target = among[number % len(among)]
     content, expected = target.whole
     target.path.write_bytes(target.change(content, rng))
@@ -141,14 +143,21 @@ def _listening() -> Iterator[list[str]]:
 
 
 @cache
-def targets(folder: Path) -> dict[str, list[Target]]:
-    """Make a phantom, a finished run and scans below `folder`; returns the files of each kind of KINDS."""
-    data, ws = folder / "data" / FOLDER, Workspace(folder, "phantom", "smoke")
-    phantom.generate(data, PHANTOM_SPEC, n_subjects=6, seed=4)
+def targets(folder: Path, kept: Path) -> dict[str, list[Target]]:
+    """Make a phantom, a finished run and scans below `folder`; returns the files of each kind of KINDS.
+
+    Phantom and run are made once in `kept` and copied.
+    """
+    made = Workspace(kept / "damaged", "phantom", "smoke")
+    data = made.root / "data" / FOLDER
+    if not phantom.is_current(data, PHANTOM_SPEC, PEOPLE, SEED):
+        phantom.generate(data, PHANTOM_SPEC, PEOPLE, SEED)
     people = cohorts.load(Source("phantom", data, PHANTOM_SPEC))
-    folds = folding.read_or_write(ws.folds, people)
-    runs.train(RUN, people, folds, ws)
-    found = [*_caches(people, folds, ws), *_tables(ws), *_scans(people, folder)]
+    folds = folding.read_or_write(made.folds, people)
+    runs.train(RUN, people, folds, made)
+    ws = Workspace(Path(shutil.copytree(made.root, folder / "damaged")), "phantom", "smoke")
+    people = cohorts.load(Source("phantom", ws.root / "data" / FOLDER, PHANTOM_SPEC))
+    found = [*_caches(people, folds, ws), *_tables(ws), *_scans(people, ws.root)]
     return dict(zip(KINDS, found, strict=True))
 
 
