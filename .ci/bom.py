@@ -38,5 +38,12 @@ def bill() -> dict:
     return start | {"components": components}
 
 
+def text() -> str:
+    """The bill as JSON, one line a package."""
+    found = bill()
+    lines = ",\n".join(f"  {json.dumps(one)}" for one in found.pop("components"))
+    return f'{json.dumps(found, indent=1)[:-2]},\n "components": [\n{lines}\n ]\n}}\n'
+
+
 if __name__ == "__main__":
-    (ROOT / "sbom.cdx.json").write_text(json.dumps(bill(), indent=1) + "\n")
+    (ROOT / "sbom.cdx.json").write_text(text())
