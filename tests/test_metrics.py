@@ -40,6 +40,13 @@ def test_dice_and_iou_by_hand():
     assert list(rows) == ["anterior", "posterior", "union", "mean"] == list(metrics.labels_of(MSD_HIPPOCAMPUS))
 
 
+def test_dice_of_each_class_is_that_of_its_row():
+    truth = np.array([0, 1, 1, 1, 2, 2, 0, 0], np.uint8).reshape(2, 2, 2)
+    prediction = np.array([1, 1, 1, 2, 2, 0, 0, 0], np.uint8).reshape(2, 2, 2)
+    found = metrics.class_dice(prediction, truth, MSD_HIPPOCAMPUS)
+    assert found == {"anterior": pytest.approx(2 / 3), "posterior": pytest.approx(1 / 2)}
+
+
 def test_cube_against_itself_shifted_by_three():
     """Two 8 voxel cubes, one shifted by 3 along the first axis: all distances can be counted."""
     truth, prediction = cube((1, 1, 1), (8, 8, 8), (13, 10, 10)), cube((4, 1, 1), (8, 8, 8), (13, 10, 10))

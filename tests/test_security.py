@@ -2,9 +2,11 @@
 
 import ast
 import re
+import sys
 
 import pytest
 
+from hipposeg.viz import surface
 from hipposeg.workspace import project_root
 
 ROOT = project_root()
@@ -45,6 +47,19 @@ def test_servers_name_the_loopback_interface():
     for path, text in texts.items():
         for address in re.findall(r'dashboard_address"?[=:] ?("[^"]*"|None)', text):
             assert address in ('"127.0.0.1:0"', "None"), path
+
+
+def test_the_scene_in_a_notebook_listens_on_this_machine_alone_and_downloads_nothing(monkeypatch):
+    from trame_pyvista.jupyter import launch_server
+    from trame_server.core import Server
+
+    monkeypatch.delenv("TRAME_DEFAULT_HOST", raising=False)
+    monkeypatch.delitem(sys.modules, "trame.widgets.vtklocal", raising=False)
+    surface.without_downloads()
+    hosts = []
+    monkeypatch.setattr(Server, "start", lambda self, **options: hosts.append(options["host"]))
+    launch_server("security")
+    assert hosts == ["127.0.0.1"]
 
 
 def test_every_test_that_the_promises_name_exists():

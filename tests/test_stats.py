@@ -23,6 +23,10 @@ def test_icc_agreement_falls_with_a_constant_bias_and_consistency_does_not():
     assert (shifted.bias, shifted.low, shifted.high) == pytest.approx((100, 100, 100))
 
 
+def test_width_of_an_interval():
+    assert stats.Interval(0.5, 0.4, 0.7).width == pytest.approx(0.3)
+
+
 def test_bland_altman_by_hand():
     # Differences -1, 1, 3: mean 1, sample SD 2.
     found = stats.agreement(np.array([9.0, 21.0, 33.0]), np.array([10.0, 20.0, 30.0]))
@@ -124,6 +128,23 @@ def test_intervals_draw_a_subjects_cases_together():
         assert (counts[::2] == counts[1::2]).all()
 
 
+def test_a_statistic_gets_the_indices_of_its_seeds():
+    for seeds, some in ((1, {(0,)}), (2, {(0, 0), (0, 1), (1, 0), (1, 1)})):
+        met = set()
+        stats.of_cases(lambda i, k, met=met: met.add(tuple(k.tolist())) or 1.0, [1, 2], seeds)
+        assert met == some
+
+
+def test_a_resample_of_one_value_counts():
+    values = np.array([1.0, 0, 0, 0, *[np.nan] * 16])
+    found = stats.interval(values, np.arange(20))
+    (drawn,) = stats._draws(stats.RESAMPLES, 20)
+    counts = drawn[:, :4].sum(axis=1)
+    means = (drawn @ np.nan_to_num(values))[counts > 0] / counts[counts > 0]
+    assert (found.low, found.high) == pytest.approx(np.percentile(means, [2.5, 97.5])) and (counts == 1).any()
+    assert found.high > np.percentile(means[counts[counts > 0] > 1], 97.5)
+
+
 def test_correlation_and_its_interval():
     rng = np.random.default_rng(3)
     x = rng.normal(size=200)
@@ -137,5 +158,6 @@ def test_correlation_and_its_interval():
     shifted = stats.correlation(1e5 + 3 * x, -y)
     assert (shifted.value, shifted.low, shifted.high) == pytest.approx((-found.value, -found.high, -found.low))
     assert np.isnan(stats.correlation(np.ones(5), np.arange(5.0)).value)
+    assert stats.correlation([1, 2, 3], [1, 2, 3]).value == pytest.approx(1)
     with pytest.raises(ValueError, match="3 or more"):
         stats.correlation([1, 2], [1, 2])

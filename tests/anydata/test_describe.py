@@ -18,6 +18,7 @@ from hipposeg.data import cohort, folds, phantom
 from hipposeg.data.locate import Source
 from hipposeg.data.read import read_case
 from hipposeg.data.spec import MSD_HIPPOCAMPUS, PHANTOM_SPEC, DataError
+from hipposeg.files import DamagedError
 
 SIZES = {"msd": (16, 20, 14), "nnunet": (16, 18, 12), "mrihs": (48, 56, 40), "hipmri": (24, 22, 14)}
 
@@ -229,6 +230,14 @@ def test_a_malformed_set_is_named_with_what_was_found_and_what_to_do(layout: str
     text = str(caught.value)
     assert str(folder) in text and "found" in text and "expected" in text
     assert text.endswith(".") and ". " in text.split("expected", 1)[1], f"no advice in: {text}"
+
+
+@pytest.mark.parametrize("content", [b"case\tsubject\n\xff\t1\n", b"case\tsubject\n" + b"x" * (1 << 18)])
+def test_a_table_of_subjects_that_is_damaged_is_named(content: bytes, broken) -> None:
+    folder = broken("nnunet")
+    (folder / "cases.tsv").write_bytes(content)
+    with pytest.raises(DamagedError, match=r"cases\.tsv: found a damaged file .*expected a table in UTF-8"):
+        describe(folder, "column:subject")
 
 
 def test_a_folder_without_a_layout_is_named_with_those_that_are_known(tmp_path: Path, sets: dict[str, Path]) -> None:

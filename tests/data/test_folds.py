@@ -117,3 +117,10 @@ def test_the_file_is_written_once_and_guarded(phantom, tmp_path):
     path.write_text("{")
     with pytest.raises(DataError, match="not JSON"):
         folds.read_or_write(path, phantom)
+
+
+def test_the_scored_part_of_a_volume_and_the_steps_between_its_voxels():
+    everything = (slice(None),) * 3
+    assert folds.scored_part({"train": [], "scored": []}) == (everything, (1, 1, 1))
+    part, steps = folds.scored_part({"held": list(folds.HELD)})
+    assert part == (slice(None), slice(2, None, 5), slice(None)) and steps == (1, 5, 1)

@@ -147,11 +147,12 @@ def test_the_fingerprint_follows_the_files(root: Path, monkeypatch: pytest.Monke
 
 
 class Server(ThreadingHTTPServer):
-    """Serves one file, with an error status or cut off if so set."""
+    """Serves one file, with an error status or cut off if so set; the first requests are sent elsewhere."""
 
     content = b""
     cut: int | None = None
     status = 200
+    elsewhere: tuple[str, ...] = ()
     daemon_threads = True
 
     @property
@@ -169,6 +170,12 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Send the file as the server is set."""
+        if self.server.elsewhere:
+            first, *self.server.elsewhere = self.server.elsewhere
+            self.send_response(302)
+            self.send_header("Location", first)
+            self.end_headers()
+            return
         self.send_response(self.server.status)
         self.send_header("Content-Length", str(len(self.server.content)))
         self.end_headers()
@@ -232,6 +239,31 @@ def test_a_server_that_refuses_or_is_closed_counts_as_no_network(server: Server,
     with pytest.raises(locate.NoNetworkError, match="cannot be reached: .*refused"):
         fetch(server, tmp_path)
     assert names(tmp_path) == []
+
+
+def test_a_redirect_is_followed_to_what_has_the_hash_and_to_nothing_else(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.elsewhere = (f"{server.url}?again", "/archive.tar")
+    fetch(server, tmp_path / "data")
+    assert names(tmp_path / "data") == [FOLDER]
+    secret = tmp_path / "secret"
+    secret.write_bytes(server.content)
+    for elsewhere in ((secret.as_uri(),), ("ftp://127.0.0.1/archive.tar",), (server.url,) * 40):
+        server.elsewhere = elsewhere
+        with pytest.raises(DataError, match="download failed"):
+            fetch(server, tmp_path / "other")
+    server.elsewhere, other = ("http://127.0.0.1:1/archive.tar",), hashlib.md5(b"other").hexdigest()
+    with pytest.raises(locate.NoNetworkError, match="cannot be reached"):
+        fetch(server, tmp_path / "other")
+    server.elsewhere = ("/another.tar",)
+    with pytest.raises(DataError, match="download failed.*hash"):
+        fetch(server, tmp_path / "other", other)
+    monkeypatch.setattr(locate, "MOST_BYTES", len(server.content) - 1)
+    server.elsewhere = ("/archive.tar",)
+    with pytest.raises(DataError, match="it sends more than"):
+        fetch(server, tmp_path / "other")
+    assert names(tmp_path / "other") == []
 
 
 def test_a_download_has_a_largest_size_whatever_the_server_claims(

@@ -3,6 +3,8 @@
 import gzip
 import json
 import shutil
+import struct
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +12,10 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK
+from PIL import Image
 
-from hipposeg.data import cohort, phantom
+from hipposeg.data import cohort, phantom, read
 from hipposeg.data.locate import Source
 from hipposeg.data.read import read_case
 from hipposeg.data.spec import MSD_HIPPOCAMPUS, PHANTOM_SPEC, DataError, DatasetSpec, Label
@@ -191,11 +195,33 @@ def test_a_copy_that_differs_from_the_published_set_is_named(intact: Path) -> No
 def test_mapped_volumes_are_those_in_memory(intact: Path, tmp_path: Path) -> None:
     source = Source("phantom", intact, PHANTOM_SPEC)
     mapped, plain = cohort.load(source, tmp_path / "voxels"), cohort.load(source)
-    assert mapped.sha256 == plain.sha256 and len(list((tmp_path / "voxels").iterdir())) == 4
+    assert mapped.sha256 == plain.sha256 and len(list((tmp_path / "voxels").glob("*.npy"))) == 4
     for number, case in mapped.cases.items():
         assert isinstance(case.image, np.memmap) and isinstance(case.label, np.memmap)
         np.testing.assert_array_equal(case.image, plain.cases[number].image)
         np.testing.assert_array_equal(case.label, plain.cases[number].label)
+
+
+def test_a_file_that_claims_more_than_a_scan_has_costs_no_memory(tmp_path: Path) -> None:
+    slices = tmp_path / "slices"
+    slices.mkdir()
+    Image.new("L", (7, 7)).save(slices / "1.png")
+    whole = (slices / "1.png").read_bytes()
+    for side in (60_000, 20_000):  # the first is refused by Pillow, the second by us alone
+        header = b"IHDR" + struct.pack(">II", side, side) + whole[24:29]
+        content = whole[:12] + header + struct.pack(">I", zlib.crc32(header)) + whole[33:]
+        for number in range(40):
+            (slices / f"{number}.png").write_bytes(content if number else whole)
+        with pytest.raises(DataError, match=r"1\.png: found a truncated or damaged picture .*pixels"):
+            read._load(slices)
+    for name, words in (("a.nrrd", b"sizes: 3 4 5"), ("a.mha", b"DimSize = 3 4 5")):
+        SimpleITK.WriteImage(SimpleITK.Image(3, 4, 5, SimpleITK.sitkFloat32), str(tmp_path / name), True)
+        content = (tmp_path / name).read_bytes()
+        for side in (60_000, 2_000):
+            claim = words.split(b"3 4 5")[0] + b" ".join([b"%d" % side] * 3)
+            (tmp_path / name).write_bytes(content.replace(words, claim))
+            with pytest.raises(DataError, match=rf"{name}: found a header that claims {side**3} voxels"):
+                read._load(tmp_path / name)
 
 
 def test_wrong_number_of_cases_is_refused(broken: Path) -> None:

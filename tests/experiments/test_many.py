@@ -1,8 +1,12 @@
 """Many runs side by side: states of a plan, failures named at the end, bytes as of one process."""
 
+from concurrent.futures import ThreadPoolExecutor, wait
+
 import pandas as pd
 import pytest
+from filelock import FileLock
 
+from hipposeg import files
 from hipposeg.data import cohort as cohorts
 from hipposeg.data import folds as folding
 from hipposeg.data import phantom
@@ -101,5 +105,11 @@ def test_a_run_that_is_trained_again_is_set_beside_what_the_tables_held(source, 
     before = load.load(ws).assign(run=ATLASES[0].name)
     before["dice"] -= 0.01
     many._note(ws, before, ATLASES[0].name, here.name)
+    with ThreadPoolExecutor(1) as pool, FileLock(ws.work / "reproduced.lock"):  # as if another plan wrote the table
+        done = pool.submit(many._note, ws, before, ATLASES[0].name, here.name)
+        assert not wait([done], 0.3).done
+        other = {"run": "other", "dice_here": 0.5}
+        files.write_csv(ws.artifacts / store.REPRODUCED, many.REPRODUCED_COLUMNS, [other])
+    assert pd.read_csv(ws.artifacts / store.REPRODUCED)["run"].tolist() == [here.name, "other"]
     row = pd.read_csv(ws.artifacts / store.REPRODUCED).iloc[0]
     assert row["difference"] == pytest.approx(0.01) and row["dice_here"] == pytest.approx(here.mean(), abs=1e-6)

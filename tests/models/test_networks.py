@@ -8,7 +8,8 @@ from torch import nn
 from hipposeg.data.spec import MSD_HIPPOCAMPUS
 from hipposeg.experiments.model import Model
 from hipposeg.experiments.registry import MODELS, with_imagenet
-from hipposeg.models import atlas
+from hipposeg.files import sha256_bytes
+from hipposeg.models import atlas, encoders
 from hipposeg.models.cost import gflops
 from hipposeg.models.encoders import EncoderUNet, imagenet_weights
 from hipposeg.models.transformer import UNETR
@@ -123,3 +124,14 @@ def test_absent_weights_are_no_error(monkeypatch):
     assert with_imagenet("unet2d-mobilenetv3", "standard") == "unet2d-mobilenetv3"
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *a, **k: "/somewhere/model.safetensors")
     assert with_imagenet("unet2d-mobilenetv3", "standard") == "unet2d-mobilenetv3+imagenet"
+
+
+def test_damaged_imagenet_weights_are_named(tmp_path, monkeypatch):
+    blob, link = tmp_path / sha256_bytes(b"weights"), tmp_path / "model.safetensors"
+    blob.write_bytes(b"weights")
+    link.symlink_to(blob)
+    monkeypatch.setattr(encoders, "imagenet_weights", lambda encoder: link)
+    assert encoders.imagenet_digest("any") == blob.name
+    blob.write_bytes(b"weightz")
+    with pytest.raises(ValueError, match=f"{blob.name}: found a damaged file, expected SHA-256 {blob.name}. Delete it"):
+        encoders.imagenet_digest("any")

@@ -39,6 +39,7 @@ def test_starts_apart_end_in_the_same_box_with_the_training_margins(blob, mirror
         began = Box(tuple(np.add(right.low, shift).tolist()), tuple(np.add(right.high, shift).tolist()), mirrored)
         found = crop.settle(blob, began, threshold, BOXES_OF_CARD)
         assert found.box == right and found.settled and found.moved == max(map(abs, shift))
+        assert (found.steps == 1) == (not any(shift))
 
 
 def test_the_networks_see_a_right_side_mirrored(blob):
@@ -92,7 +93,9 @@ def test_a_scan_of_1_mm_is_not_interpolated_along_its_own_axes():
     np.testing.assert_allclose(voxel[:3, 3], first, atol=1e-6)
     for index in np.random.default_rng(1).integers(30, 90, (200, 3)):
         assert found.image[tuple(index)] == image[tuple(first + steps @ index)]
-    assert np.allclose(found.affine[:3, :3], np.eye(3))
+    assert np.allclose(found.affine[:3, :3], np.eye(3)) and found.image.shape == (161, 151, 141)
+    grid = found.grid_of(Box((3, 4, 5), (9, 9, 9), False))
+    assert np.array_equal(grid, found.affine + np.outer((1, 1, 1, 0), (0, 0, 0, 1)) * [[3], [4], [5], [0]])
     tilted = crop.region(image, affine, located(25))
     assert np.allclose(tilted.affine[:3, :3], located(25).rotation)
 

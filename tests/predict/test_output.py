@@ -73,7 +73,8 @@ def table(out):
 
 
 def contents(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    """The files of a folder, without the lock of its table."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != output.LOCK}
 
 
 def test_the_files_of_a_scan_and_its_row(fake, tmp_path, capsys):
@@ -157,6 +158,24 @@ def test_a_second_call_adds_rows_and_a_bad_scan_does_not_stop_the_batch(fake, tm
     assert (contents(out)["a_dseg.nii.gz"], rows["a.nii"]) == first
     assert "another kind of file" in rows["bad.nii"]["reasons"] and "out of memory" in rows["crash.nii"]["reasons"]
     assert not list(out.glob("bad*")) and not list(out.glob("crash*"))
+
+
+def test_two_processes_in_one_folder_lose_no_row_and_share_no_name(fake, tmp_path):
+    out, first, second = tmp_path / "out", scan(tmp_path / "l" / "x.nii"), scan(tmp_path / "r" / "x.nii", seed=1)
+    late = output.Folder(out, ())  # opened before the other writes
+    for folder, path in ((output.Folder(out, ()), first), (late, second)):
+        assert folder.blocked(path) == ""
+        folder.put(path, threshold(path, None, "", None), 0.9)
+    with (out / "volumes.csv").open(newline="") as stream:
+        rows = {Path(row["image"]): row["name"] for row in csv.DictReader(stream)}
+    assert rows == {first: "x", second: "r_x"}
+    assert all((out / f"{name}_volumes.json").is_file() for name in rows.values())
+
+
+def test_a_table_that_is_damaged_is_named(fake, tmp_path, capsys):
+    (tmp_path / "volumes.csv").write_text(",".join(output.COLUMNS) + "\n" + "x" * (1 << 18) + "\n")
+    assert predict(scan(tmp_path / "a.nii"), out=tmp_path) == 1
+    assert "volumes.csv: found a damaged file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("how", ["unreadable", "refused"])

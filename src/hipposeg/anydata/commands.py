@@ -68,7 +68,8 @@ class Home:
         out, people, ws = home.out, home.cohort, home.ws
         made = folding.read_or_write(ws.folds, people)
         columns = ("case", "name", "subject")
-        rows = [dict(zip(columns, (n, case.name, case.subject), strict=True)) for n, case in people.cases.items()]
+        cells = ((n, files.as_cell(case.name), case.subject) for n, case in people.cases.items())
+        rows = [dict(zip(columns, row, strict=True)) for row in cells]
         files.write_csv(out / "cases.csv", columns, rows)
         rule = rule or _rule_of(out, people.folder)
         files.write_json(out / ".work" / TRAINED_ON, {"folder": people.folder, "subjects": rule})

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hipposeg.data.spec import DataError
+from hipposeg.files import reading
 
 NO_RULE = (
     "no rule was given, so every case counts as a subject of its own; if one subject has several cases, they may be "
@@ -66,7 +67,7 @@ def _matched(pattern: str, name: str, rule: str) -> str:
 def _table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     if not path.is_file():
         raise DataError(f"{path}: found no such file, expected a table with the columns {', '.join(columns)}.")
-    with path.open(encoding="utf-8-sig", newline="") as stream:
+    with reading(path, "a table in UTF-8"), path.open(encoding="utf-8-sig", newline="") as stream:
         reader = csv.DictReader(stream, delimiter="\t" if path.suffix == ".tsv" else ",")
         rows, found = list(reader), reader.fieldnames or []
     if missing := [column for column in columns if column not in found]:

@@ -10,7 +10,7 @@ import numpy as np
 from hipposeg.data.locate import Source, case_numbers
 from hipposeg.data.read import Case, read_case
 from hipposeg.data.spec import DatasetSpec
-from hipposeg.files import replacing, sha256_bytes
+from hipposeg.files import cached_arrays, sha256_bytes
 
 log = logging.getLogger(__name__)
 
@@ -79,11 +79,6 @@ def load(source: Source, mapped: Path | None = None) -> Cohort:
 
 def _mapped(case: Case, folder: Path) -> Case:
     """The same case with image and label read from .npy files when needed; the system drops them from memory."""
-    arrays = {}
-    for name in ("image", "label"):
-        path = folder / f"{case.sha256[:32]}.{name}.npy"
-        if not path.is_file():
-            with replacing(path) as temporary:
-                np.save(temporary, getattr(case, name))
-        arrays[name] = np.load(path, mmap_mode="r")
-    return replace(case, **arrays)
+    paths = [folder / f"{case.sha256[:32]}.{name}.npy" for name in ("image", "label")]
+    image, label = cached_arrays(paths, lambda: (case.image, case.label))
+    return replace(case, image=image, label=label)

@@ -228,10 +228,13 @@ def _stacked(folder: Path) -> tuple[np.ndarray, np.ndarray, tuple[float, ...], s
     from PIL import Image, UnidentifiedImageError
 
     planes: list[np.ndarray] = []
-    for path in slice_files(folder):
+    for path in (paths := slice_files(folder)):
         try:
-            plane = np.asarray(Image.open(path).convert("L"))[::-1].T
-        except (UnidentifiedImageError, OSError) as error:
+            picture = Image.open(path)  # reads the header alone
+            if prod(picture.size) * len(paths) > MOST_VOXELS:
+                raise Image.DecompressionBombError(f"{picture.width} x {picture.height} pixels of {len(paths)} slices")
+            plane = np.asarray(picture.convert("L"))[::-1].T
+        except (UnidentifiedImageError, Image.DecompressionBombError, OSError) as error:
             raise _problem(path, f"a truncated or damaged picture ({error})", "a complete JPEG or PNG") from error
         if planes and plane.shape != planes[0].shape:
             raise _problem(path, f"{plane.shape} pixels", f"{planes[0].shape}, as in the subject's first slice")

@@ -6,6 +6,7 @@ from contextlib import nullcontext
 from functools import cache
 
 import pandas as pd
+from filelock import FileLock
 
 from hipposeg import files
 from hipposeg.data import cohort as cohorts
@@ -111,9 +112,10 @@ def _data(source: Source, ws: Workspace) -> tuple[cohorts.Cohort, runs.Folds]:
 def _note(ws: Workspace, before: pd.DataFrame, planned_as: str, name: str) -> None:
     """Add a run trained here to reproduced.csv: its Dice beside what the tables held of the planned run at first."""
     path = ws.artifacts / store.REPRODUCED
-    rows = {row["run"]: row for row in store.read_table(path).to_dict("records")}
     old, new = before.query("run == @planned_as and label == 'mean'")["dice"].mean(), load.get(ws, name)
-    old = rows[name]["dice_before"] if name in rows else old
-    rows[name] = {"run": name, "dice_here": new.mean(), "dice_before": old, "difference": new.mean() - old,
-                  **{column: new.config[column] for column in ("processor", "precision")}}  # fmt: skip
-    files.write_csv(path, REPRODUCED_COLUMNS, [rows[name] for name in sorted(rows)])
+    with FileLock(ws.work / "reproduced.lock"):  # another plan may be training in this workspace
+        rows = {row["run"]: row for row in store.read_table(path).to_dict("records")}
+        old = rows[name]["dice_before"] if name in rows else old
+        rows[name] = {"run": name, "dice_here": new.mean(), "dice_before": old, "difference": new.mean() - old,
+                      **{column: new.config[column] for column in ("processor", "precision")}}  # fmt: skip
+        files.write_csv(path, REPRODUCED_COLUMNS, [rows[name] for name in sorted(rows)])

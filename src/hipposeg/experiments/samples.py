@@ -12,7 +12,7 @@ from hipposeg.data.folds import Fold
 from hipposeg.data.grid import rescale, rescale_label
 from hipposeg.data.n4 import N4Params, n4_cohort
 from hipposeg.data.read import Case
-from hipposeg.files import replacing, sha256_bytes
+from hipposeg.files import cached_arrays, sha256_bytes
 from hipposeg.inference import Prep
 from hipposeg.training.batches import Patches, Samples, Volume, seeded
 from hipposeg.training.loop import TrainConfig
@@ -83,13 +83,12 @@ def _resampled(
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     name = sha256_bytes(case.sha256.encode(), repr((prep.spacing, [side % 2 for side in prep.size])).encode())[:32]
     paths = [folder / f"{name}.{kind}.npy" for kind in ("image", "label")]
-    if not all(path.is_file() for path in paths):
+
+    def make() -> tuple[np.ndarray, np.ndarray]:
         found = rescale(image, case.spacing, prep.spacing, prep.size)[0]
-        label = rescale_label(case.label, case.spacing, prep.spacing, prep.size, n_classes)[0]
-        for path, array in zip(paths, (found, label), strict=True):
-            with replacing(path) as temporary:
-                np.save(temporary, array)
-    return tuple(np.load(path, mmap_mode="r") for path in paths)
+        return found, rescale_label(case.label, case.spacing, prep.spacing, prep.size, n_classes)[0]
+
+    return cached_arrays(paths, make)
 
 
 def shared(cohort: Cohort, cases: list[int], share: float, seed: int) -> list[int]:

@@ -5,6 +5,7 @@ little; on a structure ten voxels thick it costs the border. So a light branch a
 """
 
 import os
+import re
 import socket
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -33,14 +34,23 @@ def imagenet_weights(encoder: str, fetch: bool = True) -> Path | None:
 
 
 def imagenet_digest(encoder: str) -> str:
-    """SHA-256 of an encoder's ImageNet weights. Raises FileNotFoundError if they are not available."""
+    """SHA-256 of an encoder's ImageNet weights.
+
+    Raises FileNotFoundError if they are not available, and ValueError if the hub's cache, which names a file by its
+    SHA-256, holds a damaged one.
+    """
     path = imagenet_weights(encoder)
     if path is None:
         raise FileNotFoundError(
             f"no ImageNet weights of {encoder}, neither in the local cache nor on the hub; make the hub reachable, or "
             "train the model of the same name without `+imagenet`, which starts from random weights"
         )
-    return sha256_bytes(path.read_bytes())
+    digest, name = sha256_bytes(path.read_bytes()), path.resolve().name
+    if re.fullmatch("[0-9a-f]{64}", name) and name != digest:
+        raise ValueError(
+            f"{path.resolve()}: found a damaged file, expected SHA-256 {name}. Delete it; it is fetched again"
+        )
+    return digest
 
 
 def _has_network(address: str) -> bool:

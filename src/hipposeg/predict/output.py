@@ -18,20 +18,20 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TextIO
 
+from filelock import FileLock
+
 from hipposeg.data.spec import DataError
-from hipposeg.files import printable, write_csv, write_json, write_text
+from hipposeg.files import FORMULA, as_cell, as_utf8, printable, reading, write_csv, write_json, write_text
 from hipposeg.predict.ensemble import Ensemble, Volume, load_ensemble
 from hipposeg.predict.scan import save_labels
 from hipposeg.predict.segment import CHECK, OK, REFUSED, SIDES, Result, segment
 
-TABLE = "volumes.csv"
+TABLE, LOCK = "volumes.csv", ".volumes.lock"
 FAILED = "failed"  # an error of this machine, such as a full disk
 ENDS = ("mm3", "low", "high")  # of a volume and its interval
 PARTS = ("anterior", "posterior", "total", *(f"{s}{part}" for s in SIDES for part in ("_anterior", "_posterior", "")))
 COLUMNS = ("image", "status", "name", *(f"{part}_{end}" for part in PARTS for end in ENDS), "asymmetry",
            "intracranial_ml", "agreement", "reasons")  # fmt: skip
-# How a cell begins that a spreadsheet takes for a formula, and may run.
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 ENDINGS = ("_dseg.nii.gz", "_dseg.tsv", "_volumes.json", "_qc.html", "_dseg.dcm")
 SUFFIXES = (".nii.gz", ".nii", ".mgz", ".mgh", ".nrrd", ".mha", ".mhd", ".dcm")
 DISCLAIMER = (
@@ -66,7 +66,7 @@ class Folder:
         table = self.path / TABLE
         if not table.exists():
             return {}
-        with table.open(newline="", encoding="utf-8", errors="backslashreplace") as stream:
+        with reading(table, "a table"), table.open(newline="", encoding="utf-8", errors="backslashreplace") as stream:
             reader = csv.DictReader(stream)
             if tuple(reader.fieldnames or ()) == COLUMNS:
                 return {row["image"]: row for row in reader}
@@ -92,6 +92,7 @@ class Folder:
 
     def blocked(self, image: Path) -> str:
         """Why a scan's files may not be written, and what to do; "" if they may."""
+        self.rows |= self._earlier_rows()  # of another process
         for path in self.files(image):
             if path.resolve() in self.inputs:
                 return f"{path} is an input of this call and is not replaced. Name another folder with -o."
@@ -145,8 +146,10 @@ class Folder:
     def _add(self, image: Path, name: str, status: str, reasons: str, more: dict[str, str]) -> None:
         key = as_key(image)
         row = {"image": key, "name": name, "status": status, "reasons": as_cell(reasons)}
-        self.rows[key] = dict.fromkeys(COLUMNS, "") | row | more
-        write_csv(self.path / TABLE, COLUMNS, list(self.rows.values()))
+        with FileLock(self.path / LOCK):
+            self.rows |= self._earlier_rows()  # of another process
+            self.rows[key] = dict.fromkeys(COLUMNS, "") | row | more
+            write_csv(self.path / TABLE, COLUMNS, list(self.rows.values()))
 
 
 def label_table(names: dict[int, str]) -> str:
@@ -183,21 +186,10 @@ def as_key(image: Path) -> str:
     return as_utf8(os.path.abspath(image))
 
 
-def as_utf8(text: str) -> str:
-    """A text without what UTF-8 cannot store: bytes of a file name in another encoding become escapes."""
-    return text.encode("utf-8", "backslashreplace").decode()
-
-
 def harmless(name: str) -> str:
     """A name of files, without what steers a terminal, that is no formula to a spreadsheet."""
     name = "".join(one if one.isprintable() else "_" for one in name)
     return "_" * name.startswith(FORMULA) + name
-
-
-def as_cell(text: str) -> str:
-    """A text that is one line, steers no terminal and is no formula to a spreadsheet."""
-    text = printable(as_utf8(text)).replace("\n", " ")
-    return "'" * text.startswith(FORMULA) + text
 
 
 def picture(result: Result) -> bytes:

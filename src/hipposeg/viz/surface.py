@@ -164,13 +164,20 @@ def _annotate(plotter: Any, shape: Sequence[int], spec: DatasetSpec, spacing: Se
                              always_visible=True, font_size=24, text_color=MUTED)  # fmt: skip
 
 
+def without_downloads() -> None:
+    """Keep trame from its renderer in WebAssembly, which it downloads without a hash before any scene is shown."""
+    sys.modules.setdefault("trame.widgets.vtklocal", None)  # type: ignore[arg-type]
+
+
 def show(label: NDArray[np.uint8], spec: DatasetSpec, spacing: Sequence[float]) -> Any:
     """Return a scene to turn and zoom in Jupyter; in Colab and without trame, a still picture and a word about it."""
     if reason := problem():
         raise RuntimeError(reason)
     turns = all(map(find_spec, ("trame_pyvista", "nest_asyncio2"))) and os.environ.get("HIPPOSEG_HEADLESS") != "1"
     turns = turns and "google.colab" not in sys.modules
-    if not turns:
+    if turns:
+        without_downloads()
+    else:
         print("This is a still picture. In Jupyter on your own machine, with trame installed, the scene turns.")
     span = 1.8 * _longest(label, spacing)  # with room for the letters
     plotter = _plotter(label, spec, spacing, span, meshes, notebook=True, window_size=(700, 500))

@@ -17,6 +17,7 @@ import pandas as pd
 
 from hipposeg.data.spec import MSD_HIPPOCAMPUS
 from hipposeg.experiments.registry import MODELS
+from hipposeg.files import reading
 from hipposeg.metrics import MEAN, UNION
 from hipposeg.results import load
 from hipposeg.results.tables import cases_by_rule
@@ -74,7 +75,7 @@ def learning(art: Artifacts) -> dict[str, Any]:
     path = art.ws.artifacts / "studies" / "learning.npz"
     if not path.is_file():
         return {}
-    with np.load(path) as kept:
+    with reading(path, "arrays"), np.load(path) as kept:
         case, epochs = int(kept["case"]), kept["epochs"].tolist()
         masks = base64.b64encode(gzip.compress(kept["masks"].tobytes(), 9, mtime=0)).decode()
         dice = [show(float(value), "score") for value in kept["dice"]]

@@ -28,8 +28,10 @@ def update(context: Context) -> str:
     """
     ws, cohort, fold = context.ws, context.cohort, context.folds[RUN.folds][RUN.fold]
     path, key, stored = ws.artifacts / TABLE, run_key(RUN, cohort.sha256, fold), load.get(ws, RUN.name)
-    if path.is_file() and str(np.load(path)["key"]) == key:
-        return "kept"
+    if path.is_file():
+        with files.reading(path, "arrays"), np.load(path) as kept:
+            if str(kept["key"]) == key:
+                return "kept"
     if stored is None:
         return f"{RUN.name} missing; `hipposeg train {RUN.model}` trains it"
     number, model, masks = tables.cases_by_rule(stored.values())["median"], RUN.definition, []

@@ -12,8 +12,8 @@ from serving import untrained
 from hipposeg import metrics, stats
 from hipposeg.data.locate import Source
 from hipposeg.data.spec import PHANTOM_SPEC
-from hipposeg.experiments import RunSpec
-from hipposeg.experiments.registry import MODELS
+from hipposeg.experiments import run as running
+from hipposeg.experiments.registry import MODELS, RunSpec
 from hipposeg.experiments.run import folder_of, train
 from hipposeg.inference import probabilities
 from hipposeg.models.unet import UNet
@@ -38,7 +38,7 @@ def context(small, tmp_path_factory):
     """A workspace of the phantom with one run of a model with dropout, which keeps its initial weights."""
     ws = Workspace(tmp_path_factory.mktemp("studies"), "phantom", "smoke")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainers, "fit", untrained)
+        patch.setattr(running, "fit", untrained)
         train(RUN, small.cohort, small.folds, ws, MACHINE)
     return Context(ws, small.cohort, small.folds, MACHINE)
 
