@@ -238,8 +238,12 @@ if (studies / "shrunk.csv").is_file():
     shrunk = pd.read_csv(studies / "shrunk.csv")
     found = {model: placed.of_model(shrunk, model) for model in (registry.FLAGSHIP, registry.SCANS)}
     found = {model: rows for model, rows in found.items() if len(rows)}
-    slope = pd.concat({model: placed.slopes(rows).query("among == 'within'").set_index("label") for model, rows in found.items()})
-    bias = pd.concat({model: placed.biases(rows).query("shrunk == 0.4").set_index("label") for model, rows in found.items()})
+    slope = pd.concat(
+        {model: placed.slopes(rows).query("among == 'within'").set_index("label") for model, rows in found.items()}
+    )
+    bias = pd.concat(
+        {model: placed.biases(rows).query("shrunk == 0.4").set_index("label") for model, rows in found.items()}
+    )
     loose = placed.biases(found[registry.SCANS], placed.PUBLISHED).set_index("label")["bias"]
     display(slope[["slope", "low", "high"]].join(bias[["bias"]]).round(3))
 

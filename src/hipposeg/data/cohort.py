@@ -5,8 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from hipposeg.data.locate import Source, case_numbers
 from hipposeg.data.read import Case, read_case
 from hipposeg.data.spec import DatasetSpec
