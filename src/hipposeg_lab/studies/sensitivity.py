@@ -18,7 +18,7 @@ from hipposeg.data.cohort import Cohort
 from hipposeg.data.read import Case
 from hipposeg.data.spec import DatasetSpec
 from hipposeg.experiments.registry import FLAGSHIP, RunSpec
-from hipposeg.inference import Evaluator, evaluator
+from hipposeg.inference import Predictor, evaluator
 from hipposeg_lab.studies import changes
 from hipposeg_lab.studies.changes import Change
 from hipposeg_lab.studies.making import Context, Rows, Study, Unit, ends, network_of
@@ -35,7 +35,7 @@ FIRST_VOLUMES = "first of each person"
 Changes = Callable[[Case, DatasetSpec], list[Change]]
 
 
-def scores(predict: Evaluator, cohort: Cohort, cases: Sequence[int], made: Changes) -> pd.DataFrame:
+def scores(predict: Predictor, cohort: Cohort, cases: Sequence[int], made: Changes) -> pd.DataFrame:
     """Dice of every case and change: case, subject, change, severity, unit, label (classes and their mean), dice.
 
     predict: image and spacing -> class probabilities. made: case and data set -> changes. Severity 0 is the unchanged
