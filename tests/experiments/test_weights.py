@@ -21,11 +21,11 @@ MACHINE = Machine("cpu", "fp32", 1)
 RUN = RunSpec("unet2d", schedule="smoke")
 # Of the package's weights, which nothing replaces but a person.
 SHA256 = {
-    "unet3d-fast.grouped0.s0.standard": "68d9310ce78ea4dc1e112e8d6ed0919a0010a4f3ac255a478f1dee41e289dc0e",
-    "unet3d-fast.grouped1.s0.standard": "1af9a052d8fba0b13d576e2ea202f0b847d24920026baacac50eab37947243d9",
-    "unet3d-fast.grouped2.s0.standard": "53616525235d0465d6de734cfb509684362a909f86a8ae1e1d50df53d7a640d0",
-    "unet3d-fast.grouped3.s0.standard": "d18f75df72fe45b91490243457c272067aac7040113fd86e831a8ffacefe82a8",
-    "unet3d-fast.grouped4.s0.standard": "731e913c0f9bcf56110e18213ffa45dcd73198364f71560158b30d91a68a7f7f",
+    "unet3d-scan.grouped0.s0.standard": "bf504b2ac04f56c5429e2072584e657303c2063cc76946e1d71c4437db45aa71",
+    "unet3d-scan.grouped1.s0.standard": "1a50da08f65b7e0b8f98b64ed15a9cd75e2a0cce6cb7fb2c27cc28be2b63ef92",
+    "unet3d-scan.grouped2.s0.standard": "7d49ac92c15ad79c181fdef76c28a1d606cf45df17e351b8dde07e1fe50e4419",
+    "unet3d-scan.grouped3.s0.standard": "955e21ba89c5708a47cbd2a4fa5cfae05fffac35c13811744b9866d300ea8444",
+    "unet3d-scan.grouped4.s0.standard": "ca94c2df24475deda13c9f220b32e799c66ee7ff980eb3874c36bfa8d57d20a6",
 }
 
 

@@ -114,7 +114,7 @@ def test_one_network_alone_gives_the_masks_that_were_scored(served):
 
 
 def test_the_packages_weights_give_a_mask_of_the_package(msd_dir):
-    run = load.get(Workspace(project_root(), "msd"), "unet3d-fast.grouped0.s0.standard")
+    run = load.get(Workspace(project_root(), "msd"), "unet3d-scan.grouped0.s0.standard")
     case, mask = next(iter(run.masks.items()))
     found = segment(msd_dir / "imagesTr" / MSD_HIPPOCAMPUS.file_name(case), load_ensemble(folds=(0,)))
     assert np.mean(found.labels == mask) > 0.999

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from hipposeg.data.read import MOST_VOXELS
+from hipposeg.data.read import LPS_TO_RAS, MOST_VOXELS
 from hipposeg.data.spec import DataError
 
-LPS_TO_RAS = np.diag((-1.0, -1.0, 1.0, 1.0))
 MR_CLASSES = tuple(f"1.2.840.10008.5.1.4.1.1.4{end}" for end in ("", ".1", ".4"))  # MR, enhanced, legacy converted
 NOT_A_SCAN = set("LOCALIZER SUBTRACTION SUBTRACT SUB MPR PROJECTION MIP MNIP MINIP MIN_IP MAX_IP PHASE P ADC".split())
 DERIVED = "derived image"  # as some scanners mark corrected scans; an exact number or UID overrides it

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 import hipposeg
+from hipposeg.data.read import LPS_TO_RAS
 from hipposeg.files import replacing, sha256_bytes
-from hipposeg.predict.dicom import LPS_TO_RAS
 from hipposeg.predict.segment import Result
 
 # Attributes that may be empty in DICOM but must exist; anonymised series often lack them.

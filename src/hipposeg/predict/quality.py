@@ -73,7 +73,10 @@ def limits(measured: Sequence[Mapping[str, float]], spec: DatasetSpec) -> dict[s
             continue
         low = np.nanpercentile(values, BEYOND, method="lower")
         high = np.nanpercentile(values, 100 - BEYOND, method="higher")
-        found[name] = [float(low) if sides != "high" else None, float(high) if sides != "low" else None]
+        found[name] = [
+            round(float(low), 6) if sides != "high" else None,
+            round(float(high), 6) if sides != "low" else None,
+        ]
     return found
 
 

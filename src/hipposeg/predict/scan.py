@@ -5,9 +5,7 @@ with a doubtful header is refused. The format follows from the content; the name
 """
 
 import gzip
-import math
 import re
-import zlib
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -17,9 +15,9 @@ import nibabel
 import numpy as np
 from nibabel.affines import apply_affine, voxel_sizes
 
-from hipposeg.data.read import MGH, MOST_VOXELS, SLACK_BYTES, parse, unpacked
+from hipposeg.data.read import MGH, parse, read_itk, unpacked
 from hipposeg.data.spec import DataError
-from hipposeg.files import gunzip, write_bytes
+from hipposeg.files import write_bytes
 from hipposeg.predict import dicom
 
 FEWEST_VALUES = 16  # a scan has a hundred or more, a label map a few
@@ -28,7 +26,6 @@ THINNEST_MM, THICKEST_MM, MOST_RATIO = 0.3, 3.0, 3.0  # voxel sizes
 MOST_SHEAR = 0.01  # cosine of the angle between two axes
 SAME_MM, SAME_DEGREES, SAME_SIDE = 1.0, 1.0, 0.7  # sform and qform; the last is a cosine
 KEPT = re.compile("xyzt_units|[qs]form_code|quatern_|qoffset_|srow_")  # header fields in a mask
-NRRD_SPACE = rb"(?mi)^space: *(ras|las|lps|(right|left)-(anterior|posterior)-superior)\s(?s:.*)^space directions:"
 EXPORT = "Convert the scan again from its DICOM files, for instance with dcm2niix."
 Found = tuple[np.ndarray, np.ndarray | None, tuple[str, ...], Any]  # voxels, affine, notes, NIfTI header or DICOM files
 
@@ -136,7 +133,8 @@ def _read_file(path: Path) -> Found:
             image = nibabel.MGHImage.from_bytes(content)
             return np.asarray(image.dataobj), image.affine if any(content[28:30]) else None, (), None
         elif re.match(rb"NRRD|\s*(ObjectType|Comment|NDims)\s*=", content):
-            return *_read_itk(path, content), (), None
+            voxels, affine, oriented = read_itk(path, content)
+            return voxels, affine if oriented else None, (), None
     except DataError:
         raise
     except Exception as error:  # with a damaged header readers raise anything
@@ -144,33 +142,6 @@ def _read_file(path: Path) -> Found:
         raise _error(path, f"a damaged or truncated file ({reason})", "a complete scan", EXPORT) from error
     found = "one half of an .hdr/.img pair" if pair else "another kind of file"
     raise _error(path, found, "NIfTI with header and image in one file, MGZ, NRRD, MetaImage or DICOM", EXPORT)
-
-
-def _read_itk(path: Path, content: bytes) -> tuple[np.ndarray, np.ndarray | None]:
-    """Voxels and affine of NRRD or MetaImage. Compressed data are unpacked first: SimpleITK ignores damage in them."""
-    import SimpleITK as sitk  # noqa: N813
-
-    if nrrd := content.startswith(b"NRRD"):
-        header, data = (*re.split(rb"\r?\n\r?\n", content, maxsplit=1), b"")[:2]
-        name, oriented = re.search(rb"(?mi)^data ?file: *(\S+)", header), re.search(NRRD_SPACE, header)
-        sides, packed = rb"(?mi)^sizes: *([\d ]+)", rb"(?mi)^encoding: *gz"
-    else:
-        header, file, data = re.split(rb"ElementDataFile\s*=\s*(\S*).*?\n", content, maxsplit=1)
-        name, oriented = re.match(rb"(?i)(?!local$)(.+)", file), b"TransformMatrix" in header
-        sides, packed = rb"(?mi)^DimSize\s*=\s*([\d ]+)", rb"(?mi)^CompressedData\s*=\s*[t1]"
-    claimed = re.search(sides, header)
-    voxels = math.prod(map(int, claimed[1].split())) if claimed else 0
-    if voxels > MOST_VOXELS:
-        raise ValueError(f"its header claims {voxels} voxels, more than the {MOST_VOXELS} that a scan can have")
-    if re.search(packed, header):
-        data = (path.parent / name[1].decode()).read_bytes() if name else data
-        gunzip(data, 8 * voxels + SLACK_BYTES, zlib.MAX_WBITS | 32)  # either kind of compression
-    image = sitk.ReadImage(str(path), imageIO="NrrdImageIO" if nrrd else "MetaImageIO")
-    n, affine = image.GetDimension(), np.eye(4)
-    if n > 2:
-        affine[:3, :3] = np.reshape(image.GetDirection(), (n, n))[:3, :3] * image.GetSpacing()[:3]
-        affine[:3, 3] = image.GetOrigin()[:3]
-    return sitk.GetArrayFromImage(image).T, dicom.LPS_TO_RAS @ affine if oriented else None
 
 
 def _check_nifti(path: Path, header: Any, content: bytes) -> tuple[np.ndarray | None, tuple[str, ...]]:
