@@ -42,6 +42,35 @@ def test_starts_apart_end_in_the_same_box_with_the_training_margins(blob, mirror
         assert (found.steps == 1) == (not any(shift))
 
 
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_a_crop_that_cuts_the_mask_off_is_left_for_crops_beside_it(blob, mirrored):
+    def timid(image):  # as networks do on coarse scans, sees only a third of what the border of the crop cuts
+        found = threshold(image)
+        sides = [np.take(image, place, axis).any() for axis in range(3) for place in (0, -1)]
+        if any(sides):
+            found[1, :, : np.argwhere(image)[:, 1].max() - 12] = 0
+        return found
+
+    right = Box.around(LOW, HIGH, mirrored)
+    for shift in (0, 8, 0), (0, 10, 0), (0, 9, -4), (0, -10, 0):
+        began = Box(tuple(np.add(right.low, shift).tolist()), tuple(np.add(right.high, shift).tolist()), mirrored)
+        found = crop.settle(blob, began, timid, BOXES_OF_CARD, crop.APART_MM)
+        assert found.box == right and found.settled and found.moved == max(map(abs, shift)), shift
+    began = Box(tuple(np.add(right.low, (0, 10, 0)).tolist()), tuple(np.add(right.high, (0, 10, 0)).tolist()), mirrored)
+    assert crop.settle(blob, began, timid, BOXES_OF_CARD).box != right, "alone it stays where it is cut"
+
+
+def test_a_crop_that_leaves_the_region_does_not_settle(blob):
+    def runaway(image):
+        found = threshold(0 * image)
+        found[1, -3:, 10:30, 10:30] = 1
+        return found
+
+    for apart in (0, crop.APART_MM):
+        found = crop.settle(blob, Box((130, 60, 50), (165, 110, 90), False), runaway, BOXES_OF_CARD, apart)
+        assert not found.settled and found.moved == np.inf
+
+
 def test_the_networks_see_a_right_side_mirrored(blob):
     left, right = (Box.around(LOW, HIGH, mirrored) for mirrored in (False, True))
     assert np.array_equal(blob.cut(replace(left, mirrored=True)), blob.cut(left)[::-1])

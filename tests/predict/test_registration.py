@@ -63,3 +63,15 @@ def test_noise_and_impossible_sizes_are_no_head():
     for scales in ((0.6, 1, 1), (1, 1.4, 1), (-1, 1, 1)):
         assert registration.Located(np.diag((*scales, 1.0)), 1.0, False).collapsed
     assert not registration.Located(np.diag((0.8, 1, 1.2, 1)), 1.0, False).collapsed
+
+
+def test_the_share_of_a_hippocampus_that_lies_in_the_image():
+    found, affine = registration.Located(np.eye(4), 1.0, False), np.diag((-1.5, 1.5, 1.5, 1.0))
+    affine[:3, 3] = (60, -90, -60)
+    assert [found.covered(side, affine, (80, 100, 60)) for side in ("left", "right")] == [1, 1]
+    affine[2, 3] = -11.5  # the middle of both
+    assert [found.covered(side, affine, (80, 100, 60)) for side in ("left", "right")] == pytest.approx(
+        [0.5, 0.5], abs=0.1
+    )
+    affine[:3, 3] = (60, -90, -60)
+    assert found.covered("left", affine, (40, 100, 60)) == 0 < found.covered("right", affine, (40, 100, 60))

@@ -6,13 +6,14 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+from test_registration import halved
 
 from hipposeg import segment
-from hipposeg.data.spec import MSD_HIPPOCAMPUS, PHANTOM_SPEC
+from hipposeg.data.spec import MSD_HIPPOCAMPUS, PHANTOM_SPEC, DataError
 from hipposeg.experiments import RunSpec
 from hipposeg.experiments.weights import predict
 from hipposeg.metrics import dice
-from hipposeg.predict import ensemble
+from hipposeg.predict import ensemble, registration
 from hipposeg.predict import segment as segmenting
 from hipposeg.predict.crop import Settled
 from hipposeg.predict.ensemble import load_ensemble
@@ -104,6 +105,34 @@ def test_volumes_and_intervals_of_a_head_are_in_the_scans_own_millimetres(served
         volume = found.volumes[side]
         assert volume.predicted == pytest.approx(0.9 * 1.2 * 1.5 * np.isin(found.labels, values).sum())
         assert volume.upper - volume.predicted == pytest.approx(10 * spread["union"])
+
+
+def test_a_head_that_is_cut_off_is_no_crop(served, monkeypatch):
+    """The template itself, at 4 mm, from the middle of the hippocampi upwards."""
+    networks, (image, affine) = load_ensemble(served.folder, folds=(0,)), halved("head")
+    monkeypatch.setattr(registration, "template", lambda name: registration._as_sitk(*halved(name), name != "mask"))
+    cut, moved = np.ascontiguousarray(image[:, :, 17:36]), affine.copy()
+    moved[:3, 3] += 17 * affine[:3, 2]
+    scan = Scan(Path("head.nii"), cut, moved)
+    found = segment(scan, networks)
+    assert found.status == "refused" and found.labels is None
+    assert "outside of the image" in found.reasons[0] and "the head is cut off" in found.reasons[-1]
+    monkeypatch.setattr(segmenting, "locate", lambda *_: Located(0.1 * np.eye(4), 1.0, False))
+    found = segment(scan, networks)
+    assert found.status == "refused" and "the image has only 76 mm along one axis" in found.reasons[0]
+    with pytest.raises(DataError, match="found a crop with voxels of 4 x 4 x 4 mm"):
+        segment(replace(scan, image=cut[:12, :15, :12]), networks)
+
+
+def test_a_slab_with_both_hippocampi_is_to_check(served, monkeypatch):
+    networks, _ = averaged(load_ensemble(served.folder, folds=(0,)), monkeypatch)
+    monkeypatch.setattr(segmenting, "locate", lambda *_: Located(np.eye(4), 1.0, False))
+    monkeypatch.setattr(segmenting.crops, "settle", lambda _, box, *more: Settled(box, 1, True, 0.0))
+    affine = np.array([[1.75, 0, 0, -63], [0, 1.75, 0, -84], [0, 0, 1.75, -60], [0, 0, 0, 1]])
+    slab = np.random.default_rng(0).normal(100, 20, (72, 72, 50)).astype(np.float32)
+    found = segment(Scan(Path("slab.nii"), slab, affine), networks)
+    assert found.status == "check" and "the image has only 88 mm along one axis: the head is cut off" in found.reasons
+    assert {"left", "right"} < set(found.volumes)
 
 
 def test_one_network_alone_gives_the_masks_that_were_scored(served):

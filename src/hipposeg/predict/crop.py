@@ -1,8 +1,11 @@
 """Crops around both hippocampi like those of the training set, cut from a whole head.
 
 A crop's place and size change the predicted volumes, so they follow from the prediction itself: predict, cut the crop
-anew around the mask with the margins of the training set, and repeat until it stays the same. The end does not depend
-on the start, if that is within a centimetre. All training crops are left hippocampi, so right ones are mirrored.
+anew around the mask with the margins of the training set, and repeat until it stays the same. All training crops are
+left hippocampi, so right ones are mirrored.
+
+A crop that cuts a hippocampus off shows a smaller one, around which the loop may stay. So it begins around all that is
+found in crops a centimetre apart, and its end does not depend on the start, if that is within a centimetre.
 """
 
 from collections.abc import Callable
@@ -15,20 +18,21 @@ from scipy import ndimage
 from hipposeg.data.spec import DataError
 from hipposeg.experiments.registry import MODELS, SCANS
 from hipposeg.predict.card import Boxes
-from hipposeg.predict.registration import BOXES, Located, own_axes, resampled
+from hipposeg.predict.registration import BOXES, Located, bounds, own_axes, resampled
 from hipposeg.predict.scan import Scan
 
 # Median voxels between hippocampus and crop in the training set, below and above it along each axis.
 BELOW, ABOVE = np.array((6, 5, 5)), np.array((7, 6, 5))
 MOST_STEPS = 10
-# The scan's own axes are kept, which saves an interpolation, unless the head is rotated further against the template's.
-MOST_DEGREES = 15.0
+# By how much the template's place may be wrong along an axis. At most 4.5 mm were measured.
+APART_MM = 10
 REACH_MM = (80, 75, 70)  # from between the hippocampi
 
 # Of a user's own crop: voxels by which it may be smaller or larger than any in the training set, and its voxel size.
 SIZE_MARGIN = 3
 SPACING_TOLERANCE_MM = 0.02
-# Largest rotation in augmentation.
+# Largest rotation of crops in training, by augmentation. A head that is rotated further against the template's axes is
+# taken along these; else its own axes are kept, which saves an interpolation.
 ROTATED_DEGREES = MODELS[SCANS].training("standard").augmentation.rotate
 WHOLE_HEAD = (
     "Give the whole head instead, if you have it. A looser, tighter or shifted crop than the training set's changes "
@@ -113,7 +117,7 @@ def region(image: np.ndarray, affine: np.ndarray, located: Located) -> Region:
     """
     own = own_axes(affine)
     cosine = (np.trace(own.T @ located.rotation) - 1) / 2
-    turned = np.degrees(np.arccos(np.clip(cosine, -1, 1))) > MOST_DEGREES
+    turned = np.degrees(np.arccos(np.clip(cosine, -1, 1))) > ROTATED_DEGREES
     middle = located.affine @ (*np.mean([*BOXES["left"], *BOXES["right"]], axis=0), 1.0)
     voxel = np.rint(np.linalg.inv(affine) @ middle)[:3]
     grid = np.eye(4)
@@ -130,10 +134,9 @@ def region(image: np.ndarray, affine: np.ndarray, located: Located) -> Region:
 
 def _part(image: np.ndarray, there: np.ndarray, size: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """The part of an image that a grid covers, and its first voxel: filtering 40 million voxels takes seconds."""
-    corners = np.array(np.meshgrid(*[(0, side - 1) for side in size])).reshape(3, -1)
-    reached = there[:3, :3] @ corners + there[:3, 3:]
-    low = np.clip(np.floor(reached.min(axis=1)).astype(int) - 8, 0, np.array(image.shape) - 1)
-    high = np.clip(np.ceil(reached.max(axis=1)).astype(int) + 9, 1, image.shape)
+    first, last = bounds(there, np.zeros(3), np.array(size) - 1)
+    low = np.clip(np.floor(first).astype(int) - 8, 0, np.array(image.shape) - 1)
+    high = np.clip(np.ceil(last).astype(int) + 9, 1, image.shape)
     return image[tuple(slice(a, b) for a, b in zip(low, high, strict=True))], low
 
 
@@ -142,29 +145,60 @@ def start(found: Region, located: Located, side: str) -> Box:
     low, high = np.array(BOXES[side], dtype=float)
     there = np.linalg.inv(found.affine) @ located.affine
     middle = there[:3, :3] @ (low + high) / 2 + there[:3, 3]
-    # Axes differ by 15 degrees at most, so the box stays one along them.
+    # Axes differ by ROTATED_DEGREES at most, so the box stays one along them.
     half = np.diag(np.abs(there[:3, :3])) * (high - low) / 2
     return Box.around(*np.rint([middle - half, middle + half]).astype(int), side == "right")
 
 
-def settle(found: Region, box: Box, predict: Predict, boxes: Boxes) -> Settled:
-    """Move the crop until predicting in it, with one network, leaves it where it is; `boxes` limits its size."""
+def settle(found: Region, box: Box, predict: Predict, boxes: Boxes, apart: int = 0) -> Settled:
+    """Move the crop until predicting in it leaves it where it is.
+
+    Args:
+        found: the head.
+        box: the first crop.
+        predict: one network, to be fast.
+        boxes: limits of the crop's size.
+        apart: mm along each axis between further first crops and this one; 0 for none.
+    """
     begun, visited = box.centre, {}
+    if apart:
+        box = _around_all(found, box, predict, boxes, apart)
     for step in range(MOST_STEPS):
         if box in visited:  # a cycle, mostly of two crops one voxel apart: the largest of it
             cycle = list(visited)[visited[box] :]
             box = max(cycle, key=lambda one: (np.prod(one.size), one.low))
             return Settled(box, step, len(cycle) == 2, float(np.abs(box.centre - begun).max()))
         visited[box] = step
-        mask = largest_piece(predict(found.cut(box)).argmax(axis=0))
-        if not mask.any():
+        where = _voxels(found, box, predict)
+        if not len(where):
             return Settled(box, step + 1, False, float("inf"))
-        where = np.argwhere(mask[::-1] if box.mirrored else mask) + box.low
         moved = _limited(Box.around(where.min(axis=0), where.max(axis=0), box.mirrored), boxes)
         if moved == box:
             return Settled(box, step + 1, True, float(np.abs(box.centre - begun).max()))
         box = moved
     return Settled(box, MOST_STEPS, False, float(np.abs(box.centre - begun).max()))
+
+
+def _voxels(found: Region, box: Box, predict: Predict) -> np.ndarray:
+    """Voxels (n, 3) of the region in the largest piece that is found in a crop; none in one outside of the region."""
+    if (np.array(box.high) <= 0).any() or (np.array(box.low) >= found.image.shape).any():
+        return np.empty((0, 3), dtype=int)
+    mask = largest_piece(predict(found.cut(box)).argmax(axis=0))
+    return np.argwhere(mask[::-1] if box.mirrored else mask) + box.low
+
+
+def _around_all(found: Region, box: Box, predict: Predict, boxes: Boxes, apart: int) -> Box:
+    """The box around the largest piece of all that is found in a crop and those beside it."""
+    shifts = apart * np.array([(0, 0, 0), *np.eye(3, dtype=int), *-np.eye(3, dtype=int)])
+    crops = [Box(tuple((box.low + by).tolist()), tuple((box.high + by).tolist()), box.mirrored) for by in shifts]
+    voxels = np.concatenate([_voxels(found, one, predict) for one in crops])
+    if not len(voxels):
+        return box
+    low = voxels.min(axis=0)
+    mask = np.zeros(np.ptp(voxels, axis=0) + 1, dtype=bool)
+    mask[tuple((voxels - low).T)] = True
+    where = np.argwhere(largest_piece(mask)) + low
+    return _limited(Box.around(where.min(axis=0), where.max(axis=0), box.mirrored), boxes)
 
 
 def _limited(box: Box, boxes: Boxes) -> Box:
@@ -186,11 +220,9 @@ def back(probabilities: np.ndarray, grid: np.ndarray, affine: np.ndarray, shape:
     probabilities, (K, X, Y, Z), and grid, (4, 4), are the crop's, not mirrored; affine and shape the scan's.
     """
     there = np.linalg.inv(grid) @ affine
-    corners = np.array(np.meshgrid(*[(-1, side) for side in probabilities.shape[1:]])).reshape(3, -1)
-    inverse = np.linalg.inv(there)
-    reached = inverse[:3, :3] @ corners + inverse[:3, 3:]
-    low = np.clip(np.floor(reached.min(axis=1)).astype(int), 0, shape)
-    high = np.clip(np.ceil(reached.max(axis=1)).astype(int) + 1, 0, shape)
+    first, last = bounds(np.linalg.inv(there), np.full(3, -1), np.array(probabilities.shape[1:]))
+    low = np.clip(np.floor(first).astype(int), 0, shape)
+    high = np.clip(np.ceil(last).astype(int) + 1, 0, shape)
     mask = np.zeros(shape, dtype=np.uint8)
     if (high <= low).any():
         return mask

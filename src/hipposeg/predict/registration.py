@@ -57,6 +57,13 @@ class Located:
         wrong_size = scales.min() < low or scales.max() > high or np.linalg.det(self.affine[:3, :3]) < 0
         return bool(wrong_size or self.metric < LEAST_METRIC)
 
+    def covered(self, side: str, affine: np.ndarray, shape: tuple[int, ...]) -> float:
+        """Share of the template's box of a hippocampus that lies in a scan with this affine (4, 4) and shape."""
+        places = np.array(np.meshgrid(*np.linspace(*BOXES[side], 9).T)).reshape(3, -1)
+        there = np.linalg.inv(affine) @ self.affine
+        voxels = (there[:3, :3] @ places + there[:3, 3:]).T
+        return float(((voxels > -0.5) & (voxels < np.array(shape) - 0.5)).all(axis=1).mean())
+
     @property
     def intracranial_ml(self) -> float:
         """Estimate of the intracranial volume in ml."""
@@ -92,15 +99,20 @@ def own_axes(affine: np.ndarray) -> np.ndarray:
     return axes[:, order] * np.sign(np.diag(axes[:, order]))
 
 
+def bounds(affine: np.ndarray, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Lowest and highest coordinates of a box from `low` to `high`, each (3,), that an affine (4, 4) moves."""
+    corners = np.array(np.meshgrid(*zip(low, high, strict=True))).reshape(3, -1)
+    reached = affine[:3, :3] @ corners + affine[:3, 3:]
+    return reached.min(axis=1), reached.max(axis=1)
+
+
 def working_copy(
     image: np.ndarray, affine: np.ndarray, axes: np.ndarray, step: float = WORKING_MM
 ) -> tuple[np.ndarray, np.ndarray]:
     """The whole scan along `axes` (3, 3) at `step` mm; array and affine, whose space has these axes."""
     turned = affine.copy()
     turned[:3] = axes.T @ affine[:3]
-    corners = np.array(np.meshgrid(*[(0, side - 1) for side in image.shape])).reshape(3, -1)
-    reached = turned[:3, :3] @ corners + turned[:3, 3:]
-    low, high = reached.min(axis=1), reached.max(axis=1)
+    low, high = bounds(turned, np.zeros(3), np.array(image.shape) - 1)
     grid = np.diag([step, step, step, 1.0])
     grid[:3, 3] = low
     size = tuple((np.ceil((high - low) / step) + 1).astype(int).tolist())

@@ -218,12 +218,12 @@ def starts(path: Path, ensemble: Ensemble) -> Iterator[dict]:
     region = crop.region(scan.image, scan.affine, located)
     for side in SIDES:
         first = crop.start(region, located, side)
-        end = crop.settle(region, first, ensemble.first, ensemble.card.boxes)
+        end = crop.settle(region, first, ensemble.first, ensemble.card.boxes, crop.APART_MM)
         for axis in range(3):
             for sign in (-1, 1):
                 by = np.eye(3, dtype=int)[axis] * sign * MOVED_MM
                 begun = replace(first, low=tuple(np.add(first.low, by)), high=tuple(np.add(first.high, by)))
-                found = crop.settle(region, begun, ensemble.first, ensemble.card.boxes)
+                found = crop.settle(region, begun, ensemble.first, ensemble.card.boxes, crop.APART_MM)
                 same = found.box == end.box
                 yield {
                     "image": path.name.removesuffix(".nii.gz"), "side": side, "axis": axis, "moved_mm": sign * MOVED_MM,
