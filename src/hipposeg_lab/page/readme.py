@@ -88,7 +88,7 @@ def _notes(art: Artifacts) -> list[str]:
             f"Two idle cores of {kind['cpu']}: {show(kind['schedule_minutes'][kind['precision']], 'schedule')} minutes "
             f"to train the flagship, {seconds} s to segment a crop from a cold start."
         )
-    return [" ".join(lines), *_claims(art), "", "The rest is on the page."]
+    return [" ".join(lines), *_claims(art)]
 
 
 def _claims(art: Artifacts) -> list[str]:
