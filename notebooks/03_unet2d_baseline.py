@@ -179,7 +179,7 @@ session.save(architecture.diagram(stages, "Most parameters lie where the resolut
 # **Cross-entropy** judges each pixel alone. It is already low when everything is called background, which is right for most pixels. Here
 # both parts of the hippocampus have weight 2. **Soft Dice** judges the overlap of each part as a whole, with probabilities in the place of
 # masks; its loss is near 1 as long as nothing overlaps. The sum of both is the loss. It is typed out below, for the untrained network and for
-# a prediction of background everywhere.
+# a prediction of background everywhere. (The package takes `log_softmax`, which stays finite where a probability rounds to 0.)
 
 # %%
 target = F.one_hot(y.long(), spec.n_classes).movedim(-1, 1).float()  # (32, classes, X, Z)

@@ -186,7 +186,7 @@ scores = scores[scores["family"] != "clip"]  # HippoCLIP compares slices with ca
 runs = load.runs(scores, session.ws)
 by_model = {run.model: run for run in runs}
 atlas, flagship = by_model[load.ATLAS], by_model[registry.FLAGSHIP]
-named = {run.name: words.short(run.config["title"]) for run in runs}
+named = {run.name: words.short(run.config["title"], 36) for run in runs}
 number = tables.cases_by_rule(flagship.values())["median"]
 for part in spec.labels:
     mine = dice(flagship.masks[number] == part.value, cases[number].label == part.value)

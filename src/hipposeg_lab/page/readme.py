@@ -74,9 +74,9 @@ def _table(art: Artifacts, rows: list[view.RunRow]) -> list[str]:
 
 def _fold(art: Artifacts, head: view.Headline) -> str:
     """Which volumes the table's scores are of."""
-    who = "synthetic subjects of the phantom" if art.ws.is_phantom else "subjects that no network saw"
+    who = "synthetic subjects" if art.ws.is_phantom else "unseen subjects"
     count = f"{show(head.best.run.config['n'], 'count')} volumes of {show(head.n_subjects, 'count')} {who}"
-    return f"All models, on the first of the folds split by subject ({count}):"
+    return f"On the first of the folds split by subject ({count}):"
 
 
 def _notes(art: Artifacts) -> list[str]:
@@ -88,7 +88,7 @@ def _notes(art: Artifacts) -> list[str]:
             f"Two idle cores of {kind['cpu']}: {show(kind['schedule_minutes'][kind['precision']], 'schedule')} minutes "
             f"to train the flagship, {seconds} s to segment a crop from a cold start."
         )
-    return [" ".join(lines), *_claims(art), "", "The rest is on the page."]
+    return [" ".join(lines), *_claims(art)]
 
 
 def _claims(art: Artifacts) -> list[str]:
@@ -101,5 +101,5 @@ def _claims(art: Artifacts) -> list[str]:
         f"{' on other data' if 'other data' in row['method'] else ''}, here {show(row['ours'], 'score')}"
         for name, row in found.items()
     ]
-    title = "Dice that published student projects report, and their configuration on that fold by these rules:"
+    title = "Dice that published student projects report, and of their configuration on that fold:"
     return ["", title, "", *lines] if lines else []

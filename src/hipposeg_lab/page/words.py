@@ -1,5 +1,6 @@
 """Words that do not depend on any number, from templates/words.toml, which describes each table."""
 
+import textwrap
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,10 +27,11 @@ RACERS, GROUPS, WIDTHS = (_DATA[name] for name in ("racers", "groups", "widths")
 PRACTICES, LEAKS = _DATA["practices"], _DATA["leaks"]
 
 
-def short(title: str) -> str:
+def short(title: str, width: int = 0) -> str:
     """The name in a model's title: `Flagship` of "Flagship: 3D U-Net trained ...", the whole title if it has no colon.
 
-    A colon inside parentheses does not count.
+    A colon inside parentheses does not count. width: characters of a line, for labels of figures; 0 for one line.
     """
     name, colon, _ = title.partition(": ")
-    return name if colon and "(" not in name else title
+    name = name if colon and "(" not in name else title
+    return textwrap.fill(name, width) if width else name

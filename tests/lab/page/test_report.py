@@ -415,7 +415,7 @@ def test_readme_block_follows_the_artifacts(ws: Workspace, tmp_path: Path) -> No
     assert readme.current_block(path) == readme.expected_block(ws)
     assert "| 2D U-Net on coronal slices | 0.884 | 0.48\u202fM | n/a |" in text
     assert text.index("Image-free atlas") < text.index("| 2D U-Net on coronal slices ") and "scSE" not in text
-    assert "split by subject (4 volumes of 3 subjects that no network saw):" in text
+    assert "split by subject (4 volumes of 3 unseen subjects):" in text
     path.write_text(f"# Title\n{readme.BEGIN}\n")
     with pytest.raises(ReportError, match="0 results blocks"):
         readme.update(path, ws)
