@@ -210,12 +210,16 @@ def test_project_e_ends_when_every_class_is_good_enough(sets, tmp_path, monkeypa
     assert store.read_runs(Workspace(tmp_path, "hipmri"))["steps"].tolist() == [2]
 
 
-def test_the_same_command_gives_the_same_tables(sets, tmp_path):
+def test_the_same_command_gives_the_same_tables_and_trains_once(sets, tmp_path, capsys):
     tables = []
     for name in ("a", "b"):
         ws = trained(sets, tmp_path / name, "nnunet", "unet2d", "--channel-dropout", "0.5")
         tables.append((ws.artifacts / store.SCORES).read_bytes())
     assert tables[0] == tables[1]
+    capsys.readouterr()
+    trained(sets, tmp_path / "b", "nnunet", "unet2d", "--channel-dropout", "0.5")
+    said = capsys.readouterr().out
+    assert "is trained already" in said and "on this machine" not in said
 
 
 def test_folders_that_are_no_set_end_in_a_sentence(tmp_path, capsys):

@@ -30,7 +30,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from hipposeg import metrics
+from hipposeg import files, metrics
 from hipposeg.anydata.describe import MARK, describe
 from hipposeg.anydata.fit import FittedRun, Wishes, base, fitted
 from hipposeg.data import cohort as cohorts
@@ -41,6 +41,7 @@ from hipposeg.experiments.samples import make_samples
 from hipposeg.experiments.trainers import Trained, trained
 from hipposeg.experiments.weights import initial, predict_with
 from hipposeg.experiments.weights import load as load_weights
+from hipposeg.experiments.zoo3d import UNET3D
 from hipposeg.inference import Predictor
 from hipposeg.predict import card
 from hipposeg.results import compare, store
@@ -64,20 +65,31 @@ SETS = {
 }
 # Project D: base and validation subjects in training order, epochs, and the fraction of a subject's slices that train.
 BASE_D, VALIDATION_D, EPOCHS_D, SHARE_D = 6, 12, 6, 0.8
-# Project E: scored, other, base and watched patients; the rest is new. Patches an epoch.
-PATIENTS_E, EPOCHS_E, PATCHES_E = (12, 12, 10, 2), 12, 80
-TRAIN_C, PATCHES_C, DROPOUT = 20, 400, 0.3
+# Project E: scored, other, base and watched patients; the rest is new. Patches an epoch. With the project's own
+# optimiser the small classes need far longer, so its network is trained as `unet3d` is.
+PATIENTS_E, EPOCHS_E, PATCHES_E = (12, 12, 10, 2), 8, 80
+TRAIN_C, PATCHES_C, DROPOUT = 20, 300, 0.3
 MISSING = {"both contrasts": (), "without T1": (0,), "without T2": (1,)}
-FULL_EPOCHS, FULL_PATCHES = 4, 30
+FULL_MODEL, FULL_EPOCHS, FULL_PATCHES = "unet3d-residual", 4, 24
 LABELS, PATCHES_LABELS = (5, 10, 20, 50), 100
 RANDOM, STARTED, UNTOUCHED = "random weights", "fine-tuned", "start alone"
 START = card.PACKAGED / "unet3d-fast.grouped0.s0.standard.safetensors"
+SETTINGS = {
+    "version": 2, "sets": SETS, "d": (BASE_D, VALIDATION_D, EPOCHS_D, SHARE_D), "e": (PATIENTS_E, EPOCHS_E, PATCHES_E),
+    "c": (TRAIN_C, PATCHES_C, DROPOUT), "full": (FULL_MODEL, FULL_EPOCHS, FULL_PATCHES),
+    "labels": (LABELS, PATCHES_LABELS),
+}  # fmt: skip
+
+
+def _home(ws: Workspace) -> Path:
+    """Folder of stand-ins and networks; with other settings another one, so that nothing of those is continued."""
+    return ws.work / "otherdata" / files.sha256_bytes(files.to_json(SETTINGS).encode())[:8]
 
 
 def standin_of(name: str, ws: Workspace) -> Cohort:
     """The stand-in of an experiment, generated once."""
     subjects, visits, size = SETS[name]
-    folder = ws.work / "otherdata" / name
+    folder = _home(ws) / name
     if not (folder / MARK).is_file():  # it is written last
         shutil.rmtree(folder, ignore_errors=True)
         standin.generate("hipmri" if name == "full" else name, folder, subjects, size, 0, visits)
@@ -97,7 +109,7 @@ def _rows(predict: Predictor, cohort: Cohort, part: str, cases: Sequence[int]) -
 
 
 def _work(context: Context, unit: str) -> Path:
-    return context.ws.work / "otherdata" / "runs" / unit.replace(" ", "-")
+    return _home(context.ws) / "runs" / unit.replace(" ", "-")
 
 
 def _trained(context: Context, unit: str, model: Model, cohort: Cohort, fold: Fold, seed: int) -> Trained:
@@ -168,7 +180,8 @@ def _volumes(context: Context, unit: str, variant: str, seed: int) -> Rows:
     cohort = standin_of("hipmri", context.ws)
     fold, parts = patients(cohort.people, variant)
     model = fitted("project-e", cohort, fold, Wishes(patch=SETS["hipmri"][2], patches=PATCHES_E))
-    model = replace(model, schedules=schedules(replace(model.training("standard"), epochs=EPOCHS_E)))
+    config = replace(model.training("standard"), epochs=EPOCHS_E, lr=UNET3D.lr, muon=UNET3D.muon)
+    model = replace(model, schedules=schedules(config))
     made = _trained(context, unit, model, cohort, fold, seed)
     rows = [row for part, cases in parts.items() for row in _rows(made.predict, cohort, part, cases)]
     lines = []
@@ -216,8 +229,8 @@ def _labels(context: Context, unit: str, variant: str, seed: int, people: int = 
 def _full(context: Context, unit: str, variant: str, seed: int) -> Rows:
     """The command on a full-size stand-in; what it prints and writes."""
     cohort = standin_of("full", context.ws)
-    data, out = context.ws.work / "otherdata" / "full", _work(context, unit)
-    command = [sys.executable, "-m", "hipposeg.cli", "train", "--data", str(data), "--model", "project-e"]
+    data, out = _home(context.ws) / "full", _work(context, unit)
+    command = [sys.executable, "-m", "hipposeg.cli", "train", "--data", str(data), "--model", FULL_MODEL]
     command += ["--out", str(out), "--patches", str(FULL_PATCHES), "--schedule", f"e{FULL_EPOCHS}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -226,8 +239,8 @@ def _full(context: Context, unit: str, variant: str, seed: int) -> Rows:
     (run,) = store.read_runs(ws).to_dict("records")
     planned = re.search(r"patches of (.+) voxels of .*?, (\d+) steps of (\d+), about ([\d.]+) h", done.stdout)
     memory = re.search(r"Peak memory ([\d.]+) GB", done.stdout)[1]
-    epochs = base("project-e").training("standard").epochs
-    whole = fitted("project-e", cohort, {"train": cohort.numbers, "scored": []}, Wishes())
+    epochs = base(FULL_MODEL).training("standard").epochs
+    whole = fitted(FULL_MODEL, cohort, {"train": cohort.numbers, "scored": []}, Wishes())
     usual = whole.training("standard").patches * epochs // int(planned[3])
     second = run["train_s"] / run["steps"]
     facts = {
@@ -270,12 +283,10 @@ STUDY = Study(
     {"otherdata_scores": SCORES, "otherdata_epochs": EPOCHS, "otherdata_full": FULL},
     (
         *_units(0),
-        _unit("labels", UNTOUCHED, 0, _labels), _unit("full", "project E", 0, _full),
+        _unit("labels", UNTOUCHED, 0, _labels), _unit("full", "residual 3D U-Net", 0, _full),
         *_units(1), *_units(2),
     ),
-    {"version": 1, "sets": SETS, "d": (BASE_D, VALIDATION_D, EPOCHS_D, SHARE_D),
-     "e": (PATIENTS_E, EPOCHS_E, PATCHES_E), "c": (TRAIN_C, PATCHES_C, DROPOUT), "full": (FULL_EPOCHS, FULL_PATCHES),
-     "labels": (LABELS, PATCHES_LABELS)},
+    SETTINGS,
     weights=False,
 )  # fmt: skip
 
