@@ -105,7 +105,7 @@ sets = malformed.stand_ins(work / "sets")
 for layout in ("mrihs", "hipmri", "nnunet"):
     files = sorted(path.relative_to(sets[layout]).as_posix() for path in sets[layout].rglob("*") if path.is_file())
     folders = dict.fromkeys(name.rpartition("/")[0] for name in files)
-    examples = [min(name for name in files if name.startswith(one)) for one in [*folders][:3]]
+    examples = [min(name for name in files if name.startswith(one)) for one in [*folders][-3:]]
     print(f"{layout}: {len(files)} files, such as", *examples, sep="\n  ")
 
 # %% [markdown]
@@ -184,7 +184,7 @@ if have and "slices" in parts:
     seen, new = leak.loc["validation"], leak.loc["test"]
     clean = found[found["variant"] == "clean"].set_index("part")["value"]
     session.say(
-        f"""**On this stand-in, slices of the validation subjects in training {effect(seen)} their Dice: {told(seen)}.** On test subjects, whom
+        f"""**On this stand-in, training on other slices of the validation subjects {effect(seen)} their Dice: {told(seen)}.** On test subjects, whom
 neither network saw, the difference is {told(new)}. The clean network scores {clean["training"]:.3f} in training, {clean["validation"]:.3f} in validation and
 {clean["test"]:.3f} in test; with every slice of the test volumes, as a user has them, {clean["test, every slice"]:.3f}."""
     )
@@ -225,7 +225,7 @@ if have and "volumes" in parts:
 if have and "volumes" in parts:
     seen, new = leak.loc["scored patients"], leak.loc["new patients"]
     session.say(
-        f"""**On this stand-in, another week of the same patients in training {effect(seen)} their Dice: {told(seen)}.** On new patients the difference is
+        f"""**On this stand-in, training on another week of the same patients {effect(seen)} their Dice: {told(seen)}.** On new patients the difference is
 {told(new)}. Training ended after {stopped.min():.0f} to {stopped.max():.0f} epochs."""
     )
     session.facts(volumes_leak=seen["difference"])
@@ -252,8 +252,8 @@ if have and "channels" in parts:
     value = found.set_index(["variant", "part"])["value"]
     plain, robust = value["no dropout"], value["channel dropout"]
     session.say(
-        f"""**Without T2, the Dice of part 2 falls from {plain["both contrasts"]:.2f} to {plain["without T2"]:.2f}, or to {robust["without T2"]:.2f} after channel dropout.** Channel
-dropout {effect(gain.loc["without T2"])} it by {told(gain.loc["without T2"])}. With both contrasts the difference is {told(gain.loc["both contrasts"])}."""
+        f"""**Part 2 has a Dice of {plain["both contrasts"]:.2f} with both contrasts and of {plain["without T2"]:.2f} without T2; after channel dropout, of {robust["without T2"]:.2f}.** Without T2,
+channel dropout {effect(gain.loc["without T2"])} the Dice: {told(gain.loc["without T2"])}. With both contrasts the difference is {told(gain.loc["both contrasts"])}."""
     )
     session.facts(dropout_gain=gain.loc["without T2", "difference"])
 
@@ -302,9 +302,9 @@ if have and "labels" in parts:
     value = here.query("variant == 'random weights'").groupby("part", sort=False)["dice"].mean()
     few, many = gain.iloc[0], gain.iloc[-1]
     session.say(
-        f"""**From random weights, {value.index[0]} give a mean Dice of {value.iloc[0]:.3f}, {value.index[-1]} give {value.iloc[-1]:.3f}.** Starting from trained weights
-{effect(few)} it with {gain.index[0]} by {told(few)}, and with {gain.index[-1]} by {told(many)}. The trained weights alone score {alone:.3f}: they know this task, so
-this start is the best that anyone could have, and more training on a few of its own subjects is not needed."""
+        f"""**From random weights, {value.index[0]} give a mean Dice of {value.iloc[0]:.3f}, {value.index[-1]} give {value.iloc[-1]:.3f}.** A start from trained weights
+{effect(few)} the Dice with {gain.index[0]} ({told(few)}), and {effect(many)} it with {gain.index[-1]} ({told(many)}). The trained weights alone score {alone:.3f}. They know
+this very task, so no other start can be expected to help as much."""
     )
 
 # %% [markdown]
@@ -349,7 +349,7 @@ session.say(
 
 1. Whose a volume is decides every split. Layouts of projects D and E say it; others need `--subjects`.
 2. Scores of validation slices or volumes whose subject was in training are no scores of new subjects: sections 3 and 4 measure by how much.
-3. A channel that may be missing must sometimes be missing in training.
+3. Channel dropout prepares a network for a scan without one of its contrasts; section 5 shows what it gives back.
 4. None of this is a result about patients of MRIHS or HipMRI."""
 )
 
