@@ -137,15 +137,6 @@ def evaluate(args: argparse.Namespace) -> int:
     return 0
 
 
-def standin(args: argparse.Namespace) -> int:
-    """Write synthetic data in the layout of another data set, to try `train --data` without patients."""
-    from hipposeg.anydata import standin
-
-    count = standin.generate(args.layout, args.folder, args.subjects, args.size, args.seed)
-    print(f"{args.folder}: {count} volumes in the layout of {args.layout}; stand-in, synthetic, no patients.")
-    return 0
-
-
 def _train_plan(args: argparse.Namespace) -> int:
     from hipposeg.experiments import many, zoo2d
     from hipposeg.models import encoders
@@ -229,7 +220,7 @@ def report(differences: list[str], otherwise: str) -> int:
     return 1 if differences else 0
 
 
-def _triple(text: str) -> tuple[int, int, int]:
+def triple(text: str) -> tuple[int, int, int]:
     """Three whole numbers, as in 96,96,64."""
     sides = tuple(int(part) for part in text.split(","))
     if len(sides) != 3 or min(sides) < 1:
@@ -319,7 +310,7 @@ def parser() -> argparse.ArgumentParser:
     other.add_argument("--model", dest="network", default="", metavar="NAME", help="such as unet3d or project-d")
     other.add_argument("--all-folds", action="store_true", help="train every fold of the kind")
     other.add_argument("--watch", action="store_true", help="keep some training subjects for curves of their Dice")
-    other.add_argument("--patch", type=_triple, metavar="X,Y,Z", help="voxels that the network reads at once")
+    other.add_argument("--patch", type=triple, metavar="X,Y,Z", help="voxels that the network reads at once")
     other.add_argument("--patches", type=int, default=0, metavar="N", help="samples an epoch")
     other.add_argument("--people", type=int, default=0, metavar="N", help="training subjects to learn from (all)")
     other.add_argument("--channel-dropout", type=float, default=0.0, metavar="P", help="leave channels out in training")
@@ -332,12 +323,6 @@ def parser() -> argparse.ArgumentParser:
         one.add_argument("--data", type=Path, metavar="DIR", required=one is scored, help="the data set")
         one.add_argument("--out", type=Path, metavar="DIR", help="folder of results (NAME-hipposeg)")
         one.add_argument("--subjects", default="", metavar="RULE", help=RULES)
-    made = command(standin)
-    made.add_argument("layout", choices=("msd", "nnunet", "mrihs", "hipmri"))
-    made.add_argument("folder", type=Path, metavar="DIR", help="must not exist")
-    made.add_argument("--subjects", type=int, default=0, metavar="N", help="how many (as the layout's original)")
-    made.add_argument("--size", type=_triple, metavar="X,Y,Z", help="of a volume (as the layout's original)")
-    made.add_argument("--seed", type=int, default=0, help="of everything that is drawn (0)")
     run = command(execute)
     run.add_argument("number", help="the notebook's number, such as 03")
     run.add_argument("--profile", **profile)

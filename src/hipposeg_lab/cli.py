@@ -1,4 +1,4 @@
-"""The `hipposeg-lab` command: the page, studies and the benchmark."""
+"""The `hipposeg-lab` command: the page, studies, stand-ins and the benchmark."""
 
 import argparse
 import sys
@@ -43,6 +43,15 @@ def study(args: argparse.Namespace) -> int:
     source = locate.locate("full")
     ws = Workspace.here(source.dataset, "full")
     return catalogue.run(source, ws, args.names, args.all, args.list)
+
+
+def standin(args: argparse.Namespace) -> int:
+    """Write synthetic data in the layout of another data set, to try `hipposeg train --data` without patients."""
+    from hipposeg_lab import standin
+
+    count = standin.generate(args.layout, args.folder, args.subjects, args.size, args.seed)
+    print(f"{args.folder}: {count} volumes in the layout of {args.layout}; stand-in, synthetic, no patients.")
+    return 0
 
 
 def bench(args: argparse.Namespace) -> int:
@@ -97,6 +106,12 @@ def parser() -> argparse.ArgumentParser:
     studied.add_argument("names", nargs="*", help="such as box; a wrong name lists all")
     studied.add_argument("--all", action="store_true", help="every study")
     studied.add_argument("--list", action="store_true", help="print the state of each, and run nothing")
+    made = command(standin)
+    made.add_argument("layout", choices=("msd", "nnunet", "mrihs", "hipmri"))
+    made.add_argument("folder", type=Path, metavar="DIR", help="must not exist")
+    made.add_argument("--subjects", type=int, default=0, metavar="N", help="how many (as the layout's original)")
+    made.add_argument("--size", type=cli.triple, metavar="X,Y,Z", help="of a volume (as the layout's original)")
+    made.add_argument("--seed", type=int, default=0, help="of everything that is drawn (0)")
     tried = command(battery)
     tried.add_argument("--seed", type=int, default=0, help="of the damage (0)")
     tried.add_argument("--trials", type=int, default=200, help="of each kind (200)")

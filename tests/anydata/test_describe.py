@@ -1,44 +1,28 @@
 """Descriptions of other data sets: what a layout says is what is read, and what is malformed is named."""
 
-import json
+import re
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK
-from PIL import Image
 
-from hipposeg.anydata import standin
 from hipposeg.anydata.describe import describe
 from hipposeg.anydata.subjects import NO_RULE, subjects_of
 from hipposeg.data import cohort, folds, phantom
 from hipposeg.data.locate import Source
 from hipposeg.data.read import read_case
 from hipposeg.data.spec import MSD_HIPPOCAMPUS, PHANTOM_SPEC, DataError
-from hipposeg.files import DamagedError
-
-SIZES = {"msd": (16, 20, 14), "nnunet": (16, 18, 12), "mrihs": (48, 56, 40), "hipmri": (24, 22, 14)}
+from hipposeg_lab import standin
+from hipposeg_lab.studies import malformed
+from hipposeg_lab.studies.malformed import edit
 
 
 @pytest.fixture(scope="module")
 def sets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A tiny stand-in in each layout, of five subjects; HipMRI's have six volumes each, of which two are left here."""
-    root = tmp_path_factory.mktemp("sets")
-    for layout, size in SIZES.items():
-        standin.generate(layout, root / layout, 5, size, seed=1)
-    for path in root.glob("hipmri/*/*"):
-        if not any(f"Week{week}" in path.name for week in (0, 1)):
-            path.unlink()
-    return {layout: root / layout for layout in SIZES}
-
-
-@pytest.fixture
-def broken(sets: dict[str, Path], tmp_path: Path) -> Callable[[str], Path]:
-    """A function: layout -> a copy to break."""
-    return lambda layout: Path(shutil.copytree(sets[layout], tmp_path / layout))
+    """A tiny stand-in in each layout, of five subjects; HipMRI's have two volumes each."""
+    return malformed.stand_ins(tmp_path_factory.mktemp("sets"))
 
 
 # Layout -> cases, subjects, classes, channels, rule.
@@ -58,7 +42,9 @@ def test_each_layout_is_described_and_read(layout: str, sets: dict[str, Path]) -
     assert (len(found.spec.labels), len(found.spec.channels)) == (n_labels, n_channels)
     assert "stand-in, synthetic" in found.spec.title and not found.warnings
     for case in found.cases.values():
-        assert case.image.shape == (n_channels, *SIZES[layout]) and case.label.shape == SIZES[layout]
+        assert (
+            case.image.shape == (n_channels, *malformed.SIZES[layout]) and case.label.shape == malformed.SIZES[layout]
+        )
         assert np.unique(case.label).tolist() == list(range(n_labels + 1))
     if n_people < n_cases:
         made = folds.make(found.spec, found.numbers)
@@ -109,134 +95,62 @@ def test_other_label_values_and_file_formats(sets: dict[str, Path], tmp_path: Pa
         assert one.name == other.name and one.spacing == pytest.approx(other.spacing)
 
 
-def edit(folder: Path, **changes: object) -> None:
-    path = folder / "dataset.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
-
-
-def rewrite(path: Path, change: Callable[[np.ndarray], np.ndarray], affine: np.ndarray | None = None) -> None:
-    image = nib.load(path)
-    voxels, old = np.asarray(image.dataobj), image.affine
-    nib.save(nib.Nifti1Image(change(voxels), old if affine is None else affine), path)
-
-
-NNUNET: dict[str, tuple[Callable[[Path], object], str]] = {
-    "labels as a list": (lambda f: edit(f, labels=["a"]), "found `labels`"),
-    "labels null": (lambda f: edit(f, labels=None), "found `labels` null"),
-    "a region": (lambda f: edit(f, labels={"background": 0, "whole": [1, 2]}), "found the region whole of labels"),
-    "ignore": (lambda f: edit(f, labels={"background": 0, "a": 1, "ignore": 2}), "found the label `ignore`"),
-    "a label of 1.5": (lambda f: edit(f, labels={"background": 0, "a": 1.5}), "found the label 'a': 1.5"),
-    "two of one value": (lambda f: edit(f, labels={"background": 0, "a": 1, "b": 1}), "found the label b = 1"),
-    "called mean": (lambda f: edit(f, labels={"background": 0, "mean": 1}), "found the label mean = 1"),
-    "no background": (lambda f: edit(f, labels={"a": 1, "b": 2}), "expected the background as 0"),
-    "channels as a list": (lambda f: edit(f, channel_names=["T1", "T2"]), "found `channel_names`"),
-    "channels from 1": (lambda f: edit(f, channel_names={"1": "T1", "2": "T2"}), "found channels"),
-    "one channel less": (lambda f: edit(f, channel_names={"0": "T1"}), "_0001.nii.gz: found an image without a label"),
-    "one channel more": (
-        lambda f: edit(f, channel_names={"0": "T1", "1": "T2", "2": "x"}),
-        "_0002.nii.gz: found no such file",
-    ),
-    "pictures": (lambda f: edit(f, file_ending=".png"), "found file_ending '.png'"),
-    "another ending": (lambda f: edit(f, file_ending=".mha"), "labelsTr: found no label"),
-    "wrong count": (lambda f: edit(f, numTraining=7), "found numTraining 7, expected 5"),
-    "no image": (lambda f: next(f.glob("imagesTr/*_0001*")).unlink(), "_0001.nii.gz: found no such file"),
-    "no label": (lambda f: next(f.glob("labelsTr/*")).unlink(), "found numTraining 5, expected 4"),
-    "not JSON": (lambda f: (f / "dataset.json").write_text("{"), "found a file that is not JSON"),
-    "a list": (lambda f: (f / "dataset.json").write_text("[]"), "expected a JSON object"),
-    "channels apart": (
-        lambda f: rewrite(next(f.glob("imagesTr/*_0001*")), lambda v: v[1:]),
-        r"_0001\.nii\.gz: found shape .*Register the channels",
-    ),
-    "channels moved": (
-        lambda f: rewrite(next(f.glob("imagesTr/*_0001*")), np.array, np.diag([1, 1, 2.5, 1])),
-        r"_0001\.nii\.gz: found .*Register the channels",
-    ),
-    "a constant channel": (lambda f: rewrite(next(f.glob("imagesTr/*_0001*")), np.zeros_like), "channel T2 is 0"),
-    "header and affine differ": (
-        lambda f: zoomed(f / "imagesTr/sub-01_ses-1_0000.nii.gz"),
-        "a voxel size of 1 x 1 x 1.5 mm in the affine, expected 2 x 2 x 2 mm",
-    ),
-    "label 9": (lambda f: rewrite(next(f.glob("labelsTr/*")), lambda v: v * 9), "label values 9, 18, expected 0 to 2"),
-    "label everywhere": (lambda f: rewrite(next(f.glob("labelsTr/*")), np.ones_like), "expected some background"),
-}
-MRIHS: dict[str, tuple[Callable[[Path], object], str]] = {
-    "no masks of a subject": (lambda f: shutil.rmtree(next(f.glob("label/100label/*"))), "found no such folder"),
-    "no slices of a subject": (lambda f: shutil.rmtree(next(f.glob("original/35/*"))), "found no such folder"),
-    "one side": (lambda f: shutil.rmtree(next(f.glob("label/100label/*/*_L"))), "found 0 folders that end in _L"),
-    "a slice less": (
-        lambda f: next(f.glob("label/100label/*/*_R/slice_7.jpg")).unlink(),
-        "found 39 slices, expected the 40 .*slice 7 is on one side only",
-    ),
-    "no slices": (lambda f: [p.unlink() for p in next(f.glob("original/100/*")).iterdir()], "found no slice"),
-    "no number": (
-        lambda f: (p := next(f.glob("original/100/*/slice_3.jpg"))).rename(p.with_name("third.jpg")),
-        "found a slice without a number",
-    ),
-    "one number twice": (
-        lambda f: shutil.copy(p := next(f.glob("original/100/*/slice_3.jpg")), p.with_name("copy_3.jpg")),
-        "two slices of one number",
-    ),
-    "slice of another size": (
-        lambda f: Image.new("L", (7, 7)).save(next(f.glob("original/100/*/slice_3.jpg"))),
-        r"slice_3\.jpg: found \(7, 7\) pixels",
-    ),
-    "no picture": (lambda f: next(f.glob("original/100/*/slice_3.jpg")).write_bytes(b"x"), "damaged picture"),
-    "one person in both parts": (lambda f: doubled(f), "found 001_S_1001 in training and test"),
-}
-HIPMRI: dict[str, tuple[Callable[[Path], object], str]] = {
-    "another name": (
-        lambda f: (p := next(f.glob("semantic_MRs_anon/*"))).rename(p.with_name("scan.nii.gz")),
-        "scan.nii.gz: found this name, expected one like Case_001_Week0_LFOV",
-    ),
-    "no label": (
-        lambda f: (f / "semantic_labels_anon/Case_002_Week1_SEMANTIC_LFOV.nii.gz").unlink(),
-        "found no volume of Case_002 Week1",
-    ),
-    "no image": (
-        lambda f: (f / "semantic_MRs_anon/Case_002_Week1_LFOV.nii.gz").unlink(),
-        "found no volume of Case_002 Week1",
-    ),
-    "label 6": (
-        lambda f: rewrite(f / "semantic_labels_anon/Case_002_Week1_SEMANTIC_LFOV.nii.gz", lambda v: v + 1),
-        "label values 6, expected 0 to 5",
-    ),
+MESSAGES = {
+    ("nnunet", "labels are a list"): "found `labels`",
+    ("nnunet", "labels are null"): "found `labels` null",
+    ("nnunet", "a region of several labels"): "found the region whole of labels",
+    ("nnunet", "a label to ignore"): "found the label `ignore`",
+    ("nnunet", "a label of 1.5"): "found the label 'a': 1.5",
+    ("nnunet", "two labels of one value"): "found the label b = 1",
+    ("nnunet", "a label called mean"): "found the label mean = 1",
+    ("nnunet", "no background"): "expected the background as 0",
+    ("nnunet", "channels are a list"): "found `channel_names`",
+    ("nnunet", "channels counted from 1"): "found channels",
+    ("nnunet", "a channel too few"): "_0001.nii.gz: found an image without a label",
+    ("nnunet", "a channel too many"): "_0002.nii.gz: found no such file",
+    ("nnunet", "pictures as files"): "found file_ending '.png'",
+    ("nnunet", "another file ending"): "labelsTr: found no label",
+    ("nnunet", "a wrong number of cases"): "found numTraining 7, expected 5",
+    ("nnunet", "a channel's file is missing"): "_0001.nii.gz: found no such file",
+    ("nnunet", "a label file is missing"): "found numTraining 5, expected 4",
+    ("nnunet", "dataset.json is no JSON"): "found a file that is not JSON",
+    ("nnunet", "dataset.json is a list"): "expected a JSON object",
+    ("nnunet", "channels of two shapes"): r"_0001\.nii\.gz: found shape .*Register the channels",
+    ("nnunet", "channels of two affines"): r"_0001\.nii\.gz: found .*Register the channels",
+    ("nnunet", "a constant channel"): "channel T2 is 0",
+    ("nnunet", "two voxel sizes in one header"): "a voxel size of 1 x 1 x 1.5 mm in the affine, expected 2 x 2 x 2 mm",
+    ("nnunet", "a label value that is not listed"): "label values 9, 18, expected 0 to 2",
+    ("nnunet", "a label without background"): "expected some background",
+    ("nnunet", "a truncated file"): "truncated or damaged file",
+    ("mrihs", "no masks of a subject"): "found no such folder",
+    ("mrihs", "no slices of a subject"): "found no such folder",
+    ("mrihs", "one side is missing"): "found 0 folders that end in _L",
+    ("mrihs", "a mask slice is missing"): "found 39 slices, expected the 40 .*slice 7 is on one side only",
+    ("mrihs", "an empty folder"): "found no slice",
+    ("mrihs", "a slice without a number"): "found a slice without a number",
+    ("mrihs", "one number twice"): "two slices of one number",
+    ("mrihs", "a slice of another size"): r"slice_3\.jpg: found \(7, 7\) pixels",
+    ("mrihs", "a damaged picture"): "damaged picture",
+    ("mrihs", "a subject in training and test"): "found 001_S_1001 in training and test",
+    ("hipmri", "a file of another name"): "scan.nii.gz: found this name, expected one like Case_001_Week0_LFOV",
+    ("hipmri", "a label volume is missing"): "found no volume of Case_002 Week1",
+    ("hipmri", "an image volume is missing"): "found no volume of Case_002 Week1",
+    ("hipmri", "a seventh class"): "label values 6, expected 0 to 5",
 }
 
 
-def doubled(folder: Path) -> None:
-    """Copy the first training subject into the test part."""
-    for images, tests in (("original/100", "original/35"), ("label/100label", "label/35label")):
-        first = min((folder / images).iterdir())
-        shutil.copytree(first, folder / tests / first.name)
+@pytest.mark.parametrize("way", malformed.WAYS, ids=": ".join)
+def test_a_malformed_set_is_named_with_what_was_found_and_what_to_do(way, sets, tmp_path: Path) -> None:
+    text = malformed.message(way, sets[way[0]], tmp_path / way[0])
+    assert re.search(MESSAGES[way], text)
+    parts = malformed.MESSAGE.fullmatch(text)
+    assert parts["file"].startswith(str(tmp_path / way[0])) and parts["remedy"].endswith("."), text
 
 
-def zoomed(path: Path) -> None:
-    """Voxels of 2 mm in the header alone; the sform stays."""
-    image = nib.load(path)
-    image.header["pixdim"][1:4] = 2
-    nib.save(nib.Nifti1Image(np.asarray(image.dataobj), None, image.header), path)
-
-
-@pytest.mark.parametrize(
-    ("layout", "way"),
-    [*(("nnunet", w) for w in NNUNET), *(("mrihs", w) for w in MRIHS), *(("hipmri", w) for w in HIPMRI)],
-)
-def test_a_malformed_set_is_named_with_what_was_found_and_what_to_do(layout: str, way: str, broken) -> None:
-    damage, message = {"nnunet": NNUNET, "mrihs": MRIHS, "hipmri": HIPMRI}[layout][way]
-    folder = broken(layout)
-    damage(folder)
-    with pytest.raises(DataError, match=message) as caught:
-        cohort.load(describe(folder))
-    text = str(caught.value)
-    assert str(folder) in text and "found" in text and "expected" in text
-    assert text.endswith(".") and ". " in text.split("expected", 1)[1], f"no advice in: {text}"
-
-
-@pytest.mark.parametrize("content", [b"case\tsubject\n\xff\t1\n", b"case\tsubject\n" + b"x" * (1 << 18)])
-def test_a_table_of_subjects_that_is_damaged_is_named(content: bytes, broken) -> None:
-    folder = broken("nnunet")
-    (folder / "cases.tsv").write_bytes(content)
-    with pytest.raises(DamagedError, match=r"cases\.tsv: found a damaged file .*expected a table in UTF-8"):
+def test_a_table_of_subjects_that_is_damaged_is_named(sets, tmp_path: Path) -> None:
+    folder = shutil.copytree(sets["nnunet"], tmp_path / "set")
+    (folder / "cases.tsv").write_bytes(b"case\tsubject\n\xff\t1\n")
+    with pytest.raises(DataError, match=r"cases\.tsv: found no table .*expected .tsv or .csv in UTF-8"):
         describe(folder, "column:subject")
 
 
@@ -256,7 +170,7 @@ def test_slices_are_stacked_by_number_and_sides_are_joined(sets: dict[str, Path]
     plan = standin.STANDINS["mrihs"]
     for number in (1, 2):
         case = read_case(source.folder, source.spec, number)
-        image, label = standin.volume(plan, SIZES["mrihs"], 1, number, 0)
+        image, label = standin.volume(plan, malformed.SIZES["mrihs"], 1, number, 0)
         grey = np.clip(np.rint(image[0] * 150), 0, 255)
         assert np.abs(case.image[0] - grey).mean() < 6 < np.abs(case.image[0] - grey[:, :, ::-1]).mean()
         both = (case.label > 0, label > 0)

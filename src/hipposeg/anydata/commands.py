@@ -138,10 +138,13 @@ def train(
             used = folding.with_watched(used, spec)
         made = fitted(model, home.cohort, used, wishes)
         run = native(FittedRun(made.name, kind, number, seed, schedule, "", made))
-        _plan(run, used, home, say)
+        folds = {**home.folds, kind: [*home.folds[kind][:number], used, *home.folds[kind][number + 1 :]]}
+        if runs.is_cached(run, runs.key_of(run, home.cohort, folds), runs.machine_for(run), home.ws):
+            say(f"{run.name} is trained already.")
+        else:
+            _plan(run, used, home, say)
         described = {"base": model, "prep": asdict(made.prep), "fold": used}
         files.write_json(folder_of(run, home.ws) / FITTED, described)
-        folds = {**home.folds, kind: [*home.folds[kind][:number], used, *home.folds[kind][number + 1 :]]}
         found = runs.train(run, home.cohort, folds, home.ws)
         say(f"{run.name}: " + ", ".join(f"{one} {found.mean(one):.3f}" for one in found.rows["label"].unique()))
         done.append(found)

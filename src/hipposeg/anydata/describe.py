@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
 # Okabe and Ito's colours; the eighth class has the first again.
 COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#0072B2", "#D55E00", "#F0E442")
-# A file of this name marks a folder whose data were generated (`standin`).
+# A file of this name marks a folder whose data were generated (`hipposeg-lab standin`).
 MARK, NOTICE = "STAND-IN.txt", "stand-in, synthetic"
 EXPECTED = (
     "dataset.json (MSD or nnU-Net v2 raw), original/ and label/ (MRIHS), or semantic_MRs_anon/ and "

@@ -1,12 +1,12 @@
 """Which cases belong to one subject: by a pattern, a column, a participants table, or a statement."""
 
-import csv
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from hipposeg.data.spec import DataError
-from hipposeg.files import reading
 
 NO_RULE = (
     "no rule was given, so every case counts as a subject of its own; if one subject has several cases, they may be "
@@ -45,11 +45,14 @@ def subjects_of(rule: str, names: Sequence[str], folder: Path) -> tuple[list[str
         return [_matched(rest, name, rule) for name in names], f"the part of the case's name that {rest} matches"
     if kind == "column" and rest:
         path = next((path for path in (folder / "cases.tsv", folder / "cases.csv") if path.is_file()), None)
-        rows = {row.get("case", ""): row.get(rest) for row in _table(path or folder / "cases.tsv", ("case", rest))}
-        return [_looked_up(rows, name, path, rest) for name in names], f"column {rest} of {path.name}"
+        rows = _table(path or folder / "cases.tsv", "case", rest)
+        found = dict(zip(rows["case"], rows[rest], strict=True))
+        if missing := [name for name in names if not found.get(name)]:
+            raise DataError(f"{path}: found no {rest} of case {missing[0]}, expected one for every case. Add it.")
+        return [found[name] for name in names], f"column {rest} of {path.name}"
     if kind == "participants":
         path = Path(rest).expanduser() if rest else folder / "participants.tsv"
-        people = [row["participant_id"] for row in _table(path, ("participant_id",)) if row["participant_id"]]
+        people = [one for one in _table(path, "participant_id")["participant_id"] if one]
         return [_participant(people, name, path) for name in names], f"the participant_id of {path.name} in the name"
     raise DataError(f"--subjects {rule}: found no such rule, expected one of {RULES}.")
 
@@ -64,24 +67,20 @@ def _matched(pattern: str, name: str, rule: str) -> str:
     return found[1] if found.lastindex else found[0]
 
 
-def _table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+def _table(path: Path, *columns: str) -> pd.DataFrame:
     if not path.is_file():
         raise DataError(f"{path}: found no such file, expected a table with the columns {', '.join(columns)}.")
-    with reading(path, "a table in UTF-8"), path.open(encoding="utf-8-sig", newline="") as stream:
-        reader = csv.DictReader(stream, delimiter="\t" if path.suffix == ".tsv" else ",")
-        rows, found = list(reader), reader.fieldnames or []
-    if missing := [column for column in columns if column not in found]:
+    options = {"dtype": str, "keep_default_na": False, "encoding": "utf-8-sig"}
+    try:
+        table = pd.read_csv(path, sep="\t" if path.suffix == ".tsv" else ",", **options)
+    except ValueError as error:  # pandas' errors, and those of the encoding
+        raise DataError(f"{path}: found no table ({error}), expected .tsv or .csv in UTF-8. Correct it.") from error
+    if missing := [column for column in columns if column not in table]:
         raise DataError(
-            f"{path}: found the columns {', '.join(map(str, found)) or 'none'}, expected {', '.join(missing)}, too. "
+            f"{path}: found the columns {', '.join(map(str, table))}, expected {', '.join(missing)}, too. "
             "Correct the table (.tsv: tabs, .csv: commas), or the name of the column."
         )
-    return rows
-
-
-def _looked_up(rows: dict[str, str | None], name: str, path: Path, column: str) -> str:
-    if not rows.get(name):
-        raise DataError(f"{path}: found no {column} of case {name}, expected one for every case. Add it.")
-    return rows[name]
+    return table
 
 
 def _participant(people: Sequence[str], name: str, path: Path) -> str:

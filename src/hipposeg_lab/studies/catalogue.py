@@ -5,9 +5,23 @@ from collections.abc import Sequence
 from hipposeg.data import cohort, folds
 from hipposeg.data.locate import Source
 from hipposeg.workspace import Workspace
-from hipposeg_lab.studies import conformal, heads, leaks, learning, making, placed, sensitivity, shown, uncertainty
+from hipposeg_lab.studies import (
+    conformal,
+    heads,
+    leaks,
+    learning,
+    making,
+    otherdata,
+    placed,
+    sensitivity,
+    shown,
+    uncertainty,
+)
 
-_ALL = (leaks.STUDY, sensitivity.BOX, sensitivity.ROBUSTNESS, uncertainty.STUDY, placed.CROPS, placed.SIZES)
+_ALL = (
+    *(leaks.STUDY, sensitivity.BOX, sensitivity.ROBUSTNESS, uncertainty.STUDY, placed.CROPS, placed.SIZES),
+    otherdata.STUDY,
+)
 STUDIES = {one.name: one for one in _ALL}
 # Studies of one unit, which decide themselves what to keep: question, file below artifacts, and what updates it.
 SINGLE = {

@@ -1,7 +1,9 @@
 """Synthetic data in the layouts of other data sets: tilted ellipsoids in tissue, with bias field and noise.
 
-One generator serves all layouts; `STANDINS` describes each. Bytes depend on the arguments alone. Every folder holds
-STAND-IN.txt, by which readers put "stand-in, synthetic" into the title. Scores on these data say nothing of patients.
+One generator serves all layouts; `STANDINS` describes each. Each subject has its own shapes, contrasts, texture and
+bias field, which its volumes share up to small changes: what a network could remember of a subject. Bytes depend on
+the arguments alone. Every folder holds STAND-IN.txt, by which readers put "stand-in, synthetic" into the title.
+Scores on these data say nothing of patients.
 """
 
 import io
@@ -53,7 +55,9 @@ class StandIn:
     write: Callable[..., None]
 
 
-def generate(layout: str, folder: Path, subjects: int = 0, size: Triple | None = None, seed: int = 0) -> int:
+def generate(
+    layout: str, folder: Path, subjects: int = 0, size: Triple | None = None, seed: int = 0, visits: int = 0
+) -> int:
     """Write a stand-in.
 
     Args:
@@ -62,6 +66,7 @@ def generate(layout: str, folder: Path, subjects: int = 0, size: Triple | None =
         subjects: how many; by default as at full size.
         size: of a volume in voxels; by default full size.
         seed: of everything that is drawn.
+        visits: volumes of each subject; by default as at full size.
 
     Returns:
         The number of volumes.
@@ -73,7 +78,7 @@ def generate(layout: str, folder: Path, subjects: int = 0, size: Triple | None =
     plan, cases = STANDINS[layout], []
     size = size or plan.size
     for subject in range(1, (subjects or plan.subjects) + 1):
-        for visit in range(plan.visits):
+        for visit in range(visits or plan.visits):
             image, label = volume(plan, size, seed, subject, visit)
             cases.append(plan.write(folder, plan, subject, visit, image, label))
     if layout in ("msd", "nnunet"):
@@ -92,23 +97,27 @@ def volume(plan: StandIn, size: Triple, seed: int, subject: int, visit: int) -> 
     channels = len(plan.structures[0].contrast)
     image, label = np.full((channels, *size), 0.5, np.float32), np.zeros(size, np.uint8)
     scale = max(3.0, max(size) / 8)
+    bumps = 0.2 * smooth_field(own, size, scale / 2)
     for structure in plan.structures:
         centre = np.array(structure.centre) + own.normal(0, 0.02, 3) + now.normal(0, 0.005, 3)
         radii = np.array(structure.radii) * np.exp(own.normal(0, 0.08, 3) + now.normal(0, 0.02, 3))
-        inside = _ellipsoid(size, centre, radii, own.normal(0, 0.25, 3))
+        inside = _ellipsoid(size, centre, radii, own.normal(0, 0.25, 3)) + bumps < 1
         label[inside] = structure.value
         for channel, value in enumerate(structure.contrast):
-            image[channel][inside] = value
+            image[channel][inside] = value + own.normal(0, 0.06) + now.normal(0, 0.01)
     for channel in image:
-        texture, bias = smooth_field(now, size, max(2.0, scale / 4)), smooth_field(now, size, 2 * scale)
-        channel += 0.04 * texture
-        channel *= np.exp(0.1 * bias)
+        for rng, share in ((own, 1.0), (now, 0.3)):
+            channel += 0.05 * share * smooth_field(rng, size, max(2.0, scale / 4))
+            channel *= np.exp(0.1 * share * smooth_field(rng, size, 2 * scale))
         channel += 0.05 * now.standard_normal(size, dtype=np.float32)
     return np.maximum(image, 0), label
 
 
 def _ellipsoid(size: Triple, centre: np.ndarray, radii: np.ndarray, angles: np.ndarray) -> np.ndarray:
-    """A tilted ellipsoid as a boolean volume; centre and radii as fractions of the sides, angles in radians."""
+    """Squared distance from the centre of a tilted ellipsoid, (X, Y, Z) float32, 1 on its surface.
+
+    Centre and radii are fractions of the sides, angles in radians.
+    """
     from scipy.spatial.transform import Rotation
 
     turn = Rotation.from_euler("xyz", angles).as_matrix().astype(np.float32)
@@ -118,7 +127,7 @@ def _ellipsoid(size: Triple, centre: np.ndarray, radii: np.ndarray, angles: np.n
     total = np.zeros(size, np.float32)
     for row, radius, side in zip(turn, radii, size, strict=True):
         total += (sum(factor * offset for factor, offset in zip(row, offsets, strict=True)) / (radius * side)) ** 2
-    return total < 1
+    return total
 
 
 def _affine(plan: StandIn) -> np.ndarray:
@@ -211,8 +220,8 @@ STANDINS = {
         Structure(1, (0.5, 0.5, 0.5), (0.42, 0.34, 0.6), (0.7,)),
         Structure(2, (0.27, 0.5, 0.45), (0.08, 0.1, 0.25), (0.2,)),
         Structure(2, (0.73, 0.5, 0.45), (0.08, 0.1, 0.25), (0.2,)),
-        Structure(3, (0.5, 0.6, 0.6), (0.1, 0.09, 0.15), (1.1,)),
-        Structure(4, (0.5, 0.36, 0.45), (0.05, 0.06, 0.2), (0.45,)),
-        Structure(5, (0.5, 0.48, 0.42), (0.07, 0.06, 0.1), (0.9,)),
+        Structure(3, (0.5, 0.6, 0.6), (0.1, 0.09, 0.15), (1.3,)),
+        Structure(4, (0.5, 0.33, 0.45), (0.09, 0.09, 0.25), (0.45,)),
+        Structure(5, (0.5, 0.48, 0.42), (0.11, 0.1, 0.14), (0.9,)),
     ), _hipmri),
 }  # fmt: skip
