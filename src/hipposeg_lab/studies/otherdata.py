@@ -38,6 +38,7 @@ from hipposeg.data import cohort as cohorts
 from hipposeg.data.cohort import Cohort
 from hipposeg.data.folds import Fold
 from hipposeg.experiments.model import Model, schedules
+from hipposeg.experiments.registry import SCANS
 from hipposeg.experiments.run import Trained, trained
 from hipposeg.experiments.samples import make_samples
 from hipposeg.experiments.weights import initial, predict_with
@@ -74,7 +75,7 @@ MISSING = {"both contrasts": (), "without T1": (0,), "without T2": (1,)}
 FULL_MODEL, FULL_EPOCHS, FULL_PATCHES = "unet3d-residual", 4, 24
 LABELS, PATCHES_LABELS = (5, 10, 20, 50), 100
 RANDOM, STARTED, UNTOUCHED = "random weights", "fine-tuned", "start alone"
-START = card.PACKAGED / "unet3d-fast.grouped0.s0.standard.safetensors"
+START = card.PACKAGED / f"{SCANS}.grouped0.s0.standard.safetensors"
 SETTINGS = {
     "version": 2, "sets": SETS, "d": (BASE_D, VALIDATION_D, EPOCHS_D, SHARE_D), "e": (PATIENTS_E, EPOCHS_E, PATCHES_E),
     "c": (TRAIN_C, PATCHES_C, DROPOUT), "full": (FULL_MODEL, FULL_EPOCHS, FULL_PATCHES),
@@ -216,7 +217,7 @@ def _labels(context: Context, unit: str, variant: str, seed: int, people: int = 
     fold |= {"scored": sorted(first.values()), "watched": fold["scored"][:1]}
     start = None if variant == RANDOM else START
     wishes = Wishes((40, 56, 40), PATCHES_LABELS, people, start=start)
-    model = fitted("unet3d-fast", cohort, fold, wishes)
+    model = fitted(SCANS, cohort, fold, wishes)
     config = replace(model.training("standard"), epochs=1, horizon=1.0, watch_every=2)
     model = replace(model, schedules=schedules(config))
     if people:
