@@ -251,6 +251,7 @@ if (studies / "shrunk.csv").is_file():
 if (studies / "shrunk.csv").is_file():
     before, now = (slope.loc[(model, "union")] for model in found)
     error = bias.loc[registry.SCANS, "bias"]
+    session.facts(lost=now[["slope", "low", "high"]].to_dict())
     session.claim(
         before["high"] < 0.95 < now["low"] and error["union"] < 0.03,
         f"""**Yes, since training shows all sizes.** Of 100 mm³ that are lost, {100 * now["slope"]:.0f} are measured ({100 * now["low"]:.0f} to

@@ -4,7 +4,6 @@ import base64
 from statistics import median
 from typing import Any
 
-import numpy as np
 from markupsafe import Markup
 
 from hipposeg.experiments.registry import FLAGSHIP
@@ -46,19 +45,9 @@ def front_context(art: Artifacts, shared: dict[str, Any]) -> dict[str, Any]:
         "effects": words.EFFECTS,
         "leaking": words.LEAKING,
         "volume_error": round(median(abs(row["volume_bias"]) for row in rows), 6) if rows else None,
-        "pulled": pulled(rows),
-        "covered": shared["coverage"].get(words.GROUPS["all"], {}).get("union"),
+        "scan": art.facts.get("08_your_own_scan", {}),
         "cases_plot": viewer.scatter(rows, here),
     }
-
-
-def pulled(rows: list[Row]) -> bool:
-    """Whether predicted volumes clearly lean towards the mean: a correlation of error and true volume below -0.3."""
-    if len(rows) < 3:
-        return False
-    with np.errstate(invalid="ignore", divide="ignore"):  # equal volumes have none
-        found = np.corrcoef([[row[name] for row in rows] for name in ("volume_true", "volume_bias")])
-    return bool(found[0, 1] < -0.3)
 
 
 def by_part(art: Artifacts) -> list[tuple[str, str, int, Row]]:
