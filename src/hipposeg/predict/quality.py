@@ -71,9 +71,9 @@ def limits(measured: Sequence[Mapping[str, float]], spec: DatasetSpec) -> dict[s
         if np.isnan(values).all():  # a single prediction has no spread
             found[name] = [None, None]
             continue
-        low = round(float(np.nanpercentile(values, BEYOND, method="lower")), 6)
-        high = round(float(np.nanpercentile(values, 100 - BEYOND, method="higher")), 6)
-        found[name] = [low if sides != "high" else None, high if sides != "low" else None]
+        low = np.nanpercentile(values, BEYOND, method="lower")
+        high = np.nanpercentile(values, 100 - BEYOND, method="higher")
+        found[name] = [float(low) if sides != "high" else None, float(high) if sides != "low" else None]
     return found
 
 

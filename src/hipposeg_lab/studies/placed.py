@@ -157,11 +157,10 @@ def write_card(context: Context, model: str = SCANS) -> str:
         return "placed.csv is missing; `hipposeg-lab study placed` computes it"
     runs, spec = conformal.out_of_fold(context, model), context.cohort.spec
     spread = table[table["crop"] == PUBLISHED].pivot(index="case", columns="label", values="spread")
-    measured = [
-        quality.measure(mask, context.cohort.cases[number].spacing, spread.loc[number], spec)
-        for one in runs.values()
-        for number, mask in one.masks.items()
-    ]
+    measured = []
+    for number, mask in ((number, mask) for one in runs.values() for number, mask in one.masks.items()):
+        found = quality.measure(mask, context.cohort.cases[number].spacing, spread.loc[number], spec)
+        measured.append({name: round(value, 6) for name, value in found.items()})
     print(f"  The card is {conformal.write_card(context, runs, residuals(table, PLACED), measured)}", flush=True)
     return "made"
 
