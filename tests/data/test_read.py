@@ -220,7 +220,7 @@ def test_a_file_that_claims_more_than_a_scan_has_costs_no_memory(tmp_path: Path)
         for side in (60_000, 2_000):
             claim = words.split(b"3 4 5")[0] + b" ".join([b"%d" % side] * 3)
             (tmp_path / name).write_bytes(content.replace(words, claim))
-            with pytest.raises(DataError, match=rf"{name}: found a header that claims {side**3} voxels"):
+            with pytest.raises(DataError, match=rf"{name}: found .*claims {side**3} voxels"):
                 read._load(tmp_path / name)
 
 

@@ -172,13 +172,13 @@ def in_flash(flash, two):
     return segment(flash, two)
 
 
-def agrees(found, heads, name):
-    """Compare each side with the mask of another tool."""
+def agrees(found, heads, name, least):
+    """Compare each side with the mask of another tool, by the least Dice."""
     assert found.status in ("ok", "check"), found.reasons
     assert found.labels.shape == found.scan.image.shape
     for side, values in (("L", (1, 2)), ("R", (3, 4))):
         reference = np.asarray(nibabel.load(heads / f"{name}_ref_{side}.nii.gz").dataobj) >= 128
-        assert dice(np.isin(found.labels, values), reference) >= 0.82
+        assert dice(np.isin(found.labels, values), reference) >= least
     voxel = abs(np.linalg.det(found.affine[:3, :3]))
     for value, part in found.names.items():
         assert found.volumes[part].predicted == pytest.approx(voxel * (found.labels == value).sum())
@@ -187,12 +187,13 @@ def agrees(found, heads, name):
     assert (found.affine[:3, :3] @ (front - back))[1] > 10, "the anterior part lies in front"
 
 
-def test_a_flash_head_agrees_with_another_tool(heads, in_flash):
-    agrees(in_flash, heads, "flash_2mm_t1")
+def test_a_head_of_2_mm_agrees_roughly_and_is_to_check(heads, in_flash):
+    agrees(in_flash, heads, "flash_2mm_t1", 0.75)
+    assert in_flash.status == "check"
 
 
 def test_another_head_agrees_with_another_tool(heads):
-    agrees(segment(heads / "example_1p75mm_t1.nii.gz"), heads, "example_1p75mm_t1")
+    agrees(segment(heads / "example_1p75mm_t1.nii.gz"), heads, "example_1p75mm_t1", 0.85)
 
 
 def test_a_mirrored_head_swaps_left_and_right(flash, in_flash, two):

@@ -110,7 +110,10 @@ def paired_cases(cases: Sequence[int], subjects: Mapping[int, int]) -> dict[int,
 
 def laid_over(found: Maps, shape: Sequence[int]) -> Maps:
     """Place one case's maps on the grid of another, aligned at the centre; NaN where they do not reach."""
-    return {scale: grid.place(one, tuple(shape), np.nan)[0] for scale, one in found.items()}
+    placed = {
+        scale: [grid.place(each, tuple(shape))[0] for each in (one, np.ones_like(one))] for scale, one in found.items()
+    }
+    return {scale: np.where(there > 0, one, np.nan) for scale, (one, there) in placed.items()}
 
 
 def networks(trained: nn.Module, run: RunSpec, cohort: Cohort, machine: Machine) -> dict[str, nn.Module]:
