@@ -13,12 +13,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from torch import Generator, Tensor
-from torch.profiler import record_function
 
 from hipposeg.training.augmentation import Augmentation, Batch, Classic, augment, classic
 
-# What a profile calls the time that augmentation takes.
-AUGMENTING = "augmentation"
 FOREGROUND = 1 / 3  # of all patches, centred on a foreground voxel
 # Patches are drawn larger by this fraction of their side at each end, so that rotations bring tissue into corners.
 MARGIN = 0.125
@@ -240,8 +237,7 @@ def changed(
 ) -> Batch:
     """Augment samples with either kind of augmentation; arguments as of `augment`."""
     change = classic if isinstance(settings, Classic) else augment
-    with record_function(AUGMENTING):
-        return change(images, labels, n_classes, settings, generator)
+    return change(images, labels, n_classes, settings, generator)
 
 
 def batches(
