@@ -261,7 +261,8 @@ stopped.rename(index=words).round(4)
 first = seen.groupby("model")["epoch"].first().reindex(wanted)
 price = last["dice"] - stops["stop at 0.7"]["dice"]
 early, late = stops["stop at 0.7"]["epoch"] / last["epoch"], stops["stop at 0.85"]["epoch"]
-halfway, planned = stops["stop at 0.7"]["dice"][flagship], dict(on_dev).get((True, 8), np.nan)
+halfway = stops["stop at 0.7"]["dice"][flagship]
+planned = history.loc[history["run"].str.startswith(f"{flagship}.dev0.s0.a8"), "dice_mean"].max()
 session.claim(
     all((stops[name]["epoch"] == first).all() for name in ("stop at 0.7", "stop at 0.8"))
     and (late > first).sum() == 1
