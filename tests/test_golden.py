@@ -48,7 +48,7 @@ def phantom_cohort(folder: Path) -> cohorts.Cohort:
     return cohorts.load(Source("phantom", folder, PHANTOM_SPEC))
 
 
-def trajectory(name: str, cohort: cohorts.Cohort) -> dict[str, float | str]:
+def trajectory(name: str, cohort: cohorts.Cohort, **changes: float | str) -> dict[str, float | str]:
     """Loss at three epochs at full learning rate, and how far the weights and their average have moved.
 
     One step each in 2D, two in 3D, where boxes of 1 mm are cut to their middle.
@@ -66,7 +66,7 @@ def trajectory(name: str, cohort: cohorts.Cohort) -> dict[str, float | str]:
         chosen = slice(None, None, 8)  # of every subject, since a batch of one slice teaches nothing
     more = {what: getattr(samples, what)[chosen] for what in ("people", "facts") if name in CAPTIONED}
     batch = replace(samples, images=samples.images[chosen], labels=samples.labels[chosen], **more)
-    config = replace(model.training("standard"), epochs=6, batch=size, warmup=0.5)
+    config = replace(model.training("standard"), epochs=6, batch=size, warmup=0.5, **changes)
     torch.manual_seed(0)
     built = model.build(model.prep.channels(1), cohort.spec.n_classes)
     first = [value.detach().clone() for value in built.parameters()]
@@ -118,6 +118,18 @@ def test_trajectory(name, cohort):
     assert found.keys() == golden.keys()
     for number, value in found.items():
         assert value == near(golden[number]), f"{number} changed and NUMERICS was not raised"
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "seen_in"),
+    [
+        ("unet2d", {"average": 0.98}, "average_moved"),
+        ("unet2d", {"foreground_weight": 2.5}, "loss1"),
+        ("unet3d", {"muon": 0.021}, "moved"),
+    ],
+)
+def test_a_small_change_would_be_noticed(name, changes, seen_in, cohort):
+    assert trajectory(name, cohort, **changes)[seen_in] != near(read_json(GOLDEN)[name][seen_in])
 
 
 if __name__ == "__main__":

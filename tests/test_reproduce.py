@@ -1,14 +1,17 @@
 """Executed notebooks and the manifest: the same bytes twice, failures named, every difference found."""
 
 import hashlib
+import io
 import os
 import time
 
 import nbformat
+import numpy as np
 import pytest
+from PIL import Image
 
 from hipposeg import cli, reproduce
-from hipposeg.files import read_json, remove_parts, replacing, write_json, write_text
+from hipposeg.files import read_json, remove_parts, replacing, smaller_png, write_json, write_text
 from hipposeg.workspace import Workspace
 
 HEADER = """# ---
@@ -194,3 +197,20 @@ def test_compare_ignores_times_and_finds_one_byte(tmp_path, capsys):
     for other in ("empty", "absent"):
         assert cli.main(["compare", str(a.artifacts), str(tmp_path / other)]) == 1
         assert "nothing to compare" in capsys.readouterr().err
+
+
+def test_pictures_shrink_and_stay_what_they_show():
+    rng = np.random.default_rng(0)
+    pixels = np.zeros((60, 80, 4), np.uint8)
+    pixels[:30, :, 0], pixels[30:, :, 2] = 230, 200
+    pixels[:, 10:, 3] = 255  # the first ten columns are transparent: white on a page
+    pixels[..., 1] = rng.integers(0, 40, (60, 80))
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG", compress_level=0)
+    before = stream.getvalue()
+    after = smaller_png(before)
+    assert after == smaller_png(before) == smaller_png(after)
+    assert len(after) < len(before) / 2
+    shown = np.asarray(Image.open(io.BytesIO(after)).convert("RGB")).astype(int)
+    assert np.all(shown[:, :10] == 255)
+    assert np.abs(shown[:, 10:] - pixels[:, 10:, :3]).max() < 12

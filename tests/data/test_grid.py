@@ -1,5 +1,6 @@
 """The way to the network's grid and back, exact where nothing is cropped, and resampling about a common centre."""
 
+import nibabel as nib
 import numpy as np
 import pytest
 from scipy.ndimage import map_coordinates
@@ -115,3 +116,11 @@ def test_half_filled_voxels_are_filled_and_then_go_to_the_larger_class():
     label[7, 0, :] = 1  # the last holds 3 of posterior, 2 of anterior, 3 of background: filled, and posterior
     coarse, how = rescale_label(label, ONE, TWO, (4, 1, 1), 3)
     assert coarse[:, 0, 0].tolist() == [0, 1, 0, 2] and how.size == (4, 1, 1) and coarse.dtype == np.uint8
+
+
+def test_every_real_volume_survives_the_round_trip(msd_dir):
+    for path in sorted((msd_dir / "labelsTr").glob("hippocampus_*.nii.gz")):
+        label = np.asarray(nib.load(path).dataobj)
+        placed, placement = grid.place(label, SIZE)
+        assert not placement.cropped, f"{path.name} with shape {label.shape} does not fit into {SIZE}"
+        assert np.array_equal(placement.restore(placed), label), path.name

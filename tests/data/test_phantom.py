@@ -1,4 +1,6 @@
-"""The phantom: of the sizes of the real data, paired like them, and generated again where its parameters changed."""
+"""The phantom: deterministic, paired like the real data, and not solved by a threshold."""
+
+import hashlib
 
 import numpy as np
 import pytest
@@ -38,6 +40,23 @@ def test_two_hippocampi_of_a_subject_are_alike_and_share_a_scan(many):
     assert max(peaks) / min(peaks) > 100, "there is no common intensity scale"
 
 
+def test_no_threshold_solves_it(many):
+    best = []
+    for case in list(many.cases.values())[:20]:
+        order = np.argsort(case.image, axis=None, kind="stable")
+        inside = np.cumsum(case.label.ravel()[order] > 0)
+        edges = np.linspace(0, inside.size - 1, 80).astype(int)
+        low, high = np.meshgrid(edges, edges)
+        size, hits = high - low, inside[high] - inside[low]
+        best.append((2 * hits / (np.maximum(size, 0) + inside[-1]))[high > low].max())
+    assert max(best) < 0.6 and np.mean(best) < 0.45
+
+
+def digest(folder):
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return hashlib.sha256(b"".join(path.name.encode() + path.read_bytes() for path in files)).hexdigest()
+
+
 def test_only_a_complete_phantom_of_the_same_parameters_is_current(tmp_path):
     assert not phantom.is_current(tmp_path, PHANTOM_SPEC, 1, 1)
     phantom.generate(tmp_path, n_subjects=1, seed=1)
@@ -45,3 +64,10 @@ def test_only_a_complete_phantom_of_the_same_parameters_is_current(tmp_path):
     listing = read_json(tmp_path / "dataset.json")
     write_json(tmp_path / "dataset.json", {**listing, "phantom": {**listing["phantom"], "version": 0}})
     assert not phantom.is_current(tmp_path, PHANTOM_SPEC, 1, 1)
+
+
+def test_smooth_fields_are_standardised_and_smooth():
+    values = np.stack([phantom.smooth_field(np.random.default_rng(seed), (30, 40, 20), 3.0) for seed in range(30)])
+    assert values.shape == (30, 30, 40, 20) and values.dtype == np.float32
+    assert abs(values.mean()) < 0.1 and values.std() == pytest.approx(1, abs=0.1)
+    assert np.abs(np.diff(values, axis=1)).mean() < 0.35

@@ -10,7 +10,9 @@ import safetensors.torch
 
 from hipposeg.data import cohort as cohorts
 from hipposeg.data import folds as folding
-from hipposeg.data.locate import locate
+from hipposeg.data import phantom
+from hipposeg.data.locate import Source, locate
+from hipposeg.data.spec import PHANTOM_SPEC, Label
 from hipposeg.experiments import run as runs
 from hipposeg.experiments import weights
 from hipposeg.experiments.registry import MODELS, NUMERICS, RunSpec, needed_by, run_key
@@ -118,6 +120,11 @@ def test_the_weights_of_another_run_are_never_those_of_a_finished_one(small, fir
     (folder / runs.WEIGHTS).write_bytes(safetensors.torch.save({name: 2 * value for name, value in state.items()}))
     with pytest.raises(FileNotFoundError, match="has no whole run; `hipposeg train unet2d --retrain` trains it"):
         weights.finished(RUN, small.cohort.spec, folder.parent)
+
+
+def test_trained_twice_gives_the_same_bytes(small, first, ws):
+    train(RUN, small.cohort, small.folds, ws)
+    assert contents(ws) == contents(first[0])
 
 
 def test_permuted_test_labels_change_no_prediction(small, first, ws):
@@ -246,3 +253,18 @@ def test_the_atlas_of_the_real_data_scores_as_stored(msd_dir, tmp_path):
     assert found.config["key"] == stored.config["key"]
     columns = [*store.SCORE_COLUMNS[:2], *store.SCORE_COLUMNS[3:]]
     assert np.array_equal(found.rows[columns].to_numpy(float), stored.rows[columns].to_numpy(float))
+
+
+@pytest.mark.parametrize(("classes", "channels"), [(1, 2), (5, 1)])
+def test_other_data_sets_run_end_to_end(classes, channels, ws):
+    labels = tuple(Label(k + 1, f"part{k + 1}", "#0072B2") for k in range(classes))
+    spec = replace(PHANTOM_SPEC, labels=labels, channels=tuple(f"T{c + 1}" for c in range(channels)))
+    folder = ws.root / "Task04_Hippocampus"
+    phantom.generate(folder, spec, n_subjects=6, seed=4)
+    cohort = cohorts.load(Source("phantom", folder, spec))
+    result = train(RUN, cohort, folding.make(spec, cohort.numbers), ws)
+    assert set(result.rows["label"]) == {*spec.names, "mean", "union"}
+    assert {value for mask in result.masks.values() for value in np.unique(mask)} <= set(range(classes + 1))
+    assert {name for name in result.history[-1] if name.startswith("dice")} == {
+        f"dice_{name}" for name in (*spec.names, "mean")
+    }

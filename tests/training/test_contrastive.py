@@ -1,8 +1,9 @@
-"""Contrastive training: what a batch holds, that it learns, and that it repeats to the same bytes."""
+"""Contrastive training: what a batch holds, that it learns, and that it repeats and resumes to the same bytes."""
 
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 
 from hipposeg.data.captions import BEHIND, Facts, caption
@@ -36,6 +37,10 @@ def network(build=hippoclip):
     return build(1, 3, **SMALL)
 
 
+def weights(model):
+    return b"".join(value.numpy().tobytes() for value in model.state_dict().values())
+
+
 def trained(folder, config=CONFIG, build=hippoclip, seed=0):
     return fit(Contrasting(network(build), config, MACHINE, seed), samples(), folder, "k")
 
@@ -63,9 +68,27 @@ def test_batches_depend_on_seed_and_epoch():
     assert made(0, 1) == made(0, 1) and len({*made(0, 1), *made(0, 2), *made(1, 1)}) == 3
 
 
+def test_same_command_same_bytes_and_resumed_too(tmp_path):
+    first, history, _ = trained(tmp_path / "a")
+    assert [line["step"] for line in history] == [8, 16, 24], "48 slices, 6 a step"
+    second, _, _ = trained(tmp_path / "b")
+    assert weights(first) == weights(second)
+
+    class Killed(Contrasting):
+        def epoch(self, samples, number, progress):
+            if number == 2:
+                raise KeyboardInterrupt
+            return super().epoch(samples, number, progress)
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(Killed(network(), CONFIG, MACHINE, 0), samples(), tmp_path / "c", "k")
+    resumed, again, _ = trained(tmp_path / "c")
+    assert weights(resumed) == weights(first) and again == history
+    assert weights(trained(tmp_path / "d", seed=1)[0]) != weights(first)
+
+
 def test_it_learns_to_tell_slices_by_their_captions(tmp_path):
     model, history, _ = trained(tmp_path, replace(CONFIG, epochs=60))
-    assert [line["step"] for line in history[:3]] == [8, 16, 24], "48 slices, 6 a step"
     assert history[-1]["loss"] < 0.7 * history[0]["loss"]
     data = samples(people=1)
     with torch.inference_mode():

@@ -1,5 +1,10 @@
 """The training loop: determinism, and a killed run that resumes to the same bytes."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -185,6 +190,34 @@ def test_a_damaged_checkpoint_is_logged_and_costs_no_more_than_time(tmp_path, ca
         again, history, _ = trained(tmp_path)
         assert weights(again) == weights(fresh) and len(history) == CONFIG.epochs
         assert "checkpoint.pt is damaged" in caplog.text
+
+
+SCRIPT = """
+import sys
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+from dataclasses import replace
+from test_loop import CONFIG, trained
+trained(Path({folder!r}), replace(CONFIG, epochs=60))
+"""
+
+
+def test_process_killed_at_any_moment_resumes_to_the_same_bytes(tmp_path):
+    part = tmp_path / "part"
+    script = SCRIPT.format(tests=str(os.path.dirname(__file__)), folder=str(part))
+    process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (part / "history.jsonl").exists() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = len((part / "history.jsonl").read_text().splitlines())
+    assert 1 <= done < 60, "the run was killed before its first epoch ended, or too late"
+    config = replace(CONFIG, epochs=60)
+    resumed, history, _ = trained(part, config)
+    whole, _, _ = trained(tmp_path / "whole", config)
+    assert weights(resumed) == weights(whole)
+    assert len(history) == len((part / "history.jsonl").read_text().splitlines()) == 60
 
 
 def test_diverging_loss_says_so(tmp_path):

@@ -1,4 +1,8 @@
-"""Surfaces: shared borders, volumes, and machines that cannot render."""
+"""Surfaces: shared borders, volumes, the same picture in every process, and machines that cannot render."""
+
+import hashlib
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -24,6 +28,26 @@ def test_surface_fields_share_one_border():
     assert not ((lead[0] > 0) & (lead[1] > 0)).any()
     assert lead[0][6, 13, 6] > 0.5 and lead[1][6, 7, 6] > 0.5
     assert lead[0][0, 0, 0] < 0
+
+
+SURFACE = """
+import hashlib
+import numpy as np
+from hipposeg.data.spec import MSD_HIPPOCAMPUS
+from hipposeg.viz import surface
+surface.problem = lambda: None  # tried by the parent already
+label = np.load({path!r})
+print(hashlib.sha256(surface.picture(label, MSD_HIPPOCAMPUS, (1, 1, 1), 20, size=(240, 140)).tobytes()).hexdigest())
+"""
+
+
+def test_surface_is_the_same_in_two_processes(tmp_path, renders):
+    _, label = volume()
+    here = hashlib.sha256(surface.picture(label, SPEC, SPACING, 20, size=(240, 140)).tobytes()).hexdigest()
+    np.save(tmp_path / "label.npy", label)
+    script = SURFACE.format(path=str(tmp_path / "label.npy"))
+    there = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert there.stdout.split()[-1] == here
 
 
 def test_surface_volume_is_close_to_the_voxels(renders):
