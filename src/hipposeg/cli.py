@@ -77,7 +77,7 @@ def train(args: argparse.Namespace) -> int:
     args.model = args.model or args.network
     if args.data:
         return _train_other(args)
-    if others := [name for name, value in _OTHER.items() if getattr(args, name) != value]:
+    if others := [name for name in _OTHER if getattr(args, name)]:
         raise ValueError(f"--{others[0].replace('_', '-')} needs --data, the folder of a labelled data set")
     if bool(args.model) == bool(args.plan):
         raise ValueError("name either a model, such as unet2d, or a plan, such as --plan standard")
@@ -104,9 +104,8 @@ def _train_one(args: argparse.Namespace) -> int:
     return 0
 
 
-# What only `train --data` takes, and its defaults.
-_OTHER = {"out": None, "subjects": "", "all_folds": False, "watch": False, "patch": None, "patches": 0,
-          "people": 0, "channel_dropout": 0.0, "start_from": None, "name": ""}  # fmt: skip
+# What only `train --data` takes; every default is false.
+_OTHER = "out subjects all_folds watch patch patches people channel_dropout start_from name".split()
 
 
 def _train_other(args: argparse.Namespace) -> int:

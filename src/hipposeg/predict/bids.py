@@ -153,23 +153,18 @@ def participant(
 @contextmanager
 def _client(scheduler: str, jobs: int | None, count: int, out: Path) -> Iterator[Any]:
     """A client of a scheduler, or of a cluster on this machine that ends with it."""
-    from distributed import Client, LocalCluster
+    from distributed import Client
     from distributed.system import MEMORY_LIMIT
 
     logging.getLogger("distributed").setLevel(logging.ERROR)
-    if scheduler:
-        with Client(scheduler) as client:
-            yield client
-        return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     workers = max(1, min(jobs or min(cores, int(MEMORY_LIMIT // SCAN_BYTES)), count))
-    options = {"memory_limit": MEMORY_LIMIT // workers, "local_directory": str(out / ".dask")}
-    options |= {"silence_logs": logging.ERROR, "dashboard_address": None}
+    local = {
+        "n_workers": workers, "threads_per_worker": 1, "memory_limit": MEMORY_LIMIT // workers,
+        "local_directory": str(out / ".dask"), "silence_logs": logging.ERROR, "dashboard_address": None,
+    }  # fmt: skip
     try:
-        with (
-            LocalCluster(n_workers=workers, threads_per_worker=1, **options) as cluster,
-            Client(cluster) as client,
-        ):
+        with Client(scheduler) if scheduler else Client(**local) as client:
             yield client
     finally:
         shutil.rmtree(out / ".dask", ignore_errors=True)

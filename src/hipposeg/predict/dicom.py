@@ -16,11 +16,6 @@ NOT_A_SCAN = set("LOCALIZER SUBTRACTION SUBTRACT SUB MPR PROJECTION MIP MNIP MIN
 DERIVED = "derived image"  # as some scanners mark corrected scans; an exact number or UID overrides it
 MOST_ECHO_MS = 25.0  # T1 by gradient echo has 2 to 6 ms, by spin echo up to 20 ms
 FEWEST_MM = 90.0  # no head is thinner
-TIMES = (  # functional group of enhanced DICOM, keywords there and in classic DICOM
-    ("MREchoSequence", "EffectiveEchoTime", "EchoTime"),
-    ("MRTimingAndRelatedParametersSequence", "RepetitionTime"),
-    ("MRModifierSequence", "InversionTimes", "InversionTime"),
-)
 
 
 @dataclass(frozen=True)
@@ -30,15 +25,9 @@ class Series:
     uid: str  # SeriesInstanceUID
     description: str  # or the protocol's name
     number: int | None  # as scanners show it
-    modality: str  # MR, CT, ...
     files: tuple[Path, ...]  # in slice order
     spacing: tuple[float, float, float]  # mm along X (a row), Y (a column) and between slices (median)
     n_slices: int  # frames, if enhanced
-    image_type: tuple[str, ...]  # ORIGINAL or DERIVED, PRIMARY or SECONDARY, more
-    sop_class: str  # UID
-    echo_ms: float  # NaN if missing, like the next two
-    repetition_ms: float
-    inversion_ms: float
     why_not: str  # why it is excluded, or ""
 
     def __str__(self) -> str:
@@ -139,23 +128,22 @@ def _describe(images: list[tuple]) -> Series:
     depths, places, paths = zip(*slices, strict=True)
     gaps, pixel = np.diff(depths), np.linalg.norm(places[0][:, :2], axis=0)
     step = float(np.median(gaps)) if len(gaps) else 0.0
-    kinds = tuple(map(str, np.atleast_1d(header.get("ImageType") or "")))
+    kinds = [*map(str, np.atleast_1d(header.get("ImageType") or ""))]
     modality, sop, number = (header.get(name) for name in ("Modality", "SOPClassUID", "SeriesNumber"))
-    times = [float(_get(header, 0, *names)[0]) for names in TIMES]
+    echo_ms = float(_get(header, 0, "MREchoSequence", "EffectiveEchoTime", "EchoTime")[0])  # NaN if missing
     reasons = (
         (modality != "MR" or sop not in MR_CLASSES, f"{modality}, {getattr(sop, 'name', sop)}"),
         (NOT_A_SCAN & set(" ".join(kinds).upper().split()), f"image type {' '.join(kinds)}"),
         (not np.isfinite(places).all() or header.get("SamplesPerPixel") != 1, "no slice positions, or colours"),
         (np.ptp([place[:, :3] for place in places], axis=0).max() > 0.01, "several orientations or pixel sizes"),
         (min(gaps, default=1) < 0.01, "several images at one position"),
-        (times[0] > MOST_ECHO_MS or header.get("AngioFlag") == "Y", f"not T1: angiography or echo of {times[0]:g} ms"),
+        (echo_ms > MOST_ECHO_MS or header.get("AngioFlag") == "Y", f"not T1: angiography or echo of {echo_ms:g} ms"),
         (step * len(depths) < FEWEST_MM, f"only {step * len(depths):.0f} mm thick"),
         (kinds[0] == "DERIVED", DERIVED),
     )
     why_not = next((text for wrong, text in reasons if wrong), "")
     uid, name = str(header.SeriesInstanceUID), str(header.get("SeriesDescription") or header.get("ProtocolName") or "")
-    files, spacing = tuple(dict.fromkeys(paths)), (*pixel.tolist(), step)
-    return Series(uid, name, number, modality, files, spacing, len(depths), kinds, str(sop), *times, why_not)
+    return Series(uid, name, number, tuple(dict.fromkeys(paths)), (*pixel.tolist(), step), len(depths), why_not)
 
 
 def _place(header: Any, frame: int) -> tuple[float, np.ndarray]:

@@ -47,19 +47,14 @@ class Folder:
         """Open a folder; it is created if it does not exist.
 
         Raises:
-            ValueError: nothing can be written there, or it holds a volumes.csv of another program.
+            OSError: nothing can be written there.
+            ValueError: it holds a volumes.csv of another program.
         """
         self.path, self.overwrite, self.dicom_seg = path.expanduser(), overwrite, dicom_seg
         self.inputs = {one.resolve() for one in inputs}
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self.path):
-                pass
-        except OSError as error:
-            found = (
-                "a file" if self.path.is_file() else f"that nothing can be written there ({error.strerror or error})"
-            )
-            raise ValueError(f"{self.path}: found {found}, expected a folder. Name another with -o.") from error
+        self.path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=self.path):
+            pass
         self.rows = self._earlier_rows()
 
     def _earlier_rows(self) -> dict[str, dict[str, str]]:
@@ -102,44 +97,35 @@ class Folder:
 
     def put(self, image: Path, result: Result, level: float) -> None:
         """Write a scan's files, and last its row. On an error none of the files is left."""
+        files, name = self.files(image), self.name(image)
+        mask, names, facts, page, segmentation = files
+        self._remove(files)  # of an earlier call
         try:
-            self._put(image, result, level)
+            if result.labels is not None:
+                save_labels(mask, result.labels, result.scan)
+                write_text(names, label_table(result.names))
+                if self.dicom_seg and result.scan.slices:
+                    _save_segmentation(segmentation, image, result)
+            write_json(facts, as_facts(as_key(image), result, level))
+            if result.hippocampi:
+                write_text(page, as_utf8(as_page(name, result, level)))
+            self._add(image, name, result.status, "; ".join(result.reasons), as_cells(result))
         except Exception:
-            self._remove(*self.files(image))
+            self._remove(files)
             raise
-
-    def _put(self, image: Path, result: Result, level: float) -> None:
-        mask, names, facts, page, segmentation = self.files(image)
-        name = self.name(image)
-        self._remove(*self.files(image))  # of an earlier call
-        if result.labels is not None:
-            save_labels(mask, result.labels, result.scan)
-            write_text(names, label_table(result.names))
-            if self.dicom_seg and result.scan.slices:
-                from hipposeg.predict.dicom_seg import save_segmentation
-
-                try:
-                    save_segmentation(segmentation, result)
-                except Exception as error:  # with unusual headers highdicom raises anything
-                    found = f"{image}: found headers that make no DICOM SEG ({type(error).__name__}: {error})"
-                    raise DataError(f"{found}, expected complete ones. Leave out --dicom-seg.") from error
-        write_json(facts, as_facts(as_key(image), result, level))
-        if result.hippocampi:
-            write_text(page, as_utf8(as_page(name, result, level)))
-        self._add(image, name, result.status, "; ".join(result.reasons), as_cells(result))
 
     def note(self, image: Path, status: str, why: str) -> None:
         """Add the row of a scan without result; files of an earlier success of it go."""
         name = self.name(image)
         if as_key(image) in self.rows:
-            self._remove(*self.files(image))
+            self._remove(self.files(image))
         self._add(image, name, status, why, {})
 
     def files(self, image: Path) -> list[Path]:
         """All that may be written of a scan."""
         return [self.path / f"{self.name(image)}{ending}" for ending in ENDINGS]
 
-    def _remove(self, *paths: Path) -> None:
+    def _remove(self, paths: Sequence[Path]) -> None:
         for path in paths:
             path.unlink(missing_ok=True)
 
@@ -150,6 +136,16 @@ class Folder:
             self.rows |= self._earlier_rows()  # of another process
             self.rows[key] = dict.fromkeys(COLUMNS, "") | row | more
             write_csv(self.path / TABLE, COLUMNS, list(self.rows.values()))
+
+
+def _save_segmentation(path: Path, image: Path, result: Result) -> None:
+    from hipposeg.predict.dicom_seg import save_segmentation
+
+    try:
+        save_segmentation(path, result)
+    except Exception as error:  # with unusual headers highdicom raises anything
+        found = f"{image}: found headers that make no DICOM SEG ({type(error).__name__}: {error})"
+        raise DataError(f"{found}, expected complete ones. Leave out --dicom-seg.") from error
 
 
 def label_table(names: dict[int, str]) -> str:
@@ -245,7 +241,7 @@ def run(
 
     Raises:
         FileNotFoundError: a weight file or the card is missing.
-        ValueError: card, weights or folder cannot be used. Both before a scan is read.
+        OSError, ValueError: card, weights or folder cannot be used. All before a scan is read.
     """
     os.environ["MPLBACKEND"] = "Agg"  # never open a window
     paths = [path.expanduser() for path in dict.fromkeys(images)]

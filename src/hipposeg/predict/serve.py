@@ -148,7 +148,7 @@ def application(desk: Desk, kept: str) -> web.Application:
 
 
 def run(port: int, folder: Path | None = None, weights: Path | None = None) -> int:
-    """Serve until Ctrl-C, as `hipposeg serve --help` says. Raises ValueError if port or folder cannot be used."""
+    """Serve until Ctrl-C, as `hipposeg serve --help` says. Raises OSError or ValueError if port or folder fail."""
     os.environ["MPLBACKEND"] = "Agg"
     with socket.socket() as door, tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as work:
         door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
