@@ -230,8 +230,8 @@ the anterior, {100 * anew.loc["posterior", "coverage"]:.1f} % of the posterior a
 # %% [markdown]
 # **Is a small hippocampus measured as small?** Disease shrinks it, and few subjects of the training set have a small one. So crops of test
 # subjects were warped until the hippocampus had lost a known 10 to 40 % of its volume, image and label alike. The flagship of notebook 04
-# never saw such sizes. The networks of `hipposeg predict` are the same, trained with one more change: a random size
-# (`Augmentation.shrink`). `slope` is the measured loss over the true one, `bias` the error when 40 % are gone.
+# never saw such sizes. The networks of `hipposeg predict` are the same, trained with two more changes: a random size (`Augmentation.shrink`)
+# and, in one sample of eight, larger voxels (`Augmentation.coarse`, see A4). `slope` is the measured loss over the true one, `bias` the error when 40 % are gone.
 
 # %%
 if (studies / "shrunk.csv").is_file():

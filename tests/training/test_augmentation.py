@@ -14,6 +14,7 @@ from hipposeg.training.augmentation import (
     augment,
     centred_points,
     classic,
+    coarsened,
     sample,
     shrunk_points,
 )
@@ -185,3 +186,23 @@ def test_sizes_change_image_and_label_alike():
     batch = augment(label[:, None].float(), label, 2, settings, seeded(0, "sizes"))
     assert torch.equal(batch.images[:, 0], batch.targets[:, 1])
     assert batch.targets[:, 1].sum() / label.sum() == pytest.approx(0.5, abs=0.02)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_larger_voxels_average_and_keep_what_is_linear(dims):
+    images = torch.rand(2, 1, *(8,) * dims, generator=seeded(0, "voxels"))
+    images[1] = 3.0
+    sides = torch.tensor([[2.0] + [1.0] * (dims - 1), [1.7] * dims])
+    found = coarsened(images, sides)
+    pairs = images[0].reshape(1, 4, 2, *(8,) * (dims - 1)).mean(2)  # what voxels twice as long measure
+    between = found[0, :, 1:-1].unfold(1, 2, 2).mean(-1)  # the interpolated values around the middle of two of them
+    assert torch.allclose(between, (pairs[:, 1:] + pairs[:, :-1]) / 2, atol=1e-6)
+    assert torch.allclose(found[1], images[1]), "an even image stays as it is"
+    assert torch.equal(coarsened(images, torch.ones(2, dims)), images), "as do voxels of the image's own size"
+
+
+def test_larger_voxels_change_the_image_alone():
+    image = torch.rand(1, 1, 16, 16, generator=seeded(0, "image"))
+    label = (image[:, 0] > 0.5).to(torch.uint8)
+    batch = augment(image, label, 2, Augmentation(coarse=1.0), seeded(0, "coarse"))
+    assert batch.images.var() < 0.8 * image.var() and torch.equal(batch.targets[:, 1], label.float())

@@ -146,7 +146,7 @@ PLANNED: dict[str, tuple[RunSpec, ...]] = {
         # Float32 against bfloat16.
         *(RunSpec(model, seed=seed, hardware="fp32") for model in PRECISION for seed in SEEDS),
     ),
-    "08": tuple(RunSpec(SCANS, fold=fold) for fold in range(5)),
+    "08": (*(RunSpec(SCANS, fold=fold) for fold in range(5)), RunSpec(SCANS, "dev")),
 }
 
 

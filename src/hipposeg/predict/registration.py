@@ -58,7 +58,7 @@ class Located:
         return bool(wrong_size or self.metric < LEAST_METRIC)
 
     def covered(self, side: str, affine: np.ndarray, shape: tuple[int, ...]) -> float:
-        """Share of the template's box of a hippocampus that lies in a scan with this affine (4, 4) and shape."""
+        """Fraction of the template's box of a hippocampus that lies in a scan with this affine (4, 4) and shape."""
         places = np.array(np.meshgrid(*np.linspace(*BOXES[side], 9).T)).reshape(3, -1)
         there = np.linalg.inv(affine) @ self.affine
         voxels = (there[:3, :3] @ places + there[:3, 3:]).T

@@ -31,6 +31,8 @@ class Augmentation:
         knots: voxels between control points of the elastic displacement.
         shrink: fraction of its volume that the labelled structure loses, uniform from the first to the second value; a
             negative one makes it grow (`shrunk_points`).
+        coarse: probability that a sample looks as if measured with larger voxels, each side uniform up to COARSEST
+            voxels (`coarsened`).
     """
 
     rotate: float = 0.0
@@ -44,6 +46,7 @@ class Augmentation:
     flip: float = 0.0
     knots: int = 12
     shrink: tuple[float, float] = (0.0, 0.0)
+    coarse: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -171,6 +174,20 @@ def sample(values: Tensor, points: Tensor) -> Tensor:
     return grid_sample(values, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
+COARSEST = 3.0
+
+
+def coarsened(images: Tensor, sides: Tensor) -> Tensor:
+    """Images (B, C, *S) as if measured with larger voxels: averaged over them, then interpolated linearly.
+
+    sides (B, dims) of the larger voxels are in the images' own, and rounded so that whole voxels fill an axis.
+    """
+    mode, size = "bilinear" if images.ndim == 4 else "trilinear", images.shape[2:]
+    counts = (torch.tensor(size) / sides).round().clamp(min=1).int().tolist()
+    averaged = [interpolate(image[None], count, mode="area") for image, count in zip(images, counts, strict=True)]
+    return torch.cat([interpolate(image, size, mode=mode, align_corners=False) for image in averaged])
+
+
 def augment(images: Tensor, labels: Tensor, n_classes: int, settings: Augmentation, generator: Generator) -> Batch:
     """Change a batch at random: images (B, C, *S) float32, z-scored, on any device, and labels (B, *S) uint8.
 
@@ -187,6 +204,9 @@ def augment(images: Tensor, labels: Tensor, n_classes: int, settings: Augmentati
         images = sample(images, points)
         foreground = sample(targets[:, 1:], points)
         targets = torch.cat([1 - foreground.sum(1, keepdim=True), foreground], 1)
+    if settings.coarse:
+        changed = torch.rand(batch, 1, generator=generator) < settings.coarse
+        images = coarsened(images, 1 + changed * torch.rand(batch, dims, generator=generator) * (COARSEST - 1))
     each = (batch, *[1] * (dims + 1))
     if settings.gamma:
         exponent = torch.exp(_uniform(batch, 1, math.log1p(settings.gamma), generator)).view(each).to(device)

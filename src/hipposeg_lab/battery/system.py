@@ -83,7 +83,8 @@ BOTH = (train, partial(train, 1))
 
 def hipposeg(folder: Path, words: str, limit: str = "", **settings: str) -> subprocess.CompletedProcess[str]:
     """Run a command in a shell, with more settings in the environment of `folder`."""
-    line = f"{limit} exec '{sys.executable}' -m hipposeg.cli {words}"
+    module = "hipposeg_lab.cli" if words.startswith("standin ") else "hipposeg.cli"
+    line = f"{limit} exec '{sys.executable}' -m {module} {words}"
     env = environment(folder) | settings
     return subprocess.run(["bash", "-c", line], env=env, capture_output=True, text=True, check=False, timeout=MOST_S)
 

@@ -38,7 +38,7 @@ from hipposeg.data import cohort as cohorts
 from hipposeg.data.cohort import Cohort
 from hipposeg.data.folds import Fold
 from hipposeg.experiments.model import Model, schedules
-from hipposeg.experiments.registry import SCANS
+from hipposeg.experiments.registry import SCANS, RunSpec
 from hipposeg.experiments.run import Trained, trained
 from hipposeg.experiments.samples import make_samples
 from hipposeg.experiments.weights import initial, predict_with
@@ -264,7 +264,8 @@ def _unit(experiment: str, variant: str, seed: int, make: Callable[..., Rows], n
         about = {"unit": name, "experiment": experiment, "variant": variant, "seed": seed}
         return {table: [about | row for row in found.get(table, [])] for table in STUDY.tables}
 
-    return Unit(name, (), made)
+    started = experiment == "labels" and variant != RANDOM
+    return Unit(name, (RunSpec(SCANS),) if started else (), made)
 
 
 def _units(seed: int) -> tuple[Unit, ...]:

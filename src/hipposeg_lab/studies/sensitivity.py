@@ -17,7 +17,7 @@ from hipposeg import metrics, stats
 from hipposeg.data.cohort import Cohort
 from hipposeg.data.read import Case
 from hipposeg.data.spec import DatasetSpec
-from hipposeg.experiments.registry import FLAGSHIP, RunSpec
+from hipposeg.experiments.registry import FLAGSHIP, SCANS, RunSpec
 from hipposeg.inference import Predictor, evaluator
 from hipposeg_lab.studies import changes
 from hipposeg_lab.studies.changes import Change
@@ -131,7 +131,7 @@ ROBUSTNESS = Study(
             network_unit("robustness", name, RunSpec(model), changes.of_image)
             for name, model in ((ONE_VIEW, FLAGSHIP), ("unet3d", "unet3d"), ("unet3d+flip", "unet3d+flip"))
         ),
-        network_unit("robustness", FLAGSHIP, RunSpec(FLAGSHIP), changes.of_image, views=True),
+        *(network_unit("robustness", name, RunSpec(name), changes.of_image, views=True) for name in (FLAGSHIP, SCANS)),
     ),
     {
         "version": 2, "volumes": FIRST_VOLUMES, "degrees": changes.DEGREES, "noise": changes.NOISE,
