@@ -17,6 +17,7 @@ from hipposeg.experiments.zoo_clip import SHARES
 from hipposeg.results.load import ATLAS
 
 SEEDS = (0, 1, 2)
+WIDTHS = ("unet3d-inr-siren-xyz-32", "unet3d-inr-siren-xyz-48")  # 64 is in HEADS
 HEADS = tuple(f"unet3d-inr-{head}" for head in ("conv", "mlp", "mlp-xyz", "siren-xyz", "1mm"))
 ONE_SEED_3D = (
     *("unet3d+adamw", "unet3d+focal", "unet3d-residual", "unet3d-nnunet-light", "unet3d-nnunet"),
@@ -56,7 +57,7 @@ PLANES = ("unet2d", "unet2d-axis0", "unet2d-axis2", "unet2d+views", "unet2d-fusi
 PLANES_AND_ENCODER = (*PLANES[:3], "unet2d-mobilenetv3", *PLANES[3:])
 OTHERS = ("recipe-a", "recipe-b", "recipe-d")
 ATTENTION = (
-    *("unet2d", "attention2d", "attention2d-constant", "unet2d-mobilenetv3", "scse2d"),
+    *("unet2d", "attention2d", "attention2d-constant", "unet2d-mobilenetv3", "scse2d", "cbam2d"),
     *("unet3d", "attention3d", "attention3d-constant"),
 )
 # Effect of leaks: every leaking fold and its clean control, by the plain models at the standard schedule.
@@ -121,7 +122,7 @@ PLANNED: dict[str, tuple[RunSpec, ...]] = {
         # 12 epochs: the fewest within 0.001 Dice of 16 on `dev`, chosen before any of these was scored.
         *(RunSpec(FLAGSHIP, *at, schedule="e12", hardware="fp32") for at in product(("nnunet", "grouped"), range(5))),
         *(RunSpec("unet3d-long", folds, fold) for folds in ("nnunet", "grouped") for fold in range(5)),
-        *(RunSpec(model, seed=seed) for model in ("unet3d", "unet3d+flip", *HEADS) for seed in SEEDS),
+        *(RunSpec(model, seed=seed) for model in ("unet3d", "unet3d+flip", *HEADS, *WIDTHS) for seed in SEEDS),
         *(RunSpec("unet3d", seed=seed, schedule=EQUAL_TIME) for seed in SEEDS),
         *(RunSpec(model) for model in ONE_SEED_3D),
         *(RunSpec(model, "dev") for model in ("unet3d", "unet3d+adamw", "unet3d-long", *FUSIONS[0].members)),

@@ -79,7 +79,7 @@ def _averaged(name: str, title: str, *members: str, views: bool = False) -> Mode
     return Model(name, "03", "unet", 2, replace(SLICES, views=views), members=members, title=title)
 
 
-_SCSE = partial(EncoderUNet, MOBILENET, decoder=_STAGES, attention="scse")
+_SCSE, _CBAM = (partial(EncoderUNet, MOBILENET, decoder=_STAGES, attention=kind) for kind in ("scse", "cbam"))
 _SIREN_UNET = partial(INRUNet, "siren-xyz", channels=(24, 48, 96, 192), spacing=(1.0, 1.0), width=48)
 
 # Members of an ensemble with a 3D network.
@@ -119,11 +119,14 @@ _PROJECT_D = TrainConfig(
     augmentation=Classic(flip=0.5, rotate=5, scale=(1.0, 1.05)),
 )  # fmt: skip
 
-# Project A's search: name of a cell -> its place in the grid.
+# Project A's search: name of a cell -> its place in the grid. The best of the first grid lay in its corner, so a second
+# one goes beyond it.
 SEARCH_GRID = {
     f"search-lr{rate:g}-b{batch}-wd{decay:g}": {"lr": rate, "batch": batch, "weight_decay": decay}
-    for rate, batch, decay in product((3e-4, 1e-3, 3e-3), (16, 64), (1e-4, 1e-1))
-}
+    for rate, batch, decay in (
+        *product((3e-4, 1e-3, 3e-3), (16, 64), (1e-4, 1e-1)), *product((3e-3, 1e-2), (8, 16), (1e-4, 1e-1))
+    )
+}  # fmt: skip
 # Project B's: no coordinate head, or one with this number of hidden units.
 HEAD_GRID = {f"unet2d-inr{width}": {"head": f"{width} sines" if width else "plain"} for width in (0, 32, 48, 64)}
 
@@ -179,5 +182,9 @@ ZOO_2D = (
     Model(
         "scse2d", "05", "encoder", 2, ENCODER_SLICES, _SCSE, _schedules(_ENCODER),
         title="MobileNetV3 U-Net with squeeze-and-excitation (scSE) in its decoder",
+    ),
+    Model(
+        "cbam2d", "05", "encoder", 2, ENCODER_SLICES, _CBAM, _schedules(_ENCODER),
+        title="MobileNetV3 U-Net with convolutional block attention (CBAM) in its decoder",
     ),
 )  # fmt: skip

@@ -53,8 +53,10 @@ _INR = replace(UNET3D, weight_decay=0.01)  # more would shrink a SIREN's initial
 _INR_2MM = replace(_INR, augmentation=replace(AUGMENTATION_3D, shift=1.0, elastic=0.35, knots=6))
 
 
-def _inr(name: str, head: str, title: str, prep: Prep = _VOLUME_2MM, config: TrainConfig = _INR_2MM) -> Model:
-    network = partial(INRUNet, head, spacing=prep.spacing)
+def _inr(
+    name: str, head: str, title: str, prep: Prep = _VOLUME_2MM, config: TrainConfig = _INR_2MM, **options: int
+) -> Model:  # fmt: skip
+    network = partial(INRUNet, head, spacing=prep.spacing, **options)
     return Model(name, "04", "inr", 3, prep, network, schedules(config), title=f"3D U-Net trained at {title}")
 
 
@@ -94,6 +96,10 @@ ZOO_3D = (
         title="UNETR: transformer encoder with a convolutional decoder (MONAI)",
     ),
     *(_inr(f"unet3d-inr-{head}", head, f"2 mm with {words}") for head, words in _INR_HEADS.items()),
+    *(
+        _inr(f"unet3d-inr-siren-xyz-{width}", "siren-xyz", f"2 mm with a SIREN of {width} units a layer", width=width)
+        for width in (32, 48)
+    ),
     _inr("unet3d-inr-1mm", "conv", "1 mm, control of the coordinate heads", VOLUME, _INR),
     _inr("unet3d-inr", "siren-xyz", "1 mm with a SIREN head on coordinates", VOLUME, _INR),
     _gated("attention3d", "3D U-Net with an attention gate on every skip connection"),

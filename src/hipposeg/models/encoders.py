@@ -70,7 +70,8 @@ class EncoderUNet(nn.Module):
         in_channels, n_classes: as of `UNet`.
         weights: file with the encoder's weights (`imagenet_weights`), or None for random ones.
         decoder: widths of the decoder's stages; their number is the encoder's depth.
-        attention: smp's decoder attention, "scse" (Roy et al. 2018, arXiv:1803.02579), or None.
+        attention: in every decoder stage, smp's "scse" (Roy et al. 2018, arXiv:1803.02579), timm's "cbam" (Woo et al.
+            2018, arXiv:1807.06521), or None.
 
     Input (B, in_channels, H, W), output (B, n_classes, H, W) logits. H and W must be divisible by `divisor`.
     """
@@ -86,6 +87,7 @@ class EncoderUNet(nn.Module):
     ) -> None:
         super().__init__()
         import segmentation_models_pytorch as smp
+        from timm.layers.cbam import CbamModule
 
         self.divisor = 2 ** len(decoder)
         width = decoder[-1]
@@ -94,7 +96,7 @@ class EncoderUNet(nn.Module):
             encoder_depth=len(decoder),
             encoder_weights=True if weights else None,
             decoder_channels=decoder,
-            decoder_attention_type=attention,
+            decoder_attention_type="scse" if attention == "scse" else None,
             in_channels=in_channels,
             classes=width,
             **({"pretrained_cfg_overlay": {"file": str(weights)}} if weights else {}),
@@ -102,6 +104,10 @@ class EncoderUNet(nn.Module):
         model = self.unet.encoder.model
         stages, _, last = model.feature_info.module_name()[-1].partition(".")
         setattr(model, stages, getattr(model, stages)[: int(last) + 1])  # without the layers behind the last used stage
+        if attention == "cbam":
+            for block in self.unet.decoder.blocks:
+                block.attention1 = CbamModule(block.conv1[0].in_channels)
+                block.attention2 = CbamModule(block.conv2[0].out_channels)
         if attention:  # the last stage has no skip, and smp never runs the layer that it made to weigh it
             self.unet.decoder.blocks[-1].attention1 = nn.Identity()
         self.full_resolution = Block(2, in_channels, width)

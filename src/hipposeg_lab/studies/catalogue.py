@@ -7,6 +7,7 @@ from hipposeg.data.locate import Source
 from hipposeg.workspace import Workspace
 from hipposeg_lab.studies import (
     conformal,
+    curves,
     heads,
     leaks,
     learning,
@@ -20,6 +21,7 @@ from hipposeg_lab.studies import (
 
 _ALL = (
     *(leaks.STUDY, sensitivity.BOX, sensitivity.ROBUSTNESS, uncertainty.STUDY, placed.CROPS, placed.SIZES),
+    curves.STUDY,
     otherdata.STUDY,
 )
 STUDIES = {one.name: one for one in _ALL}

@@ -2,6 +2,7 @@
 
 import io
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,18 +38,29 @@ def update(context: Context) -> str:
     number, model, masks = tables.cases_by_rule(stored.values())["median"], RUN.definition, []
     case, images = cohort.cases[number], images_of(cohort, model.prep, ws)
 
-    def watch(network: nn.Module) -> dict[str, float]:
+    def watch(network: nn.Module) -> None:
         masks.append(predict_with(model, network, context.machine)(images[number], case.spacing))
-        return {}
 
-    config = replace(model.training(RUN.schedule), watch_every=1)
-    training = Training(initial(RUN, cohort.spec), config, context.machine, RUN.seed)
-    with tempfile.TemporaryDirectory() as folder:
-        fit(training, make_samples(images, cohort, model.prep, fold["train"]), Path(folder), key, watch, "learning")
-    epochs = [epoch for epoch in EPOCHS if epoch <= config.epochs]
+    retrain(context, RUN, watch)
+    epochs = [epoch for epoch in EPOCHS if epoch <= len(masks)]
     kept = np.stack([masks[epoch - 1] for epoch in epochs])
     dice = [np.mean(list(metrics.class_dice(mask, case.label, cohort.spec).values())) for mask in kept]
     stream = io.BytesIO()
     np.savez_compressed(stream, masks=kept, epochs=epochs, dice=dice, case=number, key=key)
     files.write_bytes(path, stream.getvalue())
     return "made"
+
+
+def retrain(context: Context, run: RunSpec, watch: Callable[[nn.Module], None]) -> None:
+    """Train a run's network once more, from its first weights, and show it to `watch` after each epoch."""
+    cohort, model, fold = context.cohort, run.definition, context.folds[run.folds][run.fold]
+    samples = make_samples(images_of(cohort, model.prep, context.ws), cohort, model.prep, fold["train"])
+    config = replace(model.training(run.schedule), watch_every=1)
+    training = Training(initial(run, cohort.spec), config, context.machine, run.seed)
+
+    def look(network: nn.Module) -> dict[str, float]:
+        watch(network)
+        return {}
+
+    with tempfile.TemporaryDirectory() as folder:
+        fit(training, samples, Path(folder), run.name, look, run.name)

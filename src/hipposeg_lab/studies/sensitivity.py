@@ -80,8 +80,13 @@ def summary(run: str, found: pd.DataFrame) -> list[dict[str, Any]]:
 
 def scored(context: Context, run: RunSpec) -> list[int]:
     """The cases that are evaluated: the first volume of every test subject."""
+    return first_volumes(context, context.folds[run.folds][run.fold]["scored"])
+
+
+def first_volumes(context: Context, numbers: Sequence[int]) -> list[int]:
+    """The first of these cases of each subject."""
     first: dict[int, int] = {}
-    for number in context.folds[run.folds][run.fold]["scored"]:
+    for number in numbers:
         first.setdefault(context.cohort.cases[number].subject, number)
     return list(first.values())
 
