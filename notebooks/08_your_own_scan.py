@@ -222,16 +222,17 @@ if (studies / "placed.csv").is_file():
     session.facts(interval=anew.loc["union", ["coverage", "low", "high", "width"]].to_dict(), level=networks.card.level)
     session.claim(
         (lost["low"] > -0.005).all() and ((covered["low"] <= 0.9) & (covered["high"] >= 0.9)).all(),
-        f"""**Yes.** Dice of the whole hippocampus changes by {lost.loc["union", "difference"]:+.4f} ({lost.loc["union", "low"]:+.4f} to
-{lost.loc["union", "high"]:+.4f}) over {lost.loc["union", "volumes"]} volumes. The 90 % intervals hold {100 * anew.loc["anterior", "coverage"]:.1f} % of
+        f"""**Yes.** Dice of the whole hippocampus changes by {lost.loc["union", "difference"]:+.5f} ({lost.loc["union", "low"]:+.5f} to
+{lost.loc["union", "high"]:+.5f}) over {lost.loc["union", "volumes"]} volumes. The 90 % intervals hold {100 * anew.loc["anterior", "coverage"]:.1f} % of
 the anterior, {100 * anew.loc["posterior", "coverage"]:.1f} % of the posterior and {100 * anew.loc["union", "coverage"]:.1f} % of the whole volumes.""",
     )
 
 # %% [markdown]
 # **Is a small hippocampus measured as small?** Disease shrinks it, and few subjects of the training set have a small one. So crops of test
 # subjects were warped until the hippocampus had lost a known 10 to 40 % of its volume, image and label alike. The flagship of notebook 04
-# never saw such sizes. The networks of `hipposeg predict` are the same, trained with two more changes: a random size (`Augmentation.shrink`)
-# and, in one sample of eight, larger voxels (`Augmentation.coarse`, see A4). `slope` is the measured loss over the true one, `bias` the error when 40 % are gone.
+# never saw such sizes. The networks of `hipposeg predict` are the same, trained with two more changes: a random size
+# (`Augmentation.shrink`) and, in one sample of eight, larger voxels (`Augmentation.coarse`; appendix A4 shows what they give). `slope` is the
+# measured loss over the true one, `bias` the error when 40 % are gone.
 
 # %%
 if (studies / "shrunk.csv").is_file():
@@ -275,19 +276,17 @@ if len(tried):
     with_tool = as_it_is[["reference_left", "reference_right"]].stack()
     moved = tried[tried["change"].str.startswith(("rotated", "resampled"))].set_index("image")
     moved = moved[["same_left", "same_right"]].stack()
-    coarse = tried["image"][tried["image"].str.contains("2mm")].unique()
-    same = [moved.drop(coarse, level="image"), moved.loc[coarse]]
-    tool = [with_tool.drop(coarse, level="image"), with_tool.loc[coarse]]
+    is_coarse = moved.index.get_level_values("image").str.contains("mm_")  # the others have voxels of 1 mm
+    fine, coarse = moved[~is_coarse], moved[is_coarse]
     session.claim(
         (never["status"] != "ok").all()
-        and tool[0].min() > 0.85 > tool[1].max()
-        and same[0].min() > 0.93 > same[1].max()
-        and (as_it_is.filter(like="2mm", axis=0)["status"] == "check").all()
+        and with_tool.min() > 0.82
+        and fine.min() > 0.93 > coarse.min() > 0.85
         and (starts["dice"] >= 0.99).all(),
-        f"""**None of {len(never)} spoiled or foreign images passes as `ok`.** On voxels of up to 1.75 mm, agreement with the other tool is
-{tool[0].min():.2f} to {tool[0].max():.2f}, and after a rotation by 20 degrees or resampling to 1.25 mm the masks stay alike (Dice {same[0].min():.2f} to
-{same[0].max():.2f}). All {len(starts)} searches that begin 10 mm off end in the same mask. **Voxels of 2 mm are too coarse**: agreement is
-{tool[1].min():.2f} and {tool[1].max():.2f}, the masks after a change have {same[1].min():.2f} to {same[1].max():.2f}, and the scan ends as `check`.""",
+        f"""**None of {len(never)} spoiled or foreign images passes as `ok`.** Agreement with the other tool is {with_tool.min():.2f} to
+{with_tool.max():.2f}, with voxels of up to 2 mm. After a rotation by 20 degrees or resampling to 1.25 mm the masks of heads with voxels of 1 mm stay
+alike (Dice {fine.min():.2f} to {fine.max():.2f}). **With voxels of 1.75 and 2 mm they change more** ({coarse.min():.2f} to {coarse.max():.2f}), and the
+scan of 2 mm ends as `{as_it_is.filter(like="2mm", axis=0)["status"].iloc[0]}`. All {len(starts)} searches that begin 10 mm off end in the same mask.""",
     )
 
 # %% [markdown]

@@ -100,6 +100,19 @@ def test_the_files_of_a_scan_and_its_row(fake, tmp_path, capsys):
     assert "left 2000 mm³ (1800 to 2300)" in said and "1 scans: 0 ok, 1 check" in said
 
 
+def test_intervals_run_from_low_to_high_wherever_they_are_written(fake, tmp_path):
+    volume = Volume(2000.4, 1800.0, 2300.0)
+    assert str(volume) == "2000 mm³ (1800 to 2300)"
+    image = read(scan(tmp_path / "a.nii"))
+    result = Result(image, None, {}, {"left": volume, "total": volume}, (), "check", ())
+    assert [output.as_cells(result)[f"left_{end}"] for end in ("mm3", "low", "high")] == ["2000.4", "1800.0", "2300.0"]
+    facts = output.as_facts("a.nii", result, 0.9)["volumes_mm3"]["left"]
+    assert facts == {"predicted": 2000.4, "lower": 1800.0, "upper": 2300.0}
+    assert "<tr><td>left<td>2000<td>1800 to 2300" in output.as_page("a", result, 0.9)
+    lower, upper = card.bounds(np.array([100.0, 100.0]), np.array([30.0, 200.0]))
+    assert (lower.tolist(), upper.tolist()) == ([70, 0], [130, 300]), "no volume is negative"
+
+
 def test_inputs_are_never_replaced_nor_removed(fake, tmp_path, capsys):
     x, mask = scan(tmp_path / "x.nii"), scan(tmp_path / "x_dseg.nii.gz", seed=1)
     before = mask.read_bytes()

@@ -21,7 +21,7 @@ from scipy.spatial.transform import Rotation
 
 from hipposeg import files, metrics
 from hipposeg.data.spec import DataError
-from hipposeg.predict import crop, registration
+from hipposeg.predict import card, crop, registration
 from hipposeg.predict.ensemble import Ensemble, load_ensemble
 from hipposeg.predict.registration import resampled
 from hipposeg.predict.scan import Scan, read
@@ -246,9 +246,10 @@ def _dice_of(region: crop.Region, a: crop.Box, b: crop.Box, ensemble: Ensemble) 
 
 
 def update(ws: Workspace) -> str:
-    """Segment every scan of HIPPOSEG_HEADS under every change, unless the table exists; returns what was done."""
+    """Segment every scan of HIPPOSEG_HEADS under every change, unless it was done with this card; returns which."""
     table = ws.artifacts / "studies" / TABLE
-    if table.is_file():
+    state, made = table.with_suffix(".json"), {"card": files.sha256_file(card.PACKAGED / card.NAME)}
+    if table.is_file() and state.is_file() and files.read_json(state) == made:
         return "kept"
     if not (named := os.environ.get("HIPPOSEG_HEADS")):
         return "left out: HIPPOSEG_HEADS names no folder of whole heads"
@@ -260,4 +261,5 @@ def update(ws: Workspace) -> str:
         begun += starts(path, ensemble) if path.name.endswith(T1) else []
     files.write_csv(table.with_name(STARTS), STARTS_COLUMNS, begun)
     files.write_csv(table, COLUMNS, [dict.fromkeys(COLUMNS, "") | one for one in found])
+    files.write_json(state, made)
     return "made"

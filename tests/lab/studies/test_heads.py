@@ -5,6 +5,7 @@ import pytest
 from scipy import ndimage
 
 from hipposeg.predict.scan import Scan
+from hipposeg.workspace import Workspace
 from hipposeg_lab.studies import heads
 
 
@@ -55,3 +56,20 @@ def test_only_t1_weighted_scans_may_pass(tmp_path):
     assert heads.expected_of(tmp_path / "a_t2.nii.gz", heads.UNCHANGED) == heads.NEVER
     with pytest.raises(FileNotFoundError, match="HIPPOSEG_HEADS"):
         heads.heads(tmp_path)
+
+
+def test_tables_are_made_again_for_another_card(tmp_path, monkeypatch):
+    ws, made = Workspace(tmp_path, "msd"), []
+    card = tmp_path / heads.card.NAME
+    card.write_text("first")
+    monkeypatch.setattr(heads.card, "PACKAGED", tmp_path)
+    monkeypatch.setattr(heads, "load_ensemble", lambda: None)
+    monkeypatch.setattr(heads, "heads", lambda folder: [folder / "a_t2.nii.gz"])
+    monkeypatch.setattr(heads, "rows", lambda path, ensemble: made.append(path.name) or [{"image": "a_t2"}])
+    monkeypatch.setenv("HIPPOSEG_HEADS", str(tmp_path))
+    assert [heads.update(ws), heads.update(ws)] == ["made", "kept"] and made == ["a_t2.nii.gz"]
+    card.write_text("second")
+    assert heads.update(ws) == "made" and len(made) == 2
+    monkeypatch.delenv("HIPPOSEG_HEADS")
+    card.write_text("third")
+    assert heads.update(ws).startswith("left out")
