@@ -311,9 +311,10 @@ session.save(fig, "differences", mean=difference.mean(), low=low, high=high)
 # %% [markdown]
 # One seed of each network may be a lucky one. So every network was trained with three seeds, and each gated one is compared with two others: without
 # gates, and with constant gates. Only if it is better than both does choosing places help. Attention is expected to help with small structures,
-# so the third of the volumes with the smallest hippocampus is also compared by itself. A second kind of attention is included: **scSE** (Roy
-# et al. 2018) weights channels and places of each decoder stage; segmentation-models-pytorch provides it for the MobileNetV3 network of
-# notebook 03.
+# so the third of the volumes with the smallest hippocampus is also compared by itself. Two other kinds of attention are included, in each
+# decoder stage of the MobileNetV3 network of notebook 03. **scSE** (Roy et al. 2018) weights channels and places by what they contain; **CBAM**
+# (Woo et al. 2018) weights channels first and places after them, and reads the largest value beside the mean. segmentation-models-pytorch and
+# timm provide them.
 
 # %%
 sizes = plain.values("union", "volume_true").sort_values(kind="stable")
@@ -344,7 +345,7 @@ session.claim(
 1. In most trainings and scales the gates are more open on the hippocampus than elsewhere, in a few less. In the network shown, most of this is
    position; in its finer gates a smaller part follows the image.
 2. Seeds of one network learn different gates with the same accuracy.
-3. Neither gates nor scSE improve Dice over a network without them, in 2D or in 3D.
+3. Neither gates nor scSE nor CBAM improve Dice over a network without them.
 
 A wide field of view with the hippocampus in an unknown place could change this conclusion, or a configuration tuned for the gates.""",
 )
@@ -424,6 +425,7 @@ else:
 # - Oktay et al. 2018, Attention U-Net, [arXiv:1804.03999](https://arxiv.org/abs/1804.03999)
 # - Schlemper et al. 2019, attention gated networks, [doi:10.1016/j.media.2019.01.012](https://doi.org/10.1016/j.media.2019.01.012)
 # - Roy et al. 2018, scSE, [doi:10.1007/978-3-030-00928-1_48](https://doi.org/10.1007/978-3-030-00928-1_48)
+# - Woo et al. 2018, CBAM, [arXiv:1807.06521](https://arxiv.org/abs/1807.06521)
 # - Jain and Wallace 2019, attention is not explanation, [doi:10.18653/v1/N19-1357](https://doi.org/10.18653/v1/N19-1357)
 # - Adebayo et al. 2018, sanity checks for saliency maps, [arXiv:1810.03292](https://arxiv.org/abs/1810.03292)
 

@@ -8,6 +8,7 @@ from hipposeg.workspace import Workspace
 from hipposeg_lab.studies import (
     conformal,
     curves,
+    few,
     heads,
     leaks,
     learning,
@@ -23,6 +24,7 @@ _ALL = (
     *(leaks.STUDY, sensitivity.BOX, sensitivity.ROBUSTNESS, uncertainty.STUDY, placed.CROPS, placed.SIZES),
     curves.STUDY,
     otherdata.STUDY,
+    few.STUDY,
 )
 STUDIES = {one.name: one for one in _ALL}
 # Studies of one unit, which decide themselves what to keep: question, file below artifacts, and what updates it.

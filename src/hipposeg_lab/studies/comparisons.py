@@ -55,7 +55,7 @@ FAMILIES = (
     Family("CLIP, towers", *plan.TOWERS_CLIP),
     Family("CLIP, text head in 3D", "unet3d", ("clip3d-guided",)),
     Family("3D, equal steps", "unet3d", _OTHERS_3D),
-    Family("3D coordinate heads at 2 mm", _HEADS[0], _HEADS[1:]),
+    Family("3D coordinate heads at 2 mm", _HEADS[0], (*_HEADS[1:], *plan.WIDTHS)),
     Family("3D heads at 2 mm and their twin at 1 mm", _TWIN, _HEADS),
     Family("3D coordinate head at 1 mm", _TWIN, ("unet3d-inr",)),
     Family("3D against 2D", "unet2d", ("unet3d",)),
@@ -69,6 +69,7 @@ PAIRS = (
     ("attention3d", "unet3d"),
     ("attention3d", "attention3d-constant"),
     ("scse2d", "unet2d-mobilenetv3"),
+    ("cbam2d", "unet2d-mobilenetv3"),
 )
 
 

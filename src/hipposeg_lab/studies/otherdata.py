@@ -1,9 +1,9 @@
-"""Training on other labelled data sets: leaks, missing channels, full size, and few labels.
+"""Training on other labelled data sets: leaks, missing channels, and full size.
 
-Patients' data in the layouts of projects D and E may not be shipped, so all but `labels` is measured on stand-ins
+Patients' data in the layouts of projects D and E may not be shipped, so everything is measured on stand-ins
 (`hipposeg_lab.standin`): tilted ellipsoids. A stand-in shows whether the tool finds an effect of known kind; its size
 among patients is another question. Every unit is one network, trained here for a minute or two. Planned minutes of one
-idle core: 8 for `volumes`, 4 for `channels`, 7 for `slices`, 10 for `labels` and 6 for `full`.
+idle core: 8 for `volumes`, 4 for `channels`, 7 for `slices` and 10 for `full`.
 
 - `slices`: project D's leak. Both networks train on the same base subjects. The leaking one adds four fifths of the
   slices of the validation subjects, drawn at random, the clean one as many slices of other subjects.
@@ -12,7 +12,6 @@ idle core: 8 for `volumes`, 4 for `channels`, 7 for `slices`, 10 for `labels` an
   EPOCHS_E.
 - `channels`: two contrasts, trained with and without channel dropout, scored with both and with each one missing.
 - `full`: five volumes of 256 x 256 x 128 voxels and six classes, by the command that a user types.
-- `labels`: Task04 from random weights and from the packaged ones of fold 0, on that fold's subjects, whom neither saw.
 """
 
 import json
@@ -23,7 +22,6 @@ import sys
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,14 +36,11 @@ from hipposeg.data import cohort as cohorts
 from hipposeg.data.cohort import Cohort
 from hipposeg.data.folds import Fold
 from hipposeg.experiments.model import Model, schedules
-from hipposeg.experiments.registry import SCANS, RunSpec
 from hipposeg.experiments.run import Trained, trained
 from hipposeg.experiments.samples import make_samples
 from hipposeg.experiments.weights import initial, predict_with
-from hipposeg.experiments.weights import load as load_weights
 from hipposeg.experiments.zoo3d import UNET3D
 from hipposeg.inference import Predictor
-from hipposeg.predict import card
 from hipposeg.results import compare, store
 from hipposeg.stats import conclusion, interval, paired
 from hipposeg.training.batches import seeded
@@ -73,13 +68,9 @@ PATIENTS_E, EPOCHS_E, PATCHES_E = (12, 12, 10, 2), 8, 80
 TRAIN_C, PATCHES_C, DROPOUT = 20, 300, 0.3
 MISSING = {"both contrasts": (), "without T1": (0,), "without T2": (1,)}
 FULL_MODEL, FULL_EPOCHS, FULL_PATCHES = "unet3d-residual", 4, 24
-LABELS, PATCHES_LABELS = (5, 10, 20, 50), 100
-RANDOM, STARTED, UNTOUCHED = "random weights", "fine-tuned", "start alone"
-START = card.PACKAGED / f"{SCANS}.grouped0.s0.standard.safetensors"
 SETTINGS = {
     "version": 2, "sets": SETS, "d": (BASE_D, VALIDATION_D, EPOCHS_D, SHARE_D), "e": (PATIENTS_E, EPOCHS_E, PATCHES_E),
     "c": (TRAIN_C, PATCHES_C, DROPOUT), "full": (FULL_MODEL, FULL_EPOCHS, FULL_PATCHES),
-    "labels": (LABELS, PATCHES_LABELS),
 }  # fmt: skip
 
 
@@ -98,7 +89,7 @@ def standin_of(name: str, ws: Workspace) -> Cohort:
     return cohorts.load(describe(folder, "case" if name == "nnunet" else ""))
 
 
-def _rows(predict: Predictor, cohort: Cohort, part: str, cases: Sequence[int]) -> list[dict[str, Any]]:
+def rows_of(predict: Predictor, cohort: Cohort, part: str, cases: Sequence[int]) -> list[dict[str, Any]]:
     """Dice of each class and their mean, of whole volumes."""
     rows = []
     for number in cases:
@@ -158,7 +149,7 @@ def _slices(context: Context, unit: str, variant: str, seed: int) -> Rows:
             dice = metrics.dice(found == 1, one.labels.numpy() == 1)
             rows.append({"part": part, "case": n, "subject": cohort.cases[n].subject, "label": "hippocampus",
                          "dice": dice})  # fmt: skip
-    every = _rows(predict_with(model, network, context.machine), cohort, "test, every slice", test)
+    every = rows_of(predict_with(model, network, context.machine), cohort, "test, every slice", test)
     rows += [row for row in every if row["label"] == "hippocampus"]
     lines = [{"epoch": line["epoch"], "loss": line["loss"], "label": "", "dice": None} for line in history]
     return {"otherdata_scores": rows, "otherdata_epochs": lines}
@@ -185,7 +176,7 @@ def _volumes(context: Context, unit: str, variant: str, seed: int) -> Rows:
     config = replace(model.training("standard"), epochs=EPOCHS_E, lr=UNET3D.lr, muon=UNET3D.muon)
     model = replace(model, schedules=schedules(config))
     made = _trained(context, unit, model, cohort, fold, seed)
-    rows = [row for part, cases in parts.items() for row in _rows(made.predict, cohort, part, cases)]
+    rows = [row for part, cases in parts.items() for row in rows_of(made.predict, cohort, part, cases)]
     lines = []
     for text in (_work(context, unit) / "history.jsonl").read_text().splitlines():
         line = json.loads(text)
@@ -206,26 +197,8 @@ def _channels(context: Context, unit: str, variant: str, seed: int) -> Rows:
     rows = []
     for part, missing in MISSING.items():
         seen = replace(model, prep=replace(model.prep, missing=missing))
-        rows += _rows(predict_with(seen, network, context.machine), cohort, part, fold["scored"])
+        rows += rows_of(predict_with(seen, network, context.machine), cohort, part, fold["scored"])
     return {"otherdata_scores": rows}
-
-
-def _labels(context: Context, unit: str, variant: str, seed: int, people: int = 0) -> Rows:
-    """Task04 with few labelled subjects; the same steps for every number of subjects and either start."""
-    cohort, fold = context.cohort, dict(context.folds["grouped"][0])
-    first = {cohort.cases[n].subject: n for n in reversed(fold["scored"])}  # one volume of each subject is enough
-    fold |= {"scored": sorted(first.values()), "watched": fold["scored"][:1]}
-    start = None if variant == RANDOM else START
-    wishes = Wishes((40, 56, 40), PATCHES_LABELS, people, start=start)
-    model = fitted(SCANS, cohort, fold, wishes)
-    config = replace(model.training("standard"), epochs=1, horizon=1.0, watch_every=2)
-    model = replace(model, schedules=schedules(config))
-    if people:
-        predict = _trained(context, unit, model, cohort, fold, seed).predict
-    else:
-        network = load_weights(START, FittedRun(model.name, fitted=model), cohort.spec, context.machine)
-        predict = predict_with(model, network, context.machine)
-    return {"otherdata_scores": _rows(predict, cohort, f"{people} subjects", fold["scored"])}
 
 
 def _full(context: Context, unit: str, variant: str, seed: int) -> Rows:
@@ -256,16 +229,15 @@ def _full(context: Context, unit: str, variant: str, seed: int) -> Rows:
     return {"otherdata_scores": rows, "otherdata_full": [{"what": k, "value": v} for k, v in facts.items()]}
 
 
-def _unit(experiment: str, variant: str, seed: int, make: Callable[..., Rows], name: str = "") -> Unit:
-    name = name or f"{experiment} {variant} {seed}"
+def _unit(experiment: str, variant: str, seed: int, make: Callable[..., Rows]) -> Unit:
+    name = f"{experiment} {variant} {seed}"
 
     def made(context: Context) -> Rows:
         found = make(context, name, variant, seed)
         about = {"unit": name, "experiment": experiment, "variant": variant, "seed": seed}
         return {table: [about | row for row in found.get(table, [])] for table in STUDY.tables}
 
-    started = experiment == "labels" and variant != RANDOM
-    return Unit(name, (RunSpec(SCANS),) if started else (), made)
+    return Unit(name, (), made)
 
 
 def _units(seed: int) -> tuple[Unit, ...]:
@@ -273,20 +245,16 @@ def _units(seed: int) -> tuple[Unit, ...]:
         *(_unit("volumes", one, seed, _volumes) for one in (LEAKING, CLEAN)),
         *(_unit("channels", one, seed, _channels) for one in ("no dropout", "channel dropout")),
         *(_unit("slices", one, seed, _slices) for one in (LEAKING, CLEAN)),
-        *(
-            _unit("labels", one, seed, partial(_labels, people=people), f"labels {one} {people} {seed}")
-            for people in LABELS for one in (RANDOM, STARTED)
-        ),
     )  # fmt: skip
 
 
 STUDY = Study(
     "otherdata",
-    "What do leaks, a missing channel and few labels do on other data sets?",
+    "What do leaks, a missing channel and full size do on other data sets?",
     {"otherdata_scores": SCORES, "otherdata_epochs": EPOCHS, "otherdata_full": FULL},
     (
         *_units(0),
-        _unit("labels", UNTOUCHED, 0, _labels), _unit("full", "residual 3D U-Net", 0, _full),
+        _unit("full", "residual 3D U-Net", 0, _full),
         *_units(1), *_units(2),
     ),
     SETTINGS,

@@ -67,7 +67,7 @@ def test_claims_take_the_nearest_model_and_its_twin():
 
 def test_models_of_attention_differ_from_their_reference_in_the_network_alone():
     without = {f"attention{kind}": f"unet{kind[:2]}" for kind in ("2d", "2d-constant", "3d", "3d-constant")}
-    without |= {"scse2d": "unet2d-mobilenetv3"}
+    without |= dict.fromkeys(("scse2d", "cbam2d"), "unet2d-mobilenetv3")
     own = [model for model in MODELS.values() if model.notebook == "05"]
     assert {model.name for model in own} == set(without)
     for model in own:

@@ -54,4 +54,4 @@ def test_every_trait_has_its_place(project, least):
 
 
 def test_the_study_is_listed():
-    assert "otherdata" in catalogue.NAMES and len({unit.name for unit in otherdata.STUDY.units}) == 44
+    assert "otherdata" in catalogue.NAMES and len({unit.name for unit in otherdata.STUDY.units}) == 19
