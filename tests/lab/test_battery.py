@@ -101,9 +101,9 @@ def test_mutants_change_one_thing_and_no_message():
         container[key] = old
     assert sorted(found) == ["1.5", "3", "a - b", "a <= b", "a is not None", "not not a < b"]
     assert ast.unparse(tree) == ast.unparse(ast.parse(text))
-    chosen = mutants.sample(60, 0)
-    assert chosen == mutants.sample(60, 0) and {one.module for one in chosen} == set(mutants.MODULES)
-    assert len({one.source for one in chosen}) == 60
+    chosen = mutants.sample(600, 0)
+    assert chosen == mutants.sample(600, 0) and {one.module for one in chosen} == set(mutants.MODULES)
+    assert len({one.source for one in chosen}) == 600
 
 
 def test_a_stopped_battery_goes_on_and_its_tables_say_how_far_it_came(tmp_path, monkeypatch):

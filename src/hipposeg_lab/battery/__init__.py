@@ -58,11 +58,11 @@ def parts(folder: Path, kept: Path, seed: int, count: int, killed: int, changed:
     cells = determinism.CELLS
     found.append(Part(DETERMINISM, "determinism", len(cells), partial(determinism.trial, folder, kept)))
     chosen = mutants.sample(changed, seed)
-    return [*found, Part(MUTANTS, "mutants", len(chosen), partial(mutants.trial, chosen))]
+    return [*found, Part(MUTANTS, "mutants", len(chosen), partial(mutants.trial, chosen, kept.parent / "mutants"))]
 
 
 def run(
-    artifacts: Path, work: Path, seed: int = 0, count: int = 200, killed: int = 100, changed: int = 60,
+    artifacts: Path, work: Path, seed: int = 0, count: int = 200, killed: int = 100, changed: int = 1000,
     minutes: float = float("inf"), only: str = "", say: Callable[[str], None] = print,
 ) -> int:  # fmt: skip
     """Run the battery, and write its three tables to `artifacts/studies/`.
