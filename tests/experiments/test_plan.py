@@ -6,6 +6,7 @@ from frames import rows
 
 from hipposeg.experiments import plan
 from hipposeg.experiments.registry import FLAGSHIP, MODELS, RunSpec, needed_by
+from hipposeg.experiments.zoo2d import TUNED
 from hipposeg.files import read_json
 from hipposeg.models import encoders
 from hipposeg.results import load
@@ -69,9 +70,16 @@ def test_winners_and_finalists_are_what_the_rules_choose_from_the_stored_runs(st
 
 
 def test_cells_of_the_search_have_their_place_in_the_grid():
-    for model, place in plan.SEARCHES["search"].cells.items():
+    for model, place in plan.SEARCHES["wider"].cells.items():
         training = MODELS[model].training("S")
         assert {factor: getattr(training, factor) for factor in place} == place
+
+
+def test_the_tuned_model_has_the_better_finalist_of_the_wider_search(stored):
+    rows = stored.query("label == 'mean' and schedule == 'S' and folds == 'inner' and fold > 0")
+    means, search = rows.groupby("model")["dice"].mean(), plan.SEARCHES["wider"]
+    assert means[list(search.finalists)].idxmax() == TUNED
+    assert MODELS[plan.TUNED].training("standard") == MODELS[TUNED].training("standard")
 
 
 def test_no_search_sees_a_test_subject():

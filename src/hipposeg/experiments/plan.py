@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from hipposeg.experiments.registry import FLAGSHIP, FUSIONS, SCANS, RunSpec, with_imagenet
-from hipposeg.experiments.zoo2d import HEAD_GRID, SEARCH_GRID
+from hipposeg.experiments.zoo2d import HEAD_GRID, SEARCH_GRID, WIDER_GRID
 from hipposeg.experiments.zoo3d import EPOCHS
 from hipposeg.experiments.zoo_clip import SHARES
 from hipposeg.results.load import ATLAS
@@ -51,6 +51,7 @@ STEPS_2D = (AUGMENTATIONS[0], AUGMENTATIONS[1:])
 # after many: some of their models, and the best of each group at the short schedule.
 FAMILIES_2D_LONG = {"augmentation": AUGMENTATIONS, "loss": LOSSES}
 BEST_SHORT = ("unet2d+aug-none", "unet2d+focal")
+TUNED = "unet2d-mobilenetv3-tuned"  # with the cell that the wider search found
 LONG_2D = ("unet2d", "unet2d+aug-none", "unet2d+aug-noise", "unet2d+dice", *NETWORKS_2D)
 PLANES = ("unet2d", "unet2d-axis0", "unet2d-axis2", "unet2d+views", "unet2d-fusion", "unet2d-fusion+views")
 # Ensembles last, after their members.
@@ -98,9 +99,11 @@ class Search(NamedTuple):
     finalists: tuple[str, str]
 
 
-# Project A's search over learning rate, batch size and weight decay, and project B's over the head.
+# Project A's search over learning rate, batch size and weight decay, the same beyond its edge, and project B's over the
+# head.
 SEARCHES = {
     "search": Search(SEARCH_GRID, "unet2d-mobilenetv3", ("search-lr0.003-b16-wd0.0001", "search-lr0.003-b16-wd0.1")),
+    "wider": Search(WIDER_GRID, "unet2d-mobilenetv3", ("search-lr0.01-b8-wd0.1", "search-lr0.003-b8-wd0.1")),
     "heads": Search(HEAD_GRID, "unet2d-inr0", ("unet2d-inr48", "unet2d-inr0")),
 }
 
@@ -151,9 +154,10 @@ PLANNED: dict[str, tuple[RunSpec, ...]] = {
 }
 
 
-# What follows from finished runs of notebook 03: the best variants at the standard schedule, the finalists of searches.
+# What follows from finished runs of notebook 03: the best variants at the standard schedule, the finalists of searches,
+# and the better finalist of the wider one as a model.
 FOLLOWING = (
-    *(RunSpec(model, seed=seed) for model in BEST_SHORT for seed in SEEDS),
+    *(RunSpec(model, seed=seed) for model in (*BEST_SHORT, TUNED) for seed in SEEDS),
     *(RunSpec(cell, "inner", fold, schedule="S") for one in SEARCHES.values() for fold in range(1, 5)
       for cell in one.finalists),
 )  # fmt: skip

@@ -26,8 +26,8 @@ UNET3D = TrainConfig(
 # class weight 1 instead of 2, predicted volumes are less too large.
 _FAST = replace(UNET3D, epochs=16, horizon=1.5, foreground_weight=1.0, watch_every=8)
 # The networks of `hipposeg predict`: trained on hippocampi of all sizes, so that a small one is measured as small, and
-# partly with larger voxels. Both were chosen on `dev`: sizes by Dice and the slope of lost volumes, larger voxels by
-# the mean Dice at 1, 1.5 and 2 mm. More than one sample in eight adds nothing there and costs Dice at 1 mm.
+# partly with larger voxels. Trials on `dev`, which are not among the runs, chose both: sizes by Dice and the slope of
+# lost volumes, larger voxels by the mean Dice at 1, 1.5 and 2 mm. More than one sample in eight added nothing there.
 _SCAN = replace(_FAST, augmentation=replace(AUGMENTATION_3D, shrink=(-0.25, 0.6), coarse=0.125))
 # How few steps are enough: the same schedule in fewer epochs ("e3" ...; "e16" is as long as "standard", in the
 # precision of the others), and once with the rate lowered all the way instead of by two thirds.

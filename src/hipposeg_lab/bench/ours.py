@@ -18,7 +18,7 @@ from hipposeg.data.folds import Fold
 from hipposeg.experiments.registry import FLAGSHIP, MODELS, RunSpec, chosen, numerics_of
 from hipposeg.experiments.samples import images_of, make_samples
 from hipposeg.experiments.weights import initial
-from hipposeg.experiments.zoo2d import SEARCH_GRID
+from hipposeg.experiments.zoo2d import WIDER_GRID
 from hipposeg.files import to_json
 from hipposeg.inference import evaluator, predictor
 from hipposeg.training.batches import Samples, drawn
@@ -94,7 +94,7 @@ def timed(notebook: str) -> list[RunSpec]:
     Variants with published weights and the cells of a search are left out: they take as long as their model.
     """
     own = [name for name, model in MODELS.items() if model.notebook == notebook and model.build]
-    return [RunSpec(name) for name in own if name not in SEARCH_GRID and not name.endswith("+imagenet")]
+    return [RunSpec(name) for name in own if name not in WIDER_GRID and not name.endswith("+imagenet")]
 
 
 def training_of(run: RunSpec) -> str:

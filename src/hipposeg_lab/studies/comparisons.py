@@ -48,6 +48,7 @@ FAMILIES = (
     *(Family(f"2D {name}", "unet2d", models) for name, models in plan.FAMILIES_2D_LONG.items()),
     Family("2D augmentation step by step", *plan.STEPS_2D),
     Family("2D encoder", "unet2d", plan.ENCODERS_2D),
+    Family("2D encoder, after a search", "unet2d-mobilenetv3", (plan.TUNED,)),
     Family("2D batch normalisation", "unet2d", ("unet2d-batchnorm",)),
     Family("2D directions", "unet2d", plan.PLANES[1:]),
     Family("2D recipes of others", "unet2d", plan.OTHERS),
