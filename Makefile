@@ -24,7 +24,7 @@ NOTHING = @[ -n "$$(find $(STAMPS) -type f -newer $(STAMPS)/began)" ] || echo "N
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .NOTPARALLEL .DELETE_ON_ERROR .SUFFIXES .SECONDEXPANSION:
-.PHONY: help setup data all $(NUMBERS) smoke page test test-install colab lint verify bench speed battery lab sync lock bom clean FORCE
+.PHONY: help setup data all $(NUMBERS) smoke page test coverage test-install colab lint verify bench speed battery lab sync lock bom clean FORCE
 
 help: ## list the targets
 	@echo "make <target> [PROFILE=stored|standard|full|smoke], or the number of a notebook: $(NUMBERS)"
@@ -73,6 +73,9 @@ page: $(READY) ## the page again from artifacts
 
 test: lint ## lint and all tests but those of the whole path
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not whole"
+coverage: $(READY) ## lines and branches of the package that these tests reach; writes studies/coverage.txt
+	@$(BIN)/coverage erase && $(BIN)/coverage run -m pytest -q -n 2 --dist loadfile -m "not whole" && $(BIN)/coverage combine -q
+	@$(BIN)/coverage report >$(OUT)/artifacts/studies/coverage.txt && tail -n 1 $(OUT)/artifacts/studies/coverage.txt
 test-install: $(READY) ## the whole path: the wheel alone, every notebook and the page on the phantom, three as in Colab
 	@sh .ci/test-install.sh
 colab: $(READY) ## every notebook as in Google Colab, in an environment of its own (PROFILE=stored reads HIPPOSEG_DATA)

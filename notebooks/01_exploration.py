@@ -24,7 +24,7 @@
 # - what the hippocampus is, and how to open, look at and measure one scan;
 # - how to find out, from numbers alone, that two scans come from one subject;
 # - how to split data so that no test subject was seen in training;
-# - what the Dice score is, and how much of it a baseline reaches that never looks at the image.
+# - what the Dice score is, and what a baseline without the image scores.
 #
 # Needs notebook [00](00_quickstart.ipynb). Words such as *Dice* and *fold* are in the [glossary](GLOSSARY.md); details of the files are in
 # appendix [A0](A0_data_details.ipynb).
@@ -338,8 +338,7 @@ subject avoids both and costs nothing.""",
 # both masks are empty.
 #
 # Here are some scores, on the scan of section 2: for a prediction of nothing, of the whole crop, and of the truth shifted by one voxel along the
-# first axis. The last score is the best that intensities alone can give: of all ranges of intensity, chosen with the truth at hand, take the one
-# with the highest Dice, and call every voxel in it hippocampus.
+# first axis. The last score labels every voxel within one range of intensities as hippocampus. The truth chooses the range, so no range can do better.
 
 
 # %%
@@ -383,8 +382,8 @@ session.facts(margin_sd=margins.std(axis=0, ddof=1).tolist(), centre_sd_mm=offse
 # %% [markdown]
 # Turn this into a score. The **image-free atlas** stretches every training label map to one size, averages them, stretches the mean to a test
 # crop, and takes the most frequent class at each voxel. Class numbers cannot be averaged, so each label map first becomes one map of 0 and 1 for
-# each class (`one_hot`). `session.run` loads the finished run of a model: its scores (`values`) and its masks. It ignores the image, so its score is what the crop alone gives away. By hand, on
-# fold 0, then by the package's code, which must agree:
+# each class (`one_hot`). The atlas ignores the image, so its score is what the crop alone gives away. By hand, on fold 0, then by the package's code,
+# which must agree. `session.run` loads the finished run of a model: its scores (`values`) and its masks.
 
 # %%
 fold, size = session.folds["grouped"][0], (36, 50, 36)
@@ -470,7 +469,7 @@ around the answer.**
 3. Intensities alone do not find the hippocampus, and background fills {table["background (%)"].mean():.0f} % of a crop. A network must learn
    shape and place, and its score must not count background.
 
-A list of the subjects by those who made the data set could change the first conclusion, crops cut without the label the second.""",
+A list of subjects from the authors could change conclusion 1. Crops cut without the label could change conclusion 2.""",
 )
 
 # %% [markdown]

@@ -78,7 +78,7 @@ spec, cases = session.spec, session.cohort.cases
 # %% [markdown]
 # ## 1. One scale for all intensities
 #
-# An MR scanner has no unit. A network that got the stored numbers would first have to learn which scanner it looks at. The **z-score** subtracts
+# An MR scanner has no unit. A network that got the stored numbers would first have to learn which scanner made the image. The **z-score** subtracts
 # the mean of a crop and divides by its standard deviation (SD). It needs no mask and no label. By hand, then by the code that every model uses:
 
 # %%
@@ -120,18 +120,19 @@ another. After z-scoring, all medians lie between {after.min():+.2f} and {after.
 # ## 2. One size, by padding or cropping
 #
 # A batch needs crops of one size, with sides that a U-Net can halve several times. A crop is put in the **centre** of a larger grid; the rest is
-# filled with 0, which after z-scoring is the mean of the crop. Where a crop is longer than the grid, the same formula gives a negative start: that
-# many voxels are cut off. Only the shape decides where it goes, so the same code runs on a scan without a
-# label. The way back is an index: cut out what was put in. The class `Placement` of the package does the same. It remembers both shapes, so that `restore` inverts `apply`.
+# filled with 0, which after z-scoring is the mean of the crop. Where a crop is longer than the grid, the start is negative, and that many voxels are
+# cut off. The position depends on the shape alone, so the code also runs on a scan without a label. To go back, index the part that was filled. The
+# class `Placement` of the package does the same, and its `restore` inverts `apply`.
 
 # %%
 SIZE = (48, 64, 48)
 start_at = [(size - side) // 2 for size, side in zip(SIZE, image.shape)]
-padding = [(low, size - side - low) for low, size, side in zip(start_at, SIZE, image.shape)]
-padded = np.pad(scaled, padding)
-inside = tuple(slice(low, low + side) for low, side in zip(start_at, image.shape))
-print("crop", image.shape, "-> padding", padding, "-> grid", padded.shape, "-> back", padded[inside].shape)
-assert np.array_equal(padded[inside], scaled)
+filled = tuple(slice(max(0, low), min(size, low + side)) for low, size, side in zip(start_at, SIZE, image.shape))
+kept = tuple(slice(max(0, -low), min(side, size - low)) for low, size, side in zip(start_at, SIZE, image.shape))
+padded = np.zeros(SIZE)
+padded[filled] = scaled[kept]  # `kept` is the whole crop, unless it is longer than the grid
+print("crop", image.shape, "starts at", start_at, "-> grid", padded.shape, "-> back", padded[filled].shape)
+assert np.array_equal(padded[filled], scaled)
 
 display(Code("\n".join(map(inspect.getsource, (grid.Placement.apply, grid.Placement.restore))), language="python"))
 placed, placement = grid.place(scaled, SIZE)
@@ -202,7 +203,7 @@ slices.heading(fig, f"Thin borders do not come back: the image changes by {rms:.
 session.save(fig, "resampling", n=case.number)
 
 # %% [markdown]
-# `grid.rescale` takes any voxel size: a new voxel weighs each old one by the part of it that it covers. A label map is rescaled class by
+# `grid.rescale` takes any voxel size: each new voxel is the mean of the old voxels that it overlaps, weighted by the overlap. A label map is rescaled class by
 # class, and a large voxel is foreground if at least half of it is.
 
 # %%
@@ -296,8 +297,8 @@ both = [np.mean([with_both(one.label, axis) for one in cases.values()]) for axis
 # %% [markdown]
 # A sagittal slice shows the whole length of the hippocampus and the border between its parts, so axis 0 looks like the better choice. The
 # runs of notebook 03 decide: the same network, trained three times (three **seeds**, the numbers from which the random weights follow) across each
-# axis. The table compares them with slices across axis 1: the difference in mean Dice and the ends of its 95 % interval, which notebook 07
-# computes. *Worse* means that the whole interval is below zero, *inconclusive* that it includes zero and is wide.
+# axis. The table compares them with slices across axis 1: the difference in mean Dice and the ends of its 95 % interval. *Worse* means that the
+# whole interval is below zero, *inconclusive* that it includes zero, so either axis may be better.
 
 # %%
 planes = compare.by_family(session.results, "unet2d", {"axis": ["unet2d-axis0", "unet2d-axis2"]}, "standard")
@@ -419,7 +420,7 @@ session.claim(
    themselves is {ceilings.loc[2.0].mean():.2f}.
 3. Two plausible ideas fail on measurement: slices that show both parts are no better, and N4 does not clearly help.
 
-Whole heads would change the conclusion on N4, which was made for them, and scans with other voxel sizes the one on resampling.""",
+N4 was made for whole heads and may help there. Scans with other voxel sizes must be resampled.""",
 )
 
 # %% [markdown]
@@ -439,7 +440,7 @@ my_restore = None  # your function: array on the grid, shape of the crop -> arra
 # %%
 if my_restore is not None:
     rng = np.random.default_rng(0)
-    for shape in ((3, 4, 5), (6, 7, 8), (5, 8, 3)):
+    for shape in ((3, 4, 5), (6, 7, 8), (5, 8, 3)):  # all fit into the grid
         crop = rng.normal(size=shape)
         padded_crop, _ = grid.place(crop, (8, 8, 8))
         assert np.array_equal(my_restore(padded_crop, shape), crop), f"wrong for a crop of {shape}"

@@ -17,8 +17,8 @@
 # <!-- colab -->
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/hipposeg/hipposeg/blob/main/notebooks/03_unet2d_baseline.ipynb)
 #
-# **Question.** How far does a network get that sees three neighbouring slices at a time, and which choices decide it? In short: far, and
-# few of the usual choices matter.
+# **Question.** How accurate is a network that sees only three neighbouring slices, and which choices matter? In short: nearly as accurate as a 3D
+# network, and few of the usual choices matter.
 #
 # **What you will learn**
 # - how a volume becomes slices and a batch, and how slices become a volume again;
@@ -91,8 +91,7 @@ print("scan", case.image.shape, "on the grid", placement.apply(case.image).shape
 print("slices", tuple(stacked.shape), "(slice, channel, X, Z)")
 
 # %% [markdown]
-# All slices of all training volumes stay in memory as one tensor. Only subjects of the training part of `grouped` fold 0 are in it; no test
-# subject is. A **batch** is a random choice of slices. Below, the slice that holds most of both parts, with its two neighbours and its label,
+# All slices of all training volumes stay in memory as one tensor. It contains the training subjects of `grouped` fold 0 only. A **batch** is a random choice of slices. Below, the slice that holds most of both parts, with its two neighbours and its label,
 # which is what the network must predict. Then, where along a crop the hippocampus lies. Some slices contain none of it. Leaving these out is
 # a popular shortcut, but a network meets them in every new scan and must predict nothing there.
 
@@ -155,9 +154,9 @@ for name, tensor in {"input": x, "fine": fine, "coarse": coarse, "joined": joine
     print(f"{name:8}", tuple(tensor.shape))
 
 # %% [markdown]
-# Two resolutions make a small U-Net; the package's has four. One class serves slices (`dims=2`) and volumes (`dims=3`): `encoded` goes
-# down, `decoded` comes up. Below its source, the same batch on its way through it. The diagram is drawn from the module: it is run once, a
-# box is a block that ran, and an arrow means that one block reads another.
+# Two resolutions make a small U-Net; the package's has four. One class serves slices (`dims=2`) and volumes (`dims=3`): `encoded` computes the
+# encoder's stages, `decoded` the decoder's. The next cells show its source and the shapes of the same batch at each stage. In the diagram, a box is
+# a block that ran, and an arrow means that one block reads another.
 
 # %%
 network = model.build(x.shape[1], spec.n_classes)
@@ -201,9 +200,11 @@ for name, output in {"untrained network": network(x).detach(), "only background"
 # ## 4. Augmentation
 #
 # Two hundred volumes are few. Each time a slice is used it is changed at random, and its label is moved along. The label becomes **soft**:
-# a pixel can be half hippocampus, so a border can lie between two pixels. A rotation is a matrix (2 x 3, for volumes 3 x 4), a grid of points to
-# sample at, and linear interpolation. Points outside of the slice give 0 in every class, so background is set to what is missing to 1. The package samples its other changes in the same way. Slices are never flipped: all crops have one orientation (appendix
-# A0), so no new scan looks like a flipped slice.
+# a pixel can be half hippocampus, so a border can lie between two pixels. A rotation takes a matrix (2 x 3), the points at which it says to sample,
+# and linear interpolation at these points. Points outside the slice get 0 in every class; background is therefore set to 1 minus the sum of the
+# others. These slices are square: `affine_grid` measures each axis from -1 to 1, the last axis first, so on other shapes this matrix would also
+# shear. The package computes points in voxels, in 2D and 3D, and samples its other changes with them. Slices are never flipped: all crops have one
+# orientation (appendix A0), so no new scan looks like a flipped slice.
 
 # %%
 index = torch.tensor([fullest])  # the same slice, as a batch of one
@@ -232,7 +233,9 @@ session.save(fig, "augmentation")
 # %% [markdown]
 # ## 5. The training loop
 #
-# Ten lines train a network: draw a batch, change it, predict, compute the loss, and move the weights against its gradient.
+# Ten lines train a network: draw a batch, change it, predict, compute the loss, and move the weights against its gradient. The loop is that of
+# notebook 00; the loss is that of section 3, because the target is now soft. Augmentation and class weights make its value larger than in
+# notebook 00, so two losses can be compared only if everything else is equal.
 
 # %%
 torch.manual_seed(0)
@@ -250,11 +253,15 @@ for step in range(5 if session.ws.is_phantom else 40):
 print(f"loss {seen[0]:.2f} at first, {np.mean(seen[-5:]):.2f} after {len(seen)} steps")
 
 # %% [markdown]
-# The package trains with the same loop. It adds a learning rate that rises and falls (`one-cycle`), a limit on the gradient's length
-# (`clip_grad_norm_`), seeds for each step (so a killed training resumes to the same weights), a second optimiser, and a running average of the
-# weights: after each step, `average += (weights - average) * (1 - decay)`. **Muon** makes the update of a weight matrix orthogonal, so all its
-# directions have the same size; AdamW trains the rest. The average is what is scored, never the best epoch. The configuration was chosen on `dev`, subjects cut from the training part, before any test
-# fold was scored.
+# The package trains with the same loop and adds:
+#
+# - a learning rate that rises and falls (`one-cycle`), and an upper limit on the norm of the gradient (`clip_grad_norm_`);
+# - seeds for each step, so that a killed training resumes to the same weights;
+# - **Muon**, a second optimiser: it flattens each kernel to a matrix and makes its update orthogonal, so that all directions change by the same
+#   amount; AdamW trains the remaining weights;
+# - a running average of the weights, `average += (weights - average) * (1 - decay)` after each step. The average is scored, never the best epoch.
+#
+# The configuration was chosen on `dev`, subjects cut from the training part, before any test fold was scored.
 
 # %%
 display(Code(inspect.getsource(loop.Training.epoch), language="python"))

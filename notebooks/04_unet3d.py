@@ -17,7 +17,7 @@
 # <!-- colab -->
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/hipposeg/hipposeg/blob/main/notebooks/04_unet3d.ipynb)
 #
-# **Question.** What does a network gain that sees the whole volume at once, and how few minutes of training does it need? In short: no
+# **Question.** What does a network gain by seeing the whole volume at once, and how few minutes of training does it need? In short: no
 # clear gain in Dice over slices on these crops, and minutes are enough for the accuracy of nnU-Net.
 #
 # **What you will learn**
@@ -129,7 +129,7 @@ session.save(fig, "thickness")
 # %% [markdown]
 # ## 2. A volume on its way through the network
 #
-# One sample is now a whole crop, padded or cropped about its centre to one size. Neighbouring slices are no channels any more but an axis.
+# One sample is now a whole crop, padded or cropped about its centre to one size. Slices are now a third axis; the only channel is the intensity.
 # There are far fewer samples, and each is far larger: a batch holds two volumes instead of 32 slices. The class is that of notebook 03 with
 # `dims=3`; each stage halves all three sides. The second cell shows the sample with most hippocampus.
 
@@ -207,7 +207,7 @@ beyond = 1 - fields["3D"][:, near].sum() / fields["3D"].sum()
 session.claim(
     max(half.values()) < 10 and beyond > 0.4,
     f"""**Half of what moves the 3D network's output lies within {half["3D"]:.0f} mm, and {100 * beyond:.0f} % of it in slices that the 2D network
-does not get.** So the third dimension is used. A gradient shows use; whether that helps is the question of section 6.""",
+does not get.** The network uses the third dimension. Section 6 tests whether this improves Dice.""",
 )
 
 # %% [markdown]
@@ -300,10 +300,10 @@ scans as well as stored ones, and on stored ones it is equivalent to the network
 # %% [markdown]
 # ## 6. 3D or 2D?
 #
-# Both networks were trained with three seeds, for the same number of epochs, with the same kind of configuration; the 3D network then once
-# more for as long as the 2D network takes (15 epochs instead of 12). Each dot is one test subject after the same number of epochs,
+# Both networks were trained with three seeds, for the same number of epochs, with the same kind of configuration. The 3D network was then trained
+# again for 15 epochs instead of 12, which takes as long as training the 2D network. Each dot is one test subject after the same number of epochs,
 # averaged over seeds and both hippocampi. The pictures show the volumes where one 3D network gains most over one 2D network, about
-# nothing, and loses most. They are cut across the slices of the 2D network, so each column of voxels is another of its slices.
+# nothing, and loses most. The pictures are sagittal: each column of pixels belongs to another coronal slice, which the 2D network predicted separately.
 
 # %%
 both = session.results.query(
@@ -451,7 +451,7 @@ Larger or anisotropic scans, or more subjects (a narrower interval), could chang
 # %% [markdown]
 # ## Limits
 #
-# - 2D and 3D are compared on one fold. Equal training time holds for one kind of machine; on others the two differ otherwise.
+# - 2D and 3D are compared on one fold. Training times are equal on one kind of machine; on others their ratio may differ.
 # - The crops were cut around the truth (notebook 01). A 3D network sees the whole crop, so it can learn where in it the hippocampus lies.
 # - A gradient at one voxel of a few volumes is a local picture of a network.
 # - In the race, six of the test volumes belong to `dev`, on which the flagship was chosen; no peer had this advantage.

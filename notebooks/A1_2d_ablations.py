@@ -145,7 +145,7 @@ cost.reindex(plan.SHORT_2D).dropna().rename(index=words).style.format(forms).set
 # longer?
 
 # %%
-repeated = plan.FAMILIES_2D_LONG | {"network": plan.ENCODERS_2D}
+repeated = plan.FAMILIES_2D_LONG | {"network": plan.NETWORKS_2D}
 long = compare.by_family(found, "unet2d", repeated, standard)
 both = short.add_suffix(" short").join(long.add_suffix(" standard"), how="inner")
 fig, ax = plt.subplots(figsize=(8.5, 3))
