@@ -18,7 +18,7 @@
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/hipposeg/hipposeg/blob/main/notebooks/05_attention_unet.ipynb)
 #
 # **Question.** An attention gate decides, place by place, how much of a skip connection gets through. Does it look at the hippocampus, and
-# does it improve the segmentation? In short: it does look there, and it does not help.
+# does it improve Dice? In short: in most networks it does, mainly by position; and Dice stays the same.
 #
 # **What you will learn**
 # - how an attention gate works, by building one;
@@ -281,7 +281,7 @@ ax.set_xticks([0.5, 1, 2, 5, 10], ["0.5", "1", "2", "5", "10"])
 session.save(fig, "seeds")
 
 # %% [markdown]
-# No: seeds differ, even in whether a gate is more open inside or outside, because several patterns give the same loss. A map of gates describes
+# No: seeds differ, even in whether a gate is more open inside or outside. A map of gates describes
 # one network. It is a by-product of training, not an explanation of the prediction (Jain and Wallace 2019; Adebayo et al. 2018). Whether gates are of use is
 # another question.
 
@@ -310,7 +310,7 @@ session.save(fig, "differences", mean=difference.mean(), low=low, high=high)
 
 # %% [markdown]
 # One seed of each network may be a lucky one. So every network was trained with three seeds, and each gated one is compared with two others: without
-# gates, and with constant gates. Only if it is better than both does choosing places help. Attention is expected to help with small structures,
+# gates, and with constant gates. Choosing places helps only if it is better than both. Attention is expected to help with small structures,
 # so the third of the volumes with the smallest hippocampus is also compared by itself. Two other kinds of attention are included, in each
 # decoder stage of the MobileNetV3 network of notebook 03. **scSE** (Roy et al. 2018) weights channels and places by what they contain; **CBAM**
 # (Woo et al. 2018) weights channels first and places after them, and reads the largest value beside the mean. segmentation-models-pytorch and
@@ -326,13 +326,13 @@ if len(conclusions):
 on_all = [row["conclusion"] for (volumes, _), row in conclusions.iterrows() if volumes.startswith("all")]
 session.claim(
     len(on_all) > 0 and set(on_all) == {"equivalent"},
-    f"""**No kind of attention changes Dice here.** In all {len(on_all)} comparisons, 2D and 3D, the two networks are equivalent: no interval
+    f"""**Attention does not improve Dice here.** In all {len(on_all)} comparisons, 2D and 3D, the two networks are equivalent: no interval
 reaches a difference of {stats.EQUIVALENCE_MARGIN:g}. On the smallest third the same holds in 3D; in 2D the intervals are too wide to conclude.""",
 )
 
 # %% [markdown]
 # Why not? The crops were cut around the hippocampus, so it lies in the middle and fills much of a slice. Gates were made to find a small organ in a
-# wide field of view. Here it was found before the network began.
+# wide field of view. Cropping may make that unnecessary here.
 
 # %% [markdown]
 # ## What we learned
@@ -344,7 +344,7 @@ session.claim(
 
 1. In most trainings and scales the gates are more open on the hippocampus than elsewhere, in a few less. In the network shown, most of this is
    position; in its finer gates a smaller part follows the image.
-2. Seeds of one network learn different gates with the same accuracy.
+2. Gates differ between seeds of one network.
 3. Neither gates nor scSE nor CBAM improve Dice over a network without them.
 
 A wide field of view with the hippocampus in an unknown place could change this conclusion, or a configuration tuned for the gates.""",

@@ -21,7 +21,7 @@
 # Class vectors made from text are no better than the same vectors rotated at random, or than vectors that the network learns by itself.
 #
 # **"CLIP" here is our own HippoCLIP.** The weights of published CLIPs cannot be had in this project, so a small CLIP was trained on
-# slices of the training subjects and captions made from their labels. It has seen hippocampi and no photograph; it has read no radiology report.
+# slices of the training subjects and captions made from their labels. It was trained without photographs and radiology reports.
 #
 # **What you will learn**
 # - how contrastive learning works, by typing its loss and watching a small CLIP learn;
@@ -173,7 +173,7 @@ axes[0].plot(losses, color=style.SERIES[0])
 axes[0].axhline(np.log(32), color=style.MUTED, linestyle="--")
 axes[0].set(title="The loss falls below chance", xlabel="step", ylabel="contrastive loss")
 for ax, cosines, title in zip(
-    axes[1:], (before, after), ("Before: no order", "After: like goes with like"), strict=True
+    axes[1:], (before, after), ("Before: no order", "After: grouped by content"), strict=True
 ):
     ax.imshow(cosines, cmap="cividis", vmin=-1, vmax=1)
     ax.set(title=title, xlabel="caption", ylabel="slice", xticks=[], yticks=[])
@@ -187,7 +187,7 @@ session.save(fig, "learning")
 #
 # HippoCLIP is this network, trained for eight epochs with augmentation. Its test is **retrieval in subjects that it never saw**: rank the captions of all
 # other test subjects' slices for a given slice, and the other way round. A hit has the same facts. Two baselines keep this honest: *chance*, and the
-# nearest neighbour in *raw pixels*, which has learned nothing and may look at the candidates' images where HippoCLIP has to read.
+# nearest neighbour in *raw pixels*, which is untrained but uses the candidates' images instead of their captions.
 
 # %%
 hippoclip = session.run("hippoclip")
@@ -202,7 +202,8 @@ share = hits[hits["what"] == "recall10"].set_index(["direction", "source"])["val
 gain = retrieval.advantage(queries)
 session.claim(
     (gain["low"] > 0).all() and share[retrieval.CLIP] > 0.85,
-    f"""**HippoCLIP has learned to read slices.** For {100 * share[retrieval.CLIP]:.0f} % of test slices, a caption with the same facts is among the first ten, against
+    f"""**HippoCLIP matches slices to text.** For {100 * share[retrieval.CLIP]:.0f} % of test slices, a caption with the same facts is among the
+first ten, against
 {100 * share[retrieval.PIXELS]:.0f} % by raw pixels and {100 * share[retrieval.CHANCE]:.0f} % by chance. In both directions it is better than raw pixels. These are a
 strong baseline here, since the crops were cut around the hippocampus and slices of different subjects lie on top of each other.""",
 )
@@ -293,9 +294,9 @@ print(f"every class vector now points elsewhere; the logits change by {changed:.
 assert changed < 1e-3
 
 # %% [markdown]
-# **Nothing changes.** The embedding is learned, so a network can undo any rotation of the class vectors. Where "head of the hippocampus" points
-# in the space of language cannot matter to what this network is able to learn. Only the **angles** between classes can, and angles can be had
-# without language. Fusion is learned as well, so an alignment of text and image tower cannot matter either. That suggests the controls.
+# **Nothing changes.** The embedding is learned, so a network can undo any rotation of the class vectors. The direction of a class vector does not
+# change what this network is able to learn. Only the **angles** between classes matter, and these need no language. Fusion is learned as well, so an
+# alignment of text and image tower cannot matter either. That suggests the controls.
 #
 # ## 7. What the controls show
 #
@@ -343,7 +344,8 @@ session.claim(
     and at["clip2d-unguided"] == "inconclusive"
     and at["clip2d-fixed-scale"] == at["clip2d-unrelated"] == "worse",
     f"""**Guidance as a whole is not shown to help either.** The plain U-Net differs from the text-guided one by {rows["difference"].get("clip2d-unguided", 0):+.4f}
-({rows["low"].get("clip2d-unguided", 0):+.4f} to {rows["high"].get("clip2d-unguided", 0):+.4f}): inconclusive. What does matter is geometry. Cosines without a scale cost
+({rows["low"].get("clip2d-unguided", 0):+.4f} to {rows["high"].get("clip2d-unguided", 0):+.4f}): inconclusive. Geometry matters. Cosines without
+a scale cost
 {-rows["difference"].get("clip2d-fixed-scale", 0):.3f}, and three words that HippoCLIP never read, whose vectors nearly coincide, cost {-rows["difference"].get("clip2d-unrelated", 0):.3f}.""",
 )
 
@@ -353,7 +355,7 @@ session.claim(
 # %%
 tower = sum(weight.numel() for weight in head.tower.parameters())
 print(
-    f"plain U-Net {plain.config['params']:,} parameters; text-guided {led.config['params']:,}, of which {tower:,} are the frozen tower"
+    f"plain U-Net {plain.config['params']:,} parameters; text-guided {led.config['params']:,}, with {tower:,} in the frozen tower"
 )
 print(
     f"steps of the text-guided network {led.config['steps']:,}, after {hippoclip.config['steps']:,} steps of its teacher"

@@ -18,7 +18,7 @@
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/hipposeg/hipposeg/blob/main/notebooks/07_evaluation.ipynb)
 #
 # **Question.** How good are the trained networks on subjects that they have never seen? In short: about as good as published methods, and about
-# equal to each other. What remains wrong is one voxel along the border.
+# equal to each other. Most wrong voxels touch the true border.
 #
 # **What you will learn**
 # - the measures of segmentation, each typed in a few lines, and what each of them overlooks;
@@ -170,13 +170,13 @@ session.save(fig, "measures")
 
 # %% [markdown]
 # No measure sees everything. In the second picture a third of the volume is gone, and surface Dice does not notice, because one layer is within its
-# tolerance. Volume is blind to position, Dice hardly sees a stray piece, and HD95 sees little else. So report several.
+# tolerance. Volume ignores position; a stray piece changes Dice little and HD95 much. So report several.
 #
 # ## 2. One run, one case, and the same numbers
 #
 # A run is scored once, right after its prediction, and its scores are kept in `scores.csv.gz`. On the real data a class mean above `0.92`
-# would stop everything: human raters agree less, so such a score means that ground truth is in the input. The runs below were trained on
-# four folds and predict the fifth, fold 0 of the grouped folds. In detail we look at the flagship, the model that `hipposeg predict` uses. It was
+# raises an error: human raters agree less, so a leak is the likely cause. The runs below were trained on
+# four folds and predict the fifth, fold 0 of the grouped folds. In detail we look at the flagship, the basis of `hipposeg predict` (08). It was
 # chosen on `dev` before it was scored here; figures call it *Flagship*. Dice of its median case:
 
 # %%
@@ -276,14 +276,14 @@ shown = pd.DataFrame(words.CHANGES, columns=["change", "model", "reference"]).me
 if len(shown):
     fig = intervals.forest(shown, stats.EQUIVALENCE_MARGIN, "mean Dice, with minus without the change")
     fig.axes[0].locator_params(axis="x", nbins=4)
-    slices.heading(fig, "Of six changes, one helps a little")
+    slices.heading(fig, "One of six changes helps slightly")
     session.save(fig, "changes")
 counts = judged["conclusion"].value_counts().reindex(["better", "worse", "equivalent", "inconclusive"], fill_value=0)
 session.claim(
     counts["better"] < counts["worse"] and counts["better"] < counts["equivalent"] < counts["inconclusive"],
-    f"""**Most ideas do not help.** Of the {counts.sum()} planned comparisons with three seeds, {counts["better"]} end *better* than their
+    f"""**Few changes help.** Of the {counts.sum()} planned comparisons with three seeds, {counts["better"]} end *better* than their
 reference, {counts["worse"]} *worse*, {counts["equivalent"]} *equivalent* and {counts["inconclusive"]} *inconclusive*. The figure shows six of them;
-`comparisons.csv` has all. Their *p* values are Wilcoxon's over subjects, made stricter by Holm's rule for the number of comparisons in a group.""",
+`comparisons.csv` has all. Their *p* values are from Wilcoxon tests over subjects, Holm-adjusted within each group.""",
 )
 
 # %% [markdown]
@@ -343,7 +343,7 @@ where {theirs.method} reports {theirs.mean:.4f}. On folds by subject it reaches 
 # %% [markdown]
 # ## 6. Volumes in mm³
 #
-# In practice a volume leaves the program. **Bland and Altman** plot its error against its size. The mean error is the *bias*; two standard
+# In practice, users need a volume. **Bland and Altman** plot its error against its size. The mean error is the *bias*; two standard
 # deviations below and above it (`1.96`, to be exact) are the *limits of agreement*, which contain 95 % of errors if these are normal. The
 # **intraclass correlation** (ICC) is the part of the spread of all measurements that is due to real differences between volumes.
 
@@ -398,12 +398,12 @@ mine = volumes.loc[named[flagship.name]]
 session.claim(
     touching > 0.9 and mine["swap"] < 0.15 * mine.sum() and mine.sum() < 0.4 * volumes.loc[named[atlas.name]].sum(),
     f"""**{100 * touching:.0f} % of the flagship's wrong voxels touch the true border.** In an average volume {mine["false_positive"]:.0f} mm³ are too much,
-{mine["missed"]:.0f} mm³ are missed and {mine["swap"]:.0f} mm³ are in the wrong part. So expert and network differ by where exactly a line
-is drawn; whether a second expert would side with the first is not in this data set.""",
+{mine["missed"]:.0f} mm³ are missed and {mine["swap"]:.0f} mm³ are in the wrong part. So expert and network mostly disagree about the exact
+border; the data set has no second expert for comparison.""",
 )
 
 # %% [markdown]
-# Which cases go wrong, and how? They are chosen by rule, never by taste: the best, the median and the worst mean Dice. The sentences are made from
+# Which cases go wrong, and how? They are chosen by rule: the best, the median and the worst mean Dice. The sentences are made from
 # the wrong voxels by rule as well; `studies/words.csv` has one for every test volume, and the page shows it.
 
 # %%
@@ -469,8 +469,8 @@ session.claim(
     ours["IoU"] < flagship.mean() < 0.9 < 0.99 < ours["surface Dice at 2 mm, called Dice"] and nothing > 0.65,
     f"""**The flagship's masks score from {min(ours.values()):.2f} to {max(ours.values()):.3f}, depending on the scoring.** Empty masks
 score {nothing:.2f} when slices are pooled with the background. Generous scoring also hides differences: the distance between flagship and atlas
-shrinks from {gap["Dice of each part, their mean (ours)"]:.2f} to {gap["surface Dice at 2 mm, called Dice"]:.2f}. Before believing a score, check over
-what it was averaged, what an absent class counts, and what had to be known.""",
+shrinks from {gap["Dice of each part, their mean (ours)"]:.2f} to {gap["surface Dice at 2 mm, called Dice"]:.2f}. Before trusting a score, check
+what it averages, how it counts an absent class and what input it needs.""",
 )
 
 # %% [markdown]
@@ -500,7 +500,7 @@ else:
 | Do scores rest on the contralateral hippocampus in training? | No: with it, Dice changes by {leak["difference"]:+.4f}, which is equivalent. |
 | Do intervals of volumes keep their promise of 90 %? | Yes: they contain {100 * held["coverage"]:.1f} % of true volumes. |
 | Are voxels right as often as their probability states? | Yes: the mean gap near the border is {gap:.3f}. |
-| Does it matter if a crop ends 3 voxels earlier or later? | No: Dice changes by {moved.abs().max():.4f} at most. |
+| Does it matter if a crop ends 3 voxels earlier or later? | No: mean Dice changes by {moved.abs().max():.4f}. |
 | Does it matter if a scan is mirrored? | Very much: Dice falls by {-turned.max():.2f} to {-turned.min():.2f}. |""",
     )
 
@@ -511,9 +511,10 @@ else:
 session.facts(mean_dice=flagship.mean(), atlas_dice=atlas.mean(), touching_border=touching, volume_icc=good)
 session.claim(
     usual["low"] < theirs.mean < usual["high"] and touching > 0.9,
-    f"""**How good are the models? The flagship reaches a mean Dice of {flagship.mean():.3f} on new subjects, as good as published methods, with errors of about a voxel along the border.**
+    f"""**How good are the models? The flagship reaches a mean Dice of {flagship.mean():.3f} on new subjects, about as good as nnU-Net; most
+wrong voxels touch the true border.**
 
-1. All networks lie close together and far above the atlas, which reaches {atlas.mean():.3f}. Most changes to a network or its training do not help.
+1. All networks lie close together and far above the atlas, which reaches {atlas.mean():.3f}. Few changes to a network or its training help.
 2. {100 * touching:.0f} % of wrong voxels touch the true border. The volume is unbiased, with an ICC of {good:.2f}.
 3. The way of scoring changes a score more than any network does: the same masks reach up to {max(ours.values()):.3f}.
 

@@ -18,8 +18,8 @@
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/hipposeg/hipposeg/blob/main/notebooks/A0_data_details.ipynb)
 #
 # **Question.** Notebook [01](01_exploration.ipynb) infers from volumes that two cases are one subject. Do the images agree? And which side of the
-# head is a case from, and how did the experts draw the border between the two parts? In short: the images agree without exception, the side was
-# removed, and the border is one flat cut.
+# head is a case from, and how did the experts draw the border between the two parts? In short: yes where it can be checked; the side is unknown; the
+# border is mostly one flat cut.
 #
 # **What you will learn**
 # - how a scan's stored numbers can identify it, even after they were rescaled;
@@ -133,11 +133,11 @@ session.facts(step_same_odd=same["odd"][0], step_pairs_odd=same["odd"][1])
 session.facts(step_same_even=same["even"][0], step_pairs_even=same["even"][1])
 
 # %% [markdown]
-# **The images name the same pairs as the volumes do, without exception.** Volume comes from the label, brightness from the scanner, the gap from
-# the preparation of the files. Three independent signs that agree convince more than one strong sign.
+# **Wherever it can be checked, the gap confirms the pairs.** Volume comes from the label, brightness from the scanner, the gap from
+# the preparation of the files.
 
 # %% [markdown]
-# ## 2. Left and right were made alike
+# ## 2. All crops have one orientation
 #
 # Left and right hippocampus are mirror images of each other. If the files stored them as they lie in the head, the mean mask of the odd cases and that of the
 # even cases would be mirror images, too.
@@ -158,8 +158,8 @@ slices.heading(fig, "Odd and even cases agree as stored, not mirrored")
 session.save(fig, "orientation")
 
 # %% [markdown]
-# **All crops have one orientation**, so whoever prepared the files mirrored one side. A left-right flip makes a shape that no file has. It is an
-# augmentation to test, no symmetry to assume (notebooks 03 and 04).
+# **All crops have one orientation**, so whoever prepared the files mirrored one side. A left-right flip makes a shape that no file has. Whether flips
+# help has to be tested (notebooks 03 and 04).
 
 # %% [markdown]
 # ## 3. The border between the parts is one flat cut
@@ -175,10 +175,11 @@ views = [
     slices.CaseView(f"case {n:03d}: {share[n]:.0f} %", cases[n].image[0], {"expert": cases[n].label})
     for n in ordered[np.linspace(0, len(ordered) - 1, 15).round().astype(int)]
 ]
-session.save(gallery.grid(views, spec, "Nothing in the tissue marks the border", columns=5), "montage", part=part)
+session.save(gallery.grid(views, spec, "No visible edge marks the border", columns=5), "montage", part=part)
 
 # %% [markdown]
-# In every slice the line between the parts is straight and upright. If it is one cut across the long axis, no coronal slice (across axis 1) holds both parts:
+# In these slices the line between the parts is nearly straight. If it is one cut across the long axis, no coronal slice (across axis 1) holds both
+# parts:
 
 # %%
 both = {}
@@ -189,7 +190,7 @@ counts = pd.Series(both).value_counts().sort_index()
 print(counts.rename("cases").rename_axis("coronal slices with both parts"))
 
 # %% [markdown]
-# **Experts divided the hippocampus slice by slice.** A network cannot find this cut at a change of grey. It has to learn where along the shape it
+# **In most cases the cut lies between two slices.** A network cannot find this cut at a change of grey. It has to learn where along the shape it
 # belongs, and one slice too far puts a whole slice into the wrong part.
 
 # %% [markdown]
@@ -216,7 +217,7 @@ The original scans with their headers could change the first two, the experts' p
 # ## Limits
 #
 # - The gap can be checked only where both files of a pair store fractions; integers always have a gap of 1.
-# - Odd cases may be left or right: the data show that one side was mirrored, not which.
+# - Whether odd cases are left or right is unknown.
 # - The anterior fraction differs between cases. These data do not show whether people or experts cause that.
 #
 # ## Exercises

@@ -110,7 +110,7 @@ def words(name):
 
 short = compare.by_family(found, "unet2d", plan.FAMILIES_2D, short_one)
 fig = intervals.forest(short.rename(index=words, level=1), stats.EQUIVALENCE_MARGIN, "mean Dice minus the 2D U-Net's")
-slices.heading(fig, "By the short schedule most changes are inconclusive")
+slices.heading(fig, "Most changes are inconclusive (short schedule)")
 session.save(fig, "short")
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
@@ -139,8 +139,8 @@ cost.reindex(plan.SHORT_2D).dropna().rename(index=words).style.format(forms).set
 # %% [markdown]
 # ## 3. Does the short schedule mislead?
 #
-# Augmentation makes each epoch harder and is expected to pay later. So some variants were planned by both schedules before any was scored; the best
-# augmentation and the best loss by the short schedule followed by a rule that was fixed, too. (The same fold chose these two, so their
+# Augmentation makes each epoch harder and is expected to pay later. So some variants were planned under both schedules before any was scored. The best
+# augmentation and loss of the short schedule were added by a fixed rule. (The same fold chose these two, so their
 # short scores are a little too good.) The table is the direct question: how far does the *difference* from the 2D U-Net move when training gets
 # longer?
 
@@ -179,8 +179,8 @@ costs {-none:.4f}. None of the {len(both)} repeated comparisons turns from bette
 )
 
 # %% [markdown]
-# The usual augmentation has three steps: flips, rotations, noise. Here they are compared with no augmentation at all. All volumes have one
-# orientation, so a flip teaches what no scan needs.
+# The usual augmentation has three steps: flips, rotations, noise. Here they are compared with no augmentation at all. All volumes have one orientation,
+# so flips make unrealistic shapes.
 
 # %%
 parts = {"short schedule": short_one, "standard schedule": standard}
@@ -254,7 +254,7 @@ if len(others):
 # %% [markdown]
 # ## 6. Searching, without touching test subjects
 #
-# A search is a competition, and its winner's score is too good by the luck of winning. So every cell is scored on subjects cut from the *training*
+# The best of many cells has an optimistically biased score. So every cell is scored on subjects cut from the *training*
 # subjects (`inner` folds), and the two best cells are trained again on four other cuts, which did not choose them. The test fold never takes part.
 # One search goes over learning rate, batch size and weight decay of the MobileNetV3 model. Its best cells lay at the edge of the grid, so a wider grid
 # goes on from there. Another search goes over the width of a coordinate head (a SIREN that reads where a pixel lies). All have the short schedule.
@@ -306,13 +306,13 @@ the best may lie beyond it; no successor was trained. **A coordinate head gains 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 session.claim(
     not opposite.any() and (best["low"] > 0).all(),
-    """**Which choices matter for the 2D network? Augmentation, slicing direction, empty slices and the network; not the loss.**
+    """**Which choices matter for the 2D network? Augmentation, slicing direction, empty slices and the architecture.**
 
 1. A short training shows large effects, and misses that of augmentation.
-2. The mean of three directions is the only clear gain by the standard schedule.
+2. Under the standard schedule only the mean of three directions is a gain.
 3. A search found a larger gain for the MobileNetV3 model than any change of the plain U-Net.
 
-More subjects would narrow the intervals. Most are wider than the effects they could show.""",
+Most intervals are too wide to show small effects; more subjects would narrow them.""",
 )
 
 # %% [markdown]

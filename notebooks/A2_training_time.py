@@ -17,8 +17,8 @@
 # <!-- colab -->
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/hipposeg/hipposeg/blob/main/notebooks/A2_training_time.ipynb)
 #
-# **Question.** What do more minutes, larger networks, ensembles and other parts of nnU-Net buy on these crops? In short: little beyond the few
-# minutes of the flagship.
+# **Question.** Do longer training, larger networks, ensembles and other parts of nnU-Net raise Dice? In short: hardly beyond the flagship's few
+# minutes.
 #
 # **What you will learn**
 # - what each model costs in minutes, and what it scores;
@@ -126,7 +126,7 @@ if len(means):
 # ## 2. What nnU-Net adds
 #
 # **Deep supervision** judges coarse decoder stages, too. In training, each has a head of its own: one linear layer, so it costs next to nothing.
-# What is right at a coarse voxel? A soft label: the mean over the fine voxels that it covers. The loss is a weighted sum, and each coarser head has
+# The target at a coarse voxel is a soft label: the mean over the fine voxels that it covers. The loss is a weighted sum, and each coarser head has
 # half the weight of the next finer one. At prediction the coarse heads are not used.
 
 # %%
@@ -151,7 +151,7 @@ print(
     round(losses.segmentation_loss(outputs, target, "dice+ce", 2.0).item(), 3),
 )
 fig = maps.strips({"": panels}, spec)
-slices.heading(fig, "Coarse heads learn where, not exactly how far")
+slices.heading(fig, "Coarse heads are trained on soft labels")
 session.save(fig, "deep-supervision")
 
 # %% [markdown]
@@ -163,7 +163,7 @@ family = next(one for one in comparisons.FAMILIES if one.title == "3D, equal ste
 variants = compare.by_family(found, "unet3d", {"Minus the plain 3D U-Net": family.models}, schedule)
 if len(variants):
     fig = intervals.forest(variants.rename(index=words, level=1), stats.EQUIVALENCE_MARGIN)
-    slices.heading(fig, "Only the transformer and plain AdamW are worse")
+    slices.heading(fig, "Transformer and plain AdamW score lower (one seed)")
     session.save(fig, "variants")
 
 # %% [markdown]
@@ -209,7 +209,7 @@ if len(on_dev):
 
 # %% [markdown]
 # The length that `dev` chose was then scored once on the ten folds of both kinds, beside the flagship's own length. The short runs are float32, the
-# long ones bfloat16, so these differences also hold what rounding does (section 5).
+# long ones bfloat16, so these differences include rounding effects (section 5).
 
 # %%
 fives = found[(found["model"] == flagship) & (found["seed"] == 0) & (found["label"] == "mean")]
@@ -278,10 +278,9 @@ to the end (one seed each). So plan a short schedule instead of stopping a long 
 # %% [markdown]
 # ## 4. How the flagship was chosen, and ensembles
 #
-# On `dev`, before any test fold was scored. The rule: among models whose difference from the best is too small to matter, one network rather than
-# several, and of those the highest. The field's usual last gain, a mean over networks, was among them: one network on volumes and three on slices
-# (*fusion*). A few dozen subjects decide about thousandths here, and a choice among many flatters the chosen one, so none of these numbers is a
-# result.
+# On `dev`, before any test fold was scored. The rule: among the models equivalent to the best, the single network with the highest Dice. The field's
+# usual last gain, a mean over networks, was among them: one network on volumes and three on slices
+# (*fusion*). These numbers serve selection alone: `dev` has few subjects, and the best of many models is biased upwards.
 
 # %%
 rivals = [
@@ -316,8 +315,8 @@ earlier flagship, which trains half as long again, it gains {held["grouped"]:+.4
 # %% [markdown]
 # ## 5. Rounding, precision and seeds
 #
-# A training does not repeat to the digit on another machine: another number of threads or another processor adds in another order, rounds
-# elsewhere, and ends in other weights. Eight runs were trained twice with the same seed. How far apart are they, compared with another seed?
+# Training is not reproducible to the digit on another machine: the number of threads and the processor change the order of sums, the rounding and so
+# the weights. Eight runs were trained twice with the same seed. How far apart are they, compared with another seed?
 
 # %%
 path = session.ws.artifacts / "studies" / "rounding.csv"
@@ -374,14 +373,15 @@ apart = (sound[offgrid.HEAD] - sound[offgrid.TRILINEAR]).abs().max()
 session.claim(
     apart < 0.01 and siren[offgrid.HEAD] > 0.4 and control["high"] < -0.02,
     f"""**A head that reads coordinates adds nothing here.** For the convolution and the MLPs, evaluating the head between voxels and interpolating
-its logits differ by less than 0.01 Dice in every seed. One of three SIRENs fails between voxels: its seeds lie {siren[offgrid.HEAD]:.2f} apart when
-the head is evaluated, {siren[offgrid.TRILINEAR]:.3f} when its logits are interpolated. Training at 2 mm costs {-control["difference"]:.3f}.""",
+its logits differ by less than 0.01 Dice in every seed. One of three SIREN seeds fails between voxels: the seeds differ by
+{siren[offgrid.HEAD]:.2f} with the head and by {siren[offgrid.TRILINEAR]:.3f} with interpolated logits. Training at 2 mm costs
+{-control["difference"]:.3f}.""",
 )
 
 # %% [markdown]
 # Why could a SIREN fail between voxels? There it reads interpolated features, which it never met in training. A ReLU passes a mean of two features on as
-# roughly the mean of two outputs. A SIREN takes their sine, at frequencies that training may raise: halfway between two features of the same class, a fast
-# sine can be anything. This explanation was not tested. All heads have one configuration, which was not tuned for a SIREN.
+# roughly the mean of two outputs. A SIREN takes their sine, at frequencies that training may raise. This explanation was not tested. All heads have one
+# configuration, which was not tuned for a SIREN.
 #
 # Project B searched over the width of its coordinate head, in 2D. Here is the same grid in 3D, evaluated on the test subjects at 1 mm.
 
@@ -440,8 +440,8 @@ race = pd.DataFrame(race, index=["Dice", "steps"]).T
 race.rename_axis(["system", "minutes"]).unstack().round(3) if len(race) else race
 
 # %% [markdown]
-# Is it a faster engine or a smaller network? Both are in the seconds that one training volume takes. Where a peer takes as many times our
-# time as it takes operations, the gain is the smaller network's; where it takes fewer operations than time, it is the engine's.
+# Is it a faster engine or a smaller network? Compare each peer's time and operations per training volume with ours. Equal ratios point to the smaller
+# network; a larger time ratio points to faster code as well.
 
 # %%
 names = [
@@ -499,7 +499,7 @@ released, in float32, they take at least {slowest.min():.0f} times as long on ev
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 session.claim(
     not (gain["low"] > 0).any() and not (choice["low"] > 0).any(),
-    """**What do more minutes buy on these crops? Almost nothing beyond those of the flagship.**
+    """**Does longer training raise Dice on these crops? Hardly beyond the flagship's.**
 
 1. Larger networks, deep supervision, ensembles and coordinate heads show no gain.
 2. A quarter fewer epochs cost almost nothing; half of them cost a little.

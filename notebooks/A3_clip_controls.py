@@ -122,7 +122,7 @@ session.claim(
     alone.idxmax() == captions.GEOMETRIC and alone.max() < 0.2 < dice["image-free atlas"],
     f"""**Text alone does not segment.** The best set of prompts, in the form of the captions, reaches a Dice of {alone.max():.2f}; the atlas, which ignores the
 image, {dice["image-free atlas"]:.2f}. A patch is five voxels wide, and the towers learned to distinguish slices, not patches. Words that no caption contains
-have cosines of about 1: to this tower they are one word.""",
+have cosines of about 1: the tower cannot separate them.""",
 )
 
 # %% [markdown]
@@ -202,7 +202,7 @@ floors = {
 }
 
 # %% [markdown]
-# A head cannot get below its line, however good the network. The marks show where two trainings ended.
+# Each line is the lowest loss with one embedding per class. The marks show where two trainings ended.
 
 # %%
 fixed = load.runs(plan.finished(planned, [registry.RunSpec("clip2d-fixed-scale")]), session.ws)
@@ -216,7 +216,7 @@ for run, text in zip((led, *fixed), ("text-guided network", "control with scale 
     )
 ax.axvline(1, color=style.MUTED, linestyle="--", label="no scale")
 ax.set(
-    title="Without a scale the loss cannot fall",
+    title="Without a scale the loss stays high",
     xlabel="scale (1 / temperature)",
     ylabel="training loss",
     xscale="log",
@@ -226,7 +226,7 @@ ax.legend()
 session.save(fig, "lowest-loss")
 
 # %% [markdown]
-# The student project had another loss: a Dice of all classes, background included, pooled over the batch. Of its class vectors one cosine is known.
+# The student project had another loss: a Dice of all classes, background included, pooled over the batch. One cosine of its class vectors is known.
 # With that loss, and all cosines set to that value:
 
 # %%
@@ -235,7 +235,8 @@ floor = clip_study.lowest_loss(vectors_with(own), 1.0, shares, training_loss)
 stuck = fixed[0].history[-1]["loss"] if fixed else float("nan")
 session.claim(
     0 < stuck - floor < 0.1 and abs(students - clip_study.STUDENTS_LOSS) < 0.02,
-    f"""**Without a scale, training stops where geometry stops it.** Our control ends at a loss of {stuck:.2f}; the lowest possible one is {floor:.2f}. The lowest
+    f"""**Without a scale, training ends close to this bound.** Our control ends at a loss of {stuck:.2f}; the lowest possible one is
+{floor:.2f}. The lowest
 loss of the student's kind is {students:.3f} on our slices, where the classes' fractions may differ; its training stayed at {clip_study.STUDENTS_LOSS}.""",
 )
 
@@ -287,7 +288,7 @@ if len(apart):
 #
 # The same code takes published CLIPs: `clip+published` is open_clip's ViT-B-32, from the local cache or a file or folder named by `HIPPOSEG_CLIP`,
 # and `clip2d-guided+published` is guided by it. Nothing is downloaded. This project never had such weights, so no result here is one of theirs. A
-# biomedical CLIP would be the better test; open_clip's list of pretrained models has none.
+# biomedical CLIP such as BiomedCLIP would be a better test; it is not on open_clip's list.
 
 # %%
 published_name, checkpoint = next(iter(published.PUBLISHED)), None

@@ -124,7 +124,7 @@ if have:
     )
 
 # %% [markdown]
-# ## 2. Does the network read the image, or the crop?
+# ## 2. Do the crop's margins matter?
 #
 # The published crops were cut around the truth with nearly constant margins. Here up to three voxels are cut away at one side (never labelled
 # ones), or added by reflection, and the tissue stays the same. The mean over six sides is shown. A network that is given coordinates could depend
@@ -149,8 +149,9 @@ if have:
     worst, mine = far.loc[far["difference"].idxmin()], far[far["run"] == first]["difference"].abs().max()
     session.claim(
         mine < 0.002 and worst["run"] == networks["unet3d-inr-mlp-xyz"] and worst["difference_high"] < 0,
-        f"""**For the flagship, a crop that ends {worst["severity"]:.0f} voxels earlier or later makes no difference that matters.** Its Dice changes by {mine:.4f} at
-most. Most sensitive is the {worst["run"]}: {worst["difference"]:+.4f} ({worst["difference_low"]:+.4f} to {worst["difference_high"]:+.4f}). A crop of another
+        f"""**For the flagship, a crop that ends {worst["severity"]:.0f} voxels earlier or later makes no difference that matters.** Mean Dice
+changes by {mine:.4f}. Most sensitive is the {worst["run"]}: {worst["difference"]:+.4f} ({worst["difference_low"]:+.4f} to
+{worst["difference_high"]:+.4f}). A crop of another
 kind, twice as large or placed by hand, is not tested here.""",
     )
 
@@ -201,7 +202,7 @@ if have:
     mirrored = loss[loss.index.str.startswith("mirrored")]
     session.claim(
         mirrored["flagship"].max() < -0.25 and mirrored.loc["mirrored axis 0", "trained with flips"] > -0.005,
-        f"""**A mirrored scan is among the worst that can happen, and the eye hardly sees it.** Along axis 0 it costs the flagship
+        f"""**A mirrored scan causes one of the largest losses of the changes tested.** Along axis 0 it costs the flagship
 {-mirrored.loc["mirrored axis 0", "flagship"]:.2f} Dice; a network that met flips in training loses nothing there. A strong bias field costs
 {-loss.loc["bias field", "flagship"]:.2f}, noise {-loss.loc["noise", "flagship"]:.2f}, rescaled intensities nothing. So a program must check a file's header.""",
     )
@@ -262,8 +263,9 @@ if have:
         and best["ece_before"] < 0.01
         and top["drop_low"]["one network"] > 0,
         f"""**One network is overconfident, the flagship is calibrated.** The ECE of one network is {single["ece_before"]:.3f}; a temperature of
-{single["temperature"]:.2f} lowers it to {single["ece_after"]:.3f}. Averaging over moved copies of the scan does the same without a temperature: the
-flagship's is {best["ece_before"]:.3f}. Averaging over mirrored copies, without flips in training, gives wrong masks and wrong probabilities.""",
+{single["temperature"]:.2f} lowers it to {single["ece_after"]:.3f}. The flagship, which averages eight transformed copies, has
+{best["ece_before"]:.3f} without a temperature. Averaging over mirrored copies, without flips in training, gives wrong masks and wrong
+probabilities.""",
     )
 
 # %% [markdown]
@@ -291,18 +293,19 @@ if have:
     mine, expected = found.loc["flagship"], found.xs("expected", level="measure")
     session.claim(
         (mine["auroc_low"] < 0.5).all() and (expected["auroc_low"] > 0.5).any(),
-        f"""**For the flagship, no: its uncertainty is not shown to find its bad volumes.** The best of its measures has an AUROC of {mine["auroc"].max():.2f}, whose
+        f"""**For the flagship, weakly at best.** The best of its measures has an AUROC of {mine["auroc"].max():.2f}, whose
 interval ({mine.loc[mine["auroc"].idxmax(), "auroc_low"]:.2f} to {mine.loc[mine["auroc"].idxmax(), "auroc_high"]:.2f}) includes chance. Leaving the most
-uncertain fifth to a person would raise the mean Dice of the others from {risk.loc[1]:.3f} to {risk.loc[kept]:.3f}. With {(expected["auroc_low"] > 0.5).sum()} of
-{len(expected)} other ways to predict, the expected loss is better than chance. There are few bad volumes here, and no tumour or motion.""",
+uncertain fifth to a person would raise the mean Dice of the others from {risk.loc[1]:.3f} to {risk.loc[kept]:.3f}. With
+{(expected["auroc_low"] > 0.5).sum()} of {len(expected)} ways to predict, the expected loss is better than chance. There are few bad volumes
+here, and no tumour or motion.""",
     )
 
 # %% [markdown]
 # ## 6. A volume with an interval
 #
 # Limits of agreement describe a sample. A user has one scan: this volume, plus or minus what? **Conformal prediction** needs no model of the errors.
-# Take volumes of subjects that the network never saw, and divide each error by the predicted volume. Sort these ratios. The one that nine in ten stay
-# below, times a new prediction, is the half width of its interval. Here, for the whole hippocampus and the subjects of fold 0:
+# Take volumes of subjects that the network never saw, and divide each error by the predicted volume. Sort these ratios. Their 90th percentile times a
+# new prediction is the half width of its interval. Here, for the whole hippocampus and the subjects of fold 0:
 
 # %%
 if have:
@@ -345,7 +348,7 @@ if have:
     session.save(fig, "conformal")
 
 # %% [markdown]
-# The promise of 90 % holds over all volumes, not for each kind of them. So coverage is also shown for small and large predicted volumes. *Random
+# The promise of 90 % holds on average and may fail for some sizes. So coverage is also shown for small and large predicted volumes. *Random
 # halves* calibrates on a random half of the subjects and tests on the other, many times; there the bar contains 95 % of the splits.
 
 # %%
@@ -363,7 +366,7 @@ if have:
     colours = {label.name: label.colour for label in spec.labels} | {"whole": style.INK}
     xlabel = "fraction of true volumes inside their interval"
     fig = intervals.dots(rows, xlabel, colours, line=("promised", coverage.LEVEL))
-    slices.heading(fig, "The promise is kept, for small and for large volumes")
+    slices.heading(fig, "Coverage is near 90 % for small and large volumes")
     session.save(fig, "coverage")
     held = shares[shares["group"] == "all"].set_index("label")
     fold = shares[shares["group"].str.startswith("fold")].set_index(["group", "label"])["value"]
@@ -376,7 +379,7 @@ hippocampus is {held.loc["union", "width"]:.0f} mm³ wide on average. A single f
 
 # %% [markdown]
 # The promise holds on average for volumes *like these*: the same scanners, healthy adults and adults with a psychotic disorder, one expert, crops
-# cut around the hippocampus. It does not hold for another clinic's scans. `hipposeg predict` averages five networks, while the errors here are
+# cut around the hippocampus. It was not tested on another clinic's scans. `hipposeg predict` averages five networks, while the errors here are
 # of one network each.
 #
 # ### Flags
@@ -409,7 +412,7 @@ if have:
     mirrored = dataclasses.replace(crop, image=np.ascontiguousarray(crop.image[::-1]))
     flags = segment.segment(mirrored, ensemble.load_ensemble(folds=(0,))).reasons
     print(f"case {middle:03d}, mirrored:", *flags, sep="\n- ")
-    session.claim(len(flags) > 1, f"**This mirrored crop has {len(flags)} flags.** That promises nothing for others.")
+    session.claim(len(flags) > 1, f"**This mirrored crop has {len(flags)} flags.** Other crops were not tested.")
 
 # %% [markdown]
 # ## 7. Two hippocampi of one subject
@@ -443,15 +446,16 @@ if len(of_union):
 one = of_union.iloc[0] if len(of_union) else dict.fromkeys(both_sides.columns, 0.0)
 session.claim(
     one["r_error_low"] > 0 and one["r_difference_low"] > 0,
-    f"""**Errors on both sides correlate with {one["r_error"]:.2f}** ({one["r_error_low"]:.2f} to {one["r_error_high"]:.2f}), and Dice with {one["r_dice"]:.2f}: a
-subject's volumes are no independent tests, which is why all intervals draw subjects. Shared errors cancel in a difference, and predicted and true
+    f"""**Errors on both sides correlate with {one["r_error"]:.2f}** ({one["r_error_low"]:.2f} to {one["r_error_high"]:.2f}), and Dice with
+{one["r_dice"]:.2f}: a subject's volumes are not independent, so bootstrap intervals resample subjects. Shared errors cancel in a difference, and
+predicted and true
 differences correlate with {one["r_difference"]:.2f} ({one["r_difference_low"]:.2f} to {one["r_difference_high"]:.2f}).""",
 )
 
 # %% [markdown]
 # ## 8. Where along the hippocampus?
 #
-# From its anterior to its posterior end the true hippocampus is cut into ten parts of equal length. Above: wrong tissue in the average volume. Below:
+# The true hippocampus is cut into ten parts of equal length, from anterior to posterior. Above: wrong tissue in the average volume. Below:
 # the same as a fraction of the true tissue there.
 
 # %%
@@ -468,8 +472,9 @@ near = mine[(mine["by"] == "distance") & (mine["bin"] == errors.DISTANCES[0])]["
 ends = at.iloc[[0, 1, 2, -3, -2, -1]].to_numpy().sum() / at.to_numpy().sum()
 session.claim(
     near > 0.85 and 0.35 < ends < 0.5 and at["swap"].idxmax() in errors.POSITIONS[4:7],
-    f"""**Errors are everywhere along the border.** {100 * near:.0f} % of the wrong tissue lies within a voxel of where it would be right, and {100 * ends:.0f} % in the outer
-two fifths of the length. One part is taken for the other only at the plane between them, which experts draw by a rule about slices, not by a visible edge.""",
+    f"""**Errors are everywhere along the border.** {100 * near:.0f} % of the wrong tissue lies within a voxel of the true border, and
+{100 * ends:.0f} % in the outer
+two fifths of the length. The two parts are confused only near the plane between them, which shows no visible edge in the image.""",
 )
 
 # %% [markdown]
@@ -495,7 +500,7 @@ display(table.assign(**{"what is done": described}).style.format(precision=4, na
 # ### What five projects report
 #
 # The projects that these notebooks learned from, each with its headline score, what that score is by its own files, and our model of the same
-# kind. Fair scores of C are estimates. The data of D and E are different ones, and all splits are by volume or slice: nothing is ranked here.
+# kind. A to E are student projects. Fair scores of C are estimates, D and E use other data, and all splits are by volume or slice: this is no ranking.
 
 # %%
 if not session.ws.is_phantom:
@@ -526,8 +531,8 @@ session.claim(
     """**Can the results be trusted? On scans like these, yes: scores, probabilities and volume intervals hold. Other scans can break the networks.**
 
 1. The contralateral hippocampus in training adds nothing that matters. Other slices of the test volume do inflate a score.
-2. The flagship's probabilities are calibrated, and its volume intervals keep their promise. Its uncertainty is not shown to find its bad volumes.
-3. A mirrored scan or a strong bias field breaks every network that never met one. Flags caught the mirrored crop that was tried.
+2. The flagship's probabilities are calibrated, and its volume intervals keep their promise. Its uncertainty finds bad volumes weakly at best.
+3. A mirrored scan or a strong bias field breaks networks trained without them. Flags caught the mirrored crop that was tried.
 
 Scans of another clinic, with their own experts' masks, could change all of this.""",
 )
@@ -538,7 +543,7 @@ Scans of another clinic, with their own experts' masks, could change all of this
 # - Changed scans, crops and probabilities were studied with one seed of each network, so they rank no networks.
 # - A simulated bias field is not a real one, and a rotated crop is not a rotated head.
 # - Calibration was measured near the border, on one fold.
-# - In each fold, the subjects who calibrate an interval also trained the networks whose errors are counted on the others, as in any cross-validation.
+# - The subjects that calibrate a fold's intervals also trained that fold's network, as in any cross-validation.
 #
 # ## Exercises
 #

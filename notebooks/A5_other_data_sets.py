@@ -17,7 +17,7 @@
 # <!-- colab -->
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/hipposeg/hipposeg/blob/main/notebooks/A5_other_data_sets.ipynb)
 #
-# **Question.** Two of the projects that this series learned from use other data: hippocampi in JPEG slices (project D), and pelvic MRI with six
+# **Question.** Two of the student projects compared here use other data: hippocampi in JPEG slices (project D), and pelvic MRI with six
 # classes (project E). Does this tool train on such sets, and what are their ways of splitting worth?
 #
 # **What you will learn**
@@ -25,7 +25,7 @@
 # - what a random split of slices, and a split by volume, add to a score;
 # - what a missing contrast costs, and what channel dropout gives back;
 # - what a volume of full size costs, and how far few labels reach;
-# - what the tool says about forty malformed sets.
+# - which errors forty malformed sets raise.
 #
 # **No patient appears in sections 1 to 6 and 8.** The terms of both data sets forbid shipping them, so a *stand-in* takes their place: tilted
 # ellipsoids in tissue, in the same folders and formats. Its scores say nothing of patients; they show whether an effect can be seen.
@@ -104,8 +104,8 @@ for layout in ("mrihs", "hipmri", "nnunet"):
     print(f"{layout}: {len(files)} files, such as", *examples, sep="\n  ")
 
 # %% [markdown]
-# What the files hold is decided by their layout: classes, channels, and whose each volume is. Neither needs a configuration. A set with
-# `dataset.json` does not say whose a case is, so `--subjects` names a rule; without one there is a warning.
+# Their layout defines the classes, the channels and the subject of each volume. Neither needs a configuration. `dataset.json` does not record subjects,
+# so `--subjects` names a rule; without one a warning is printed.
 
 # %%
 rules = {"mrihs": "", "hipmri": "", "nnunet": r"pattern:sub-\d+", "msd": "pairs"}
@@ -169,7 +169,7 @@ session.facts(standin_page=(out / "page.html").is_file())
 if have and "slices" in parts:
     found = otherdata.means(parts["slices"], "part", "variant")
     fig = intervals.dots(found.rename(columns={"part": "row", "variant": "series"}), "Dice (stand-in)")
-    slices.heading(fig, "The same slices, scored by a network that saw their neighbours and by one that did not")
+    slices.heading(fig, "On the stand-in, neighbouring slices in training show no clear gain")
     session.save(fig, "slices")
     leak = otherdata.differences(parts["slices"], "leaking", "clean", "hippocampus")
     display(leak.round(4))
@@ -181,8 +181,9 @@ if have and "slices" in parts:
     dropped = clean["test"] - clean["test, every slice"]
     session.claim(
         seen["conclusion"] == new["conclusion"] == "inconclusive" and dropped > 0.05,
-        f"""**On this stand-in the leak does not show:** other slices of the validation subjects change their Dice by {told(seen)}; on test subjects, whom
-neither network saw, the two differ by {told(new)}. Ellipsoids are too easy for it: the clean network has {clean["training"]:.3f} in training,
+        f"""**On this stand-in the leak is inconclusive:** other slices of the validation subjects change their Dice by {told(seen)}; on test
+subjects, whom
+neither network saw, the two differ by {told(new)}. Ellipsoids may be too easy: the clean network has {clean["training"]:.3f} in training,
 {clean["validation"]:.3f} in validation and {clean["test"]:.3f} in test. On real hippocampi the same leak counts ([A4](A4_trust.ipynb)). **Another habit of
 the project does show:** it scores only slices that hold hippocampus by the truth. With every slice of the test volumes, as a user has them, Dice is
 {clean["test, every slice"]:.3f}.""",
@@ -216,7 +217,7 @@ if have and "volumes" in parts:
 if have and "volumes" in parts:
     leak = otherdata.differences(parts["volumes"], "leaking", "clean")
     fig = intervals.forest(leak, stats.EQUIVALENCE_MARGIN, "mean Dice, leaking minus clean training", sort=False)
-    slices.heading(fig, "What another week of a patient adds")
+    slices.heading(fig, "The gain from another week of a patient is unclear")
     session.save(fig, "volumes")
     stopped = epochs[epochs["unit"].str.startswith("volumes")].groupby("unit")["epoch"].max()
 
@@ -243,7 +244,7 @@ if have and "channels" in parts:
     here = parts["channels"].query("label == 'part 2'")
     found = otherdata.means(here, "part", "variant")
     fig = intervals.dots(found.rename(columns={"part": "row", "variant": "series"}), "Dice of part 2 (stand-in)")
-    slices.heading(fig, "With both contrasts, and with one left out")
+    slices.heading(fig, "Channel dropout helps when T2 is missing")
     session.save(fig, "channels")
     gain = otherdata.differences(parts["channels"], "channel dropout", "no dropout", "part 2")
     display(gain.round(4))
@@ -256,7 +257,7 @@ if have and "channels" in parts:
     session.claim(
         lost["conclusion"] == "better" and same["conclusion"] == "inconclusive",
         f"""**Without T2, the Dice of part 2 falls from {plain["both contrasts"]:.2f} to {plain["without T2"]:.2f}; after channel dropout, to
-{robust["without T2"]:.2f}.** So channel dropout adds {told(lost)} when T2 is missing. What it costs when both contrasts are there is inconclusive:
+{robust["without T2"]:.2f}.** So channel dropout adds {told(lost)} when T2 is missing. With both contrasts available the change is inconclusive:
 {told(same)}.""",
     )
     session.facts(dropout_gain=gain.loc["without T2", "difference"])
@@ -288,8 +289,8 @@ if full is not None:
 # ## 7. Few labels, on the real Task04
 #
 # This section has patients. The network of `hipposeg predict` is trained on 5, 10, 20 or 50 subjects of fold 0's training part, each time for 200
-# steps. It starts from random weights, or from its packaged weights of fold 0 (`--start-from`). These were trained on all 136 training subjects of
-# that fold, so they know the task already; the 34 scored subjects are new to both. The tool refuses weights that saw a scored subject.
+# steps. It starts from random weights, or from its packaged weights of fold 0 (`--start-from`). These were trained on the same task with all 136
+# training subjects of that fold; the 34 scored subjects are new to both. The tool refuses weights that saw a scored subject.
 
 # %%
 if labelled is not None:
@@ -299,7 +300,7 @@ if labelled is not None:
     fig = intervals.dots(
         found.rename(columns={"part": "row", "variant": "series"}), "mean Dice", line=("the start, not trained", alone)
     )
-    slices.heading(fig, "Trained weights are ahead, and few labels do not improve them")
+    slices.heading(fig, "Trained weights score higher; few labels add nothing to them")
     session.save(fig, "labels")
     gain = otherdata.differences(labelled, few.STARTED, few.RANDOM)
     display(gain.round(4))
@@ -334,7 +335,7 @@ assert named.notna().all(axis=None) and len(named) >= 30
 # %% [markdown]
 # ## 9. Every trait of the two projects
 #
-# What each project has, what its data are, what it reports, and what its score hides; beside it, where that stands here.
+# Each project's methods, data, reported scores and their weaknesses, with the matching part of this project.
 
 # %%
 for project in ("D", "E"):
@@ -358,10 +359,10 @@ session.say(
     f"""**The tool carries over: one command describes, trains, scores and shows a set in each of four layouts, and names what is wrong with
 {len(named)} malformed ones.**
 
-1. Whose a volume is decides every split. Layouts of projects D and E say it; others need `--subjects`.
-2. Leaks do not show on stand-ins as easy as these. Which slices are scored does: without empty slices a score is too good.
+1. Splits need the subject of each volume. The layouts of D and E give it; others need `--subjects`.
+2. Leaks are inconclusive on these easy stand-ins. A score without empty slices is too good.
 3. Channel dropout prepares a network for a scan without one of its contrasts.
-4. Trained weights are far ahead of few labels on the task that they know.
+4. Weights trained on the same task score far higher than few labels.
 
 None of this is a result about patients of MRIHS or HipMRI. Their files could change the second answer."""
 )
