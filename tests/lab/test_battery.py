@@ -112,7 +112,7 @@ def test_a_stopped_battery_goes_on_and_its_tables_say_how_far_it_came(tmp_path, 
     def part(table, name, results):
         return battery.Part(table, name, 3, lambda rng, number: made.append((name, rng.random())) or results)
 
-    row = {"module": "stats", "line": 1, "change": "a -> b", "outcome": "killed"}
+    row = {"module": "stats", "line": 1, "change": "a -> b", "outcome": "killed", "reason": ""}
     cell = {"command": "train", "surroundings": "x", "files": 2, "same": 1, "differing": "a"}
     parts = [part(battery.TABLE, "caches", ["clear"]), part(battery.TABLE, "kills", ["harmless"] * 3)]
     parts += [part(battery.DETERMINISM, "determinism", [cell]), part(battery.MUTANTS, "mutants", [row])]
@@ -122,7 +122,7 @@ def test_a_stopped_battery_goes_on_and_its_tables_say_how_far_it_came(tmp_path, 
     assert battery.run(**arguments, only="kills") == 0 and len(made) == 1
     assert battery.run(**arguments) == 0 and len(made) == 1 + 3 + 3 + 3
     assert battery.run(**arguments) == 0 and len(made) == 10 and len(set(made)) == 10
-    assert said[-3:-1] == ["6 trials, 0 silent or with a traceback.", "0 of 3 other surroundings give the same bytes."]
+    assert said[-4:-2] == ["6 trials, 0 silent or with a traceback.", "0 of 3 other surroundings give the same bytes."]
 
     def table(name):
         with (tmp_path / "studies" / name).open() as stream:
@@ -134,4 +134,4 @@ def test_a_stopped_battery_goes_on_and_its_tables_say_how_far_it_came(tmp_path, 
     assert table(battery.MUTANTS) == [{name: str(value) for name, value in row.items()}] * 3
     assert table(battery.DETERMINISM)[0]["differing"] == "a"
     parts[0] = part(battery.TABLE, "scans", ["silent"])
-    assert battery.run(**arguments) == 1 and "6 trials, 3 silent" in said[-3]
+    assert battery.run(**arguments) == 1 and "6 trials, 3 silent" in said[-4]

@@ -107,14 +107,15 @@ def _write(folder: Path, every: list[Part], done: dict[str, list[Any]], say: Cal
         for part in every if part.table == TABLE and part.name in done
     ]  # fmt: skip
     files.write_csv(folder / TABLE, columns, rows)
-    for name, kind, columns in (
-        (DETERMINISM, "determinism", determinism.COLUMNS), (MUTANTS, "mutants", mutants.COLUMNS)
-    ):  # fmt: skip
-        files.write_csv(folder / name, columns, done.get(kind, []))
+    files.write_csv(folder / DETERMINISM, determinism.COLUMNS, done.get("determinism", []))
+    changed = mutants.with_reasons(done.get("mutants", []))
+    files.write_csv(folder / MUTANTS, mutants.COLUMNS, changed)
     bad = sum(row[name] for row in rows for name in (SILENT, TRACEBACK))
     say(f"{sum(row['trials'] for row in rows)} trials, {bad} silent or with a traceback.")
     same = sum(not row["differing"] for row in done.get("determinism", []))
     say(f"{same} of {len(done.get('determinism', []))} other surroundings give the same bytes.")
-    killed = sum(row["outcome"] != mutants.SURVIVED for row in done.get("mutants", []))
-    say(f"{killed} of {len(done.get('mutants', []))} mutants are killed. The tables are in {folder}")
+    killed = sum(row["outcome"] == mutants.KILLED for row in changed)
+    known = sum(bool(row["reason"]) for row in changed)
+    say(f"{killed} of {len(changed)} mutants are killed, {known} others are explained.")
+    say(f"The tables are in {folder}")
     return 1 if bad else 0

@@ -10,6 +10,7 @@ import importlib.machinery
 import os
 import resource
 import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -22,7 +23,7 @@ from hipposeg.files import sha256_bytes, write_bytes
 from hipposeg.workspace import project_root
 from hipposeg_lab.battery.system import start
 
-COLUMNS = ("module", "line", "change", "outcome")
+COLUMNS = ("module", "line", "change", "outcome", "reason")
 KILLED, SURVIVED = "killed", "survived"
 # Module -> test files that must notice, in tests/.
 MODULES = {
@@ -120,6 +121,15 @@ def trial(
     return [
         {"module": one.module, "line": one.line, "change": one.change, "outcome": SURVIVED if survived else KILLED}
         for one, survived in zip(batch, passed, strict=True)
+    ]
+
+
+def with_reasons(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Add to each survivor why no test can or need notice it, from tests/survivors.toml: module -> change -> reason."""
+    known = tomllib.loads((project_root() / "tests" / "survivors.toml").read_text(encoding="utf-8"))
+    return [
+        row | {"reason": known.get(row["module"], {}).get(row["change"], "") if row["outcome"] == SURVIVED else ""}
+        for row in rows
     ]
 
 
