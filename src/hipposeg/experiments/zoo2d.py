@@ -132,7 +132,7 @@ def _grid(rates: Sequence[float], batches: Sequence[int]) -> dict[str, dict[str,
 # the wider one goes on from there.
 SEARCH_GRID = _grid((3e-4, 1e-3, 3e-3), (16, 64))
 WIDER_GRID = SEARCH_GRID | _grid((3e-3, 1e-2), (8, 16))
-TUNED = "search-lr0.01-b8-wd0.1"  # better than the other finalist on the folds that did not choose them
+TUNED = "search-lr0.003-b8-wd0.1"  # better than the other finalist on the folds that did not choose them
 # Project B's: no coordinate head, or one with this number of hidden units.
 HEAD_GRID = {f"unet2d-inr{width}": {"head": f"{width} sines" if width else "plain"} for width in (0, 32, 48, 64)}
 
