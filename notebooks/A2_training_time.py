@@ -402,7 +402,7 @@ session.save(fig, "widths")
 # %% [markdown]
 # ## 7. Does a network learn its training subjects by heart?
 #
-# If it does, its Dice on training subjects goes on rising while that on test subjects falls. Four models were trained once more and evaluated
+# If it does, its Dice on training subjects goes on rising while that on test subjects falls. Three models were trained once more and evaluated
 # after every epoch on a quarter of the subjects of either part. The curves are shown only: no choice depends on them.
 
 # %%
@@ -410,7 +410,7 @@ curves = making.read(session.ws, "curves")
 if curves is not None:
     curves = curves.assign(model=curves["run"].str.split(".").str[0])
     means = curves.groupby(["model", "part", "epoch"], sort=False)[["dice", "nsd1"]].mean()
-    fig, axes = plt.subplots(2, 4, figsize=(9.6, 4.6), sharex="col", sharey="row")
+    fig, axes = plt.subplots(2, 3, figsize=(9.6, 4.6), sharex="col", sharey="row")
     for column, model in zip(axes.T, dict.fromkeys(curves["model"])):
         for measure, ax in zip(("dice", "nsd1"), column):
             for index, part in enumerate(("training", "test")):

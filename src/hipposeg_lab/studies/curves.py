@@ -18,7 +18,7 @@ from hipposeg_lab.studies.sensitivity import first_volumes
 
 COLUMNS = ("run", "epoch", "part", "case", "subject", "dice", "nsd1")
 PARTS = {"training": "train", "test": "scored"}
-MODELS = ("unet2d", "attention2d", "unet3d", FLAGSHIP)
+MODELS = ("unet2d", "unet3d", FLAGSHIP)
 STEP = 4
 
 
