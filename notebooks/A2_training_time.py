@@ -409,7 +409,7 @@ session.claim(
 curves = making.read(session.ws, "curves")
 if curves is not None:
     curves = curves.assign(model=curves["run"].str.split(".").str[0])
-    means = curves.groupby(["model", "part", "epoch"], sort=False)[["dice", "nsd1"]].mean()
+    means = curves.groupby(["model", "part", "epoch"])[["dice", "nsd1"]].mean()
     fig, axes = plt.subplots(2, 3, figsize=(9.6, 4.6), sharex="col", sharey="row")
     for column, model in zip(axes.T, dict.fromkeys(curves["model"])):
         for measure, ax in zip(("dice", "nsd1"), column):
