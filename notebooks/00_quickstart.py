@@ -173,13 +173,10 @@ class UNet(nn.Module):
 
     def __init__(self, widths=(8, 16, 32), classes=3):
         super().__init__()
-        self.down = nn.ModuleList(block(a, b) for a, b in zip((1, *widths), widths))  # 1 -> 8 -> 16 -> 32 channels
-        self.up = nn.ModuleList(
-            nn.ConvTranspose3d(b, a, 2, stride=2) for a, b in zip(widths, widths[1:])
-        )  # 16 -> 8, 32 -> 16
-        self.merge = nn.ModuleList(
-            block(2 * width, width) for width in widths[:-1]
-        )  # upsampled features beside the skip
+        # Down 1 -> 8 -> 16 -> 32 channels, up 32 -> 16 -> 8; `merge` reads the upsampled features and the skip connection.
+        self.down = nn.ModuleList(block(a, b) for a, b in zip((1, *widths), widths))
+        self.up = nn.ModuleList(nn.ConvTranspose3d(b, a, 2, stride=2) for a, b in zip(widths, widths[1:]))
+        self.merge = nn.ModuleList(block(2 * width, width) for width in widths[:-1])
         self.head = nn.Conv3d(widths[0], classes, 1)
 
     def forward(self, x):
@@ -238,8 +235,7 @@ for _ in range(4):
 # count equally. Its target has one map of 0 and 1 for each class (`one_hot`).
 #
 # The loop takes a scan at random, predicts, computes the loss, and steps. AdamW is a rule for steps that adapts the learning rate to each weight;
-# the schedule lets the rate rise and fall once. At first the loss is near 2: guessing costs a cross-entropy of ln 3 = 1.1, and a soft Dice loss
-# near 1. On a GPU, add `.to("cuda")` to the network, the images and the truths; nothing else changes.
+# the schedule lets the rate rise and fall once. At first the loss is near 2: guessing costs a cross-entropy of ln 3, and a soft Dice loss near 1. On a GPU, add `.to("cuda")` to the network, the images and the truths; nothing else changes.
 
 
 # %%

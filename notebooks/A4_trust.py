@@ -173,8 +173,7 @@ kinds = {
 if have:
     robust = studied["robustness"].query("label == 'mean'")
     robust = robust[robust["run"].isin(kinds)].assign(run=lambda table: table["run"].map(kinds))
-    unchanged = (robust["unit"] == "mm") & (robust["severity"] == 0)
-    robust["severity"] = robust["severity"].mask(unchanged, spec.spacing[0])
+    robust.loc[(robust["unit"] == "mm") & (robust["severity"] == 0), "severity"] = spec.spacing[0]
     titles = {
         "rotation": ("Rotation: small loss", "degrees"),
         "noise": ("Noise: small loss", "SD of the image"),
@@ -264,8 +263,7 @@ if have:
         and top["drop_low"]["one network"] > 0,
         f"""**One network is overconfident, the flagship is calibrated.** The ECE of one network is {single["ece_before"]:.3f}; a temperature of
 {single["temperature"]:.2f} lowers it to {single["ece_after"]:.3f}. The flagship, which averages eight transformed copies, has
-{best["ece_before"]:.3f} without a temperature. Averaging over mirrored copies, without flips in training, gives wrong masks and wrong
-probabilities.""",
+{best["ece_before"]:.3f} without a temperature. Mirrored copies, without flips in training, give wrong masks and probabilities.""",
     )
 
 # %% [markdown]

@@ -53,9 +53,10 @@ def test_shapes_and_gradient_reaches_every_parameter(member):
     segmentation_loss(out, target).backward()
     learned = {name: p for name, p in model.named_parameters() if p.requires_grad}
     without = [name for name, p in learned.items() if p.grad is None or not p.grad.abs().sum() > 0]
-    # scSE squeezes 16 channels through one ReLU unit, which can be silent from the start, and a projection of zeros
-    # learns nothing.
-    assert not [name for name in without if ".cSE." not in name and name != "project.weight"]
+    # scSE and CBAM squeeze 16 channels through one ReLU unit, which can be silent from the start, and a projection of
+    # zeros learns nothing.
+    may_be_silent = (".cSE.", ".attention2.channel.fc")
+    assert not [name for name in without if name != "project.weight" and not any(one in name for one in may_be_silent)]
     assert all(torch.isfinite(p.grad).all() for p in learned.values())
 
 
