@@ -106,6 +106,36 @@ def test_mutants_change_one_thing_and_no_message():
     assert len({one.source for one in chosen}) == 600
 
 
+def test_outcomes_of_mutants_are_kept_and_failing_tests_are_no_kill(tmp_path, monkeypatch):
+    chosen, tried = mutants.sample(600, 0)[:2], []
+
+    class Process:
+        def __init__(self, source):
+            self.exitcode = int(source == chosen[0].source)  # the tests notice the first mutant alone
+
+        def join(self, timeout):
+            tried.append(timeout)
+
+        def kill(self):
+            pass
+
+    monkeypatch.setattr(mutants.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(mutants, "start", lambda function, module, source: Process(source))
+    rows = mutants.trial(chosen, tmp_path, None, 0)
+    assert [row["outcome"] for row in rows] == ["killed", "survived"] and len(tried) == 3
+    assert mutants.trial(chosen, tmp_path, None, 0) == rows and len(tried) == 3, "kept"
+    monkeypatch.setattr(mutants, "_source", lambda module: chosen[0].source)
+    with pytest.raises(RuntimeError, match="fail without a mutant"):
+        mutants.trial(chosen, tmp_path, None, 0)
+
+
+def test_only_survivors_get_a_reason():
+    change = {"module": "hipposeg.stats", "change": "4000 -> 4001"}
+    rows = [change | {"outcome": one} for one in (mutants.SURVIVED, mutants.KILLED)]
+    rows.append({"module": "hipposeg.stats", "change": "a -> b", "outcome": mutants.SURVIVED})
+    assert [bool(row["reason"]) for row in mutants.with_reasons(rows)] == [True, False, False]
+
+
 def test_a_stopped_battery_goes_on_and_its_tables_say_how_far_it_came(tmp_path, monkeypatch):
     made, said = [], []
 

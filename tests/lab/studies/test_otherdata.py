@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hipposeg_lab.studies import catalogue, otherdata
+from hipposeg_lab.studies import catalogue, few, otherdata
 
 
 def test_only_the_leaking_fold_trains_on_scored_patients_and_both_are_of_one_size():
@@ -55,3 +55,10 @@ def test_every_trait_has_its_place(project, least):
 
 def test_the_study_is_listed():
     assert "otherdata" in catalogue.NAMES and len({unit.name for unit in otherdata.STUDY.units}) == 19
+
+
+def test_few_labels_are_tried_from_both_starts_with_every_seed():
+    names = {unit.name: unit.runs for unit in few.STUDY.units}
+    assert len(names) == 1 + 2 * len(few.SEEDS) * len(few.SUBJECTS) and "few" in catalogue.NAMES
+    assert {name for name, runs in names.items() if not runs} == {name for name in names if few.RANDOM in name}
+    assert few.START.is_file() and ".grouped0." in few.START.name, "its scored subjects are new to the start"
