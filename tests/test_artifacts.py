@@ -140,10 +140,11 @@ def test_executed_copies_are_small_and_of_the_present_notebooks():
     assert max(copies.values()) <= 1_500_000
 
 
-def test_readme_block_is_what_the_artifacts_say():
-    from hipposeg_lab.page import readme
+def test_results_blocks_are_what_the_artifacts_say():
+    from hipposeg_lab.page import readme, security
 
-    assert readme.current_block(ROOT / "README.md") == readme.expected_block(WS)
+    for name, block in (("README.md", readme), ("SECURITY.md", security)):
+        assert readme.current_block(ROOT / name) == block.expected_block(WS)
 
 
 def test_pictures_and_links_of_the_readmes_exist():

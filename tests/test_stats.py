@@ -1,5 +1,7 @@
 """Statistics against textbook values, scipy, and properties that only a person-level bootstrap has."""
 
+import warnings
+
 import numpy as np
 import pytest
 from scipy import stats as scipy_stats
@@ -21,6 +23,20 @@ def test_icc_agreement_falls_with_a_constant_bias_and_consistency_does_not():
     assert shifted.icc_consistency == pytest.approx(1.0)
     assert shifted.icc_agreement < 0.95
     assert (shifted.bias, shifted.low, shifted.high) == pytest.approx((100, 100, 100))
+
+
+def test_icc_of_two_targets_by_hand():
+    # Mean squares between targets 4, between raters 1, residual 0: ICC(2,1) is 4 / (4 + 2 * 1 / 2), ICC(3,1) is 4 / 4.
+    assert stats.icc(np.array([[1.0, 2.0], [3.0, 4.0]])) == pytest.approx((0.8, 1.0))
+    for few in (np.ones((1, 2)), np.ones((2, 1)), np.array([[1.0, 2.0], [3.0, np.nan]])):
+        with pytest.raises(ValueError, match="at least 2 of each"):
+            stats.icc(few)
+
+
+def test_a_difference_as_text():
+    assert [stats.signed(value) for value in (0.01234, -0.5, 0.00001, -0.00001)] == [
+        "+0.0123", "-0.5000", "0.0000", "0.0000"
+    ]  # fmt: skip
 
 
 def test_width_of_an_interval():
@@ -68,7 +84,9 @@ def test_interval_skips_nan_repeats_and_does_not_depend_on_order():
     assert 0.7 - 1e-9 <= found.low <= found.high <= 0.9 + 1e-9
     assert found == stats.interval(values, subjects)
     assert found == stats.interval(values[::-1], subjects[::-1])
-    assert np.isnan(stats.interval(np.array([np.nan, np.nan]), [1, 2]).value)
+    with warnings.catch_warnings(action="error"):  # such as NumPy's about 0 / 0
+        assert np.isnan(stats.interval(np.array([np.nan, np.nan]), [1, 2]).value)
+        assert stats.interval(np.array([0.5, np.nan]), [1, 2]) == stats.Interval(0.5, 0.5, 0.5)
     with pytest.raises(ValueError, match="one subject per case"):
         stats.interval(np.array([1.0, 2.0]), [1])
 
@@ -92,6 +110,9 @@ def test_paired_edge_cases():
     same = stats.paired(np.ones(8), np.ones(8), np.arange(8))
     assert same.difference == 0
     assert np.isnan(same.p_value)
+    # Six subjects that all differ in one direction: p = 2 / 2^6. Five cannot reach 0.05.
+    assert stats.paired(np.arange(1.0, 7), np.zeros(6), np.arange(6)).p_value == pytest.approx(2 / 64)
+    assert np.isnan(stats.paired(np.arange(1.0, 6), np.zeros(5), np.arange(5)).p_value)
     without_nan = stats.paired(np.array([np.nan, 0.9]), np.array([0.5, 0.8]), [1, 2])
     assert without_nan.difference == pytest.approx(0.1)
     assert stats.paired(np.array([np.nan]), np.array([0.5]), [1]).n_subjects == 0
@@ -108,6 +129,9 @@ def test_paired_edge_cases():
         (-0.004, 0.006, 3, "inconclusive"),
         (-0.006, 0.004, 3, "inconclusive"),
         (-0.005, 0.004, 3, "equivalent"),
+        (0.0, 0.004, 3, "equivalent"),
+        (0.0, 0.01, 3, "inconclusive"),
+        (-0.01, 0.0, 3, "inconclusive"),
         (0.001, 0.01, 2, None),
         (0.001, 0.01, 1, None),
     ],
@@ -133,6 +157,9 @@ def test_a_statistic_gets_the_indices_of_its_seeds():
         met = set()
         stats.of_cases(lambda i, k, met=met: met.add(tuple(k.tolist())) or 1.0, [1, 2], seeds)
         assert met == some
+    met = []
+    stats.of_cases(lambda i, k: met.append(k.tolist()) or 1.0, [1, 2])
+    assert all(k == [0] for k in met), "one seed unless said"
 
 
 def test_a_resample_of_one_value_counts():
@@ -155,9 +182,20 @@ def test_correlation_and_its_interval():
     half = 1.96 / np.sqrt(197)
     ends = np.tanh([np.arctanh(found.value) - half, np.arctanh(found.value) + half])
     assert (found.low, found.high) == pytest.approx(tuple(ends), abs=0.025)
-    shifted = stats.correlation(1e5 + 3 * x, -y)
+    shifted = stats.correlation(1e8 + 3 * x, 1e8 - y)
     assert (shifted.value, shifted.low, shifted.high) == pytest.approx((-found.value, -found.high, -found.low))
-    assert np.isnan(stats.correlation(np.ones(5), np.arange(5.0)).value)
+    with warnings.catch_warnings(action="error"):
+        for constant in ((np.ones(5), np.arange(5.0)), (np.arange(5.0), np.ones(5))):
+            assert np.isnan(stats.correlation(*constant).value)
     assert stats.correlation([1, 2, 3], [1, 2, 3]).value == pytest.approx(1)
     with pytest.raises(ValueError, match="3 or more"):
         stats.correlation([1, 2], [1, 2])
+
+
+def test_the_interval_of_a_correlation_is_that_of_resampled_subjects():
+    x, y = np.random.default_rng(5).normal(size=(2, 9)) + 40
+    (drawn,) = stats._draws(stats.RESAMPLES, 9)
+    places = [np.repeat(np.arange(9), row.astype(int)) for row in drawn]
+    expected = [np.corrcoef(x[some], y[some])[0, 1] for some in places if len(set(some)) > 1]
+    found = stats.correlation(x, y)
+    assert (found.low, found.high) == pytest.approx(np.percentile(expected, [2.5, 97.5]), rel=1e-9)

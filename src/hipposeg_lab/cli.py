@@ -12,16 +12,17 @@ from hipposeg.workspace import PROFILES, Workspace, output_root, project_root
 
 
 def page(args: argparse.Namespace) -> int:
-    """Build the page, README's results block and the manifest from artifacts."""
+    """Build the page, the results blocks of README and SECURITY.md, and the manifest from artifacts."""
     from hipposeg import reproduce
-    from hipposeg_lab.page import build, readme
+    from hipposeg_lab.page import build, readme, security
 
     dataset = args.dataset or ("msd" if (output_root() / "artifacts" / "runs.csv").is_file() else None)
     dataset = dataset or locate.locate(args.profile).dataset
     ws = Workspace.here(dataset, args.profile)
     made = build.build(ws)
     if ws.page.parent == project_root().resolve():
-        readme.update(project_root() / "README.md", ws)
+        for name, block in (("README.md", readme), ("SECURITY.md", security)):
+            readme.update(project_root() / name, block.expected_block(ws))
     reproduce.write_manifest(ws, made=args.made)
     print(f"The page is {made.relative_to(ws.root)} ({made.stat().st_size / 1e6:.1f} MB)")
     return 0

@@ -6,7 +6,7 @@ import pytest
 from sklearn.model_selection import KFold
 
 from hipposeg.data import folds
-from hipposeg.data.spec import MSD_HIPPOCAMPUS, PHANTOM_SPEC, DataError
+from hipposeg.data.spec import MSD_HIPPOCAMPUS, PHANTOM_SPEC, DataError, Entry
 from hipposeg.files import read_json, write_json
 from hipposeg.workspace import project_root
 
@@ -96,8 +96,31 @@ def test_leaking_slices_have_a_control_with_as_many_volumes_of_as_many_subjects(
 def test_without_pairs_there_are_no_leaks_and_with_too_few_subjects_no_folds():
     made = folds.make(replace(MSD_HIPPOCAMPUS, subject=int), range(1, 20))
     assert made["leak-volumes"] == made["leak-slices"] == []
+    few = [fold["scored"] for fold in folds.make(MSD_HIPPOCAMPUS, range(1, 11))["grouped"]]
+    assert sorted(few) == [[1, 2], [3, 4], [5, 6], [7, 8], [9, 10]]
     with pytest.raises(DataError, match="found 4 subjects in 8 cases, expected at least 5"):
         folds.make(MSD_HIPPOCAMPUS, range(1, 9))
+
+
+def test_cases_that_a_data_set_keeps_for_testing_are_in_no_other_fold():
+    entries = tuple(Entry(str(case), str(case), (), (), test=case in (2, 9)) for case in range(1, 13))
+    made = folds.make(replace(MSD_HIPPOCAMPUS, subject=int, entries=entries), range(1, 13))
+    others = [case for case in range(1, 13) if case not in (2, 9)]
+    assert made["test"] == [{"train": others, "scored": [2, 9]}]
+    assert sorted(case for fold in made["grouped"] for case in fold["scored"]) == others
+
+
+def test_a_fifth_of_the_training_subjects_is_watched():
+    fold = folds.with_watched({"train": list(range(1, 13)), "scored": [13]}, MSD_HIPPOCAMPUS)
+    assert len(people(fold["watched"])) == 2, "of six subjects, dealt to five hands, the first hand has two"
+    assert sorted(fold["train"] + fold["watched"]) == list(range(1, 13)) and fold["scored"] == [13]
+    assert not people(fold["train"]) & people(fold["watched"])
+    for few in ([1, 2, 3, 5], [1, 2, 3, 4, 5], [1, 3, 5]):
+        fold = folds.with_watched({"train": few, "scored": []}, MSD_HIPPOCAMPUS)
+        assert fold["train"] and fold["watched"], "of any three"
+    for few in ([1, 2], [1, 2, 3]):  # the first hand gets the first pair and the first single volume
+        with pytest.raises(DataError, match=f"found {len(people(few))} training subjects, expected at least 3"):
+            folds.with_watched({"train": few, "scored": []}, MSD_HIPPOCAMPUS)
 
 
 def test_the_file_is_written_once_and_guarded(phantom, tmp_path):

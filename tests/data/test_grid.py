@@ -103,6 +103,18 @@ def test_smaller_voxels_are_interpolated_and_equal_ones_kept():
     assert how.size == (10, 12, 14) and np.allclose(found[0], expected, atol=1e-6)
 
 
+def test_restoring_follows_a_ramp_and_is_linear_between_centres():
+    native = (7, 8, 9)
+    how = Resampling(native, (14, 16, 18), TWO, ONE)
+    fine, coarse = lattice(how.size, ONE).numpy(), lattice(native, TWO).numpy()
+    assert np.allclose(how.restore(fine), coarse, atol=1e-5)
+    line = np.random.default_rng(2).random(14)
+    volume = np.broadcast_to(line[:, None, None], how.size)
+    centres = (np.arange(7) - 3) * 2.0
+    expected = np.interp(centres, np.arange(14) - 6.5, line)
+    assert np.allclose(how.restore(volume), expected[:, None, None])
+
+
 def test_single_precision_headers_add_no_voxel():
     assert covering((48, 48, 48), (1.0000001,) * 3, TWO, (24, 24, 24)) == (24, 24, 24)
     assert covering((47, 46, 49), ONE, TWO, (24, 24, 24)) == (24, 24, 26)

@@ -130,10 +130,16 @@ def test_outcomes_of_mutants_are_kept_and_failing_tests_are_no_kill(tmp_path, mo
 
 
 def test_only_survivors_get_a_reason():
-    change = {"module": "hipposeg.stats", "change": "4000 -> 4001"}
-    rows = [change | {"outcome": one} for one in (mutants.SURVIVED, mutants.KILLED)]
-    rows.append({"module": "hipposeg.stats", "change": "a -> b", "outcome": mutants.SURVIVED})
+    module, line, change = next(iter(mutants.reasons()))
+    known = {"module": module, "line": line, "change": change}
+    rows = [known | {"outcome": one} for one in (mutants.SURVIVED, mutants.KILLED)]
+    rows.append(known | {"line": line + 1, "outcome": mutants.SURVIVED})
     assert [bool(row["reason"]) for row in mutants.with_reasons(rows)] == [True, False, False]
+
+
+def test_every_reason_is_of_a_mutant():
+    possible = {(one.module, one.line, one.change) for module in mutants.MODULES for one in mutants.every(module)}
+    assert not set(mutants.reasons()) - possible
 
 
 def test_a_stopped_battery_goes_on_and_its_tables_say_how_far_it_came(tmp_path, monkeypatch):

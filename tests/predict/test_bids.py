@@ -52,6 +52,7 @@ def test_layout_resuming_and_a_broken_scan(study, scheduler, tmp_path, capsys):
     assert run(study, out, "--scheduler", scheduler) == 1
     said = capsys.readouterr().out
     assert "0 of 4 scans are finished" in said and "4 scans, 1 without mask" in said
+    assert all(f"[{place}/4] sub-0" in said for place in (1, 2, 3, 4))
     assert "sub-03/anat/sub-03_T1w.nii.gz: refused" in said and "another kind of file" in said
     starts = [name.split("_T1w")[0] for name in SCANS]
     assert {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()} == {
@@ -101,7 +102,7 @@ def test_what_is_wrong_is_said_before_any_work(study, tmp_path, capsys):
     (out / "dataset_description.json").write_text("{}")
     assert run(study, out) == 1 and "did not write" in capsys.readouterr().err
     scan(root / "sub-02/anat/sub-02_T1w.nii.gz")
-    assert run(study, out) == 1 and "found two scans for sub-02_desc-hipposeg_dseg" in capsys.readouterr().err
+    assert run(study, out) == 1 and "found two scans for sub-02_desc-hipposeg_dseg.nii.gz" in capsys.readouterr().err
     assert cli.main(["bids", str(out), str(root), "group"]) == 1 and "found no T1w scan" in capsys.readouterr().err
     assert not done and contents(out) == {"dataset_description.json": b"{}"}
 
@@ -125,6 +126,13 @@ def test_the_group_has_all_scans_and_shows_the_most_unusual_first(study, schedul
     places = [page.index(f"<h2>{row['image']}") for row in rows]
     assert sorted(range(5), key=places.__getitem__) == [3, 4, 2, 0, 1]
     assert 'src="sub-02/figures/sub-02_desc-hipposeg_dseg.png"' in page and "another kind of file" in page
+    shutil.rmtree(root / "sub-03"), shutil.rmtree(root / "sub-04")
+    assert run(study, out, level="group") == 0 and "3 scans, 0 without mask" in capsys.readouterr().out
+
+
+def test_networks_of_a_worker_compute_on_one_thread(monkeypatch):
+    monkeypatch.setattr(bids, "load_ensemble", lambda weights, machine: (weights, machine.threads))
+    assert bids._networks.__wrapped__("weights") == ("weights", 1)
 
 
 def test_robust_z_by_hand():
@@ -137,6 +145,7 @@ def test_robust_z_by_hand():
     assert bids.unusual([]) == []
 
 
+@pytest.mark.processes
 def test_two_processes_segment_real_crops(msd_dir, tmp_path, capsys):
     root, out = tmp_path / "study", tmp_path / "out"
     for subject, case in (("01", 1), ("02", 3), ("03", None)):
@@ -147,7 +156,7 @@ def test_two_processes_segment_real_crops(msd_dir, tmp_path, capsys):
         else:
             path.write_bytes(b"")
     with bids._client("", 1, 9, out) as client:
-        assert len(client.scheduler_info()["workers"]) == 1
+        assert [one["nthreads"] for one in client.scheduler_info()["workers"].values()] == [1]
     assert cli.main(["bids", str(root), str(out), "participant", "--jobs", "2"]) == 1
     assert "3 scans, 1 without mask" in capsys.readouterr().out and not (out / ".dask").exists()
     for subject in ("01", "02"):

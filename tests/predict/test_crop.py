@@ -60,6 +60,65 @@ def test_a_crop_that_cuts_the_mask_off_is_left_for_crops_beside_it(blob, mirrore
     assert crop.settle(blob, began, timid, BOXES_OF_CARD).box != right, "alone it stays where it is cut"
 
 
+def test_a_cut_beyond_the_region_repeats_its_outermost_voxels():
+    image = np.random.default_rng(0).random((5, 6, 7)).astype(np.float32)
+    for low, high in (((-3, 0, 2), (4, 6, 12)), ((0, -1, -2), (9, 3, 7)), ((1, 1, 1), (4, 5, 6))):
+        where = [np.clip(range(a, b), 0, side - 1) for a, b, side in zip(low, high, image.shape, strict=True)]
+        assert np.array_equal(Region(image, np.eye(4)).cut(Box(low, high, False)), image[np.ix_(*where)])
+
+
+def test_further_starts_lie_apart_along_each_axis():
+    found = Region(np.random.default_rng(0).random((60, 70, 60)).astype(np.float32), np.eye(4))
+    seen, low, high = [], np.array((12, 11, 13)), np.array((46, 55, 45))
+
+    def predict(image):
+        seen.append(image)
+        return np.stack([image > 2, image <= 2])
+
+    crop.settle(found, Box(tuple(low.tolist()), tuple(high.tolist()), False), predict, BOXES_OF_CARD, 4)
+    shifts = [(0, 0, 0), (4, 0, 0), (0, 4, 0), (0, 0, 4), (-4, 0, 0), (0, -4, 0), (0, 0, -4)]
+    for image, shift in zip(seen, shifts, strict=False):
+        a, b = low + shift, high + shift
+        assert np.array_equal(image, found.image[a[0] : b[0], a[1] : b[1], a[2] : b[2]])
+
+
+@pytest.mark.parametrize("far", [False, True])
+def test_a_start_that_just_misses_the_region_is_saved_by_those_beside_it(far):
+    image = np.zeros((70, 80, 60), np.float32)
+    image[62:69, 20:60, 20:40] = 1
+    began = Box((70, 15, 15), (105, 65, 45), False)
+    if not far:
+        image, began = image[::-1].copy(), Box((-35, 15, 15), (0, 65, 45), False)
+    found = Region(image, np.eye(4))
+    alone = crop.settle(found, began, threshold, BOXES_OF_CARD)
+    assert not alone.settled and (alone.steps, alone.moved) == (1, np.inf)
+    together = crop.settle(found, began, threshold, BOXES_OF_CARD, 10)
+    inside = np.argwhere(image)
+    expected = crop._limited(Box.around(inside.min(axis=0), inside.max(axis=0), False), BOXES_OF_CARD)
+    assert together.settled and together.box == expected
+
+
+def test_a_crop_that_goes_on_moving_is_given_up(blob):
+    def restless(image):  # always sees the hippocampus two voxels further to the right
+        found = threshold(0 * image)
+        found[1, 8:-5, 5:-6, 5:-5] = 2
+        return found
+
+    found = crop.settle(blob, Box((50, 50, 45), (85, 99, 81), False), restless, BOXES_OF_CARD)
+    assert (found.settled, found.steps, found.moved) == (False, 10, 20) and found.box.low == (70, 50, 45)
+
+
+def test_the_largest_piece_keeps_its_classes_and_touching_corners():
+    mask = np.zeros((6, 5, 4), np.uint8)
+    mask[0, 0, 0], mask[1, 1, 1], mask[2, 2, 1] = 1, 2, 1
+    alone = mask.copy()
+    mask[5, 4, :2] = 1
+    assert np.array_equal(crop.largest_piece(mask), alone) and np.array_equal(crop.largest_piece(alone), alone)
+    mask[3:5, 3, 3] = 0
+    mask[5, 4] = 2
+    assert np.array_equal(crop.largest_piece(mask), np.where(mask == 2, mask, 0) * (np.arange(6) > 1)[:, None, None])
+
+
 def test_a_crop_that_leaves_the_region_does_not_settle(blob):
     def runaway(image):
         found = threshold(0 * image)
@@ -91,6 +150,7 @@ def test_a_cycle_of_two_ends_in_the_larger_crop_and_nothing_found_is_not_settled
         began = Box.around(LOW + (shift, 0, 0), HIGH + (shift, 0, 0), False)
         found = crop.settle(blob, began, restless, BOXES_OF_CARD)
         assert found.box == Box.around(LOW, HIGH + (1, 0, 0), False) and found.settled
+        assert found.moved == np.abs(found.box.centre - began.centre).max()
     lost = crop.settle(blob, began, lambda image: threshold(0 * image), BOXES_OF_CARD)
     assert not lost.settled and lost.moved == np.inf
 
@@ -127,6 +187,51 @@ def test_a_scan_of_1_mm_is_not_interpolated_along_its_own_axes():
     assert np.array_equal(grid, found.affine + np.outer((1, 1, 1, 0), (0, 0, 0, 1)) * [[3], [4], [5], [0]])
     tilted = crop.region(image, affine, located(25))
     assert np.allclose(tilted.affine[:3, :3], located(25).rotation)
+
+
+@pytest.mark.parametrize("degrees", [5, 25])
+def test_an_oblique_region_follows_the_image(degrees):
+    affine = np.eye(4)
+    affine[:3, :3] = Rotation.from_euler("xyz", (3, -2, 4), degrees=True).as_matrix()[:, [1, 0, 2]] * (1.1, 1, 1.2)
+    affine[:3, 3] = (-112, -122, -100)
+
+    def waves(places):  # (..., 3) in mm; of 20 to 28 mm length, which a cubic spline follows and a linear one does not
+        return np.sin(places[..., 0] / 3.2) + np.cos(places[..., 1] / 4) + np.sin(places[..., 2] / 4.4)
+
+    def at(voxels, grid):
+        return voxels @ grid[:3, :3].T + grid[:3, 3]
+
+    shape = (215, 205, 180)
+    image = waves(at(np.moveaxis(np.indices(shape), 0, -1), affine)).astype(np.float32)
+    found = crop.region(image, affine, located(degrees))
+    voxels = np.random.default_rng(0).integers(0, found.image.shape, (20000, 3))
+    inside = at(at(voxels, found.affine), np.linalg.inv(affine))
+    voxels = voxels[((inside >= 3) & (inside <= np.array(shape) - 4)).all(axis=1)]
+    assert len(voxels) > 15000
+    error = found.image[tuple(voxels.T)] - waves(at(voxels, found.affine))
+    assert np.abs(error).max() < 0.004
+
+
+def test_a_small_head_is_in_the_region_to_its_outermost_voxels():
+    image = np.random.default_rng(0).normal(100, 30, (90, 100, 95)).astype(np.float32)
+    affine = np.eye(4)
+    affine[:3, 3] = (-45, -70, -55)
+    found = crop.region(image, affine, located())
+    first = np.rint(np.linalg.inv(found.affine) @ affine)[:3, 3].astype(int)
+    assert (first > 0).all()
+    assert np.array_equal(found.image[tuple(slice(a, a + n) for a, n in zip(first, image.shape, strict=True))], image)
+
+
+def test_a_start_has_the_size_of_the_templates_box_and_the_training_margins():
+    region = crop.region(
+        np.zeros((180, 200, 180), np.float32), np.eye(4) - np.outer((90, 120, 90, 0), (0, 0, 0, 1)), located()
+    )
+    for side, (low, high) in BOXES.items():
+        begun = crop.start(region, located(), side)
+        corner = np.subtract(low, region.affine[:3, 3]).round().astype(int)
+        expected = Box.around(corner, corner + np.subtract(high, low), side == "right")
+        assert np.abs(np.subtract(begun.low, expected.low)).max() <= 1
+        assert np.abs(np.subtract(begun.high, expected.high)).max() <= 1
 
 
 def test_the_start_covers_the_templates_boxes():
@@ -194,3 +299,13 @@ def test_a_crop_unlike_those_of_training_is_refused(shape, affine, words):
 def test_a_crop_up_to_the_limits_is_taken():
     for shape, affine in (((46, 62, 50), np.diag((1.015, 1, 0.985, 1))), ((28, 37, 21), turned(-10, (1, 2)))):
         crop.check(Scan(Path("my_crop.nii"), np.zeros(shape), affine), BOXES_OF_CARD)
+
+
+def test_a_crop_over_the_border_comes_back_to_the_outermost_voxels():
+    shape, size, first = (20, 21, 22), (12, 13, 14), np.array((-4, 12, 3))
+    probabilities = np.random.default_rng(0).dirichlet((1, 1, 1), size).transpose(3, 0, 1, 2).astype(np.float32)
+    grid = np.eye(4)
+    grid[:3, 3] = first
+    expected = np.zeros(shape, np.uint8)
+    expected[:8, 12:, 3:17] = probabilities.argmax(axis=0)[4:, :9]
+    assert np.array_equal(crop.back(probabilities, grid, np.eye(4), shape), expected)

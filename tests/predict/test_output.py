@@ -97,7 +97,7 @@ def test_the_files_of_a_scan_and_its_row(fake, tmp_path, capsys):
         and "http" not in page
     )
     said = capsys.readouterr().out
-    assert "left 2000 mm³ (1800 to 2300)" in said and "1 scans: 0 ok, 1 check" in said
+    assert "left 2000 mm³ (1800 to 2300)" in said and "1 scans: 0 ok, 1 check" in said and "[1/1] " in said
 
 
 def test_intervals_run_from_low_to_high_wherever_they_are_written(fake, tmp_path):
@@ -215,6 +215,22 @@ def test_names_keep_apart(fake, tmp_path, monkeypatch):
     assert output.Folder(out, ()).name(Path(".")) == "r" and output.Folder(out, ()).name(Path("../l")) == "l"
 
 
+def test_when_all_folder_names_are_taken_numbers_tell_scans_apart(fake, tmp_path):
+    folder, found = output.Folder(tmp_path, ()), []
+    for _ in range(6):
+        found.append(folder.name(Path("/p/q/x.nii")))
+        folder.rows[f"another {found[-1]}"] = {"name": found[-1]}
+    assert found == ["x", "q_x", "p_q_x", "x-2", "x-3", "x-4"]
+
+
+def test_a_segmentation_needs_highdicom(fake, tmp_path, monkeypatch, capsys):
+    image = scan(tmp_path / "a.nii")
+    assert predict(image, out=tmp_path / "out", more=("--dicom-seg",)) == 0
+    monkeypatch.setattr(output, "find_spec", lambda name: None)
+    assert predict(image, out=tmp_path / "other", more=("--dicom-seg",)) == 1
+    assert "found no highdicom; `pip install 'hipposeg[dicom]'`" in capsys.readouterr().err
+
+
 def test_an_output_that_takes_no_files_is_refused_before_any_work(fake, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(output, "load_ensemble", None)
     a, file = scan(tmp_path / "a.nii"), tmp_path / "file"
@@ -279,6 +295,7 @@ def run(command, folder, **environment):
     return subprocess.run(["bash", "-c", start + command], cwd=folder, env=environment, capture_output=True)
 
 
+@pytest.mark.processes
 def test_names_and_terminals_of_any_kind(tmp_path):
     scan(tmp_path / "$a$ $b^2$ <é>.nii")
     os.rename(scan(tmp_path / "x.nii"), os.fsencode(tmp_path) + b"/caf\xe9.nii")
@@ -312,6 +329,7 @@ def test_names_that_are_formulas_or_steer_a_terminal(fake, tmp_path, capsys):
     assert output.as_cell("one\ntwo = 3") == "one two = 3"
 
 
+@pytest.mark.processes
 def test_a_closed_pipe_does_not_end_the_batch(tmp_path):
     for name in "abc":
         scan(tmp_path / f"{name}.nii")
@@ -347,6 +365,7 @@ NOT_NEEDED = {"hipposeg_lab", "distributed", "aiohttp", "highdicom", "pandas", "
               "monai", "SimpleITK", "pyvista", "open_clip", "timm"}  # fmt: skip
 
 
+@pytest.mark.processes
 def test_the_whole_command_on_a_real_crop(msd_dir, tmp_path):
     """Without a connection, with settings of matplotlib that would stop it, and the same bytes twice."""
     (tmp_path / "matplotlibrc").write_text("text.usetex: True\nbackend: TkAgg\nfont.size: 40\n")

@@ -23,9 +23,20 @@ def test_measures_by_hand():
     assert (found["anterior"], found["posterior"], found["union"]) == (128, 256, 384)
     assert found["margin"] == 3 and found["stray"] == 0
     assert found["order"] == (21.5 - 15.5) * 2 and found["doubt"] == pytest.approx(4 / 384)
+    for part, margin in ((np.s_[8:], 0), (np.s_[:, :26], 2), (np.s_[:, :, :8], 1), (np.s_[:, 11:], 1), (np.s_[:13], 1)):
+        assert quality.measure(mask()[part], (1.0, 1.0, 1.0), CALM, PHANTOM_SPEC)["margin"] == margin
     pieces = mask()
     pieces[0, 0, 0] = 2
     assert quality.measure(pieces, (1.0, 2.0, 1.0), CALM, PHANTOM_SPEC)["stray"] == pytest.approx(1 / 193)
+
+
+def test_limits_leave_half_a_percent_beyond_each():
+    order = np.random.default_rng(0).permutation(401)
+    found = quality.limits(
+        [dict.fromkeys(("anterior", "posterior", "union", *quality.RULES), n) for n in order], PHANTOM_SPEC
+    )
+    assert found["union"] == [2, 398], "half a percent of 400 steps are 2"
+    assert found["stray"] == [None, 398] and found["margin"] == [2, None]
 
 
 def test_flags_name_what_is_beyond_the_limits():

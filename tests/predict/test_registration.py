@@ -27,6 +27,59 @@ def coarse(monkeypatch):
     monkeypatch.setattr(registration, "template", lambda name: registration._as_sitk(*halved(name), name != "mask"))
 
 
+def test_places_and_tilts_are_symmetric():
+    (left_low, left_high), (low, high) = BOXES["left"], BOXES["right"]
+    assert (low[0], high[0]) == (-left_high[0], -left_low[0]) and (low[1:], high[1:]) == (left_low[1:], left_high[1:])
+    assert np.array_equal(registration.TILTS, -np.array(registration.TILTS[::-1])) and set(
+        np.diff(registration.TILTS)
+    ) == {20}
+
+
+def test_a_working_copy_covers_the_scan_along_its_own_axes():
+    turn = Rotation.from_euler("xyz", (12, -20, 30), degrees=True).as_matrix()
+    affine = np.eye(4)
+    affine[:3, :3], affine[:3, 3] = turn * (1.5, -1, 2), (5, 6, 7)
+    ramp = np.indices((11, 12, 14)).astype(np.float32)
+    for step, size in ((None, (9, 7, 14)), (3.0, (6, 5, 10))):
+        copies = [registration.working_copy(one, affine, turn, *filter(None, [step])) for one in ramp]
+        for array, grid in copies:
+            assert array.shape == size and array.dtype == np.float32
+            assert np.array_equal(grid[:3, :3], np.eye(3) * (step or 2))
+        # The first voxel of the copy is the corner of the scan that is lowest along each axis: (0, 11, 0).
+        np.testing.assert_allclose(turn @ grid[:3, 3], affine[:3, :3] @ (0, 11, 0) + affine[:3, 3], atol=1e-9)
+        inner = [array[1:-2, 1:-2, 1:-2] for array, _ in copies]
+        expected = np.indices(size) * (step or 2) / np.array([1.5, -1, 2]).reshape(3, 1, 1, 1)
+        expected[1] += 11
+        np.testing.assert_allclose(inner, expected[:, 1:-2, 1:-2, 1:-2], atol=0.02)
+
+
+def test_a_coarser_grid_is_smoothed_to_its_resolution_and_a_finer_one_interpolated():
+    image = np.zeros((21, 21, 21), np.float32)
+    image[10, 10, 10] = 1
+    found = resampled(image, np.diag((1.0, 1, 1, 1)), (11, 11, 11), np.diag((2.0, 2, 2, 1)))
+    # A voxel of 2 mm is wider than one of 1 mm by a Gaussian whose full width at half maximum is sqrt(2^2 - 1^2) mm.
+    sigma = np.sqrt(3) / np.sqrt(8 * np.log(2))
+    weights = np.exp(-((np.arange(21) - 10) ** 2) / (2 * sigma**2))
+    weights = (weights / weights.sum())[::2]
+    np.testing.assert_allclose(found, weights[:, None, None] * weights[:, None] * weights, atol=1e-4)
+    thick = np.random.default_rng(0).random((5, 4, 3)).astype(np.float32)
+    kept = resampled(thick, np.diag((2.0, 2, 4, 1)), (5, 4, 3), np.diag((2.0, 2, 4, 1)))
+    assert np.array_equal(kept, thick), "no sharper or smoother than it was"
+    fine = resampled(thick, np.diag((2.0, 2, 2, 1)), (9, 7, 5), np.eye(4))
+    np.testing.assert_allclose(fine[::2, ::2, ::2], thick, atol=1e-6)
+    np.testing.assert_allclose(fine[1::2, 0, 0], (thick[1:, 0, 0] + thick[:-1, 0, 0]) / 2, atol=1e-6)
+
+
+def test_the_centre_is_that_of_what_is_brighter_than_the_mean():
+    array = np.zeros((9, 10, 11), np.float32)
+    array[2:5, 3:5, 6:10] = 7
+    array[0] += 0.1
+    grid = np.diag((2.0, 2, 2, 1))
+    grid[:3, 3] = (-5, 8, 1)
+    image = registration._as_sitk(array, grid, clamped=False)
+    assert np.allclose(registration._centre(image), np.array((3, 3.5, 7.5)) * 2 + (-5, 8, 1))
+
+
 def test_own_axes_are_named_by_the_nearest_directions():
     turn = Rotation.from_euler("xyz", (12, -20, 30), degrees=True).as_matrix()
     for order, signs in (((0, 1, 2), (1, 1, 1)), ((2, 0, 1), (-1, -1, 1)), ((1, 2, 0), (-1, 1, -1))):
@@ -62,7 +115,18 @@ def test_noise_and_impossible_sizes_are_no_head():
     assert locate(noise, np.diag((4.0, 4, 4, 1))).collapsed
     for scales in ((0.6, 1, 1), (1, 1.4, 1), (-1, 1, 1)):
         assert registration.Located(np.diag((*scales, 1.0)), 1.0, False).collapsed
-    assert not registration.Located(np.diag((0.8, 1, 1.2, 1)), 1.0, False).collapsed
+    assert not registration.Located(np.diag((0.75, 1, 1.25, 1)), 1.0, False).collapsed
+    assert not registration.Located(np.eye(4), 0.05, False).collapsed
+    assert registration.Located(np.eye(4), 0.049, False).collapsed
+
+
+def test_volume_and_rotation_of_a_known_affine():
+    turn = Rotation.from_euler("xyz", (12, -20, 30), degrees=True).as_matrix()
+    affine = np.eye(4)
+    affine[:3, :3] = turn @ np.diag((0.9, 1.1, 1.2))
+    found = registration.Located(affine, 1.0, False)
+    np.testing.assert_allclose(found.rotation, turn, atol=1e-12)
+    assert found.intracranial_ml == pytest.approx(1880 * 0.9 * 1.1 * 1.2)
 
 
 def test_the_share_of_a_hippocampus_that_lies_in_the_image():
@@ -75,3 +139,8 @@ def test_the_share_of_a_hippocampus_that_lies_in_the_image():
     )
     affine[:3, 3] = (60, -90, -60)
     assert found.covered("left", affine, (40, 100, 60)) == 0 < found.covered("right", affine, (40, 100, 60))
+    # Voxels of 1 mm from 0 to 9: of nine places 3 mm apart along X those from -0.5 to 9.5 mm are inside.
+    for first, inside in ((-36.45, 4), (-36.55, 3), (-12.0 - 9.45, 4), (-12.0 - 9.55, 3), (-32.45, 3), (-32.55, 4)):
+        affine = np.eye(4)
+        affine[:3, 3] = (first, -60, -60)
+        assert found.covered("left", affine, (10, 90, 90)) == pytest.approx(inside / 9)

@@ -2,10 +2,12 @@
 
 import gzip
 import tracemalloc
+import warnings
 
 import nibabel
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from hipposeg.data.spec import DataError
 from hipposeg.predict.scan import read, save_labels
@@ -52,7 +54,8 @@ def same(scan, affine):
 @pytest.mark.parametrize("name", ["a.nii", "A.NII.GZ", "wrong.mgz"])
 @pytest.mark.parametrize("codes", [(1, 1), (2, 0), (0, 1)])
 def test_nifti_and_labels_on_its_grid(tmp_path, kind, name, codes):
-    scan = read(nifti(tmp_path / name, IMAGE[..., None], codes=codes, kind=kind, xyzt_units=2))
+    with warnings.catch_warnings(action="error"):  # such as NumPy's about the arc of a cosine above 1
+        scan = read(nifti(tmp_path / name, IMAGE[..., None], codes=codes, kind=kind, xyzt_units=2))
     same(scan, AFFINE)
     assert scan.notes == () and np.allclose(scan.spacing, np.linalg.norm(AFFINE[:3, :3], axis=0), atol=1e-4)
     labels = (IMAGE > 100).astype(np.uint8)
@@ -83,7 +86,14 @@ def test_mgh_and_labels(tmp_path):
     scan = read(tmp_path / "a.mgz")
     same(scan, TURNED)
     save_labels(tmp_path / "mask.nii.gz", np.ones(IMAGE.shape, np.uint8), scan)
-    np.testing.assert_allclose(nibabel.load(tmp_path / "mask.nii.gz").get_qform(), TURNED, atol=1e-4)
+    mask = nibabel.load(tmp_path / "mask.nii.gz")
+    np.testing.assert_allclose(mask.get_qform(), TURNED, atol=1e-4)
+    assert (mask.header["sform_code"], mask.header["qform_code"]) == (1, 1)
+    content = bytearray(gzip.decompress((tmp_path / "a.mgz").read_bytes()))
+    content[28:30] = bytes(2)  # "good RAS flag"
+    (tmp_path / "b.mgz").write_bytes(gzip.compress(content))
+    with pytest.raises(DataError, match="found no orientation"):
+        read(tmp_path / "b.mgz")
 
 
 def holes(share, value=np.nan):
@@ -102,10 +112,16 @@ SHEARED, THICK = AFFINE @ (np.eye(4) + np.diag((0.1, 0, 0), 1)), AFFINE @ np.dia
         ("only 5 different values.*label map", {"image": np.rint(IMAGE * 0 + np.arange(18) % 5)}),
         ("infinite", {"image": holes(0.01, np.inf)}),
         ("NaN voxels", {"image": holes(0.7)}),
+        ("NaN voxels", {"image": holes(0.6)}),
         ("4-D 20 x 22 x 18 x 2 .*Save the T1", {"image": np.stack([IMAGE] * 2, -1)}),
         ("complex64", {"image": IMAGE.astype(np.complex64)}),
         ("no orientation.*Left and right are unknown", {"codes": (0, 0)}),
-        ("metres", {"xyzt_units": 1}),
+        ("of .* metres", {"xyzt_units": 1}),
+        ("of .* micrometres", {"xyzt_units": 3}),
+        ("voxel sizes of 0 x 1 x 1", {"pixdim": [1, 0, 1, 1, 1, 1, 1, 1]}),
+        ("voxel sizes of 1 x inf x 1", {"pixdim": [1, 1, np.inf, 1, 1, 1, 1, 1]}),
+        ("only 15 different values", {"image": np.arange(IMAGE.size).reshape(IMAGE.shape) % 15.0}),
+        ("voxels of 1 x 1 x 3.5 mm, expected at most 3 mm", {"affine": np.diag((1, 1, 3.5, 1))}),
         ("voxel sizes of 1 x 0 x 1", {"pixdim": [1, 1, 0, 1, 1, 1, 1, 1]}),
         ("finite positions", {"srow_x": [-1, 0, 0, np.nan]}),
         ("finite positions", {"srow_z": [0, 0, 0, 0]}),
@@ -126,6 +142,62 @@ def test_notes(tmp_path):
     assert "NaN voxels (30%)" in scan.notes[0] and scan.image.min() == np.nanmin(holes(0.3))
     assert "differ by up to 5.0 mm and 0.0 degrees; the sform" in read(nifti(tmp_path / "a", qoffset_z=-45)).notes[0]
     assert "voxel sizes differ" in read(nifti(tmp_path / "c", codes=(1, 0), pixdim=[1, 1, 1.5, 1, 1, 1, 1, 1])).notes[0]
+
+
+def turned(degrees, axis="x"):
+    """AFFINE with its axes turned about one of space."""
+    affine = np.eye(4)
+    affine[:3, :3] = Rotation.from_euler(axis, degrees, degrees=True).as_matrix()
+    return affine @ AFFINE
+
+
+def two_forms(path, sform, qform):
+    image = nibabel.Nifti1Image(IMAGE, AFFINE)
+    image.set_sform(sform, 1)
+    image.set_qform(qform, 1)
+    image.to_filename(path)
+    return read(path).notes
+
+
+def test_doubts_about_two_forms_by_hand(tmp_path):
+    path = tmp_path / "a.nii"
+    corners = np.stack(np.meshgrid(*[(0, side - 1) for side in IMAGE.shape], [1], indexing="ij"), -1).reshape(8, 4)
+    pairs = [
+        (turned(1.5), AFFINE),
+        (turned(20, "y"), turned(5, "y")),
+        (AFFINE, turned(-3, "z")),
+        (turned(30, "y"), turned(9)),
+    ]
+    for sform, qform in pairs:
+        found = two_forms(path, sform, qform)
+        far = np.linalg.norm((corners @ (sform - qform).T)[:, :3], axis=1).max()
+        axes = [one[:3, :3] / np.linalg.norm(one[:3, :3], axis=0) for one in (sform, qform)]
+        angle = max(np.degrees(np.arccos(axes[0][:, i] @ axes[1][:, i])) for i in range(3))
+        assert found == (
+            f"sform and qform differ by up to {far:.1f} mm and {angle:.1f} degrees; the sform is used, as by nibabel",
+        )
+    moved = AFFINE.copy()
+    moved[:3, 3] += (0.9, 0, 0)
+    assert two_forms(path, moved, AFFINE) == ()
+    moved[:3, 3] += (0.2, 0, 0)
+    assert "differ by up to 1.1 mm and 0.0 degrees" in two_forms(path, moved, AFFINE)[0]
+    # A little shear is allowed, and no mirror; 40 degrees apart are no other side, 50 degrees are.
+    assert two_forms(path, AFFINE @ (np.eye(4) + np.diag((0.008, 0, 0), 1)), AFFINE) == ()
+    assert "40" in two_forms(path, turned(40, "z"), AFFINE)[0]
+    with pytest.raises(DataError, match="disagree about left and right"):
+        two_forms(path, turned(50, "z"), AFFINE)
+
+
+def test_voxel_sizes_at_their_limits(tmp_path):
+    for sizes, note in (((1, 1, 3), None), ((0.9, 1, 2.8), "long in one direction"), ((0.3, 0.3, 0.3), None),
+                        ((0.29, 0.5, 0.5), "unusually small")):  # fmt: skip
+        notes = read(nifti(tmp_path / "a.nii", affine=np.diag((*sizes, 1)))).notes
+        assert len(notes) == bool(note) and all(note in one for one in notes)
+
+
+def test_one_slice_and_sixteen_values_are_a_scan_still(tmp_path):
+    assert read(nifti(tmp_path / "a.nii", IMAGE[..., :1])).image.shape == (20, 22, 1)
+    assert read(nifti(tmp_path / "a.nii", np.arange(IMAGE.size).reshape(IMAGE.shape) % 16.0)).notes == ()
 
 
 def test_damaged_or_other_files(tmp_path):

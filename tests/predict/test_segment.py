@@ -1,7 +1,9 @@
 """From a scan to volumes: crops as in training, and whole heads where HIPPOSEG_HEADS names a folder of them."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import nibabel
 import numpy as np
@@ -41,6 +43,26 @@ def test_a_crops_mask_is_of_the_mean_of_all_networks_and_intervals_of_the_card(s
         assert volume.predicted == np.count_nonzero(voxels)
         assert volume.upper - volume.predicted == pytest.approx(networks.card.quantiles[label] * scale, rel=1e-6)
         assert volume.lower == pytest.approx(max(0, 2 * volume.predicted - volume.upper))
+
+
+def test_networks_are_averaged_and_their_masks_compared(served, monkeypatch):
+    def known(definition, network, image, spacing, machine):
+        number = [*networks.networks.values()].index(network)
+        classes = np.array([[0, 1, 2, 2], [0, 0, 1, 2], [0, 1, 1, 0]][number]).reshape(4, 1, 1)
+        spread = {"anterior": 1.0 + number, "posterior": 4.0, "union": 5.0 * number}
+        return SimpleNamespace(
+            probabilities=(classes == np.arange(3).reshape(3, 1, 1, 1)).astype(np.float32), spread=lambda *_: spread
+        )
+
+    monkeypatch.setattr(ensemble, "predict", known)
+    networks, crop = load_ensemble(served.folder, folds=(0, 1, 2)), np.zeros((4, 1, 1), np.float32)
+    found = networks.predict(crop)
+    assert np.allclose(found.probabilities[:, :, 0, 0] * 3, [[3, 1, 0, 1], [0, 2, 2, 0], [0, 0, 1, 2]])
+    assert found.spread == {"anterior": 2.0, "posterior": 4.0, "union": 5.0}
+    # Foreground 0111, 0011 and 0110: Dice 4/5, 4/5 and 2/4.
+    assert found.agreement == pytest.approx((0.8 + 0.8 + 0.5) / 3)
+    networks = load_ensemble(served.folder, folds=(1,))
+    assert networks.predict(crop).agreement == 1
 
 
 def test_a_crop_is_to_check_for_doubts_of_its_header_or_its_mask(served):
@@ -133,6 +155,63 @@ def test_a_slab_with_both_hippocampi_is_to_check(served, monkeypatch):
     found = segment(Scan(Path("slab.nii"), slab, affine), networks)
     assert found.status == "check" and "the image has only 88 mm along one axis: the head is cut off" in found.reasons
     assert {"left", "right"} < set(found.volumes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "flag", "failure"),
+    [
+        ({"agreement": 0.94, "moved": 8.0}, None, None),
+        ({"agreement": 0.939}, r"Dice of 0\.94 \(limit 0\.94\)", None),
+        ({"agreement": 0.85}, r"Dice of 0\.85 \(limit 0\.94\)", None),
+        ({"agreement": 0.849}, None, r"Dice of 0\.85 \(limit 0\.85\): they do not know this kind of image"),
+        ({"moved": 8.5}, r"the mask lies 8 mm from where the template has it \(limit 8\)", None),
+        ({"moved": 15.0}, r"the mask lies 15 mm from where the template has it \(limit 8\)", None),
+        ({"moved": 15.5}, None, "the mask lies 16 mm from where the template has a hippocampus"),
+        ({"settled": False}, "the crop did not settle", None),
+        ({"union": 0.0}, None, "no hippocampus was found"),
+        ({"union": 9.0}, "total volume of 9 mm³ is below the limit of 10", None),
+    ],
+)
+def test_what_a_side_is_flagged_and_refused_for(changes, flag, failure):
+    known = {"agreement": 1.0, "moved": 0.0, "settled": True, "union": 20.0} | changes
+    networks = SimpleNamespace(card=SimpleNamespace(limits={"union": (10.0, None)}))
+    placed = Settled(None, 1, known["settled"], known["moved"])
+    found = segmenting._judged(placed, known["agreement"], {"union": known["union"]}, networks)
+    for texts, wanted in zip(found, (flag, failure), strict=True):
+        assert len(texts) == bool(wanted) and all(re.search(wanted, text) for text in texts)
+
+
+def test_asymmetry_is_relative_to_the_mean_of_both_sides():
+    volumes = {side: ensemble.Volume(size, 0, 9e9) for side, size in (("left", 3000), ("right", 2000))}
+    found = segmenting.Result(None, None, {}, volumes, (), "ok", ())
+    assert found.asymmetry == 1000 / 2500
+    assert replace(found, volumes={"left": volumes["left"]}).asymmetry is None
+
+
+def test_limits_themselves_are_no_reason(served, monkeypatch):
+    networks, _ = averaged(load_ensemble(served.folder, folds=(0,)), monkeypatch)
+    calm = replace(networks, card=replace(networks.card, limits=dict.fromkeys(networks.card.limits, (None, None))))
+    predict = ensemble.Ensemble.predict
+    for agreement, status in ((0.94, "ok"), (0.939, "check")):
+        with monkeypatch.context() as patch:
+            patch.setattr(ensemble.Ensemble, "predict", lambda *a, to=agreement: replace(predict(*a), agreement=to))
+            assert segment(served.image(1), calm).status == status
+    # 100 mm are a head, less is a crop.
+    noise = np.random.default_rng(0).normal(100, 20, (100, 40, 40)).astype(np.float32)
+    monkeypatch.setattr(segmenting, "locate", lambda *_: Located(0.1 * np.eye(4), 1.0, False))
+    assert segment(Scan(Path("head.nii"), noise, np.eye(4)), calm).status == "refused"
+    with pytest.raises(DataError, match="expected a whole head or a crop"):
+        segment(Scan(Path("crop.nii"), noise[:99], np.eye(4)), calm)
+    # Nine tenths of a hippocampus in the image are enough.
+    monkeypatch.setattr(segmenting, "locate", lambda *_: Located(np.eye(4), 1.0, False))
+    monkeypatch.setattr(segmenting.crops, "settle", lambda _, box, *more: Settled(box, 1, True, 0.0))
+    affine = np.array([[1, 0, 0, -63], [0, 1, 0, -84], [0, 0, 1, -75], [0, 0, 0, 1.0]])
+    head = Scan(Path("head.nii"), np.random.default_rng(0).normal(100, 20, (126, 130, 120)).astype(np.float32), affine)
+    for share, refused in ((0.9, False), (0.75, True)):
+        monkeypatch.setattr(Located, "covered", lambda *_, share=share: share)
+        found = segment(head, calm)
+        assert (found.status == "refused") == refused
+    assert "left: 25% of the place of the hippocampus lies outside of the image" in found.reasons
 
 
 def test_one_network_alone_gives_the_masks_that_were_scored(served):

@@ -70,7 +70,7 @@ def test_an_upload_gives_volumes_a_page_and_files(desk, served):
     session(desk, steps)
 
 
-def test_what_is_refused(desk, monkeypatch):
+def test_what_is_refused(desk, monkeypatch, tmp_path):
     async def steps(client):
         async def refused(status, words, data=b"x", **more):
             answer = await client.post("/scans", params={"name": "a.zip"}, data=data, **more)
@@ -81,15 +81,29 @@ def test_what_is_refused(desk, monkeypatch):
         assert (await client.get("/files/..%2Fcard.json")).status == 404
         monkeypatch.setattr(serve, "MOST_BYTES", 1 << 20)
         await refused(400, "found more than 1 MiB", data=bytes((1 << 20) + 1))
+        assert (await client.post("/scans", params={"name": "a.txt"}, data=bytes(1 << 20))).status == 202
+        assert "another kind of file" in (await ended(client)).pop()["reasons"]
+        desk.scans.clear()
         archive = io.BytesIO()
         with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as stream:
             stream.writestr("bomb", bytes(2 << 20))
         await refused(400, "more than 1 MiB in it", data=archive.getvalue())
+        path = tmp_path / "full.zip"
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as stream:
+            stream.writestr("full", bytes(1 << 20))
+        assert serve.unpacked(path).stat().st_size == 1 << 20
         assert not desk.busy and not desk.scans and not any(desk.folder.rglob("*.zip"))
 
     session(desk, steps)
 
 
+def test_a_session_listens_here_alone_and_ends_well(served, monkeypatch):
+    doors = []
+    monkeypatch.setattr(serve.web, "run_app", lambda app, sock, **more: doors.append(sock.getsockname()[0]))
+    assert serve.run(0, None, served.folder) == 0 and doors == ["127.0.0.1"]
+
+
+@pytest.mark.processes
 def test_the_whole_command(msd_dir, tmp_path):
     command = [sys.executable, "-u", "-m", "hipposeg.cli", "serve", "--port", "0"]
     environment = os.environ | {"TMPDIR": str(tmp_path)}

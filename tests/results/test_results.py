@@ -11,6 +11,7 @@ from hipposeg.data.spec import MSD_HIPPOCAMPUS as SPEC
 from hipposeg.data.spec import PHANTOM_SPEC
 from hipposeg.experiments.registry import RunSpec
 from hipposeg.files import DamagedError
+from hipposeg.metrics import METRICS
 from hipposeg.results import compare, load, store, tables
 from hipposeg.results.load import ResultsError
 from hipposeg.workspace import Workspace
@@ -203,6 +204,12 @@ def test_the_leak_alarm_rings_on_new_subjects_of_the_real_data_only(ws):
     with pytest.raises(ResultsError, match="LEAK ALARM: unet2d.* has a mean anterior Dice of 0.9300"):
         load.check(load.load(ws), SPEC, FOLDS)
     load.check(load.load(ws), PHANTOM_SPEC, FOLDS)
+    one = load.load(ws).query("model == 'unet2d' and label == 'anterior'").iloc[:1]
+    load.leak_alarm("one", one.assign(dice=load.LEAK_DICE), SPEC)
+    with pytest.raises(ResultsError, match="LEAK ALARM: one"):
+        load.leak_alarm("one", one.assign(dice=load.LEAK_DICE + 1e-6), SPEC)
+    with pytest.raises(ResultsError, match="scored 1 cases by the label anterior"):
+        load.check(one, SPEC, FOLDS)
     put(ws, "unet2d", 0.88)
     put(ws, "unet3d", 0.95, folds="leak-volumes")
     load.check(load.load(ws), SPEC, FOLDS | {"leak-volumes": FOLDS["grouped"]})
@@ -264,6 +271,7 @@ def test_a_summary_has_means_and_intervals_over_subjects(ws):
     text = tables.readable(found, {RunSpec("unet2d").name: "2D"}, SPEC).loc["2D"]
     assert text[["anterior", "posterior", "mean Dice", "union"]].tolist() == ["0.890", "0.870", "0.880", "0.910"]
     assert text[["HD95 (mm)", "volumes", "no distance"]].tolist() == ["2.00", 8, 2]
+    assert [tables.WRITTEN[metric][0] in text for metric in METRICS[2:]] == [True] * 6
 
 
 def test_differences_as_text(ws):
@@ -281,7 +289,9 @@ def test_differences_as_text(ws):
 def test_intervals_run_from_low_to_high_in_tables_for_people(ws):
     row = {"difference": 0.012, "low": -0.0031, "high": 0.0272, "subjects": 8, "seeds": 3, "p_holm": 0.2}
     text = tables.readable_differences(pd.DataFrame([row | {"conclusion": "inconclusive"}]))
-    assert text["95 % interval"].tolist() == ["-0.0031 to +0.0272"]
+    assert text["95 % interval"].tolist() == ["-0.0031 to +0.0272"] and text["p (Holm)"].tolist() == ["0.2000"]
+    small = pd.DataFrame([row | {"conclusion": "better", "p_holm": p} for p in (0.0001, 0.00009)])
+    assert tables.readable_differences(small)["p (Holm)"].tolist() == ["0.0001", "< 0.0001"]
     found = tables.summary(load.load(ws), SPEC)
     shown = tables.readable(found, {run: run for run in found["run"].unique()}, SPEC)["95 % interval"]
     ends = [[float(end) for end in interval.split(" to ")] for interval in shown]
@@ -290,7 +300,7 @@ def test_intervals_run_from_low_to_high_in_tables_for_people(ws):
 
 
 def test_machines_count_the_networks_that_they_trained(ws):
-    put(ws, "unet3d", 0.9, processor="a GPU")
+    put(ws, "unet3d", 0.9, processor="a GPU", steps=1)
     assert tables.machines(load.load(ws)) == "A: 2; a GPU: 1"
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hipposeg import files
 from hipposeg.results import load, store
 from hipposeg.workspace import Workspace
 
@@ -37,17 +38,17 @@ def files_of(ws):
 
 
 def test_put_twice_gives_the_same_bytes_and_keeps_the_time_of_the_first(ws):
-    put(ws, name="b"), put(ws, name="a")
+    put(ws, name="b"), put(ws, name="a", train_s=61.5)
     before = files_of(ws)
     put(ws, name="b", train_s=99.0, processor="another")
     assert files_of(ws) == before
     put(ws, 0.9, name="b", train_s=99.0)
     found = store.read_runs(ws).set_index("run")["train_s"]
-    assert found.to_dict() == {"a": 60.5, "b": 99.0}, "other scores have a time of their own"
+    assert found.to_dict() == {"a": 61.5, "b": 99.0}, "other scores have a time of their own"
     put(ws, name="b")
     assert files_of(ws) == before
     other = Workspace(ws.root / "other", "phantom", "smoke")
-    put(other, name="a"), put(other, name="b")
+    put(other, name="a", train_s=61.5), put(other, name="b")
     assert files_of(other) == before, "the order does not matter"
 
 
@@ -56,6 +57,7 @@ def put_three(root, first):
         put(Workspace(root, "phantom", "smoke"), name=f"run{number}")
 
 
+@pytest.mark.processes
 def test_processes_that_put_runs_at_once_lose_no_row_and_leave_no_half_file(ws):
     with ProcessPoolExecutor(3, mp_context=get_context("spawn")) as pool:
         assert list(pool.map(put_three, [ws.root] * 3, [0, 3, 6])) == [None] * 3
@@ -105,3 +107,10 @@ def test_what_hooks_leave_is_put_beside_the_tables(ws, tmp_path):
     found = store.read_table(ws.artifacts / "studies" / "look.csv.gz")
     assert found.to_dict("list") == {"run": ["a", "b"], "case": [7, 7], "value": [1, 3]}
     assert (ws.artifacts / "studies" / "curve.json").read_text() == "[1]"
+
+
+def test_only_runs_with_another_dice_are_changed_here(ws):
+    files.write_csv(ws.artifacts / store.REPRODUCED, ("run", "difference"), [
+        {"run": name, "difference": value} for name, value in (("a", 0.0), ("b", -0.01), ("c", 0.01))
+    ])  # fmt: skip
+    assert store.changed_here(ws) == ["b", "c"]

@@ -58,9 +58,9 @@ def with_watched(fold: Fold, spec: DatasetSpec) -> Fold:
     subjects: dict[int, list[int]] = {}
     for case in fold["train"]:
         subjects.setdefault(spec.subject(case), []).append(case)
-    if len(subjects) < 2:
-        raise DataError(f"found {len(subjects)} training subjects, expected at least 2: one of them is to be watched")
     inner = _grouped(subjects)[0]
+    if not inner["train"]:
+        raise DataError(f"found {len(subjects)} training subjects, expected at least 3: some of them are to be watched")
     return {**fold, "train": inner["train"], "watched": inner["scored"]}
 
 

@@ -28,7 +28,7 @@ from hipposeg.workspace import source_hash
 from hipposeg_lab.battery import damage, determinism, mutants, system
 from hipposeg_lab.battery.damage import OUTCOMES, SILENT, TRACEBACK
 
-TABLE, DETERMINISM, MUTANTS = "battery.csv", "determinism.csv", "mutants.csv"  # below studies/
+TABLES = TABLE, DETERMINISM, MUTANTS = ("battery.csv", "determinism.csv", "mutants.csv")  # below studies/
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ MODULES = {
     "hipposeg.predict.output": ("predict/test_output.py",),
     "hipposeg.predict.quality": ("predict/test_quality.py",),
     "hipposeg.predict.registration": ("predict/test_registration.py",),
-    "hipposeg.predict.scan": ("predict/test_scan.py",),
+    "hipposeg.predict.scan": ("predict/test_scan.py", "predict/test_dicom.py"),
     "hipposeg.predict.segment": ("predict/test_segment.py",),
     "hipposeg.predict.serve": ("predict/test_serve.py",),
     "hipposeg_lab.studies.conformal": ("lab/studies/test_conformal_study.py",),
@@ -125,12 +125,23 @@ def trial(
 
 
 def with_reasons(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Add to each survivor why no test can or need notice it, from tests/survivors.toml: module -> change -> reason."""
+    """Add to each survivor its reason: why no test can or need notice it, if that is known."""
+    known, found = reasons(), []
+    for row in rows:
+        survived = row["outcome"] == SURVIVED
+        found.append(row | {"reason": known.get((row["module"], row["line"], row["change"]), "") if survived else ""})
+    return found
+
+
+def reasons() -> dict[tuple[str, int, str], str]:
+    """The reasons in tests/survivors.toml, by module, line and change."""
     known = tomllib.loads((project_root() / "tests" / "survivors.toml").read_text(encoding="utf-8"))
-    return [
-        row | {"reason": known.get(row["module"], {}).get(row["change"], "") if row["outcome"] == SURVIVED else ""}
-        for row in rows
-    ]
+    found = {}
+    for module, changed in known.items():
+        for place, reason in changed.items():
+            line, change = place.split(": ", 1)
+            found[module, int(line), change] = reason
+    return found
 
 
 def _passes(outcomes: Path, *changed: tuple[str, str]) -> list[bool]:
@@ -167,7 +178,8 @@ def _test(module: str, source: str) -> None:
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(quiet, 1), os.dup2(quiet, 2)
     tests = [f"tests/{name}" for name in MODULES[module]]
-    sys.exit(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *tests]))
+    options = ["-x", "-q", "-m", "not processes", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    sys.exit(pytest.main([*options, *tests]))
 
 
 def _source(module: str) -> str:

@@ -1,5 +1,5 @@
-"""The page and the README's results block, made from artifacts alone.
+"""The page and the results blocks of README.md and SECURITY.md, made from artifacts alone.
 
-`build.build(ws)` writes the page; `readme.update(path, ws)` writes the block. Both read through `artifacts.load`, take
-their rows from `view` and turn every number into text with `numbers.show`.
+`build.build(ws)` writes the page, `readme.update(path, block)` a block. Page and README read through `artifacts.load`,
+and take their rows from `view`. Every number becomes text by `numbers.show`.
 """

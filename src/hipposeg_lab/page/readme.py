@@ -1,4 +1,4 @@
-"""The README's results block: rendered from the same files as the page, by the same formatting."""
+"""Results blocks in texts; README's is made of the same files as the page, by the same formatting."""
 
 import re
 from pathlib import Path
@@ -21,20 +21,20 @@ def expected_block(ws: Workspace) -> str:
     return "\n".join([BEGIN, *_lines(load(ws)), END])
 
 
-def current_block(readme: Path) -> str:
+def current_block(text: Path) -> str:
     """The block, markers included, of the file. Raises ReportError unless there is exactly one."""
-    found = _BLOCK.findall(readme.read_text(encoding="utf-8"))
+    found = _BLOCK.findall(text.read_text(encoding="utf-8"))
     if len(found) != 1:
-        raise ReportError(f"{readme.name} has {len(found)} results blocks; expected one, between {BEGIN} and {END}")
+        raise ReportError(f"{text.name} has {len(found)} results blocks; expected one, between {BEGIN} and {END}")
     return found[0]
 
 
-def update(readme: Path, ws: Workspace) -> bool:
-    """Put the block of `ws` into the file; returns whether anything changed. Raises ReportError as the others do."""
-    old, new = current_block(readme), expected_block(ws)
+def update(text: Path, new: str) -> bool:
+    """Put a block into the file; returns whether anything changed. Raises ReportError as `current_block` does."""
+    old = current_block(text)
     if old == new:
         return False
-    files.write_text(readme, readme.read_text(encoding="utf-8").replace(old, new))
+    files.write_text(text, text.read_text(encoding="utf-8").replace(old, new))
     return True
 
 

@@ -16,10 +16,11 @@ from fake_artifacts import LABELS, fill, fill_explorer, fill_series, fill_studie
 from page_numbers import PLACES, Page, expected, wrong_numbers
 
 from hipposeg.experiments.registry import FLAGSHIP, MODELS, RunSpec
-from hipposeg.files import sha256_bytes, write_json, write_text
+from hipposeg.files import sha256_bytes, write_csv, write_json, write_text
 from hipposeg.results.load import ATLAS
 from hipposeg.workspace import Workspace, project_root
-from hipposeg_lab.page import artifacts, build, front, numbers, readme, view
+from hipposeg_lab.battery.damage import OUTCOMES
+from hipposeg_lab.page import artifacts, build, front, numbers, readme, security, view
 from hipposeg_lab.page.artifacts import ReportError
 from hipposeg_lab.page.pictures import VENDOR, address, places
 from hipposeg_lab.page.words import CHAPTERS
@@ -409,17 +410,47 @@ def test_numbers_become_text_in_one_way(value: object, kind: str, text: str) -> 
 def test_readme_block_follows_the_artifacts(ws: Workspace, tmp_path: Path) -> None:
     path = tmp_path / "README.md"
     path.write_text(f"# Title\n\n{readme.BEGIN}\nold\n{readme.END}\n\nAfter.\n")
-    assert readme.update(path, ws) and not readme.update(path, ws)
+    block = readme.expected_block(ws)
+    assert readme.update(path, block) and not readme.update(path, block)
     text = path.read_text()
     assert text.startswith("# Title\n\n") and text.endswith("\n\nAfter.\n")
-    assert readme.current_block(path) == readme.expected_block(ws)
+    assert readme.current_block(path) == block
     assert "| 2D U-Net on coronal slices | 0.884 | 0.48\u202fM | n/a |" in text
     assert text.index("Image-free atlas") < text.index("| 2D U-Net on coronal slices ") and "scSE" not in text
     assert "split by subject (4 volumes of 3 unseen subjects):" in text
     path.write_text(f"# Title\n{readme.BEGIN}\n")
     with pytest.raises(ReportError, match="0 results blocks"):
-        readme.update(path, ws)
+        readme.update(path, block)
     assert path.read_text() == f"# Title\n{readme.BEGIN}\n"
+
+
+def test_security_block_counts_what_was_tried(tmp_path: Path) -> None:
+    ws = Workspace(tmp_path, "msd", "stored")
+    folder = ws.artifacts / "studies"
+    outcomes = dict.fromkeys(OUTCOMES, 0)
+    write_csv(folder / "battery.csv", ("kind", "trials", *OUTCOMES), [
+        {"kind": "scans"} | outcomes | {"trials": 200, "clear": 150, "accepted": 50}
+    ])  # fmt: skip
+    write_csv(folder / "determinism.csv", ("command", "surroundings", "differing"), [
+        {"command": "train", "surroundings": "umask 077", "differing": ""},
+        {"command": "predict", "surroundings": "two threads", "differing": "a.csv b.csv"},
+        {"command": "predict", "surroundings": "umask 077", "differing": ""},
+    ])  # fmt: skip
+    found = [("killed", "")] * 1997 + [("survived", "it is equal"), ("survived", ""), ("survived", "")]
+    write_csv(folder / "mutants.csv", ("outcome", "reason"), [
+        {"outcome": outcome, "reason": reason} for outcome, reason in found
+    ])  # fmt: skip
+    with pytest.raises(ReportError, match=r"coverage.txt is no report of coverage .*make coverage"):
+        security.expected_block(ws)
+    (folder / "coverage.txt").write_text("Name Stmts Miss Branch BrPart Cover\nTOTAL 9 1 4 1 96.1%\n")
+    block = security.expected_block(ws)
+    assert block.startswith(readme.BEGIN) and block.endswith(readme.END)
+    assert "| tried | trials | clear | harmless | accepted | silent | traceback |" in block
+    assert "| scans | 200 | 150 | 0 | 50 | 0 | 0 |" in block
+    same = "in other surroundings (`determinism.csv`): the same bytes in"
+    assert f"`train` {same} 1 of 1." in block and f"`predict` {same} 1 of 2; others: two threads." in block
+    assert "the tests notice 1997 of 2000; 1 of the others have a reason." in block
+    assert "reach: 96.1\u202f%." in block
 
 
 def test_committed_pages_equal_the_artifacts() -> None:

@@ -2,6 +2,7 @@
 
 import csv
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -31,12 +32,37 @@ def test_study_writes_intervals_table_and_card(served):
         "label", "method", "group", "coverage", "low", "high", "width", "subjects"
     ]  # fmt: skip
     one = card.read(ws.work / card.NAME)
+    assert all(q == round(q, 6) for q in one.quantiles.values())
     assert one.people == 14 and one.volumes == len(cohort.cases) and one.level == 0.9
     shapes = np.array([case.image.shape[1:] for case in cohort.cases.values()])
     assert one.boxes.smallest == tuple(shapes.min(0)) and one.boxes.largest == tuple(shapes.max(0))
     assert one.boxes.axes == "RAS" and one.boxes.spacing == (1, 1, 1)
     name = "blobs.grouped3.s0.standard"
     assert one.runs[name] == load.get(ws, name).config["weights_sha256"]
+
+
+def test_boxes_of_test_crops_by_hand():
+    def mask(shape, low, high):
+        found = np.zeros(shape, np.uint8)
+        found[tuple(slice(a, b) for a, b in zip(low, high, strict=True))] = 1
+        return found
+
+    # Voxels in front of and behind the foreground: 2 3 4 | 3 2 1, 3 5 4 | 4 2 3 and 4 4 4 | 5 3 2; the last is empty.
+    masks = {1: mask((10, 11, 12), (2, 3, 4), (7, 9, 11)), 2: mask((12, 10, 11), (3, 5, 4), (8, 8, 8)),
+             3: mask((12, 11, 11), (4, 4, 4), (7, 8, 9)), 4: mask((9, 11, 12), (0, 0, 0), (0, 0, 0))}  # fmt: skip
+    case = SimpleNamespace(affine=np.diag((1, -1, 1, 1)), spacing=(1.0, 1.0, 1.0))
+    cohort = SimpleNamespace(cases=dict.fromkeys(masks, case))
+    runs = {
+        "a": SimpleNamespace(masks={1: masks[1], 4: masks[4]}),
+        "b": SimpleNamespace(masks={2: masks[2], 3: masks[3]}),
+    }
+    found = conformal.boxes(runs, cohort)
+    assert (found.smallest, found.largest) == ((9, 10, 11), (12, 11, 12))
+    # Their medians: 3 4 4 | 4 2 2.
+    assert (found.margin, found.axes, found.spacing) == ((2, 4), "RPS", (1.0, 1.0, 1.0))
+    cohort.cases[2] = SimpleNamespace(affine=np.eye(4), spacing=(1.0, 1.0, 1.0))
+    with pytest.raises(load.ResultsError, match="2 kinds of orientation and spacing"):
+        conformal.boxes(runs, cohort)
 
 
 def test_every_interval_has_the_scale_and_a_score_of_its_own_label(served):
