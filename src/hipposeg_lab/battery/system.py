@@ -168,7 +168,7 @@ def kills(folder: Path, kept: Path, what: str, rng: np.random.Generator, _: int)
         at, alive = Path(tempfile.mkdtemp(dir=folder)), True
         while alive and killed < MOST_KILLS:
             process = start(_steps, at, steps)
-            process.join(float(rng.uniform(0, lasts)))
+            process.join(float(rng.uniform(0, lasts / 3)))  # several kills on the way to an end
             if alive := process.is_alive():
                 with suppress(ProcessLookupError):  # before it has a group of its own
                     os.killpg(process.pid, signal.SIGKILL)
