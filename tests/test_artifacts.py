@@ -20,7 +20,7 @@ from hipposeg.workspace import Workspace, project_root, source_hash
 ROOT = project_root()
 WS = Workspace(ROOT, "msd", "stored")
 AT = WS.artifacts
-LIMIT_BYTES, LIMIT_FILE_BYTES, LIMIT_FILES = 32_000_000, 3_000_000, 390
+LIMIT_BYTES, LIMIT_FILE_BYTES, LIMIT_FILES = 32_000_000, 3_000_000, 395
 RUN_COLUMNS = ["run", "model", "folds", "fold", "seed", "schedule", "dims", "device", "processor", "precision",
                "threads", "torch", "params", "gflops", "steps", "train_s", "n", "key", "title"]  # fmt: skip
 SCORE_COLUMNS = ["run", "case", "subject", "label", "dice", "iou", "nsd1", "nsd2", "hd95", "msd", "volume_true",

@@ -135,6 +135,11 @@ def test_networks_of_a_worker_compute_on_one_thread(monkeypatch):
     assert bids._networks.__wrapped__("weights") == ("weights", 1)
 
 
+def test_the_page_of_the_group_shows_a_thousand_scans():
+    row = {"status": "ok", "image": "a", "name": "a", "reasons": ""}
+    assert bids._page([row] * 1001, {}).count("<h2>a</h2>") == 1000
+
+
 def test_robust_z_by_hand():
     pairs = [(2900, 0.97), (3000, 0.97), (3100, 0.97), (3050, 0.97), (2000, 0.97), (3000, 0.8), (3000, 1.0)]
     found = bids.unusual([{"left_mm3": str(left), "agreement": str(one)} for left, one in pairs])
