@@ -147,6 +147,7 @@ def test_intervals_draw_a_subjects_cases_together():
     found = stats.of_cases(lambda i, k: seen.append(i) or met.append(set(k)) or float(len(i)), subjects, 3)
     assert (found.value, found.low, found.high) == (6, 6, 6)
     assert met[-1] == {0, 1, 2} and any(len(some) < 3 for some in met), "seeds are drawn, too"
+    assert set(np.concatenate(seen[:-1]).tolist()) == set(range(6)), "each subject is drawn"
     for drawn_cases in seen:
         counts = np.bincount(drawn_cases, minlength=6)
         assert (counts[::2] == counts[1::2]).all()

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from contextlib import nullcontext
 
 import nibabel
 import numpy as np
@@ -128,6 +129,14 @@ def test_the_group_has_all_scans_and_shows_the_most_unusual_first(study, schedul
     assert 'src="sub-02/figures/sub-02_desc-hipposeg_dseg.png"' in page and "another kind of file" in page
     shutil.rmtree(root / "sub-03"), shutil.rmtree(root / "sub-04")
     assert run(study, out, level="group") == 0 and "3 scans, 0 without mask" in capsys.readouterr().out
+
+
+def test_workers_are_no_more_than_jobs_and_scans(monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr("distributed.Client", lambda *more, **options: asked.append(options) or nullcontext())
+    for jobs, count, workers in ((1, 9, 1), (3, 9, 3), (5, 2, 2), (2, 0, 1)):
+        with bids._client("", jobs, count, tmp_path):
+            assert (asked[-1]["n_workers"], asked[-1]["threads_per_worker"]) == (workers, 1)
 
 
 def test_networks_of_a_worker_compute_on_one_thread(monkeypatch):

@@ -90,6 +90,7 @@ def test_choose_the_t1_beside_a_subtraction_a_localizer_and_a_t2(tmp_path):
 def test_two_equal_series_need_a_choice_and_a_derived_one_its_number(tmp_path):
     write(tmp_path / "a")
     write(tmp_path / "b", SeriesNumber=5, SeriesInstanceUID="1.2.5")
+    assert "2 DICOM series found; used 4: " in read(tmp_path, "4").notes[0]
     write(tmp_path / "c", SeriesNumber=6, SeriesInstanceUID="1.2.6", ImageType=["DERIVED", "PRIMARY", "M"])
     with pytest.raises(DataError, match=r"found 2 series(?s:.*)4: (?s:.*)UID 1.2.5"):
         read(tmp_path)
@@ -156,6 +157,7 @@ def test_missing_or_truncated_slices_are_named(tmp_path):
 def check_segmentation(folder, path):
     """Read a SEG back, and compare it with the labels by position, voxel by voxel."""
     scan, names = read(folder), {1: "left anterior", 2: "left posterior", 3: "right anterior", 4: "right posterior"}
+    assert scan.notes == ()
     save_segmentation(path, Result(scan, LABELS, names, {}, (), "ok", ()))
     found = highdicom.seg.segread(path)
     assert found.PatientName == found.PatientBirthDate == found.AccessionNumber == found.StudyID == ""

@@ -176,6 +176,10 @@ def test_doubts_about_two_forms_by_hand(tmp_path):
         assert found == (
             f"sform and qform differ by up to {far:.1f} mm and {angle:.1f} degrees; the sform is used, as by nibabel",
         )
+    centre = np.eye(4)
+    centre[:3, 3] = (AFFINE @ (*(np.array(IMAGE.shape) - 1) / 2, 1))[:3]
+    about = centre @ turned(1.5) @ np.linalg.inv(AFFINE) @ np.linalg.inv(centre) @ AFFINE
+    assert "0.4 mm and 1.5 degrees" in two_forms(path, about, AFFINE)[0], "turned about its centre: 15 mm times 0.026"
     moved = AFFINE.copy()
     moved[:3, 3] += (0.9, 0, 0)
     assert two_forms(path, moved, AFFINE) == ()
@@ -198,6 +202,9 @@ def test_voxel_sizes_at_their_limits(tmp_path):
 def test_one_slice_and_sixteen_values_are_a_scan_still(tmp_path):
     assert read(nifti(tmp_path / "a.nii", IMAGE[..., :1])).image.shape == (20, 22, 1)
     assert read(nifti(tmp_path / "a.nii", np.arange(IMAGE.size).reshape(IMAGE.shape) % 16.0)).notes == ()
+    large = (np.arange(60**3) // 2 % 15).reshape(60, 60, 60).astype(np.float32)
+    large.flat[1] = 15  # between the voxels that are looked at first
+    assert read(nifti(tmp_path / "a.nii", large)).notes == ()
 
 
 def test_damaged_or_other_files(tmp_path):

@@ -207,11 +207,14 @@ def test_limits_themselves_are_no_reason(served, monkeypatch):
     monkeypatch.setattr(segmenting.crops, "settle", lambda _, box, *more: Settled(box, 1, True, 0.0))
     affine = np.array([[1, 0, 0, -63], [0, 1, 0, -84], [0, 0, 1, -75], [0, 0, 0, 1.0]])
     head = Scan(Path("head.nii"), np.random.default_rng(0).normal(100, 20, (126, 130, 120)).astype(np.float32), affine)
-    for share, refused in ((0.9, False), (0.75, True)):
-        monkeypatch.setattr(Located, "covered", lambda *_, share=share: share)
-        found = segment(head, calm)
-        assert (found.status == "refused") == refused
-    assert "left: 25% of the place of the hippocampus lies outside of the image" in found.reasons
+    monkeypatch.setattr(Located, "covered", lambda *_: 0.9)
+    found = segment(head, calm)
+    assert found.status != "refused" and found.hippocampi[0].image.shape == found.hippocampi[1].image.shape
+    monkeypatch.setattr(Located, "covered", lambda self, side, *_: {"left": 0.75, "right": 0.9}[side])
+    assert segment(head, calm).reasons == (
+        "left: 25% of the place of the hippocampus lies outside of the image",
+        "the head is cut off. Expected a T1-weighted scan of a whole head",
+    )
 
 
 def test_one_network_alone_gives_the_masks_that_were_scored(served):
