@@ -47,9 +47,9 @@ def test_boxes_of_test_crops_by_hand():
         found[tuple(slice(a, b) for a, b in zip(low, high, strict=True))] = 1
         return found
 
-    # Voxels in front of and behind the foreground: 2 3 4 | 3 2 1, 3 5 4 | 4 2 3 and 4 4 4 | 5 3 2; the last is empty.
-    masks = {1: mask((10, 11, 12), (2, 3, 4), (7, 9, 11)), 2: mask((12, 10, 11), (3, 5, 4), (8, 8, 8)),
-             3: mask((12, 11, 11), (4, 4, 4), (7, 8, 9)), 4: mask((9, 11, 12), (0, 0, 0), (0, 0, 0))}  # fmt: skip
+    # Voxels in front of and behind the foreground: 2 3 4 | 6 2 1, 3 5 4 | 4 2 3 and 4 4 4 | 7 3 2; the last is empty.
+    masks = {1: mask((10, 11, 12), (2, 3, 4), (4, 9, 11)), 2: mask((12, 10, 11), (3, 5, 4), (8, 8, 8)),
+             3: mask((12, 11, 11), (4, 4, 4), (5, 8, 9)), 4: mask((9, 11, 12), (0, 0, 0), (0, 0, 0))}  # fmt: skip
     case = SimpleNamespace(affine=np.diag((1, -1, 1, 1)), spacing=(1.0, 1.0, 1.0))
     cohort = SimpleNamespace(cases=dict.fromkeys(masks, case))
     runs = {
@@ -58,8 +58,8 @@ def test_boxes_of_test_crops_by_hand():
     }
     found = conformal.boxes(runs, cohort)
     assert (found.smallest, found.largest) == ((9, 10, 11), (12, 11, 12))
-    # Their medians: 3 4 4 | 4 2 2.
-    assert (found.margin, found.axes, found.spacing) == ((2, 4), "RPS", (1.0, 1.0, 1.0))
+    # Their medians: 3 4 4 | 6 2 2.
+    assert (found.margin, found.axes, found.spacing) == ((2, 6), "RPS", (1.0, 1.0, 1.0))
     cohort.cases[2] = SimpleNamespace(affine=np.eye(4), spacing=(1.0, 1.0, 1.0))
     with pytest.raises(load.ResultsError, match="2 kinds of orientation and spacing"):
         conformal.boxes(runs, cohort)
