@@ -98,6 +98,13 @@ def test_a_start_that_just_misses_the_region_is_saved_by_those_beside_it(far):
     assert together.settled and together.box == expected
 
 
+def test_one_layer_of_a_head_is_seen():
+    image = np.zeros((70, 80, 60), np.float32)
+    image[:7, 20:60, 20:40] = 1
+    began = Box((-34, 15, 15), (1, 65, 45), False)
+    assert crop.settle(Region(image, np.eye(4)), began, threshold, BOXES_OF_CARD).moved < np.inf
+
+
 def test_a_crop_that_goes_on_moving_is_given_up(blob):
     def restless(image):  # always sees the hippocampus two voxels further to the right
         found = threshold(0 * image)
@@ -272,6 +279,14 @@ def test_classes_come_back_at_the_right_place_of_an_oblique_grid():
         assert np.abs(offset).max() < 0.1
     grid[:3, 3] += 500
     assert not crop.back(np.ones((3, *size)), grid, affine, shape).any()
+
+
+def test_between_centres_the_mean_of_two_probabilities_decides():
+    probabilities = np.random.default_rng(0).dirichlet((1, 1, 1), (12, 13, 14)).transpose(3, 0, 1, 2).astype(np.float32)
+    affine = np.eye(4)
+    affine[0, 3] = 0.5
+    found = crop.back(probabilities, np.eye(4), affine, (11, 13, 14))
+    assert np.array_equal(found, (probabilities[:, 1:] + probabilities[:, :-1]).argmax(axis=0))
 
 
 def turned(degrees, axes=(0, 1)):

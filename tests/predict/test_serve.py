@@ -65,6 +65,7 @@ def test_an_upload_gives_volumes_a_page_and_files(desk, served):
         await client.post("/scans", params={"name": "notes.txt"}, data=b"no scan")
         (last, *_) = await ended(client)
         assert last["status"] == "refused" and "another kind of file" in last["reasons"]
+        assert desk.count == 3
         assert str(desk.folder) not in last["reasons"]
 
     session(desk, steps)
@@ -79,6 +80,7 @@ def test_what_is_refused(desk, monkeypatch, tmp_path):
         for headers in ({"Host": "evil.example"}, {"Origin": "http://evil.example"}):
             await refused(403, "address that `hipposeg serve` prints", headers=headers)
         assert (await client.get("/files/..%2Fcard.json")).status == 404
+        assert serve.MOST_BYTES == 2**30, "as SECURITY.md promises"
         monkeypatch.setattr(serve, "MOST_BYTES", 1 << 20)
         await refused(400, "found more than 1 MiB", data=bytes((1 << 20) + 1))
         assert (await client.post("/scans", params={"name": "a.txt"}, data=bytes(1 << 20))).status == 202

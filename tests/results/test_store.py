@@ -3,12 +3,14 @@
 import json
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from hipposeg import files
+from hipposeg.data.spec import PHANTOM_SPEC
 from hipposeg.results import load, store
 from hipposeg.workspace import Workspace
 
@@ -114,3 +116,17 @@ def test_only_runs_with_another_dice_are_changed_here(ws):
         {"run": name, "difference": value} for name, value in (("a", 0.0), ("b", -0.01), ("c", 0.01))
     ])  # fmt: skip
     assert store.changed_here(ws) == ["b", "c"]
+
+
+def test_scores_have_a_row_for_each_case_and_label():
+    label = np.zeros((6, 6, 6), np.uint8)
+    label[1:4, 1:4, 1:4], label[4, 1:4, 1:4] = 1, 2
+    case = SimpleNamespace(label=label, spacing=(1.0, 2.0, 1.0), subject=7)
+    cohort = SimpleNamespace(cases={3: case, 4: case}, spec=PHANTOM_SPEC)
+    rows = store.score_all({4: label, 3: label * (label == 1)}, cohort)
+    assert [(row["case"], row["subject"]) for row in rows] == [(4, 7)] * 4 + [(3, 7)] * 4
+    assert [row["dice"] for row in rows if row["label"] == "posterior"] == [1, 0]
+    assert [row["volume_true"] for row in rows if row["label"] == "anterior"] == [54, 54]
+    # Only slices 2, 7, ... along Y count, as one of five voxels' thickness.
+    (held, *_) = store.score_all({3: label}, cohort, {"held": [1, 2, 5]})
+    assert (held["label"], held["volume_true"]) == ("anterior", 9 * 2 * 5)
