@@ -310,3 +310,27 @@ def test_cases_by_rule(ws):
     assert tables.cases_by_rule(run.values()) == {"best": 13, "median": 7, "worst": 1}
     tied = pd.Series({5: 0.8, 3: 0.8, 9: float("nan"), 4: 0.9})
     assert tables.cases_by_rule(tied) == {"best": 4, "median": 3, "worst": 5}, "ties go by case number"
+
+
+def test_readable_volumes_are_of_the_union_and_distances_of_the_mean(ws):
+    found = tables.summary(load.load(ws), SPEC)
+    for label, metric, value in (
+        ("union", "volume_bias", 77.0),
+        ("mean", "volume_bias", 1.0),
+        ("mean", "hd95", 3.25),
+        ("union", "hd95", 9.0),
+    ):
+        found.loc[found["label"] == label, metric] = value
+    text = tables.readable(found, {RunSpec("unet2d").name: "2D"}, SPEC).loc["2D"]
+    assert "77" in text[tables.WRITTEN["volume_bias"][0]] and text["HD95 (mm)"] == "3.25"
+
+
+def test_out_of_fold_rows_are_of_all_five_folds():
+    rows = [
+        {"planned": f"a.grouped{fold}.s{seed}.standard", "run": f"{fold} {seed}"}
+        for seed in (0, 1)
+        for fold in range(5)
+    ]
+    frame = pd.DataFrame(rows)
+    assert tables.out_of_fold(frame, "a")["run"].tolist() == [f"{fold} 0" for fold in range(5)]
+    assert tables.out_of_fold(frame.iloc[1:], "a").empty and tables.out_of_fold(frame, "b").empty
