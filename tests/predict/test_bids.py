@@ -139,6 +139,22 @@ def test_workers_are_no_more_than_jobs_and_scans(monkeypatch, tmp_path):
             assert (asked[-1]["n_workers"], asked[-1]["threads_per_worker"]) == (workers, 1)
 
 
+def test_workers_are_no_more_than_cores_and_memory(monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr("distributed.Client", lambda *more, **options: asked.append(options) or nullcontext())
+
+    def workers(memory):
+        monkeypatch.setattr("distributed.system.MEMORY_LIMIT", memory)
+        with bids._client("", None, 99, tmp_path):
+            return asked[-1]["n_workers"]
+
+    monkeypatch.setattr(bids.os, "sched_getaffinity", {0: {1, 2, 5}}.get, raising=False)
+    assert [workers(memory) for memory in (int(7e9), int(7e9) - 1, int(99e9))] == [2, 1, 3], "3.5 GB each"
+    monkeypatch.delattr(bids.os, "sched_getaffinity")
+    monkeypatch.setattr(bids.os, "cpu_count", lambda: None)
+    assert workers(int(99e9)) == 1
+
+
 def test_networks_of_a_worker_compute_on_one_thread(monkeypatch):
     monkeypatch.setattr(bids, "load_ensemble", lambda weights, machine: (weights, machine.threads))
     assert bids._networks.__wrapped__("weights") == ("weights", 1)

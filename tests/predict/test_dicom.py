@@ -110,6 +110,9 @@ def test_which_series_may_be_a_scan(tmp_path):
     assert described("88 mm", slices=range(44)).why_not == "only 88 mm thick"
     one = described("one slice", slices=range(1))
     assert (one.n_slices, one.spacing[2], one.why_not) == (1, 0, "only 0 mm thick")
+    header, place = base(), np.eye(3, 4)
+    slices = [(2.0 * index, np.column_stack([place[:, :3], (0, 0, 2 * index)]), Path("a")) for index in range(45)]
+    assert not dicom._describe([(header, slices)]).why_not, "90 mm to the last digit"
     described("turned")
     path = min((tmp_path / "turned").iterdir())
     header = pydicom.dcmread(path)
@@ -130,6 +133,7 @@ def test_the_thinnest_slices_win_if_they_are_thinner_by_more_than_a_twentieth_of
         return dicom.Series(str(thickness), "t1", 1, (Path("a"),), (1.0, 1.0, thickness), 200, "")
 
     assert dicom.choose([series(1.5), series(1.0), series(2.0)]).uid == "1.0"
+    assert dicom.choose([series(1.0), series(1.05)]).uid == "1.0"
     with pytest.raises(DataError, match="found 2 series"):
         dicom.choose([series(1.0), series(1.04), series(1.06)])
 

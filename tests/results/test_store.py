@@ -52,6 +52,8 @@ def test_put_twice_gives_the_same_bytes_and_keeps_the_time_of_the_first(ws):
     other = Workspace(ws.root / "other", "phantom", "smoke")
     put(other, name="a", train_s=61.5), put(other, name="b")
     assert files_of(other) == before, "the order does not matter"
+    packed = [content for content in before.values() if content.startswith(b"\x1f\x8b")]
+    assert packed and all(content[4:8] == bytes(4) for content in packed), "gzip's header holds no time"
 
 
 def put_three(root, first):
