@@ -131,18 +131,21 @@ def test_the_group_has_all_scans_and_shows_the_most_unusual_first(study, schedul
     assert run(study, out, level="group") == 0 and "3 scans, 0 without mask" in capsys.readouterr().out
 
 
-def test_workers_are_no_more_than_jobs_and_scans(monkeypatch, tmp_path):
-    asked = []
-    monkeypatch.setattr("distributed.Client", lambda *more, **options: asked.append(options) or nullcontext())
+@pytest.fixture
+def asked(monkeypatch):
+    """The options of each cluster that was asked for; none is started."""
+    found = []
+    monkeypatch.setattr("distributed.Client", lambda **options: found.append(options) or nullcontext())
+    return found
+
+
+def test_workers_are_no_more_than_jobs_and_scans(asked, tmp_path):
     for jobs, count, workers in ((1, 9, 1), (3, 9, 3), (5, 2, 2), (2, 0, 1)):
         with bids._client("", jobs, count, tmp_path):
             assert (asked[-1]["n_workers"], asked[-1]["threads_per_worker"]) == (workers, 1)
 
 
-def test_workers_are_no_more_than_cores_and_memory(monkeypatch, tmp_path):
-    asked = []
-    monkeypatch.setattr("distributed.Client", lambda *more, **options: asked.append(options) or nullcontext())
-
+def test_workers_are_no_more_than_cores_and_memory(asked, monkeypatch, tmp_path):
     def workers(memory):
         monkeypatch.setattr("distributed.system.MEMORY_LIMIT", memory)
         with bids._client("", None, 99, tmp_path):
